@@ -1,0 +1,1 @@
+"""What the DAGs are made of besides Airflow: settings, the cluster's specification, validation, local AWS."""

@@ -1,0 +1,1 @@
+"""What this project adds to Airflow: operators, sensors and task functions."""

@@ -1,0 +1,1 @@
+"""The Spark application: fruit photographs in, features and a projection out."""
