@@ -1,0 +1,90 @@
+"""Where everything of one run lies below its prefix.
+
+Shared by whoever writes a run (this application) and whoever reads it (the DAG, its validation, a notebook).
+Standard library only; knows no file system and reads nothing.
+"""
+
+from dataclasses import dataclass
+
+FEATURES_ROOT = "features"
+
+
+@dataclass(frozen=True)
+class RunLayout:
+    """The paths of one run.
+
+    Args:
+        prefix: the run's own prefix, for example `s3://fruits/features/runs/2026-11-20`; a trailing slash is dropped.
+
+    >>> RunLayout("s3://fruits/features/runs/2026-11-20/").features
+    's3://fruits/features/runs/2026-11-20/features'
+    """
+
+    prefix: str
+
+    def __post_init__(self) -> None:
+        """Drop the trailing slash."""
+        object.__setattr__(self, "prefix", self.prefix.rstrip("/"))
+
+    @classmethod
+    def of(cls, bucket: str, run: str) -> "RunLayout":
+        """Lay out a run of a bucket.
+
+        >>> RunLayout.of("fruits", "2026-11-20").prefix
+        's3://fruits/features/runs/2026-11-20'
+        """
+        return cls(f"s3://{bucket}/{FEATURES_ROOT}/runs/{run}")
+
+    @property
+    def inventory(self) -> str:
+        """Folder of the inventory's Parquet files: what the run is about."""
+        return f"{self.prefix}/inventory"
+
+    @property
+    def features(self) -> str:
+        """Folder of the features' Parquet files."""
+        return f"{self.prefix}/features"
+
+    @property
+    def quarantine(self) -> str:
+        """Folder of the quarantine's Parquet files."""
+        return f"{self.prefix}/quarantine"
+
+    @property
+    def staging(self) -> str:
+        """Folder of what the application keeps between describing and reducing; gone after a successful run."""
+        return f"{self.prefix}/staging"
+
+    @property
+    def portable_projection(self) -> str:
+        """The projection as one file for numpy."""
+        return f"{self.prefix}/projection/projection.npz"
+
+    @property
+    def spark_model(self) -> str:
+        """Folder of the projection as a Spark ML `PipelineModel`."""
+        return f"{self.prefix}/projection/spark_model"
+
+    @property
+    def progress(self) -> str:
+        """How far the application is, as JSON."""
+        return f"{self.prefix}/progress.json"
+
+    @property
+    def report(self) -> str:
+        """Folder of the run's report."""
+        return f"{self.prefix}/report"
+
+    @property
+    def record(self) -> str:
+        """What the run was and what came out, as JSON; written by whoever publishes it."""
+        return f"{self.prefix}/run.json"
+
+
+def latest(bucket: str) -> str:
+    """Tell where the pointer to the published run lies.
+
+    >>> latest("fruits")
+    's3://fruits/features/latest.json'
+    """
+    return f"s3://{bucket}/{FEATURES_ROOT}/latest.json"

@@ -1,0 +1,56 @@
+"""Why an image was not described: the closed list behind the quarantine."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Stage(StrEnum):
+    """How far an image came."""
+
+    FETCH = "fetch"
+    DECODE = "decode"
+    DESCRIBE = "describe"
+
+
+class Reason(StrEnum):
+    """What was wrong with it. The meanings are part of the data's contract."""
+
+    NO_CATEGORY = "no_category"
+    """The object lies outside any category folder."""
+    EMPTY = "empty"
+    """The object has no bytes."""
+    TOO_MANY_BYTES = "too_many_bytes"
+    """Larger than the limit; not fetched."""
+    UNUSABLE_KEY = "unusable_key"
+    """The key cannot be asked for (an empty, `.` or `..` segment)."""
+    GONE = "gone"
+    """In the inventory, but no longer in the bucket."""
+    CHANGED = "changed"
+    """Another object now lies under the key than the one inventoried."""
+    FORBIDDEN = "forbidden"
+    """The bucket refuses this one object."""
+    NOT_AN_IMAGE = "not_an_image"
+    """Neither JPEG, PNG, WebP, BMP, TIFF nor GIF by its first bytes."""
+    TRUNCATED = "truncated"
+    """The file ends before the image does."""
+    TOO_MANY_PIXELS = "too_many_pixels"
+    """Larger than the limit; not decoded."""
+    UNDECODABLE = "undecodable"
+    """It begins like an image, but OpenCV cannot decode it."""
+    NOT_DESCRIBABLE = "not_describable"
+    """Decoded, but OpenCV could not compute its features."""
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """One image's way into the quarantine.
+
+    Args:
+        stage: how far it came.
+        reason: what was wrong, from the closed list.
+        detail: one sentence with the figures at hand.
+    """
+
+    stage: Stage
+    reason: Reason
+    detail: str
