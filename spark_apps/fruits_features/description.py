@@ -1,0 +1,65 @@
+"""One image's bytes to one image's description: the whole of what is computed of an image before any reduction.
+
+Used by the workers on the cluster and by the portable projection alike, so that both give the same numbers.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
+from typing import Protocol, cast
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from fruits_features import families
+from fruits_features.images import decode
+from fruits_features.rejections import Reason, Rejected, Stage
+from fruits_features.views import View
+
+
+class _Describe(Protocol):
+    """A family's one function: a view to `dimension` float32."""
+
+    def __call__(self, view: View) -> NDArray[np.float32]: ...
+
+
+@dataclass(frozen=True)
+class Description:
+    """What is known of one image.
+
+    Args:
+        pixels: the decoded image, height x width x 3, uint8, RGB.
+        descriptors: of its ORB keypoints, keypoints x 32, uint8.
+        features: the families' features one after the other, float32.
+    """
+
+    pixels: NDArray[np.uint8]
+    descriptors: NDArray[np.uint8]
+    features: NDArray[np.float32]
+
+
+def describe_image(data: bytes, names: Sequence[str], max_pixels: int) -> Description | Rejected:
+    """Decode an image and compute the named families' features.
+
+    Args:
+        data: the file's content.
+        names: the families, in the order of their features.
+        max_pixels: what has more pixels is rejected before it is decoded.
+    """
+    pixels = decode(data, max_pixels)
+    if isinstance(pixels, Rejected):
+        return pixels
+    try:
+        view = View(pixels)
+        features = np.concatenate([_describer(name)(view) for name in names])
+        return Description(pixels, view.descriptors, features)
+    except cv2.error as error:
+        return Rejected(Stage.DESCRIBE, Reason.NOT_DESCRIBABLE, f"OpenCV: {error.err}.")
+
+
+@cache
+def _describer(name: str) -> _Describe:
+    """Find a family's function; the module is loaded when the family is first used."""
+    return cast("_Describe", import_module(f"{families.__name__}.{name}").describe)

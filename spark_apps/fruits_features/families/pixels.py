@@ -1,0 +1,21 @@
+"""Pixels: the image itself, scaled down and flattened. The prototype's feature; a baseline for the others."""
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from fruits_features.views import View
+
+SIDE = 32
+PARAMETERS = {"side": SIDE}
+
+
+def describe(view: View) -> NDArray[np.float32]:
+    """Flatten the image, scaled to 32 x 32 pixels: 3,072 values in 0 to 1, row by row, red, green, blue.
+
+    >>> import numpy as np
+    >>> float(describe(View(np.full((100, 100, 3), 255, np.uint8))).min())
+    1.0
+    """
+    small = cv2.resize(view.rgb, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
+    return small.reshape(-1).astype(np.float32) / np.float32(255)

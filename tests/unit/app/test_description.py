@@ -1,0 +1,53 @@
+"""One image to its features."""
+
+import cv2
+import numpy as np
+import pytest
+
+from fruits_features.description import Description, describe_image
+from fruits_features.families import FAMILIES, total_dimension
+from fruits_features.rejections import Reason, Rejected
+
+MAX_PIXELS = 10**6
+
+
+def noise(height: int, width: int) -> bytes:
+    return cv2.imencode(".png", np.random.default_rng(0).integers(0, 255, (height, width, 3), np.uint8))[1].tobytes()
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("size", [(100, 100), (464, 348), (1, 1), (3, 1000), (17, 23)])
+def test_family_of_any_size_gives_the_declared_dimension(name: str, size: tuple[int, int]) -> None:
+    description = describe_image(noise(*size), [name], MAX_PIXELS)
+
+    assert isinstance(description, Description)
+    assert (description.features.shape, description.features.dtype) == ((FAMILIES[name].dimension,), np.float32)
+    assert np.isfinite(description.features).all()
+    assert description.pixels.shape == (*size, 3)
+
+
+def test_description_concatenates_families_in_the_order_asked_for() -> None:
+    both = describe_image(noise(50, 50), ["color", "orb"], MAX_PIXELS)
+    color = describe_image(noise(50, 50), ["color"], MAX_PIXELS)
+
+    assert isinstance(both, Description)
+    assert isinstance(color, Description)
+    assert both.features.shape == (total_dimension(["color", "orb"]),)
+    assert (both.features[:512] == color.features).all()
+
+
+def test_description_of_a_plain_image_has_no_keypoint_and_is_valid() -> None:
+    plain = cv2.imencode(".png", np.full((100, 100, 3), 255, np.uint8))[1].tobytes()
+
+    description = describe_image(plain, ["orb", "color"], MAX_PIXELS)
+
+    assert isinstance(description, Description)
+    assert description.descriptors.shape == (0, 32)
+    assert not description.features[:256].any()
+
+
+def test_description_of_no_image_is_rejected() -> None:
+    outcome = describe_image(b"no image", ["orb"], MAX_PIXELS)
+
+    assert isinstance(outcome, Rejected)
+    assert outcome.reason == Reason.NOT_AN_IMAGE
