@@ -1,0 +1,123 @@
+"""The portable projection: from an image's bytes to its place among the components, without Spark.
+
+    from fruits_features.projection import load
+    vector = load("s3://fruits/features/runs/2026-11-20/projection/projection.npz").embed(image_bytes)
+
+The same numbers as the run's Parquet, column `pca`. Needs numpy and OpenCV; a local file needs nothing else, an `s3://`
+address also obstore.
+"""
+
+import io
+import json
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fruits_features.description import describe_image
+from fruits_features.families import FAMILIES
+from fruits_features.rejections import Rejected
+
+DEFAULT_MAX_PIXELS = 50_000_000
+
+
+class NotAnImageError(ValueError):
+    """The bytes given to `embed` cannot be described; the message tells why."""
+
+
+@dataclass(frozen=True)
+class Projection:
+    """Centre every column, scale every family, project on the components.
+
+    Args:
+        families: names of the families, in the order of their features.
+        mean: of every feature, float64, d values.
+        spread: what every feature is divided by: the square root of its family's total variance; 0 for a family without
+            any, whose features then count for nothing. Float64, d values.
+        components: unit vectors as columns, d x k, float64; the largest loading of each is positive.
+        explained_variance: each component's share of the variance, decreasing, k values.
+    """
+
+    families: tuple[str, ...]
+    mean: NDArray[np.float64]
+    spread: NDArray[np.float64]
+    components: NDArray[np.float64]
+    explained_variance: NDArray[np.float64]
+
+    @property
+    def k(self) -> int:
+        """How many components there are."""
+        return int(self.components.shape[1])
+
+    def project(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Project rows of features, n x d, on the components: n x k."""
+        scale = np.divide(1, self.spread, out=np.zeros_like(self.spread), where=self.spread > 0)
+        return np.asarray(((features - self.mean) * scale) @ self.components, np.float32)
+
+    def embed(self, image: bytes, max_pixels: int = DEFAULT_MAX_PIXELS) -> NDArray[np.float32]:
+        """Project one image, given as the bytes of its file: k values.
+
+        Raises:
+            NotAnImageError: when the image cannot be described.
+        """
+        outcome = describe_image(image, self.families, max_pixels)
+        if isinstance(outcome, Rejected):
+            raise NotAnImageError(f"{outcome.stage}: {outcome.reason}: {outcome.detail}")
+        return np.asarray(self.project(outcome.features[np.newaxis])[0])
+
+    def to_bytes(self) -> bytes:
+        """Write the projection as a `.npz` file without pickles."""
+        file = io.BytesIO()
+        np.savez(
+            file,
+            families=np.array(self.families),
+            parameters=np.array(json.dumps({name: _parameters(name) for name in self.families}, sort_keys=True)),
+            mean=self.mean,
+            spread=self.spread,
+            components=self.components,
+            explained_variance=self.explained_variance,
+        )
+        return file.getvalue()
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Self:
+        """Read what `to_bytes` wrote.
+
+        Raises:
+            ValueError: when it was written by a version whose families have other parameters.
+        """
+        with np.load(io.BytesIO(data), allow_pickle=False) as file:
+            families = tuple(str(name) for name in file["families"])
+            wrote = json.loads(str(file["parameters"]))
+            for name in families:
+                if name not in FAMILIES or wrote[name] != _parameters(name):
+                    raise ValueError(
+                        f"this projection's family {name} was computed with {wrote[name]}, which this version cannot; "
+                        "load it with the version of fruits_features that wrote it."
+                    )
+            return cls(families, file["mean"], file["spread"], file["components"], file["explained_variance"])
+
+
+def load(uri: str | Path) -> Projection:
+    """Load a run's projection from a path or an `s3://` URI.
+
+    Raises:
+        FileNotFoundError: when there is none.
+        ValueError: when this version cannot compute its features.
+    """
+    if str(uri).startswith("s3://"):
+        storage = import_module("fruits_features.storage")  # obstore, for this address only
+        return Projection.from_bytes(storage.read_bytes(str(uri)))
+    return Projection.from_bytes(Path(uri).read_bytes())
+
+
+def _parameters(name: str) -> object:
+    """Tell what a family is computed with, as JSON would give it back."""
+    module = import_module(f"fruits_features.families.{name}")
+    views = import_module("fruits_features.views")
+    described_at = {"side": views.SIDE, "orb": views.ORB_PARAMETERS}
+    parameters: object = json.loads(json.dumps({"view": described_at, "family": module.PARAMETERS}))
+    return parameters

@@ -1,0 +1,108 @@
+"""Principal components, against numpy's own singular values."""
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from fruits_features.components import Moments, ReductionError, family_spread, fit, merge_all
+from fruits_features.projection import Projection
+
+FAMILIES = ("orb", "color")
+
+
+def features(rows: int, seed: int = 0) -> NDArray[np.float32]:
+    """Make rows whose columns have different means and variances; one column is constant."""
+    random = np.random.default_rng(seed)
+    wide = random.normal(size=(rows, 768)) * np.linspace(0.01, 2, 768) + random.normal(size=768)
+    wide[:, 5] = 0.3
+    return wide.astype(np.float32)
+
+
+def test_moments_of_parts_merge_into_those_of_the_whole() -> None:
+    rows = features(50)
+
+    merged = merge_all(Moments.of(rows[part]) for part in (slice(0, 1), slice(1, 30), slice(30, 50)))
+
+    assert merged is not None
+    np.testing.assert_allclose(merged.scatter / 49, np.cov(rows.T.astype(np.float64)), atol=1e-12)
+    assert merged.scatter[5].tolist() == [0.0] * 768
+
+
+def test_fit_finds_the_principal_components_of_the_scaled_features() -> None:
+    rows = features(60)
+    projection = fit(Moments.of(rows), FAMILIES, k=4, explained_variance=None)
+
+    centred = rows - rows.mean(axis=0, dtype=np.float64)
+    spread = family_spread(centred.var(axis=0, ddof=1), FAMILIES)
+    _, singular, components = np.linalg.svd(centred / spread, full_matrices=False)
+    np.testing.assert_allclose(np.abs(projection.components), np.abs(components[:4].T), atol=1e-9)
+    np.testing.assert_allclose(projection.explained_variance, (singular**2 / (singular**2).sum())[:4])
+
+
+def test_fit_makes_families_weigh_the_same_and_keeps_their_columns_proportions() -> None:
+    rows = features(200)
+    rows[:, :256] *= 1000
+    moments = Moments.of(rows)
+
+    spread = fit(moments, FAMILIES, k=1, explained_variance=None).spread
+    variances = np.diag(moments.scatter) / 199 / spread**2
+
+    assert variances[:256].sum() == pytest.approx(1)
+    assert variances[256:].sum() == pytest.approx(1)
+    assert len(set(spread)) == 2
+
+
+def test_fit_turns_every_component_so_that_its_largest_loading_is_positive() -> None:
+    components = fit(Moments.of(features(40)), FAMILIES, k=20, explained_variance=None).components
+
+    largest = np.abs(components).argmax(axis=0)
+    assert (components[largest, range(20)] > 0).all()
+
+
+def test_fit_keeps_the_fewest_components_that_explain_the_wanted_share() -> None:
+    shares = fit(Moments.of(features(100)), FAMILIES, k=None, explained_variance=0.8).explained_variance
+
+    assert shares.sum() >= 0.8 > shares[:-1].sum()
+
+
+def test_fit_for_all_variance_keeps_as_many_components_as_the_images_have() -> None:
+    assert fit(Moments.of(features(10)), FAMILIES, k=None, explained_variance=1.0).k == 9
+
+
+def test_fit_with_a_family_that_never_varies_gives_it_no_weight() -> None:
+    rows = features(30)
+    rows[:, :256] = 0.5
+    projection = fit(Moments.of(rows), FAMILIES, k=3, explained_variance=None)
+
+    other = rows.copy()
+    other[:, :256] = 7
+    assert (projection.project(other) == projection.project(rows)).all()
+
+
+def test_fit_with_more_components_than_images_tells_how_many_there_are() -> None:
+    with pytest.raises(ReductionError, match="the 10 images to fit have only 9 components"):
+        fit(Moments.of(features(10)), FAMILIES, k=10, explained_variance=None)
+
+
+@pytest.mark.parametrize("rows", [1, 5])
+def test_fit_of_images_that_are_all_the_same_says_so(rows: int) -> None:
+    with pytest.raises(ReductionError, match=f"The {rows} images to fit have all the same features"):
+        fit(Moments.of(np.ones((rows, 768), np.float32)), FAMILIES, k=1, explained_variance=None)
+
+
+def test_projection_written_and_read_again_projects_the_same() -> None:
+    rows = features(30)
+    projection = fit(Moments.of(rows), FAMILIES, k=3, explained_variance=None)
+
+    again = Projection.from_bytes(projection.to_bytes())
+
+    assert again.families == FAMILIES
+    assert (again.project(rows) == projection.project(rows)).all()
+
+
+def test_projection_of_other_parameters_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = fit(Moments.of(features(30)), FAMILIES, k=3, explained_variance=None).to_bytes()
+    monkeypatch.setattr("fruits_features.views.SIDE", 64)
+
+    with pytest.raises(ValueError, match="family orb was computed with"):
+        Projection.from_bytes(data)
