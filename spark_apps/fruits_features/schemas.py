@@ -1,0 +1,115 @@
+"""The columns of everything the application reads and writes: written once, used by writer, validation and docs.
+
+Knows pyarrow; Spark's types are derived from these in the Spark wiring (`tables`). Arrow's list items are named as in
+Parquet's standard (`element`), so that a schema built here equals the one read back from a file.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+_VECTOR = pa.list_(pa.field("element", pa.float32(), nullable=False))
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column.
+
+    Args:
+        name: its name.
+        type: its Arrow type.
+        meaning: what a value tells, in one sentence.
+        nullable: whether a value may be missing; `meaning` then tells what that means.
+        unit: of the values, empty where they have none.
+        shape: of a value that holds several, for example `keypoints x 32 (uint8, row by row)`.
+    """
+
+    name: str
+    type: pa.DataType
+    meaning: str
+    nullable: bool = False
+    unit: str = ""
+    shape: str = ""
+
+
+_PATH = Column("path", pa.string(), "Where the image lies: s3://<bucket>/<key>, the key as it is (not URL-quoted).")
+_SPLIT = Column(
+    "split", pa.string(), "The folder above the category, such as Training or Test; null: no split.", nullable=True
+)
+_CATEGORY = Column("category", pa.string(), "What the image shows: the name of its folder.")
+_IMAGE = Column("image", pa.binary(), "The decoded image.", shape="height x width x 3 (uint8, row by row, RGB)")
+
+INVENTORY = (
+    Column("key", pa.string(), "The object's key, as it is (not URL-quoted)."),
+    Column("size", pa.int64(), "The object's size.", unit="bytes"),
+    Column("etag", pa.string(), "The object's ETag, without quotes."),
+    Column(
+        "last_modified", pa.timestamp("us", tz="UTC"), "When the object was last written.", unit="microseconds, UTC"
+    ),
+    _SPLIT,
+    Column("category", pa.string(), "The last folder of the key; null: the object lies outside any.", nullable=True),
+)
+
+_FEATURES = (
+    _PATH,
+    _SPLIT,
+    _CATEGORY,
+    Column("width", pa.int32(), "The original image's width, upright (EXIF orientation applied).", unit="pixels"),
+    Column("height", pa.int32(), "The original image's height, upright (EXIF orientation applied).", unit="pixels"),
+    Column("keypoints", pa.int32(), "How many ORB keypoints the image has, at 100 x 100 pixels; 0 is valid."),
+    Column("descriptors", pa.binary(), "The keypoints' ORB descriptors.", shape="keypoints x 32 (uint8, row by row)"),
+    Column(
+        "features", _VECTOR, "The families' features, before reduction.", shape="the sum of the families' dimensions"
+    ),
+    Column("pca", _VECTOR, "The features, centred, scaled by family and projected.", shape="k"),
+)
+
+QUARANTINE = (
+    _PATH,
+    Column("size", pa.int64(), "The object's size when it was inventoried.", unit="bytes"),
+    Column("stage", pa.string(), "How far the image came: fetch, decode or describe."),
+    Column("reason", pa.string(), "What was wrong, from the closed list of rejections.Reason."),
+    Column("detail", pa.string(), "One sentence with the figures at hand."),
+)
+
+_STAGED = (
+    _PATH,
+    Column("size", pa.int64(), "As in quarantine.", unit="bytes"),
+    _SPLIT,
+    Column("category", pa.string(), "As in features; null for rejected images without one.", nullable=True),
+    *(
+        Column(name, kind, "As in features; null for rejected images.", nullable=True)
+        for name, kind in (
+            ("width", pa.int32()),
+            ("height", pa.int32()),
+            ("keypoints", pa.int32()),
+            ("descriptors", pa.binary()),
+        )
+    ),
+    Column("features", pa.binary(), "As in features, but as bytes (float32, little-endian).", nullable=True),
+    *(
+        Column(name, pa.string(), "As in quarantine; null for described images.", nullable=True)
+        for name in ("stage", "reason", "detail")
+    ),
+)
+
+
+def features_columns(*, include_pixels: bool) -> tuple[Column, ...]:
+    """Tell the columns of `features/`."""
+    return (*_FEATURES, _IMAGE) if include_pixels else _FEATURES
+
+
+def staged_columns(*, include_pixels: bool) -> tuple[Column, ...]:
+    """Tell the columns of the application's own staging area: features and quarantine in one, vectors as bytes."""
+    image = Column(_IMAGE.name, _IMAGE.type, "As in features; null for rejected images.", nullable=True)
+    return (*_STAGED, image) if include_pixels else _STAGED
+
+
+def arrow_schema(columns: Sequence[Column]) -> pa.Schema:
+    """Make the Arrow schema of columns, equal to what pyarrow reads from the Parquet files (metadata apart).
+
+    >>> arrow_schema(QUARANTINE).field("size")
+    pyarrow.Field<size: int64 not null>
+    """
+    return pa.schema([pa.field(column.name, column.type, nullable=column.nullable) for column in columns])
