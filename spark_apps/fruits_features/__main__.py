@@ -1,0 +1,80 @@
+"""The command line: parse, run, exit code.
+
+0: done. 2: bad arguments. 1: everything else. Both failures end with one line on stderr, `fruits_features: error: ...`.
+"""
+
+import logging
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from obstore.exceptions import BaseError
+from py4j.protocol import Py4JJavaError
+from pyspark import SparkContext
+from pyspark.errors import PySparkException
+from pyspark.sql import SparkSession
+
+from fruits_features import job
+from fruits_features.arguments import Arguments, InvalidArgumentsError
+from fruits_features.components import ReductionError
+
+_log = logging.getLogger("fruits_features")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the application.
+
+    Args:
+        argv: the arguments; those of the process when `None`.
+
+    Returns:
+        The exit code.
+    """
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    try:
+        arguments = Arguments.from_argv(sys.argv[1:] if argv is None else argv)
+    except InvalidArgumentsError as error:
+        return _fail(str(error), code=2)
+    try:
+        outcome = _run(arguments)
+    except (job.JobError, ReductionError) as error:
+        return _fail(str(error), code=1)
+    except (BaseError, OSError, Py4JJavaError, PySparkException) as error:
+        _log.exception("The run failed")
+        return _fail(_first_line(error), code=1)
+    _log.info("Done: %s", outcome)
+    return 0
+
+
+def _run(arguments: Arguments) -> job.Outcome:
+    """Run the job in a session that is closed before anything else is said."""
+    spark = SparkSession.builder.appName(f"fruits_features {arguments.run}").getOrCreate()
+    try:
+        return job.run(spark, arguments)
+    finally:
+        spark.stop()
+
+
+def _first_line(error: Exception) -> str:
+    """Reduce an error of Spark or the object store to its first line; the log holds the rest."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[0] if lines else 'no message'}"
+
+
+def _fail(sentence: str, *, code: int) -> int:
+    """Say on stderr why the run failed.
+
+    spark-submit sends what its Python writes to stderr to its own stdout; once there is a JVM, its stderr is the one
+    that people and EMR's logs call stderr. Spark's last log lines may still follow.
+    """
+    line = f"fruits_features: error: {sentence}"
+    context: Any = SparkContext
+    if context._jvm is None:  # noqa: SLF001 - PySpark has no public way to its JVM
+        print(line, file=sys.stderr, flush=True)  # noqa: T201 - the contract's last line
+    else:
+        context._jvm.java.lang.System.err.println(line)  # noqa: SLF001
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,61 @@
+"""A real S3 server over a folder, a bucket of images in it, and one local Spark session for the whole level."""
+
+import hashlib
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from pyspark.sql import SparkSession
+
+from tests.spark.buckets import ACCESS_KEY, SECRET_KEY, Bucket, s3_server
+
+
+@pytest.fixture(scope="session")
+def s3_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder that is served as S3, and an environment in which botocore's variables say where."""
+    folder = tmp_path_factory.mktemp("s3")
+    with s3_server(folder) as address, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_ENDPOINT_URL_S3", address)
+        patch.setenv("AWS_ACCESS_KEY_ID", ACCESS_KEY)
+        patch.setenv("AWS_SECRET_ACCESS_KEY", SECRET_KEY)
+        patch.setenv("AWS_REGION", "eu-west-1")
+        yield folder
+
+
+@pytest.fixture(scope="session")
+def spark(
+    s3_folder: Path,  # noqa: ARG001 - its environment must be set before the workers start
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[SparkSession]:
+    """One session, two cores, no UI; its workers inherit the environment, the S3 server's address included."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SPARK_LOCAL_IP", "127.0.0.1")
+        patch.setenv("PYSPARK_PYTHON", sys.executable)
+        patch.setenv("PYTHONPATH", str(Path(__file__).parents[2] / "spark_apps"))
+        session = (
+            SparkSession.builder.master("local[2]")
+            .config("spark.ui.enabled", "false")
+            .config("spark.sql.warehouse.dir", str(tmp_path_factory.mktemp("warehouse")))
+            .getOrCreate()
+        )
+        yield session
+        session.stop()
+
+
+@pytest.fixture
+def bucket(request: pytest.FixtureRequest, s3_folder: Path, tmp_path: Path) -> Bucket:
+    """A new, empty bucket."""
+    name = f"bucket-{hashlib.sha256(request.node.nodeid.encode()).hexdigest()[:12]}"
+    (s3_folder / name).mkdir()
+    return Bucket(name, s3_folder / name, tmp_path / "runs")
+
+
+@pytest.fixture(scope="session")
+def real_images() -> Path:
+    """The folder of real photographs that FRUITS_REAL_IMAGES names."""
+    folder = os.environ.get("FRUITS_REAL_IMAGES")
+    if not folder:
+        pytest.skip("FRUITS_REAL_IMAGES names no folder of real photographs")
+    return Path(folder)

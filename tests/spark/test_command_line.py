@@ -1,0 +1,66 @@
+"""The application as the cluster starts it: spark-submit, an archive, a launcher, exit codes and the last line."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from tests.spark.buckets import Bucket
+from tests.spark.test_job import fill
+
+SPARK_APPS = Path(__file__).parents[2] / "spark_apps"
+
+
+@pytest.fixture
+def submit(tmp_path: Path, s3_folder: Path):  # noqa: ANN201, ARG001 - its environment must be set
+    """Submit the application from copies outside the checkout."""
+    archive = shutil.make_archive(str(tmp_path / "fruits_features"), "zip", SPARK_APPS, "fruits_features")
+    launcher = shutil.copy(SPARK_APPS / "launch.py", tmp_path)
+    program = Path(sys.executable).with_name("spark-submit")
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [program, "--master", "local[2]", "--conf", "spark.ui.enabled=false", "--py-files", archive, launcher]
+        environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+        environment |= {"SPARK_LOCAL_IP": "127.0.0.1", "PYSPARK_PYTHON": sys.executable}
+        return subprocess.run(
+            [*command, *arguments], cwd=tmp_path, env=environment, check=False, capture_output=True, text=True
+        )
+
+    return run
+
+
+def places(bucket: Bucket) -> list[str]:
+    output = bucket.runs / "run"
+    return [f"--bucket={bucket.name}", f"--inventory={bucket.inventory()}", f"--output={output}", "--run=run"]
+
+
+def test_submitted_application_exits_with_0_and_leaves_its_features(submit, bucket: Bucket) -> None:  # noqa: ANN001
+    fill(bucket)
+
+    result = submit(*places(bucket), "--k=3")
+
+    assert result.returncode == 0, result.stderr
+    assert pq.read_table(bucket.runs / "run" / "features").num_rows == 24
+
+
+def test_submitted_application_that_fails_exits_with_1_and_one_sentence(submit, bucket: Bucket) -> None:  # noqa: ANN001
+    result = submit(*places(bucket))
+
+    assert result.returncode == 1
+    (sentence,) = [line for line in result.stderr.splitlines() if line.startswith("fruits_features: error: ")]
+    assert sentence.startswith("fruits_features: error: The inventory ")
+
+
+def test_bad_arguments_exit_with_2_before_spark_starts(bucket: Bucket) -> None:
+    command = [sys.executable, "-m", "fruits_features", *places(bucket), "--k=1000"]
+
+    result = subprocess.run(command, cwd=SPARK_APPS, check=False, capture_output=True, text=True)
+
+    assert result.returncode == 2
+    assert result.stderr == (
+        "fruits_features: error: --k is 1000, but the families orb,color give 768 features; give a k from 1 to 768.\n"
+    )

@@ -1,0 +1,41 @@
+"""The package as a whole: its examples hold, and what the DAG shares with it stays light."""
+
+import doctest
+import importlib
+import pkgutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import fruits_features
+
+WITHOUT_SPARK = [
+    module.name
+    for module in pkgutil.walk_packages(fruits_features.__path__, "fruits_features.")
+    if module.name.rpartition(".")[2] not in {"__main__", "describe", "job", "reduce", "spark_model", "tables"}
+]
+
+
+@pytest.mark.parametrize("name", WITHOUT_SPARK)
+def test_module_examples_hold(name: str) -> None:
+    assert doctest.testmod(importlib.import_module(name)).failed == 0
+
+
+@pytest.mark.parametrize("name", ["arguments", "layout", "rejections"])
+def test_module_shared_with_the_dag_loads_the_standard_library_only(name: str) -> None:
+    heavy = "{'cv2', 'numpy', 'obstore', 'pyarrow', 'pyspark'}"
+    program = f"import sys, fruits_features.{name}; sys.exit(', '.join({heavy} & set(sys.modules)) or 0)"
+    here = Path(fruits_features.__path__[0]).parent
+
+    result = subprocess.run([sys.executable, "-c", program], cwd=here, check=False, capture_output=True, text=True)
+
+    assert (result.returncode, result.stderr) == (0, "")
+
+
+def test_module_schemas_loads_without_spark() -> None:
+    program = "import sys, fruits_features.schemas; sys.exit('pyspark' in sys.modules)"
+    here = Path(fruits_features.__path__[0]).parent
+
+    assert subprocess.run([sys.executable, "-c", program], cwd=here, check=False).returncode == 0
