@@ -1,0 +1,192 @@
+"""The uploader against a real S3 server."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+import unicodedata
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import obstore
+import pytest
+from obstore.exceptions import PermissionDeniedError
+
+from include.upload_images import Outcome, Summary, UploadError, find_files, main, parse_destination, upload
+
+if TYPE_CHECKING:
+    from conftest import S3Server
+
+ROOT = Path(__file__).resolve().parents[3]
+UGLY = ["Pâté en croûte/1 2.jpg", "a#b/100%.jpg", "c+d/%20.jpg", "e&f=g/h?.jpg", "[x]{y}~/z*'\".jpg", "back\\slash.jpg"]
+
+
+def make_files(folder: Path, names: list[str]) -> Path:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(f"content of {name}".encode())
+    return folder
+
+
+def counts(summary: Summary) -> tuple[int, int, int]:
+    return (summary.counts[Outcome.UPLOADED], summary.counts[Outcome.SKIPPED], summary.counts[Outcome.FAILED])
+
+
+def keys(s3: S3Server) -> list[str]:
+    return [entry["Key"] for entry in s3.client.list_objects_v2(Bucket="fruits").get("Contents", [])]
+
+
+def test_upload_keeps_ugly_names_and_content(tmp_path: Path, s3: S3Server) -> None:
+    folder = make_files(tmp_path / "in", UGLY)
+    assert counts(upload(folder, "s3://fruits/images/", progress=False)) == (len(UGLY), 0, 0)
+    assert sorted(keys(s3)) == sorted(f"images/{name}" for name in UGLY)
+    for name in UGLY:
+        found = s3.client.get_object(Bucket="fruits", Key=f"images/{name}")
+        assert found["Body"].read() == (folder / name).read_bytes()
+        assert found["ContentType"] == "image/jpeg"
+
+
+def test_second_upload_skips_what_is_the_same_and_sends_what_is_not(tmp_path: Path, s3: S3Server) -> None:
+    folder = make_files(tmp_path / "in", ["same.jpg", "longer.jpg", "other.jpg"])
+    upload(folder, "s3://fruits/images/", progress=False)
+    (folder / "longer.jpg").write_bytes(b"longer than before, by far")
+    (folder / "other.jpg").write_bytes(b"CONTENT of other.jpg")
+    assert counts(upload(folder, "s3://fruits/images", progress=False)) == (2, 1, 0)
+    assert s3.client.get_object(Bucket="fruits", Key="images/other.jpg")["Body"].read() == b"CONTENT of other.jpg"
+
+
+@pytest.mark.parametrize("s3", ["SHA1"], indirect=True)
+def test_second_upload_skips_by_metadata_where_the_etag_is_no_md5(tmp_path: Path, s3: S3Server) -> None:
+    folder = make_files(tmp_path / "in", ["same.jpg", "other.jpg"])
+    upload(folder, "s3://fruits/images/", progress=False)
+    (folder / "other.jpg").write_bytes(b"CONTENT of other.jpg")
+    assert counts(upload(folder, "s3://fruits/images/", progress=False)) == (1, 1, 0)
+    assert s3.client.get_object(Bucket="fruits", Key="images/other.jpg")["Body"].read() == b"CONTENT of other.jpg"
+
+
+@pytest.mark.parametrize("s3", ["MD5", "SHA1"], indirect=True)
+def test_large_file_goes_in_parts_and_is_skipped_the_second_time(tmp_path: Path, s3: S3Server) -> None:
+    folder = make_files(tmp_path / "in", [])
+    folder.mkdir()
+    (folder / "large.bin").write_bytes(os.urandom(9 * 1024 * 1024))
+    assert counts(upload(folder, "s3://fruits/", progress=False)) == (1, 0, 0)
+    assert s3.client.head_object(Bucket="fruits", Key="large.bin")["ContentLength"] == 9 * 1024 * 1024
+    assert counts(upload(folder, "s3://fruits/", progress=False)) == (0, 1, 0)
+
+
+def test_hidden_files_are_left_out_and_said_so(
+    tmp_path: Path, s3: S3Server, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = make_files(tmp_path / "in", ["fig.jpg", ".DS_Store", "a/.DS_Store", ".git/config"])
+    upload(folder, "s3://fruits/", progress=False)
+    assert keys(s3) == ["fig.jpg"]
+    assert "leaving out 3 hidden" in capsys.readouterr().err
+
+
+def test_failing_file_is_named_and_holds_up_no_other(
+    tmp_path: Path, s3: S3Server, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = make_files(tmp_path / "in", ["a.jpg", "c.jpg"])
+    (folder / "b.jpg").symlink_to(tmp_path / "nowhere")
+    assert main([str(folder), "s3://fruits/images/"]) == 1
+    assert sorted(keys(s3)) == ["images/a.jpg", "images/c.jpg"]
+    captured = capsys.readouterr()
+    assert "upload_images: images/b.jpg: [Errno 2] No such file" in captured.err
+    assert "2 uploaded, 0 skipped, 1 failed" in captured.out
+
+
+def test_missing_bucket_is_one_sentence(tmp_path: Path, s3: S3Server, capsys: pytest.CaptureFixture[str]) -> None:
+    assert s3.root.exists()
+    folder = make_files(tmp_path / "in", ["a.jpg"])
+    assert main([str(folder), "s3://nowhere/images/"]) == 1
+    assert capsys.readouterr().err.strip() == (
+        "upload_images: error: there is no bucket nowhere; make it, or correct the address"
+    )
+
+
+def test_wrong_key_is_one_sentence(
+    tmp_path: Path, s3: S3Server, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert s3.root.exists()
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "somebody-else")
+    folder = make_files(tmp_path / "in", ["a.jpg"])
+    assert main([str(folder), "s3://fruits/images/"]) == 1
+    assert "error: access to bucket fruits is denied" in capsys.readouterr().err
+
+
+def test_no_credentials_is_one_sentence(
+    tmp_path: Path, s3: S3Server, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert s3.root.exists()
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    folder = make_files(tmp_path / "in", ["a.jpg"])
+    assert main([str(folder), "s3://fruits/images/"]) == 1
+    assert capsys.readouterr().err.strip().startswith("upload_images: error: there are no AWS credentials; set AWS_")
+
+
+def test_profile_gives_endpoint_and_credentials(tmp_path: Path, s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_ENDPOINT_URL_S3", "AWS_DEFAULT_REGION"):
+        monkeypatch.delenv(name)
+    (tmp_path / "config").write_text(
+        f"[profile fruits]\nregion = eu-west-3\nendpoint_url = {s3.address}\n"
+        "aws_access_key_id = local-key\naws_secret_access_key = local-secret\n"
+    )
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    monkeypatch.setenv("AWS_PROFILE", "fruits")
+    assert counts(upload(make_files(tmp_path / "in", ["a.jpg"]), "s3://fruits/", progress=False)) == (1, 0, 0)
+
+
+def test_denied_put_stops_with_one_sentence(
+    tmp_path: Path, s3: S3Server, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def deny(*_: object, **__: object) -> None:
+        raise PermissionDeniedError("403 Forbidden\nand much more")
+
+    monkeypatch.setattr(obstore, "put", deny)
+    assert main([str(make_files(tmp_path / "in", ["a.jpg"])), "s3://fruits/"]) == 1
+    assert "error: access to a.jpg is denied; it takes s3:PutObject (403 Forbidden)" in capsys.readouterr().err
+    assert keys(s3) == []
+
+
+def test_folder_without_file_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(tmp_path), "s3://fruits/"]) == 1
+    assert capsys.readouterr().err.strip() == f"upload_images: error: {tmp_path} has no file to upload"
+    assert main([str(tmp_path / "nowhere"), "s3://fruits/"]) == 1
+    assert capsys.readouterr().err.strip() == f"upload_images: error: {tmp_path / 'nowhere'} is no folder"
+
+
+@pytest.mark.parametrize("destination", ["fruits/images", "s3://", "s3:///images", "https://fruits"])
+def test_destination_that_is_no_s3_address_is_refused(destination: str) -> None:
+    with pytest.raises(UploadError, match="is no S3 address"):
+        parse_destination(destination)
+
+
+def test_accents_become_nfc_and_collisions_are_refused(tmp_path: Path) -> None:
+    make_files(tmp_path, [unicodedata.normalize("NFD", "pêche.jpg")])
+    assert [file.key for file in find_files(tmp_path, "x/")[0]] == [unicodedata.normalize("NFC", "x/pêche.jpg")]
+    make_files(tmp_path, [unicodedata.normalize("NFC", "pêche.jpg")])
+    with pytest.raises(UploadError, match="would both become"):
+        find_files(tmp_path, "x/")
+
+
+def test_interrupt_leaves_an_upload_to_go_on_with(tmp_path: Path, s3: S3Server) -> None:
+    folder = make_files(tmp_path / "in", [f"{i:05d}.jpg" for i in range(8000)])
+    process = subprocess.Popen(
+        [sys.executable, "-m", "include.upload_images", str(folder), "s3://fruits/", "--jobs", "4"],
+        cwd=ROOT,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while process.poll() is None and not any((s3.root / "fruits").iterdir()):
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "Traceback" not in stderr
+    uploaded = len(list((s3.root / "fruits").iterdir()))
+    assert 0 < uploaded < 8000
+    assert counts(upload(folder, "s3://fruits/", progress=False)) == (8000 - uploaded, uploaded, 0)
