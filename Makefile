@@ -1,0 +1,51 @@
+# Everything people do with this checkout. `make` alone lists it.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+IN_ENVIRONMENT := source include/environment.sh &&
+LOCK = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+       --custom-compile-command "make lock"
+
+.PHONY: help demo up down test check format lock clean
+
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+
+demo: .venv/.runtime ## Run the whole pipeline on this machine and show what came out
+	@$(IN_ENVIRONMENT) python -m include.demo
+
+up: .venv/.runtime ## Start the local AWS and Airflow's UI
+	@$(IN_ENVIRONMENT) python -m include.local_airflow start
+
+down: .venv/.runtime ## Stop what `make up` started
+	@$(IN_ENVIRONMENT) python -m include.local_airflow stop
+
+test: .venv/.development ## Run all tests
+	@$(IN_ENVIRONMENT) pytest
+
+check: .venv/.development ## Check style, types and imports; changes nothing
+	@$(IN_ENVIRONMENT) ruff check && ruff format --check && mypy && lint-imports
+
+format: .venv/.development ## Format the code
+	@$(IN_ENVIRONMENT) ruff format && ruff check --fix
+
+lock: .venv/.development ## Make the locked requirements from the *.in files
+	@$(IN_ENVIRONMENT) $(LOCK) requirements.in -o requirements.txt
+	@$(IN_ENVIRONMENT) $(LOCK) requirements-dev.in -o requirements-dev.txt
+	@$(IN_ENVIRONMENT) $(LOCK) spark_apps/requirements.in -c requirements.txt -o spark_apps/requirements.txt
+
+clean: ## Remove the virtual environment and everything the demo made
+	@rm -rf .venv .local
+
+# A stamp is written last: an installation that broke off is done again.
+.venv/.runtime: requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and f"Python 3.11 or newer is needed, this is {sys.version.split()[0]}: name another with make PYTHON=…")'
+	@echo "Installing the locked requirements into .venv (some minutes, once) …"
+	@test -x .venv/bin/python || $(PYTHON) -m venv .venv
+	@unset PYTHONDONTWRITEBYTECODE && .venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
+	@touch $@
+
+.venv/.development: .venv/.runtime requirements-dev.txt
+	@unset PYTHONDONTWRITEBYTECODE && .venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	@touch $@

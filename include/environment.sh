@@ -1,0 +1,12 @@
+# What Airflow has to know of this checkout, in one place. For the Makefile, scripts and people:  . include/environment.sh
+# shellcheck shell=bash
+root=$(cd "$(dirname "${BASH_SOURCE[0]:-$0}")/.." && pwd)
+export AIRFLOW_HOME="$root/.local/airflow"
+export AIRFLOW__CORE__DAGS_FOLDER="$root/dags"
+export AIRFLOW__CORE__PLUGINS_FOLDER="$root/plugins"
+export AIRFLOW__CORE__LOAD_EXAMPLES=False
+export AIRFLOW__API__PORT=8080
+export PYTHONPATH="$root:$root/spark_apps"
+export PATH="$root/.venv/bin:$PATH"
+unset PYTHONDONTWRITEBYTECODE # without .pyc files every process compiles Airflow and Spark again
+unset root
