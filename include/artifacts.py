@@ -1,0 +1,76 @@
+"""What a cluster needs of this project, as files whose names carry their content's hash.
+
+A run names exactly what it ran, a change never disturbs a run under way, and nothing is uploaded twice. Uploading is
+left to the caller.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import fruits_features
+
+EPOCH = (1980, 1, 1, 0, 0, 0)
+"""The first instant a ZIP archive can hold: equal content makes equal bytes."""
+
+BOOTSTRAP = Path(__file__).parent / "infrastructure" / "bootstrap.sh"
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """One file to be put in S3 under `name`."""
+
+    name: str
+    content: bytes
+
+
+@dataclass(frozen=True)
+class ArtifactUris:
+    """Where the artifacts of one run lie (`s3://…`)."""
+
+    application: str
+    launcher: str
+    bootstrap: str
+
+
+def application_folder() -> Path:
+    """`spark_apps/`, wherever Python finds the application."""
+    return Path(fruits_features.__file__).parent.parent
+
+
+def build(folder: Path) -> dict[str, Artifact]:
+    """The artifacts by role, the roles being the fields of `ArtifactUris`.
+
+    Args:
+        folder: `spark_apps/`: the package `fruits_features`, `launch.py` and `requirements.txt`.
+    """
+    requirements = (folder / "requirements.txt").read_text().strip()
+    return {
+        "application": _named("fruits_features", ".zip", _zipped(folder / "fruits_features")),
+        "launcher": _named("launch", ".py", (folder / "launch.py").read_bytes()),
+        "bootstrap": _named("bootstrap", ".sh", BOOTSTRAP.read_text().replace("@REQUIREMENTS@", requirements).encode()),
+    }
+
+
+def uris(artifacts: dict[str, Artifact], base: str) -> ArtifactUris:
+    """Where the artifacts lie below `base` (`s3://bucket/prefix/`)."""
+    return ArtifactUris(**{role: base + artifact.name for role, artifact in artifacts.items()})
+
+
+def _named(stem: str, suffix: str, content: bytes) -> Artifact:
+    return Artifact(f"{stem}-{hashlib.sha256(content).hexdigest()[:16]}{suffix}", content)
+
+
+def _zipped(package: Path) -> bytes:
+    """The package as a ZIP archive: same sources, same bytes, whatever the files' times and order on disk."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for source in sorted(path for path in package.rglob("*") if path.is_file() and "__pycache__" not in path.parts):
+            member = zipfile.ZipInfo(source.relative_to(package.parent).as_posix(), date_time=EPOCH)
+            member.compress_type = zipfile.ZIP_DEFLATED
+            archive.writestr(member, source.read_bytes())
+    return buffer.getvalue()

@@ -1,0 +1,111 @@
+"""The requests we make of EMR: settings and parameters in, job-flow and step dictionaries out. Pure: no AWS call.
+
+Sources: EMR's API reference (RunJobFlow, AddJobFlowSteps) and its release guide for `emr-spark-8.x`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fruits_features.arguments import Arguments
+    from include.artifacts import ArtifactUris
+    from include.settings import Settings
+
+APPLICATION_TAG = "fruits-image-features"
+PYTHON = "python3.11"
+"""PySpark's interpreter on `emr-spark-8.x`, whose system Python is 3.9."""
+
+
+def job_flow(settings: Settings, *, name: str, run: str, bucket: str, artifacts: ArtifactUris) -> dict[str, Any]:
+    """A RunJobFlow request for one transient cluster, which lives as long as its run.
+
+    `KeepJobFlowAliveWhenNoSteps` is on because the step comes later, from another task; `AutoTerminationPolicy` is
+    AWS's own safety net for the day when Airflow cannot end the cluster.
+
+    Args:
+        settings: the deployment's.
+        name: the cluster's name, unique to the DAG run, by which a retry finds it.
+        run: the run's name, for the cost report's tags.
+        bucket: where logs go.
+        artifacts: where the bootstrap script lies.
+    """
+    request: dict[str, Any] = {
+        "Name": name,
+        "ReleaseLabel": settings.emr_release,
+        "Applications": [{"Name": "Spark"}],
+        "LogUri": f"s3://{bucket}/{settings.log_prefix}",
+        "ServiceRole": settings.emr_service_role,
+        "JobFlowRole": settings.emr_instance_profile,
+        "VisibleToAllUsers": True,
+        "Instances": _instances(settings),
+        "AutoTerminationPolicy": {"IdleTimeout": settings.emr_idle_timeout_s},
+        "BootstrapActions": [
+            {
+                "Name": "install the application's requirements",
+                "ScriptBootstrapAction": {"Path": artifacts.bootstrap},
+            }
+        ],
+        "Configurations": [
+            {
+                "Classification": "spark-defaults",
+                "Properties": {
+                    "spark.pyspark.python": PYTHON,
+                    "spark.pyspark.driver.python": PYTHON,
+                    "spark.sql.execution.arrow.maxRecordsPerBatch": "512",
+                },
+            }
+        ],
+        "Tags": [{"Key": "application", "Value": APPLICATION_TAG}, {"Key": "run", "Value": run}],
+    }
+    if settings.emr_security_configuration:
+        request["SecurityConfiguration"] = settings.emr_security_configuration
+    return request
+
+
+def _instances(settings: Settings) -> dict[str, Any]:
+    instances: dict[str, Any] = {
+        "KeepJobFlowAliveWhenNoSteps": True,
+        "TerminationProtected": False,
+        "InstanceGroups": [
+            {
+                "Name": "primary",
+                "InstanceRole": "MASTER",
+                "InstanceType": settings.emr_primary_instance_type,
+                "InstanceCount": 1,
+            },
+            {
+                "Name": "core",
+                "InstanceRole": "CORE",
+                "InstanceType": settings.emr_core_instance_type,
+                "InstanceCount": settings.emr_core_instances,
+            },
+        ],
+    }
+    if settings.emr_subnet_id:
+        instances["Ec2SubnetId"] = settings.emr_subnet_id
+    return instances
+
+
+def featurize_step(arguments: Arguments, artifacts: ArtifactUris) -> dict[str, Any]:
+    """The step that runs the application from its copy in S3.
+
+    Client mode puts the driver's output into the step's logs, where a failure's cause can be read. `CONTINUE` leaves
+    the cluster's end to the DAG's teardown, which alone knows when its work is over.
+    """
+    return {
+        "Name": "featurize and reduce",
+        "ActionOnFailure": "CONTINUE",
+        "HadoopJarStep": {
+            "Jar": "command-runner.jar",
+            "Args": [
+                "spark-submit",
+                "--deploy-mode",
+                "client",
+                "--py-files",
+                artifacts.application,
+                artifacts.launcher,
+                *arguments.to_argv(),
+            ],
+        },
+    }

@@ -1,0 +1,83 @@
+"""What readers follow: a run's own record, and the pointer to the run that is published.
+
+Write, audit, publish: `run.json` stays beside its data, `latest.json` is the one object that others read first. It
+is written last, in one PUT, which S3 makes visible whole or not at all. Both are built here and stored by the caller.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from fruits_features.layout import RunLayout
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+FORMAT = 1
+"""Version of both documents; grows when a reader of today could not read tomorrow's."""
+
+
+def run_document(
+    run: Mapping[str, Any],
+    *,
+    figures: Mapping[str, Any],
+    params: Mapping[str, Any],
+    artifacts: Mapping[str, str],
+    dag_run: Mapping[str, str],
+) -> dict[str, Any]:
+    """`run.json`: what a run read, made and ran, complete enough to explain it or to run it again.
+
+    Args:
+        run: the run as `take_inventory` fixed it.
+        figures: what validation counted and checked.
+        params: the DAG run's parameters.
+        artifacts: URIs of what the cluster ran, named by their content's hash.
+        dag_run: ids of the DAG and of its run.
+    """
+    return {
+        "format": FORMAT,
+        "run": run["name"],
+        "dag": dict(dag_run),
+        "inventory": {key: run[key] for key in ("images", "size_bytes", "categories", "uncategorised", "digest")},
+        "counts": figures["counts"],
+        "projection": figures["projection"],
+        "checks": figures["checks"],
+        "paths": _paths(RunLayout(run["uri"])),
+        "params": dict(params),
+        "artifacts": dict(artifacts),
+    }
+
+
+def latest_document(document: Mapping[str, Any], *, published_at: str) -> dict[str, Any]:
+    """`latest.json`: enough to read the published run without looking further.
+
+    Args:
+        document: the published run's `run.json`.
+        published_at: the moment, in ISO 8601.
+    """
+    return {
+        "format": FORMAT,
+        "run": document["run"],
+        "published_at": published_at,
+        "counts": document["counts"],
+        "projection": document["projection"],
+        "paths": document["paths"],
+    }
+
+
+def _paths(run: RunLayout) -> dict[str, str]:
+    """Where each result of a run lies."""
+    return {
+        "inventory": run.inventory,
+        "features": run.features,
+        "quarantine": run.quarantine,
+        "projection": run.portable_projection,
+        "spark_model": run.spark_model,
+        "run": run.record,
+    }
+
+
+def encode(document: Mapping[str, Any]) -> bytes:
+    """A document as UTF-8 JSON that people can read and `diff` can compare."""
+    return (json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode()

@@ -1,0 +1,57 @@
+import io
+import os
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from include import artifacts
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    package = tmp_path / "spark_apps" / "fruits_features"
+    (package / "families").mkdir(parents=True)
+    (package / "__init__.py").write_text("")
+    (package / "families" / "orb.py").write_text("A = 1\n")
+    (tmp_path / "spark_apps" / "launch.py").write_text("import fruits_features\n")
+    (tmp_path / "spark_apps" / "requirements.txt").write_text("numpy==2.4.6 \\\n    --hash=sha256:00\n")
+    return tmp_path / "spark_apps"
+
+
+def test_build_names_artifacts_by_their_content(folder: Path) -> None:
+    before = artifacts.build(folder)
+    (folder / "fruits_features" / "families" / "orb.py").write_text("A = 2\n")
+
+    after = artifacts.build(folder)
+
+    assert before["application"].name != after["application"].name
+    assert before["launcher"].name == after["launcher"].name
+
+
+def test_build_of_the_same_sources_is_the_same_to_the_byte(folder: Path) -> None:
+    before = artifacts.build(folder)
+    os.utime(folder / "fruits_features" / "__init__.py", (0, 2_000_000_000))
+    (folder / "fruits_features" / "__pycache__").mkdir()
+    (folder / "fruits_features" / "__pycache__" / "orb.pyc").write_bytes(b"compiled")
+
+    assert artifacts.build(folder) == before
+
+
+def test_build_zips_the_package_so_that_python_imports_it(folder: Path) -> None:
+    archive = zipfile.ZipFile(io.BytesIO(artifacts.build(folder)["application"].content))
+
+    assert archive.namelist() == ["fruits_features/__init__.py", "fruits_features/families/orb.py"]
+
+
+def test_build_puts_the_requirements_into_the_bootstrap_script(folder: Path) -> None:
+    script = artifacts.build(folder)["bootstrap"].content.decode()
+
+    assert "numpy==2.4.6 \\\n    --hash=sha256:00\nREQUIREMENTS\n" in script
+    assert "@REQUIREMENTS@" not in script
+
+
+def test_uris_lie_below_the_base(folder: Path) -> None:
+    built = artifacts.build(folder)
+
+    assert artifacts.uris(built, "s3://b/a/").application == f"s3://b/a/{built['application'].name}"

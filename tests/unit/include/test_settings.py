@@ -1,0 +1,33 @@
+import pytest
+from pydantic import ValidationError
+
+from include.settings import Settings
+
+
+def test_settings_read_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FRUITS_BUCKET", "orchard")
+
+    assert Settings().bucket == "orchard"
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("FRUITS_BUCKET", "Not A Bucket"),
+        ("FRUITS_IMAGE_PREFIX", "no-slash"),
+        ("FRUITS_IMAGE_PREFIX", "wild*/"),
+        ("FRUITS_EMR_RELEASE", "latest"),
+        ("FRUITS_EMR_CORE_INSTANCES", "0"),
+        ("FRUITS_EMR_IDLE_TIMEOUT_S", "59"),
+    ],
+)
+def test_settings_out_of_limits_name_variable_and_value(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str
+) -> None:
+    monkeypatch.setenv(variable, value)
+
+    with pytest.raises(ValidationError) as error:
+        Settings()
+
+    assert variable.removeprefix("FRUITS_").lower() in str(error.value)
+    assert value in str(error.value)
