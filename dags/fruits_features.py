@@ -1,0 +1,83 @@
+"""### Fruit photographs to features
+
+Turns the images below `s3://<bucket>/<image_prefix>` into validated, published features: inventory, a transient EMR
+cluster, one Spark step that describes every image and reduces the features with PCA, validation, publication.
+
+**Result** `s3://<bucket>/features/latest.json` names the published run; its Parquet lies below `features/runs/<run>/`.
+
+**Rerun** Safe at any time: a failed run publishes nothing and leaves no cluster; a rerun of the same date writes to
+the same place, or beside it once that date is published.
+
+**Parameters** are described in the trigger form. Settings of the deployment are variables `FRUITS_*`
+(`include/settings.py`).
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from airflow.sdk import DAG, chain
+
+from fruits_airflow import templates
+from fruits_airflow.dag_defaults import DAILY
+from fruits_airflow.operators import CreateClusterOperator, RunStepOperator, TerminateClusterOperator
+from fruits_airflow.sensors import ClusterReadySensor, ImagesSensor
+from fruits_airflow.tasks import publish, take_inventory, upload_application, validate_parquet
+
+STEP_TIMEOUT = timedelta(hours=6)
+POLL = timedelta(seconds=5)
+
+with DAG(
+    dag_id="fruits_features",
+    description="Fruit photographs in S3 to validated, published features, on a transient EMR cluster",
+    doc_md=__doc__,
+    schedule="@daily",
+    tags=["fruits", "emr", "spark"],
+    **DAILY,
+) as dag:
+    wait_for_images = ImagesSensor(
+        task_id="wait_for_images",
+        poke_interval=POLL.total_seconds(),
+        doc_md="Waits until there is an image, at most `wait_minutes`; waits in the triggerer, not in a worker.",
+    )
+    create_cluster = CreateClusterOperator(
+        task_id="create_cluster",
+        job_flow_overrides=templates.job_flow,
+        doc_md="Asks EMR for a cluster and returns its id at once. A retry adopts the cluster of an earlier try.",
+    )
+    cluster_ready = ClusterReadySensor(
+        task_id="cluster_ready",
+        job_flow_id=create_cluster.output,
+        poke_interval=POLL.total_seconds(),
+        max_attempts=360,
+        doc_md="Waits until the cluster takes steps; fails with EMR's reason when it ends instead.",
+    )
+    featurize_and_reduce = RunStepOperator(
+        task_id="featurize_and_reduce",
+        job_flow_id=create_cluster.output,
+        steps=templates.steps,
+        waiter_delay=int(POLL.total_seconds()),
+        waiter_max_attempts=STEP_TIMEOUT // POLL,
+        retries=0,  # Spark retries its tasks itself; a failed step wants its cause read, not the same cost again
+        doc_md="Runs the Spark application as one EMR step. When it fails, the end of its output is in this log.",
+    )
+    terminate_cluster = TerminateClusterOperator(
+        task_id="terminate_cluster",
+        job_flow_id=create_cluster.output,
+        waiter_delay=int(POLL.total_seconds()),
+        waiter_max_attempts=240,
+        retries=5,
+        doc_md="Ends the cluster, whatever happened, and waits until it is gone: the bill ends here.",
+    ).as_teardown(setups=create_cluster, on_failure_fail_dagrun=True)
+
+    validated = validate_parquet()
+    chain(
+        wait_for_images,
+        take_inventory(),
+        upload_application(),
+        create_cluster,
+        cluster_ready,
+        featurize_and_reduce,
+        terminate_cluster,
+    )
+    chain([featurize_and_reduce, terminate_cluster], validated, publish())

@@ -1,0 +1,56 @@
+"""### Fruit photographs to features, on a Spark cluster that is already there
+
+The same flow as `fruits_features` for teams with a Spark cluster of their own: no cluster is created, `spark-submit`
+runs against connection `spark_default`. Inventory, application, validation and publication are the same code.
+
+**Result** `s3://<bucket>/features/latest.json` names the published run.
+
+**Rerun** Safe at any time, as with `fruits_features`.
+
+**The cluster** reaches `s3://` itself, and its Python has what `spark_apps/requirements.txt` lists.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOperator
+from airflow.sdk import DAG, chain
+
+from fruits_airflow import templates
+from fruits_airflow.dag_defaults import DAILY
+from fruits_airflow.sensors import ImagesSensor
+from fruits_airflow.tasks import publish, take_inventory, upload_application, validate_parquet
+
+with DAG(
+    dag_id="fruits_features_spark",
+    description="Fruit photographs in S3 to validated, published features, on a Spark cluster that is already there",
+    doc_md=__doc__,
+    schedule="@daily",
+    tags=["fruits", "spark"],
+    **DAILY,
+) as dag:
+    wait_for_images = ImagesSensor(
+        task_id="wait_for_images",
+        poke_interval=5,
+        doc_md="Waits until there is an image, at most `wait_minutes`; waits in the triggerer, not in a worker.",
+    )
+    artifacts = upload_application()
+    featurize_and_reduce = SparkSubmitOperator(
+        task_id="featurize_and_reduce",
+        name="fruits_features",
+        application=artifacts["launcher"],  # type: ignore[index]
+        py_files=artifacts["application"],  # type: ignore[index]
+        application_args=templates.application_args,  # type: ignore[arg-type] # rendered by Airflow
+        execution_timeout=timedelta(hours=6),
+        retries=0,  # Spark retries its tasks itself; a failed application wants its cause read, not the same cost again
+        doc_md="Submits the Spark application to connection `spark_default` and shows its output in this log.",
+    )
+    chain(
+        wait_for_images,
+        take_inventory(),
+        artifacts,
+        featurize_and_reduce,
+        validate_parquet(),
+        publish(),
+    )

@@ -1,0 +1,92 @@
+"""What both DAGs have in common: start, retries, and the parameters of a run.
+
+The parameters' JSON schema is what the trigger form shows and what Airflow checks before a run begins.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from airflow.sdk import Param
+
+from fruits_features.arguments import DEFAULT_EXPLAINED_VARIANCE, DEFAULT_MAX_QUARANTINE_SHARE
+from fruits_features.families import DEFAULT_FAMILIES, FAMILIES
+
+PARAMS = {
+    "bucket": Param(
+        None,
+        type=["null", "string"],
+        pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$",
+        title="Bucket",
+        description="Where images are read and features are written. Empty: the deployment's bucket.",
+    ),
+    "image_prefix": Param(
+        None,
+        type=["null", "string"],
+        pattern=r"^([^*?\[\]/][^*?\[\]]*/)?$",
+        title="Image prefix",
+        description="Images lie below it, the last folder naming the category; ends in '/'. Empty: the deployment's.",
+    ),
+    "wait_minutes": Param(
+        60,
+        type="number",
+        minimum=0,
+        maximum=1440,
+        title="Longest wait (minutes)",
+        description="How long to wait for the first image before the run fails.",
+    ),
+    "features": Param(
+        list(DEFAULT_FAMILIES),
+        type="array",
+        items={"type": "string", "enum": list(FAMILIES)},
+        examples=list(FAMILIES),
+        minItems=1,
+        uniqueItems=True,
+        title="Feature families",
+        description="Concatenated, in this order, into the column `features`.",
+    ),
+    "explained_variance": Param(
+        DEFAULT_EXPLAINED_VARIANCE,
+        type="number",
+        exclusiveMinimum=0,
+        maximum=1,
+        title="Explained variance",
+        description="Keep the smallest number of PCA components that explains this share of the variance.",
+    ),
+    "k": Param(
+        None,
+        type=["null", "integer"],
+        minimum=1,
+        title="PCA components",
+        description="A number of components instead; it wins over the explained variance.",
+    ),
+    "include_pixels": Param(
+        default=False,
+        type="boolean",
+        title="Include pixels",
+        description="Also write each decoded image (column `image`): about 30 KB a row at 100 x 100.",
+    ),
+    "max_quarantine_share": Param(
+        DEFAULT_MAX_QUARANTINE_SHARE,
+        type="number",
+        minimum=0,
+        maximum=1,
+        title="Largest quarantine share",
+        description="The run fails when a larger share of the images cannot be read or described.",
+    ),
+}
+
+DAILY: dict[str, Any] = {
+    "start_date": datetime(2026, 1, 1),  # noqa: DTZ001 - Airflow reads it in its own time zone, UTC
+    "catchup": False,
+    "max_active_runs": 1,
+    "params": PARAMS,
+    "default_args": {
+        "owner": "fruits",
+        "retries": 2,
+        "retry_delay": timedelta(seconds=15),
+        "retry_exponential_backoff": True,
+        "max_retry_delay": timedelta(minutes=5),
+    },
+}

@@ -1,0 +1,179 @@
+"""The tasks both DAGs share: inventory, application, validation, publishing.
+
+Bodies only: the order is the DAGs' business, the clusters are operators'. What is heavy to import is imported where it
+is used, so that a DAG parses quickly.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import tempfile
+from datetime import UTC, datetime
+from itertools import count
+from typing import TYPE_CHECKING, Any, cast
+
+from airflow.providers.amazon.aws.hooks.s3 import S3Hook
+from airflow.sdk import get_current_context, task
+from airflow.sdk.exceptions import AirflowFailException
+
+from fruits_airflow import templates
+from fruits_features.layout import RunLayout
+from fruits_features.layout import latest as latest_uri
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+    from mypy_boto3_s3 import S3Client
+
+    from include.validation import Report
+
+log = logging.getLogger(__name__)
+
+
+@task(
+    retries=3, doc_md="Lists the images once and writes what this run will read: `inventory/` below the run's prefix."
+)
+def take_inventory() -> dict[str, Any]:
+    """Fix what the run reads.
+
+    Returns:
+        The run: name, bucket, uri, and the inventory's figures.
+
+    Raises:
+        AirflowFailException: nothing but folder markers was listed.
+    """
+    from include import inventory
+
+    context = get_current_context()
+    bucket, prefix = templates.bucket(context), templates.image_prefix(context)
+    s3 = S3Hook()
+    run = _free_layout(context, s3, bucket)
+    with tempfile.TemporaryFile() as file:
+        summary = inventory.write(inventory.list_objects(s3.conn, bucket, prefix), file)
+        if not summary.images:
+            raise AirflowFailException(f"No image is left below s3://{bucket}/{prefix}: upload some and run again.")
+        file.seek(0)
+        s3.load_file_obj(file, f"{run.inventory}/part-00000.parquet", replace=True)
+    log.info("Inventory %s: %s images, %s categories.", run.inventory, summary.images, len(summary.categories))
+    return {
+        "name": run.prefix.rpartition("/")[2],
+        "bucket": bucket,
+        "uri": run.prefix,
+        "images": summary.images,
+        "size_bytes": summary.size_bytes,
+        "categories": len(summary.categories),
+        "uncategorised": summary.uncategorised,
+        "digest": summary.digest,
+    }
+
+
+def _free_layout(context: Context, s3: S3Hook, bucket: str) -> RunLayout:
+    """Where the run goes: its date and its DAG, and a number where that place is published already.
+
+    The same date writes to the same place, so that a failed try is overwritten; a published run is what others read,
+    and is never written again.
+    """
+    dag_run = context["dag_run"]
+    stem = f"{dag_run.logical_date:%Y-%m-%dT%H%M%SZ}" if dag_run.logical_date else re.sub(r"[^\w-]", "", dag_run.run_id)
+    base = f"{stem}-{dag_run.dag_id}"
+    layouts = (RunLayout.of(bucket, base if attempt == 1 else f"{base}-{attempt}") for attempt in count(1))
+    return next(layout for layout in layouts if not s3.check_for_key(layout.record))
+
+
+@task(retries=3, doc_md="Puts the Spark application into S3 under its content's hash, unless it is there already.")
+def upload_application() -> dict[str, str]:
+    """Make sure that S3 holds what the cluster will run.
+
+    Returns:
+        Artifact URIs by role (`include.artifacts.ArtifactUris`).
+    """
+    from include import artifacts
+    from include.settings import settings
+
+    context = get_current_context()
+    base = f"s3://{templates.bucket(context)}/{settings().artifact_prefix}"
+    built = artifacts.build(artifacts.application_folder())
+    s3 = S3Hook()
+    for artifact in built.values():
+        uri = f"{base}{artifact.name}"
+        if s3.check_for_key(uri):
+            log.info("%s is there already.", uri)
+        else:
+            s3.load_bytes(artifact.content, uri, replace=True)
+            log.info("Uploaded %s (%s bytes).", uri, len(artifact.content))
+    return templates.as_xcom(artifacts.uris(built, base))
+
+
+@task(
+    retries=2, doc_md="Checks the Parquet that was written against inventory and contract; a failed check ends the run."
+)
+def validate_parquet() -> dict[str, Any]:
+    """Read what was written and check it.
+
+    Returns:
+        Counts, the projection's figures, and every check with what it saw and wanted.
+
+    Raises:
+        AirflowFailException: at least one check failed; the message names each, with its figures.
+    """
+    context = get_current_context()
+    run = templates.run_of(context)
+    report = _audit(RunLayout(run["uri"]), include_pixels=context["params"]["include_pixels"])
+    log.info("Validation of run %s:\n%s", run["name"], report.table())
+    if report.failed:
+        raise AirflowFailException(f"Run {run['name']} is not published: {report.failure()}")
+    return report.as_dict()
+
+
+def _audit(layout: RunLayout, *, include_pixels: bool) -> Report:
+    from fruits_features.projection import Projection
+    from include.validation import RunFiles, validate
+
+    s3 = S3Hook()
+    if not s3.check_for_key(layout.portable_projection):
+        raise AirflowFailException(
+            f"There is no {layout.portable_projection}: the Spark application did not finish this run; run it again."
+        )
+    projection = Projection.from_bytes(s3.get_key(layout.portable_projection).get()["Body"].read())
+    return validate(RunFiles(layout, _storage_options(s3), include_pixels=include_pixels), projection)
+
+
+def _storage_options(s3: S3Hook) -> dict[str, str]:
+    """What Polars needs to reach the bucket as Airflow's connection does: the same endpoint, region and credentials."""
+    credentials, client = s3.get_credentials(), cast("S3Client", s3.conn)
+    options = {
+        "aws_access_key_id": credentials.access_key,
+        "aws_secret_access_key": credentials.secret_key,
+        "aws_session_token": credentials.token,
+        "aws_region": client.meta.region_name,
+        "aws_endpoint_url": client.meta.endpoint_url,
+        "aws_allow_http": "true" if client.meta.endpoint_url.startswith("http://") else None,
+    }
+    return {name: value for name, value in options.items() if value}
+
+
+@task(retries=3, doc_md="Writes `run.json`, then `latest.json`, which readers follow, in one PUT.")
+def publish() -> str:
+    """Make the run the published one.
+
+    Returns:
+        The URI of `latest.json`.
+    """
+    from include import publishing
+
+    context = get_current_context()
+    run, dag_run = templates.run_of(context), context["dag_run"]
+    document = publishing.run_document(
+        run,
+        figures=context["ti"].xcom_pull(task_ids="validate_parquet"),
+        params=context["params"],
+        artifacts=templates.as_xcom(templates.artifacts_of(context)),
+        dag_run={"dag_id": dag_run.dag_id, "run_id": dag_run.run_id},
+    )
+    pointer = publishing.latest_document(document, published_at=datetime.now(UTC).isoformat(timespec="seconds"))
+    s3 = S3Hook(extra_args={"ContentType": "application/json; charset=utf-8"})
+    latest = latest_uri(run["bucket"])
+    s3.load_bytes(publishing.encode(document), RunLayout(run["uri"]).record, replace=True)
+    s3.load_bytes(publishing.encode(pointer), latest, replace=True)
+    log.info("Published run %s.", run["name"])
+    return latest

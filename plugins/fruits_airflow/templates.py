@@ -1,0 +1,96 @@
+"""What operators are given when they run: callables that Airflow renders template fields with.
+
+They bring together settings, parameters and what earlier tasks returned; the requests are built in `include.emr`.
+Nothing is read while a DAG is parsed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from fruits_features.arguments import Arguments
+from fruits_features.layout import RunLayout
+
+if TYPE_CHECKING:
+    import jinja2
+    from airflow.sdk import Context
+
+    from include.artifacts import ArtifactUris
+
+
+def bucket(context: Context, jinja_env: jinja2.Environment | None = None) -> str:  # noqa: ARG001 - Airflow's signature
+    """The bucket of this run: the parameter, or else the deployment's."""
+    from include.settings import settings
+
+    return context["params"]["bucket"] or settings().bucket
+
+
+def image_prefix(context: Context, jinja_env: jinja2.Environment | None = None) -> str:  # noqa: ARG001
+    """The prefix of the images: the parameter, or else the deployment's."""
+    from include.settings import settings
+
+    prefix = context["params"]["image_prefix"]
+    return settings().image_prefix if prefix is None else prefix
+
+
+def job_flow(context: Context, jinja_env: jinja2.Environment | None = None) -> dict[str, Any]:  # noqa: ARG001
+    """The cluster to create."""
+    from include import emr
+    from include.settings import settings
+
+    run = run_of(context)
+    return emr.job_flow(
+        settings(),
+        name=f"fruits {context['dag_run'].dag_id} {context['dag_run'].run_id}",
+        run=run["name"],
+        bucket=run["bucket"],
+        artifacts=artifacts_of(context),
+    )
+
+
+def steps(context: Context, jinja_env: jinja2.Environment | None = None) -> list[dict[str, Any]]:  # noqa: ARG001
+    """The steps to run on the cluster: one."""
+    from include import emr
+
+    return [emr.featurize_step(arguments_of(context), artifacts_of(context))]
+
+
+def application_args(context: Context, jinja_env: jinja2.Environment | None = None) -> list[str]:  # noqa: ARG001
+    """The application's command line, for a cluster that is there already."""
+    return arguments_of(context).to_argv()
+
+
+def run_of(context: Context) -> dict[str, Any]:
+    """The run as `take_inventory` fixed it."""
+    run: dict[str, Any] = context["ti"].xcom_pull(task_ids="take_inventory")
+    return run
+
+
+def artifacts_of(context: Context) -> ArtifactUris:
+    """What `upload_application` put in S3."""
+    from include.artifacts import ArtifactUris
+
+    return ArtifactUris(**context["ti"].xcom_pull(task_ids="upload_application"))
+
+
+def arguments_of(context: Context) -> Arguments:
+    """The application's arguments for this run."""
+    run, params = run_of(context), context["params"]
+    layout, k = RunLayout(run["uri"]), params["k"]
+    return Arguments(
+        bucket=run["bucket"],
+        inventory=layout.inventory,
+        output=layout.prefix,
+        run=run["name"],
+        features=tuple(params["features"]),
+        k=k,
+        explained_variance=None if k else params["explained_variance"],
+        include_pixels=params["include_pixels"],
+        max_quarantine_share=params["max_quarantine_share"],
+    )
+
+
+def as_xcom(uris: ArtifactUris) -> dict[str, str]:
+    """Artifact URIs as an XCom that the UI shows."""
+    return asdict(uris)

@@ -1,0 +1,116 @@
+"""The DAGs' shape: ids, edges, teardown flags, owners, retries, docs."""
+
+from pathlib import Path
+
+import pytest
+from airflow.dag_processing.dagbag import DagBag
+from airflow.sdk.exceptions import ParamValidationError
+
+DAGS = Path(__file__).parents[3] / "dags"
+
+
+@pytest.fixture(scope="module")
+def dagbag() -> DagBag:
+    return DagBag(str(DAGS))
+
+
+def test_dagbag_holds_our_dags_and_no_error(dagbag: DagBag) -> None:
+    assert dagbag.import_errors == {}
+    assert sorted(dagbag.dags) == ["fruits_features", "fruits_features_spark"]
+
+
+def test_dagbag_reports_a_broken_dag(tmp_path: Path) -> None:
+    (tmp_path / "broken.py").write_text("from airflow.sdk import DAG\nimport no_such_module\n")
+
+    assert DagBag(str(tmp_path)).import_errors
+
+
+EMR_EDGES = {
+    "wait_for_images": {"take_inventory"},
+    "take_inventory": {"upload_application"},
+    "upload_application": {"create_cluster"},
+    "create_cluster": {"cluster_ready", "featurize_and_reduce", "terminate_cluster"},
+    "cluster_ready": {"featurize_and_reduce"},
+    "featurize_and_reduce": {"terminate_cluster", "validate_parquet"},
+    "terminate_cluster": {"validate_parquet"},
+    "validate_parquet": {"publish"},
+    "publish": set(),
+}
+SPARK_EDGES = {
+    "wait_for_images": {"take_inventory"},
+    "take_inventory": {"upload_application"},
+    "upload_application": {"featurize_and_reduce"},
+    "featurize_and_reduce": {"validate_parquet"},
+    "validate_parquet": {"publish"},
+    "publish": set(),
+}
+
+
+@pytest.mark.parametrize(("dag_id", "edges"), [("fruits_features", EMR_EDGES), ("fruits_features_spark", SPARK_EDGES)])
+def test_dag_flows_as_drawn(dagbag: DagBag, dag_id: str, edges: dict[str, set[str]]) -> None:
+    assert {task.task_id: task.downstream_task_ids for task in dagbag.dags[dag_id].tasks} == edges
+
+
+@pytest.mark.parametrize("dag_id", ["fruits_features", "fruits_features_spark"])
+def test_dag_runs_daily_once_at_a_time_without_catching_up(dagbag: DagBag, dag_id: str) -> None:
+    dag = dagbag.dags[dag_id]
+
+    assert (dag.schedule, dag.catchup, dag.max_active_runs) == ("@daily", False, 1)
+    assert dag.doc_md
+    assert dag.description
+    dag.check_cycle()
+
+
+@pytest.mark.parametrize("dag_id", ["fruits_features", "fruits_features_spark"])
+def test_every_task_has_an_owner_retries_and_documentation(dagbag: DagBag, dag_id: str) -> None:
+    for task in dagbag.dags[dag_id].tasks:
+        assert task.owner == "fruits", task.task_id
+        assert task.doc_md, task.task_id
+        assert task.retries > 0 or task.task_id == "featurize_and_reduce", task.task_id
+
+
+def test_cluster_is_torn_down_whatever_happens_and_its_failure_counts(dagbag: DagBag) -> None:
+    dag = dagbag.dags["fruits_features"]
+    create, terminate = dag.get_task("create_cluster"), dag.get_task("terminate_cluster")
+
+    assert create.is_setup
+    assert terminate.is_teardown
+    assert terminate.on_failure_fail_dagrun
+    assert create.wait_for_completion is False  # a setup that waits and fails is never torn down
+
+
+def test_what_follows_the_cluster_waits_for_the_work_too(dagbag: DagBag) -> None:
+    validate = dagbag.dags["fruits_features"].get_task("validate_parquet")
+
+    assert validate.upstream_task_ids == {"featurize_and_reduce", "terminate_cluster"}
+    assert validate.trigger_rule == "all_success"
+
+
+def test_emr_tasks_wait_in_the_triggerer(dagbag: DagBag) -> None:
+    dag = dagbag.dags["fruits_features"]
+
+    for task_id in ("wait_for_images", "cluster_ready", "featurize_and_reduce", "terminate_cluster"):
+        assert dag.get_task(task_id).deferrable, task_id
+
+
+@pytest.mark.parametrize("dag_id", ["fruits_features", "fruits_features_spark"])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("bucket", "No Bucket"),
+        ("image_prefix", "without-slash"),
+        ("features", []),
+        ("features", ["sift"]),
+        ("features", ["orb", "orb"]),
+        ("explained_variance", 0),
+        ("explained_variance", 1.1),
+        ("k", 0),
+        ("max_quarantine_share", 2),
+        ("wait_minutes", -1),
+    ],
+)
+def test_parameter_outside_its_limits_is_refused(dagbag: DagBag, dag_id: str, name: str, value: object) -> None:
+    param = dagbag.dags[dag_id].params.get_param(name)
+
+    with pytest.raises(ParamValidationError):
+        param.resolve(value)
