@@ -3,6 +3,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 PYTHON ?= python3
+PORT ?= 8080
 IN_ENVIRONMENT := source include/environment.sh &&
 LOCK = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
        --custom-compile-command "make lock"
@@ -13,15 +14,18 @@ help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
 
 demo: .venv/.runtime ## Run the whole pipeline on this machine and show what came out
+	@$(PYTHON) include/prerequisites.py
 	@$(IN_ENVIRONMENT) python -m include.demo
 
 up: .venv/.runtime ## Start the local AWS and Airflow's UI
-	@$(IN_ENVIRONMENT) python -m include.local_airflow start
+	@$(PYTHON) include/prerequisites.py
+	@$(IN_ENVIRONMENT) python -m include.local_airflow start --port $(PORT)
 
 down: .venv/.runtime ## Stop what `make up` started
 	@$(IN_ENVIRONMENT) python -m include.local_airflow stop
 
 test: .venv/.development ## Run all tests
+	@$(PYTHON) include/prerequisites.py
 	@$(IN_ENVIRONMENT) pytest
 
 check: .venv/.development ## Check style, types and imports; changes nothing
@@ -40,7 +44,7 @@ clean: ## Remove the virtual environment and everything the demo made
 
 # A stamp is written last: an installation that broke off is done again.
 .venv/.runtime: requirements.txt
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and f"Python 3.11 or newer is needed, this is {sys.version.split()[0]}: name another with make PYTHON=…")'
+	@$(PYTHON) include/prerequisites.py
 	@echo "Installing the locked requirements into .venv (some minutes, once) …"
 	@test -x .venv/bin/python || $(PYTHON) -m venv .venv
 	@unset PYTHONDONTWRITEBYTECODE && .venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt

@@ -5,7 +5,7 @@ export AIRFLOW_HOME="$root/.local/airflow"
 export AIRFLOW__CORE__DAGS_FOLDER="$root/dags"
 export AIRFLOW__CORE__PLUGINS_FOLDER="$root/plugins"
 export AIRFLOW__CORE__LOAD_EXAMPLES=False
-export AIRFLOW__API__PORT=8080
+export AIRFLOW__API__HOST=127.0.0.1 # the UI is for this machine only
 export PYTHONPATH="$root:$root/spark_apps"
 export PATH="$root/.venv/bin:$PATH"
 unset PYTHONDONTWRITEBYTECODE # without .pyc files every process compiles Airflow and Spark again

@@ -107,6 +107,18 @@ class ClusterReadySensor(EmrJobFlowSensor):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(target_states=READY_STATES, failed_states=ENDED_STATES, deferrable=True, **kwargs)
 
+    def poke(self, context: Context) -> bool:
+        """Look once.
+
+        Raises:
+            AirflowFailException: the cluster ended; another try would find it ended too.
+        """
+        try:
+            ready: bool = super().poke(context)
+        except AirflowException as error:
+            raise AirflowFailException(f"Cluster {self.job_flow_id} ended before it was ready: {error}") from error
+        return ready
+
     def execute(self, context: Context) -> None:
         """Look once, then wait in the triggerer."""
         if self.poke(context):
@@ -125,7 +137,7 @@ class ClusterReadySensor(EmrJobFlowSensor):
         """Look again.
 
         Raises:
-            AirflowException: the cluster ended, or is not ready after the longest wait.
+            AirflowException: it is not ready after the longest wait.
         """
         if not self.poke(context):
             raise AirflowException(f"Cluster {self.job_flow_id} is not ready: {(event or {}).get('message')}")

@@ -1,0 +1,197 @@
+"""`make demo`: the whole pipeline on this machine, ending with a summary that a newcomer can read.
+
+Local AWS, sample images, `airflow dags test` as CI runs it, the results: each step is the command that people can run
+themselves. What was started is stopped, whatever happens; images and results stay below `.local/`. Checking the
+machine is left to `include.prerequisites`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psutil
+
+from include.airflow_database import AirflowDatabaseError, ensure_database
+from include.local_aws.errors import LocalAwsError
+from include.local_aws.local import LocalAws
+from include.local_aws.processes import end, tree
+from include.local_aws.state import DEFAULT_BUCKET
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).resolve().parent.parent
+LOCAL = ROOT / ".local"
+LOG = LOCAL / "demo.log"
+DAG_ID = "fruits_features"
+
+_TASK = re.compile(r"\[DAG TEST\] (starting|end task) task_id=(\w+)")
+_ERROR = re.compile(r"\[error *\] *(.+?)(?: \[[\w.]+\])?(?: loc=.*)?$")
+_INTERRUPTED = 130
+
+
+class DemoError(Exception):
+    """The demo cannot go on; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What the summary tells: the published run, and how long each part took."""
+
+    run: dict[str, Any]
+    s3_folder: Path
+    task_s: dict[str, float]
+    total_s: float
+
+
+def main() -> int:
+    """Run the demo; the exit code tells whether all went well."""
+    began = time.monotonic()
+    try:
+        with _local_aws() as aws:
+            environment = os.environ | aws.environment
+            _say("Sample images")
+            _command("include.sample_images", str(LOCAL / "images"), environment=environment)
+            _command(
+                "include.upload_images",
+                str(LOCAL / "images"),
+                f"s3://{DEFAULT_BUCKET}/images/",
+                environment=environment,
+            )
+            _say("Airflow")
+            ensure_database(LOCAL / "airflow", environment)
+            task_s = _dags_test(environment)
+            finished = Finished(_published(aws), aws.s3_folder, task_s, time.monotonic() - began)
+        print(_summary(finished))
+    except (DemoError, LocalAwsError, AirflowDatabaseError) as error:
+        return _fail(str(error))
+    except OSError as error:
+        return _fail(f"{error.strerror or error} ({error.filename or ROOT}): mend that and run again.")
+    except KeyboardInterrupt:
+        _fail("stopped; run it again to go on.")
+        return _INTERRUPTED
+    return 0
+
+
+@contextmanager
+def _local_aws() -> Iterator[LocalAws]:
+    """The local AWS of this checkout: the one that runs already, or one that lives as long as the demo."""
+    aws = LocalAws(LOCAL / "aws")
+    if aws.running():
+        _say("Local AWS runs already")
+        yield aws
+        return
+    _say("Local AWS")
+    with aws:
+        yield aws
+
+
+def _command(module: str, *arguments: str, environment: dict[str, str]) -> None:
+    """Run one of our own commands, which shows its own progress and explains its own failure."""
+    result = subprocess.run([sys.executable, "-m", module, *arguments], env=environment, check=False)  # noqa: S603
+    if result.returncode:
+        raise DemoError(f"`python -m {module}` failed; the line above says why.")
+
+
+def _dags_test(environment: dict[str, str]) -> dict[str, float]:
+    """Run the DAG once and show its tasks as they end.
+
+    Returns:
+        Seconds by task, in order.
+    """
+    command = ["airflow", "dags", "test", DAG_ID]
+    began: dict[str, float] = {}
+    task_s: dict[str, float] = {}
+    errors: list[str] = []
+    with (
+        LOG.open("w", buffering=1) as log,
+        subprocess.Popen(  # noqa: S603 - our own virtual environment's
+            command,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        ) as process,
+    ):
+        try:
+            for line in process.stdout or ():
+                log.write(line)
+                if found := _TASK.search(line):
+                    event, task = found.groups()
+                    if event == "starting":
+                        began[task] = time.monotonic()
+                    else:
+                        task_s[task] = time.monotonic() - began[task]
+                        print(f"    {task:<22}{task_s[task]:6.1f} s", flush=True)
+                elif found := _ERROR.search(line):
+                    errors.append(found[1])
+        except BaseException:
+            end(tree(psutil.Process(process.pid)), grace_s=5)
+            raise
+    if process.returncode:
+        reason = f": {errors[0]}" if errors else ""
+        raise DemoError(f"the run failed{reason}\nAirflow's whole log is {LOG}.")
+    return task_s
+
+
+def _published(aws: LocalAws) -> dict[str, Any]:
+    """The published run's `run.json`, found as readers find it: through `latest.json`."""
+    s3 = aws.s3()
+    pointer = json.loads(s3.get_object(Bucket=DEFAULT_BUCKET, Key="features/latest.json")["Body"].read())
+    key = pointer["paths"]["run"].removeprefix(f"s3://{DEFAULT_BUCKET}/")
+    document: dict[str, Any] = json.loads(s3.get_object(Bucket=DEFAULT_BUCKET, Key=key)["Body"].read())
+    return document
+
+
+def _summary(finished: Finished) -> str:
+    run, counts, projection = finished.run, finished.run["counts"], finished.run["projection"]
+    images = run["inventory"]
+    lines = [
+        "",
+        f"Run {run['run']} is published.",
+        "",
+        (
+            f"  images in           {images['images']:>8,}   {images['size_bytes'] / 1e6:.1f} MB, "
+            f"{images['categories']} categories"
+        ),
+        f"  rows out            {counts['features']:>8,}",
+        f"  quarantined         {counts['quarantine']:>8,}",
+        (
+            f"  PCA components      {projection['components']:>8,}   "
+            f"{projection['explained_variance']:.1%} of the variance explained"
+        ),
+        f"  checks passed       {len(run['checks']):>8,}",
+        "",
+        "  Where it lies (and on this disk, below " + str(finished.s3_folder.relative_to(ROOT)) + "/):",
+        *(f"    {name:<18}{uri}" for name, uri in run["paths"].items()),
+        f"    {'pointer':<18}s3://{DEFAULT_BUCKET}/features/latest.json",
+        "",
+        f"  Time, {finished.total_s:.0f} s in all:",
+        *(f"    {task:<22}{seconds:>6.1f} s" for task, seconds in finished.task_s.items()),
+        "",
+        "Next: `make up` shows the same DAG in Airflow's UI.",
+    ]
+    return "\n".join(lines)
+
+
+def _say(text: str) -> None:
+    print(f"→ {text}", flush=True)
+
+
+def _fail(text: str) -> int:
+    print(f"demo: {text}", file=sys.stderr)
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

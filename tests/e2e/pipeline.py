@@ -1,0 +1,101 @@
+"""A bucket and the DAGs to run on it, as CI runs them: `airflow dags test` in a process of its own."""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from mypy_boto3_s3 import S3Client
+
+    from include.local_aws.local import LocalAws
+
+RUN_TIMEOUT_S = 300
+
+
+@dataclass(frozen=True)
+class DagRun:
+    """What `airflow dags test` left behind: its exit code and all its logs."""
+
+    exit_code: int
+    log: str
+
+    @property
+    def ok(self) -> bool:
+        return self.exit_code == 0
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """One bucket, and the DAGs to run on it."""
+
+    aws: LocalAws
+    s3: S3Client
+    bucket: str
+    environment: Mapping[str, str]
+
+    def put(self, key: str, content: bytes) -> None:
+        self.s3.put_object(Bucket=self.bucket, Key=key, Body=content)
+
+    def put_folder(self, folder: Path, prefix: str = "images/") -> int:
+        files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+        for path in files:
+            self.put(prefix + path.relative_to(folder).as_posix(), path.read_bytes())
+        return len(files)
+
+    def run(self, date: str, dag_id: str = "fruits_features", **params: Any) -> DagRun:  # noqa: ANN401
+        conf = json.dumps({"bucket": self.bucket, **params})
+        process = subprocess.run(
+            ["airflow", "dags", "test", dag_id, date, "--conf", conf],  # noqa: S607
+            env=dict(self.environment),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=RUN_TIMEOUT_S,
+            check=False,
+        )
+        return DagRun(process.returncode, process.stdout)
+
+    def latest(self) -> dict[str, Any] | None:
+        listed = self.s3.list_objects_v2(Bucket=self.bucket, Prefix="features/latest.json")
+        return self.json("features/latest.json") if listed["KeyCount"] else None
+
+    def record(self) -> dict[str, Any]:
+        """The published run's `run.json`."""
+        latest = self.latest()
+        assert latest is not None
+        return self.json(self._key(latest["paths"]["run"]))
+
+    def json(self, key: str) -> dict[str, Any]:
+        return json.loads(self.s3.get_object(Bucket=self.bucket, Key=key)["Body"].read())
+
+    def table(self, name: str) -> pl.DataFrame:
+        """One of the published run's tables, found through `latest.json`."""
+        latest = self.latest()
+        assert latest is not None
+        prefix = self._key(latest["paths"][name])
+        keys = [entry["Key"] for entry in self.s3.list_objects_v2(Bucket=self.bucket, Prefix=prefix)["Contents"]]
+        parts = [
+            self.s3.get_object(Bucket=self.bucket, Key=key)["Body"].read() for key in keys if key.endswith(".parquet")
+        ]
+        return pl.concat([pl.read_parquet(io.BytesIO(part)) for part in parts])
+
+    def cluster_states(self) -> list[tuple[str, str]]:
+        """State and reason of every cluster that wrote its logs into this bucket, in order of creation."""
+        emr = self.aws.emr()
+        clusters = [
+            emr.describe_cluster(ClusterId=listed["Id"])["Cluster"] for listed in emr.list_clusters()["Clusters"]
+        ]
+        mine = [cluster for cluster in clusters if cluster["LogUri"].startswith(f"s3://{self.bucket}/")]
+        return [(c["Status"]["State"], c["Status"]["StateChangeReason"].get("Code", "")) for c in reversed(mine)]
+
+    def _key(self, uri: str) -> str:
+        return uri.removeprefix(f"s3://{self.bucket}/")

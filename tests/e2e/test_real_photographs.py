@@ -1,0 +1,36 @@
+"""The same on photographs of real fruit: set FRUITS_REAL_IMAGES to a folder of them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.e2e.pipeline import Pipeline
+
+FOLDER = os.environ.get("FRUITS_REAL_IMAGES")
+pytestmark = pytest.mark.skipif(not FOLDER, reason="FRUITS_REAL_IMAGES names no folder of real photographs")
+
+
+@pytest.mark.parametrize(
+    ("name", "images", "categories", "splits"),
+    [("fruits-360-sample", 100, 10, {None}), ("grocery-fruit", 1253, 28, {"Training", "Test"})],
+)
+def test_real_photographs_are_all_described(
+    pipeline: Pipeline, name: str, images: int, categories: int, splits: set[str | None]
+) -> None:
+    prefix = f"{name}/"
+    assert pipeline.put_folder(Path(str(FOLDER)) / name, prefix) == images
+
+    run = pipeline.run("2026-03-02", image_prefix=prefix)
+
+    assert run.ok, run.log[-4000:]
+    features = pipeline.table("features")
+    assert features.height == images
+    assert features["category"].n_unique() == categories
+    assert set(features["split"].to_list()) == splits
+    assert features.filter(features["keypoints"] == 0).height < images * 0.02
+    assert pipeline.latest()["projection"]["explained_variance"] >= 0.95
