@@ -43,6 +43,7 @@ with DAG(
     create_cluster = CreateClusterOperator(
         task_id="create_cluster",
         job_flow_overrides=templates.job_flow,
+        retries=4,
         doc_md="Asks EMR for a cluster and returns its id at once. A retry adopts the cluster of an earlier try.",
     )
     cluster_ready = ClusterReadySensor(

@@ -5,6 +5,7 @@ Sources: EMR's API reference (RunJobFlow, AddJobFlowSteps) and its release guide
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -17,7 +18,26 @@ PYTHON = "python3.11"
 """PySpark's interpreter on `emr-spark-8.x`, whose system Python is 3.9."""
 
 
-def job_flow(settings: Settings, *, name: str, run: str, bucket: str, artifacts: ArtifactUris) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Cluster:
+    """What tells one run's cluster from another's.
+
+    Args:
+        name: unique to the DAG run; a retry finds its cluster by it.
+        run: the run's name, for tags.
+        bucket: where logs go.
+        region: where the bucket is; EMR does not tell its nodes' programs.
+        artifacts: what the cluster runs.
+    """
+
+    name: str
+    run: str
+    bucket: str
+    region: str
+    artifacts: ArtifactUris
+
+
+def job_flow(settings: Settings, cluster: Cluster) -> dict[str, Any]:
     """A RunJobFlow request for one transient cluster, which lives as long as its run.
 
     `KeepJobFlowAliveWhenNoSteps` is on because the step comes later, from another task; `AutoTerminationPolicy` is
@@ -25,16 +45,13 @@ def job_flow(settings: Settings, *, name: str, run: str, bucket: str, artifacts:
 
     Args:
         settings: the deployment's.
-        name: the cluster's name, unique to the DAG run, by which a retry finds it.
-        run: the run's name, for the cost report's tags.
-        bucket: where logs go.
-        artifacts: where the bootstrap script lies.
+        cluster: the run's.
     """
     request: dict[str, Any] = {
-        "Name": name,
+        "Name": cluster.name,
         "ReleaseLabel": settings.emr_release,
         "Applications": [{"Name": "Spark"}],
-        "LogUri": f"s3://{bucket}/{settings.log_prefix}",
+        "LogUri": f"s3://{cluster.bucket}/{settings.log_prefix}",
         "ServiceRole": settings.emr_service_role,
         "JobFlowRole": settings.emr_instance_profile,
         "VisibleToAllUsers": True,
@@ -43,24 +60,34 @@ def job_flow(settings: Settings, *, name: str, run: str, bucket: str, artifacts:
         "BootstrapActions": [
             {
                 "Name": "install the application's requirements",
-                "ScriptBootstrapAction": {"Path": artifacts.bootstrap},
+                "ScriptBootstrapAction": {"Path": cluster.artifacts.bootstrap},
             }
         ],
-        "Configurations": [
-            {
-                "Classification": "spark-defaults",
-                "Properties": {
-                    "spark.pyspark.python": PYTHON,
-                    "spark.pyspark.driver.python": PYTHON,
-                    "spark.sql.execution.arrow.maxRecordsPerBatch": "512",
-                },
-            }
-        ],
-        "Tags": [{"Key": "application", "Value": APPLICATION_TAG}, {"Key": "run", "Value": run}],
+        "Configurations": _configurations(cluster.region),
+        "Tags": [{"Key": "application", "Value": APPLICATION_TAG}, {"Key": "run", "Value": cluster.run}],
     }
     if settings.emr_security_configuration:
         request["SecurityConfiguration"] = settings.emr_security_configuration
     return request
+
+
+def _configurations(region: str) -> list[dict[str, Any]]:
+    """Spark's settings for the shape of this job: wide rows, and executors that fetch from S3 themselves."""
+    return [
+        {
+            "Classification": "spark-defaults",
+            "Properties": {
+                "spark.pyspark.python": PYTHON,
+                "spark.pyspark.driver.python": PYTHON,
+                "spark.executorEnv.AWS_REGION": region,
+            },
+        },
+        {
+            "Classification": "spark-env",
+            "Properties": {},
+            "Configurations": [{"Classification": "export", "Properties": {"AWS_REGION": region}}],
+        },
+    ]
 
 
 def _instances(settings: Settings) -> dict[str, Any]:

@@ -11,11 +11,15 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
+import pyarrow as pa
+import pyarrow.dataset as ds
 
 from fruits_features import schemas
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
+    from pyarrow.fs import FileSystem
 
     from fruits_features.layout import RunLayout
     from fruits_features.projection import Projection
@@ -71,17 +75,18 @@ class RunFiles:
 
     Args:
         layout: where they lie.
-        storage_options: as Polars takes them; empty for local files.
+        filesystem: the bucket's.
         include_pixels: whether the run was asked for the column `image`.
     """
 
     layout: RunLayout
-    storage_options: Mapping[str, str]
+    filesystem: FileSystem
     include_pixels: bool = False
 
     def scan(self, folder: str) -> pl.LazyFrame:
-        """A folder of Parquet files as one lazy frame."""
-        return pl.scan_parquet(f"{folder}/*.parquet", storage_options=dict(self.storage_options), glob=True)
+        """A folder of Parquet files as one lazy frame; what begins with "_" or "." is no data (Spark's convention)."""
+        dataset = ds.dataset(folder.removeprefix("s3://"), filesystem=self.filesystem, format="parquet")
+        return pl.scan_pyarrow_dataset(dataset)
 
     @cached_property
     def inventory(self) -> pl.LazyFrame:
@@ -118,7 +123,7 @@ def validate(files: RunFiles, projection: Projection) -> Report:
             *_vectors(files, projection),
             *_projection(projection),
         )
-    except pl.exceptions.PolarsError as error:
+    except (pl.exceptions.PolarsError, pa.ArrowException, OSError) as error:
         message = " ".join(str(error).split())
         return Report(
             checks=(Check("readable", passed=False, saw=message, wanted="Parquet files with the run's columns"),)

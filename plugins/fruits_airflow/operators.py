@@ -31,12 +31,14 @@ class CreateClusterOperator(EmrCreateJobFlowOperator):
     """Creates a cluster and returns its id at once, and leaves none behind when it fails.
 
     The provider's operator cleans up only after a failed wait. Here any failure after EMR accepted the cluster ends
-    it, and a retry adopts the cluster of an earlier try that was lost between EMR's answer and Airflow's database:
-    the cluster's name is unique to its DAG run.
+    it, and a retry adopts the cluster of an earlier try whose answer was lost on its way to Airflow's database: the
+    cluster's name is unique to its DAG run. Retries are Airflow's alone, since botocore repeats a RunJobFlow whose
+    answer it did not get without looking, and so makes one cluster more with each.
     """
 
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(emr_conn_id=None, wait_for_completion=False, **kwargs)
+        once = {"retries": {"total_max_attempts": 1}}
+        super().__init__(emr_conn_id=None, wait_for_completion=False, botocore_config=once, **kwargs)
         self._job_flow_id: str | None = None
 
     def execute(self, context: Context) -> str | None:

@@ -12,6 +12,7 @@ import tempfile
 from datetime import UTC, datetime
 from itertools import count
 from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import urlsplit
 
 from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 from airflow.sdk import get_current_context, task
@@ -24,6 +25,7 @@ from fruits_features.layout import latest as latest_uri
 if TYPE_CHECKING:
     from airflow.sdk import Context
     from mypy_boto3_s3 import S3Client
+    from pyarrow.fs import S3FileSystem
 
     from include.validation import Report
 
@@ -135,21 +137,23 @@ def _audit(layout: RunLayout, *, include_pixels: bool) -> Report:
             f"There is no {layout.portable_projection}: the Spark application did not finish this run; run it again."
         )
     projection = Projection.from_bytes(s3.get_key(layout.portable_projection).get()["Body"].read())
-    return validate(RunFiles(layout, _storage_options(s3), include_pixels=include_pixels), projection)
+    return validate(RunFiles(layout, _filesystem(s3), include_pixels=include_pixels), projection)
 
 
-def _storage_options(s3: S3Hook) -> dict[str, str]:
-    """What Polars needs to reach the bucket as Airflow's connection does: the same endpoint, region and credentials."""
+def _filesystem(s3: S3Hook) -> S3FileSystem:
+    """The bucket as Airflow's connection reaches it: the same endpoint, region and credentials."""
+    from pyarrow.fs import S3FileSystem
+
     credentials, client = s3.get_credentials(), cast("S3Client", s3.conn)
-    options = {
-        "aws_access_key_id": credentials.access_key,
-        "aws_secret_access_key": credentials.secret_key,
-        "aws_session_token": credentials.token,
-        "aws_region": client.meta.region_name,
-        "aws_endpoint_url": client.meta.endpoint_url,
-        "aws_allow_http": "true" if client.meta.endpoint_url.startswith("http://") else None,
-    }
-    return {name: value for name, value in options.items() if value}
+    endpoint = urlsplit(client.meta.endpoint_url)
+    return S3FileSystem(
+        access_key=credentials.access_key,
+        secret_key=credentials.secret_key,
+        session_token=credentials.token,
+        region=client.meta.region_name,
+        scheme=endpoint.scheme,
+        endpoint_override=endpoint.netloc,
+    )
 
 
 @task(retries=3, doc_md="Writes `run.json`, then `latest.json`, which readers follow, in one PUT.")

@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from airflow.providers.amazon.aws.hooks.s3 import S3Hook
+
 from fruits_features.arguments import Arguments
 from fruits_features.layout import RunLayout
 
@@ -40,13 +42,14 @@ def job_flow(context: Context, jinja_env: jinja2.Environment | None = None) -> d
     from include.settings import settings
 
     run = run_of(context)
-    return emr.job_flow(
-        settings(),
+    cluster = emr.Cluster(
         name=f"fruits {context['dag_run'].dag_id} {context['dag_run'].run_id}",
         run=run["name"],
         bucket=run["bucket"],
+        region=S3Hook().conn_region_name,
         artifacts=artifacts_of(context),
     )
+    return emr.job_flow(settings(), cluster)
 
 
 def steps(context: Context, jinja_env: jinja2.Environment | None = None) -> list[dict[str, Any]]:  # noqa: ARG001

@@ -17,8 +17,11 @@ ARTIFACTS = ArtifactUris(
 ARGUMENTS = Arguments(bucket="fruits", inventory="s3://fruits/r/inventory", output="s3://fruits/r", run="r", k=3)
 
 
+CLUSTER = emr.Cluster(name="a run", run="r", bucket="fruits", region="eu-west-1", artifacts=ARTIFACTS)
+
+
 def _job_flow(**settings: object) -> dict:
-    return emr.job_flow(Settings(**settings), name="a run", run="r", bucket="fruits", artifacts=ARTIFACTS)
+    return emr.job_flow(Settings(**settings), CLUSTER)
 
 
 def _errors(operation: str, request: dict) -> str:
