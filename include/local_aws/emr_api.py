@@ -1,0 +1,346 @@
+"""The one place where moto's EMR is changed: what its API accepts, refuses and answers.
+
+moto 5.2's EMR has the API's shapes but no life: a cluster is born WAITING, its first step RUNNING for ever, a step
+added to a terminated cluster revives it, `CancelSteps` and the getters of both policies are missing, unknown ids give
+an empty answer or an HTTP 500. Subclasses here replace exactly that, and hand each cluster to `emr_lifecycle`; all
+else (tags, instance groups, security configurations, CloudFormation) stays moto's.
+
+Evidence for the answers: botocore's service model for shapes and enumerations; moto's own "error message verified
+against real AWS" for termination protection and `Cluster id '…' is not valid.`; public issues and code that quote the
+service for "A job flow that is shutting down, terminated, or finished may not be modified." (terraform-provider-aws),
+"Specified job flow ID does not exist." (raster-foundry 352) and "Invalid InstanceProfile: …" (RunJobFlow,
+ValidationException).
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import moto.emr.urls
+from moto.core.responses import ActionResult, EmptyResult
+from moto.core.utils import utcnow
+from moto.emr.exceptions import InvalidCluster, InvalidRequestException, ValidationException
+from moto.emr.models import Cluster, ElasticMapReduceBackend, Step, emr_backends
+from moto.emr.responses import ElasticMapReduceResponse
+from moto.iam.models import iam_backends
+
+from include.local_aws.emr_lifecycle import USER_REQUEST, ClusterLife, Ending
+from include.local_aws.emr_states import ACCEPTS_STEPS, TERMINATED
+
+if TYPE_CHECKING:
+    from include.local_aws.emr_lifecycle import Runtime
+
+MAX_STEPS_A_REQUEST = 256
+
+
+class LocalStep(Step):
+    """A step with a life: PENDING, RUNNING, then COMPLETED, FAILED or CANCELLED."""
+
+    cancel_option: str | None = None
+    message: str | None = None
+    failure_details: dict[str, str] | None = None
+
+    @property
+    def status(self) -> dict[str, Any]:
+        """The step's status as DescribeStep gives it."""
+        shown = "CANCEL_PENDING" if self.cancel_option and self.state == "RUNNING" else self.state
+        status = super().status | {"State": shown, "StateChangeReason": {"Message": self.message}}
+        return status | ({"FailureDetails": self.failure_details} if self.failure_details else {})
+
+    def begin(self) -> None:
+        """PENDING to RUNNING."""
+        self.state = "RUNNING"
+        self.start_date_time = utcnow()
+
+    def finish(self, state: str, message: str | None = None) -> None:
+        """Go to a final state."""
+        self.message = message
+        self.end_date_time = utcnow()  # type: ignore[assignment] # moto never ends a step
+        self.state = state
+
+    def fail(self, message: str, log_uri: str | None) -> None:
+        """RUNNING to FAILED, with what the service found in the log."""
+        self.failure_details = {"Reason": "Unknown Error.", "Message": message}
+        if log_uri:
+            self.failure_details["LogFile"] = f"{log_uri}stderr.gz"
+        self.finish("FAILED")
+
+
+class LocalCluster(Cluster):
+    """A cluster whose state is the business of its `ClusterLife`; the API leaves wishes under a lock.
+
+    Attributes:
+        ending: Why it is to end; None while nobody wants it to.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - moto's own signature
+        self.changed = threading.Condition()
+        self.ending: Ending | None = None
+        self.reason: dict[str, str] = {}
+        self._changes = 0
+        self._seen = 0
+        super().__init__(*args, **kwargs)
+        for step in self.steps:
+            step.start_date_time = None  # moto starts the first one on the spot
+
+    @property
+    def status(self) -> dict[str, Any]:
+        """The cluster's status as DescribeCluster and ListClusters give it."""
+        return super().status | {"StateChangeReason": self.reason}
+
+    @property
+    def master_instance_id(self) -> str:
+        """The EC2 id of the master node, which names its folder of logs."""
+        masters = [node.ec2_instance_id for node in self.ec2_instances if node.instance_group.role == "MASTER"]
+        return masters[0] if masters else f"i-{self.id[2:].lower()}"
+
+    def start_cluster(self) -> None:
+        """Replace moto's: be STARTING until the life says otherwise."""
+        self.enter("STARTING", message="")
+        self.start_datetime = utcnow()
+
+    def run_bootstrap_actions(self) -> None:
+        """Replace moto's, which makes the cluster WAITING at once."""
+
+    def add_steps(self, steps: list[dict[str, Any]]) -> list[Step]:
+        """Append steps as PENDING; moto starts the first and revives a terminated cluster."""
+        with self.changed:
+            added: list[Step] = [LocalStep(state="PENDING", **step) for step in steps]
+            self.steps += added
+            self._notify()
+        return added
+
+    def terminate(self) -> None:
+        """Wish the cluster to end; a cluster that is ending already has its reason."""
+        with self.changed:
+            self.ending = self.ending or USER_REQUEST
+            self._notify()
+
+    def enter(self, state: str, *, message: str, code: str | None = None) -> None:
+        """Change the state and give the reason."""
+        with self.changed:
+            self.reason = {"Message": message} | ({"Code": code} if code else {})
+            self.state = state
+
+    def be_ready(self) -> None:
+        """Note that steps can run from now on."""
+        self.ready_datetime = utcnow()
+
+    def end(self, state: str, ending: Ending) -> None:
+        """Enter a final state."""
+        self.end_datetime = utcnow()
+        for group in self.instance_groups:
+            group.state, group.end_date_time = "TERMINATED", self.end_datetime
+        self.enter(state, code=ending.code, message=ending.message)
+
+    def next_pending_step(self) -> LocalStep | None:
+        """Return the first step that has not begun."""
+        with self.changed:
+            return next((step for step in self.local_steps() if step.state == "PENDING"), None)
+
+    def cancel_pending_steps(self, message: str) -> None:
+        """PENDING to CANCELLED for all that have not begun."""
+        with self.changed:
+            for step in self.local_steps():
+                if step.state == "PENDING":
+                    step.finish("CANCELLED", message)
+
+    def cancel_step(self, step_id: str, option: str) -> dict[str, str]:
+        """Wish a step to be cancelled and answer as CancelSteps does."""
+        with self.changed:
+            step = next((step for step in self.local_steps() if step.id == step_id), None)
+            if step is None:
+                return {"StepId": step_id, "Status": "FAILED", "Reason": f"Step id '{step_id}' is not valid."}
+            if step.state == "PENDING":
+                step.finish("CANCELLED", "Cancelled by user")
+            elif step.state == "RUNNING":
+                step.cancel_option = option
+            else:
+                return {"StepId": step_id, "Status": "FAILED", "Reason": f"Step is in {step.state} state."}
+            self._notify()
+        return {"StepId": step_id, "Status": "SUBMITTED"}
+
+    def local_steps(self) -> list[LocalStep]:
+        """Return the steps, all of which are ours."""
+        return [step for step in self.steps if isinstance(step, LocalStep)]
+
+    def wait_for_change(self, timeout_s: float | None = None) -> None:
+        """Wait for a wish that the life has not seen yet. For the life alone."""
+        with self.changed:
+            self.changed.wait_for(lambda: self._changes != self._seen, timeout_s)
+            self._seen = self._changes
+
+    def unusable_role(self) -> Ending | None:
+        """End a cluster whose service role does not exist, as the service does some time after RunJobFlow."""
+        roles = {role.name for role in iam_backends[self.emr_backend.account_id]["aws"].roles.values()}
+        if self.service_role is None or self.service_role.rpartition("/")[2] in roles:
+            return None
+        return Ending("VALIDATION_ERROR", f"{self.service_role} is invalid", with_errors=True)
+
+    def _notify(self) -> None:
+        self._changes += 1
+        self.changed.notify_all()
+
+
+class LocalEmrBackend(ElasticMapReduceBackend):
+    """moto's EMR, with clusters that live and requests that are refused as EMR refuses them."""
+
+    runtime: ClassVar[Runtime]
+    lives: ClassVar[list[ClusterLife]] = []
+
+    @property
+    def _url_module(self) -> Any:  # noqa: ANN401 - moto looks beside the class's module, and this one is not moto's
+        return moto.emr.urls
+
+    def run_job_flow(self, **kwargs: Any) -> Cluster:  # noqa: ANN401 - moto's own signature
+        """Accept a cluster and begin its life."""
+        kwargs["instance_attrs"].update(self._security_groups(kwargs["instance_attrs"]))
+        self._require_instance_profile(kwargs["job_flow_role"])
+        cluster = LocalCluster(self, **kwargs)  # type: ignore[abstract] # as moto instantiates its own
+        life = ClusterLife(cluster, self.runtime)
+        self.lives.append(life)
+        life.start()
+        return cluster
+
+    def add_job_flow_steps(self, job_flow_id: str, steps: list[dict[str, Any]]) -> list[Step]:
+        """Add steps to a cluster that accepts them."""
+        cluster = self._job_flow(job_flow_id)
+        if cluster.ending or cluster.state not in ACCEPTS_STEPS:
+            raise ValidationException(
+                "A job flow that is shutting down, terminated, or finished may not be modified.",
+            )
+        if len(cluster.steps) + len(steps) > MAX_STEPS_A_REQUEST:
+            raise ValidationException(f"Maximum number of steps for job flow exceeded: {MAX_STEPS_A_REQUEST}")
+        return cluster.add_steps(steps)
+
+    def terminate_job_flows(self, job_flow_ids: list[str]) -> list[Cluster]:
+        """Wish clusters to end; one that has ended stays as it is."""
+        clusters = [self._job_flow(job_flow_id) for job_flow_id in job_flow_ids]
+        ended = {cluster.id for cluster in clusters if cluster.state in TERMINATED}
+        return super().terminate_job_flows([one for one in job_flow_ids if one not in ended])
+
+    def describe_step(self, cluster_id: str, step_id: str) -> Step:
+        """Return a step.
+
+        Raises:
+            InvalidRequestException: There is no such cluster or step.
+        """
+        step = super().describe_step(self.local_cluster(cluster_id).id, step_id)
+        if step is None:
+            raise InvalidRequestException(f"Step id '{step_id}' is not valid.")
+        return step
+
+    def list_steps(
+        self, cluster_id: str, step_ids: list[str] | None = None, step_states: list[str] | None = None
+    ) -> list[Step]:
+        """Return steps, the last one first."""
+        steps = list(reversed(self.local_cluster(cluster_id).local_steps()))
+        wanted = [step for step in steps if not step_ids or step.id in step_ids]
+        return [step for step in wanted if not step_states or step.status["State"] in step_states]
+
+    def list_bootstrap_actions(self, cluster_id: str) -> list[Any]:
+        """Return the bootstrap actions of a cluster that exists."""
+        return super().list_bootstrap_actions(self.local_cluster(cluster_id).id)
+
+    def local_cluster(self, cluster_id: str) -> LocalCluster:
+        """Return a cluster.
+
+        Raises:
+            InvalidCluster: There is no such cluster; as the service says it everywhere but for job flows.
+        """
+        cluster = self.clusters.get(cluster_id)
+        if not isinstance(cluster, LocalCluster):
+            raise InvalidCluster(cluster_id)
+        return cluster
+
+    def _job_flow(self, job_flow_id: str) -> LocalCluster:
+        cluster = self.clusters.get(job_flow_id)
+        if not isinstance(cluster, LocalCluster):
+            raise ValidationException("Specified job flow ID does not exist.")
+        return cluster
+
+    def _security_groups(self, instance_attrs: dict[str, Any]) -> dict[str, str]:
+        names = (
+            "emr_managed_master_security_group",
+            "emr_managed_slave_security_group",
+            "service_access_security_group",
+        )
+        return dict(zip(names, self._manage_security_groups(**instance_attrs), strict=True))
+
+    def _require_instance_profile(self, name: str | None) -> None:
+        profiles = iam_backends[self.account_id]["aws"].instance_profiles.values()
+        if name and name.rpartition("/")[2] not in {profile.name for profile in profiles}:
+            raise ValidationException(f"Invalid InstanceProfile: {name}.")
+
+
+class LocalEmrResponse(ElasticMapReduceResponse):
+    """The actions that moto lacks; each policy is kept and given back, none is acted upon."""
+
+    policies: ClassVar[dict[tuple[str, str], Any]] = {}
+
+    def run_job_flow(self) -> ActionResult:
+        """Create a cluster, with its policies."""
+        result = super().run_job_flow()
+        cluster_id = result.result["JobFlowId"]  # type: ignore[index] # typed as object, is a dictionary
+        for name in ("AutoTerminationPolicy", "ManagedScalingPolicy"):
+            if (policy := self._get_params().get(name)) is not None:
+                self.policies[cluster_id, name] = policy
+        return result
+
+    def cancel_steps(self) -> ActionResult:
+        """Cancel pending and running steps."""
+        cluster = self._local().local_cluster(self._get_param("ClusterId"))
+        option = self._get_param("StepCancellationOption", "SEND_INTERRUPT")
+        answers = [cluster.cancel_step(step_id, option) for step_id in self._get_param("StepIds", [])]
+        return ActionResult({"CancelStepsInfoList": answers})
+
+    def put_auto_termination_policy(self) -> ActionResult:
+        """Keep the idle timeout."""
+        return self._put_policy("AutoTerminationPolicy")
+
+    def get_auto_termination_policy(self) -> ActionResult:
+        """Give it back."""
+        return self._get_policy("AutoTerminationPolicy")
+
+    def remove_auto_termination_policy(self) -> ActionResult:
+        """Forget it."""
+        return self._remove_policy("AutoTerminationPolicy")
+
+    def put_managed_scaling_policy(self) -> ActionResult:
+        """Keep the limits."""
+        return self._put_policy("ManagedScalingPolicy")
+
+    def get_managed_scaling_policy(self) -> ActionResult:
+        """Give them back."""
+        return self._get_policy("ManagedScalingPolicy")
+
+    def remove_managed_scaling_policy(self) -> ActionResult:
+        """Forget them."""
+        return self._remove_policy("ManagedScalingPolicy")
+
+    def _put_policy(self, name: str) -> ActionResult:
+        self.policies[self._cluster_id(), name] = self._get_params()[name]
+        return EmptyResult()
+
+    def _get_policy(self, name: str) -> ActionResult:
+        policy = self.policies.get((self._cluster_id(), name))
+        return ActionResult({name: policy} if policy is not None else {})
+
+    def _remove_policy(self, name: str) -> ActionResult:
+        self.policies.pop((self._cluster_id(), name), None)
+        return EmptyResult()
+
+    def _cluster_id(self) -> str:
+        return self._local().local_cluster(self._get_param("ClusterId")).id
+
+    def _local(self) -> LocalEmrBackend:
+        assert isinstance(self.backend, LocalEmrBackend)  # noqa: S101 - narrows the type; `install` made it so
+        return self.backend
+
+
+def install(runtime: Runtime) -> None:
+    """Put these classes in the place of moto's; to be called before moto's server answers its first request."""
+    LocalEmrBackend.runtime = runtime
+    emr_backends.backend = LocalEmrBackend
+    moto.emr.urls.url_paths["{0}/$"] = LocalEmrResponse.dispatch

@@ -1,0 +1,259 @@
+"""The life of one cluster: the states, bootstrap actions and steps that moto leaves out.
+
+One thread a cluster takes it from STARTING to its end. The API's threads (`emr_api`) only leave wishes: a step at the
+end of the list, a step to cancel, a termination; the cluster's `changed` condition wakes the thread. What is emulated,
+and where it is known from (docs.aws.amazon.com/emr/latest):
+
+* States and their order: ManagementGuide/emr-overview.html, "Understanding the cluster lifecycle"; codes and step
+  states: botocore's service model, `ClusterStateChangeReasonCode` and `StepState`.
+* Steps: "any step not yet completed is canceled" when a cluster shuts down (APIReference/API_TerminateJobFlows);
+  ActionOnFailure (API_StepConfig); cancelling a running step does not trigger its ActionOnFailure, SEND_INTERRUPT is a
+  SIGTERM, TERMINATE_PROCESS a SIGKILL to all descendants (ManagementGuide/emr-cancel-steps.html).
+* Termination protection also holds against a step's failure (API_JobFlowInstancesConfig).
+* Messages: answers of the real service quoted in public repositories: "Cluster ready after last step completed.",
+  "Steps completed" and, with the code STEP_FAILURE but the state TERMINATED, "Steps completed with errors"; "Shut down
+  as step failed", "Terminated by user request" and the two bootstrap messages in mrjob.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from include.local_aws.processes import CLUSTER_MARK, end_marked
+from include.local_aws.s3_server import BELIEF_S
+from include.local_aws.spark_conf import spark_settings, write_spark_conf
+from include.local_aws.step_process import StepProcess, cluster_environment, upload_logs
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+    from include.local_aws.emr_api import LocalCluster, LocalStep
+
+logger = logging.getLogger(__name__)
+
+TICK_S = 0.05
+
+
+class Runtime(Protocol):
+    """What a cluster needs of the machine it runs on."""
+
+    folder: Path
+    s3_folder: Path
+    aws: dict[str, str]
+    mark: dict[str, str]
+    state_s: float
+    interrupt_grace_s: float
+    s3: S3Client
+
+
+@dataclass(frozen=True)
+class Ending:
+    """Why a cluster ends: EMR's code and message, and whether the end is one with errors."""
+
+    code: str
+    message: str
+    with_errors: bool = False
+
+
+USER_REQUEST = Ending("USER_REQUEST", "Terminated by user request")
+STEP_FAILURE = Ending("STEP_FAILURE", "Shut down as step failed", with_errors=True)
+ALL_STEPS_COMPLETED = Ending("ALL_STEPS_COMPLETED", "Steps completed")
+STEPS_COMPLETED_WITH_ERRORS = Ending("STEP_FAILURE", "Steps completed with errors")
+
+
+class ClusterLife(threading.Thread):
+    """Lives one cluster's life."""
+
+    def __init__(self, cluster: LocalCluster, runtime: Runtime) -> None:
+        super().__init__(name=f"cluster-{cluster.id}", daemon=True)
+        self.cluster = cluster
+        self.runtime = runtime
+        self.folder = runtime.folder / cluster.id
+        self.environment: dict[str, str] = {}
+
+    def run(self) -> None:
+        """Go from STARTING to TERMINATED or TERMINATED_WITH_ERRORS."""
+        try:
+            ending = self._provision() or self._bootstrap() or self._work()
+        except (
+            Exception
+        ) as error:  # the emulator's own fault, which EMR calls INTERNAL_ERROR; the cluster must still end
+            logger.exception("cluster %s", self.cluster.id)
+            ending = Ending("INTERNAL_ERROR", f"An internal error occurred: {error}", with_errors=True)
+        self._shut_down(ending)
+
+    def _provision(self) -> Ending | None:
+        self.cluster.enter("STARTING", message="Configuring cluster software")
+        if self._asked_to_end_within(self.runtime.state_s):
+            return self.cluster.ending
+        for name in ("bin", "tmp", "steps"):
+            (self.folder / name).mkdir(parents=True, exist_ok=True)
+        self.environment = cluster_environment(self.cluster.id, self.folder, self.runtime.aws, self.runtime.mark)
+        return self.cluster.unusable_role()
+
+    def _bootstrap(self) -> Ending | None:
+        self.cluster.enter("BOOTSTRAPPING", message="Running bootstrap actions")
+        if self._asked_to_end_within(self.runtime.state_s):
+            return self.cluster.ending
+        for number, action in enumerate(self.cluster.bootstrap_actions, start=1):
+            folder = self.folder / "bootstrap-actions" / str(number)
+            try:
+                script = self._fetch(action.script_path or "", folder)
+            except (BotoCoreError, ClientError, ValueError) as error:
+                logger.warning("bootstrap action %d of %s: %s", number, self.cluster.id, error)
+                return self._bootstrap_failure(number, downloaded=False)
+            process = StepProcess(_as_command(script, action.args), folder, self.environment)
+            exit_code = self._run(process)
+            self._upload(process, f"node/{self.cluster.master_instance_id}/bootstrap-actions/{number}/")
+            if self.cluster.ending:
+                return self.cluster.ending
+            if exit_code:
+                return self._bootstrap_failure(number, downloaded=True)
+        return None
+
+    def _bootstrap_failure(self, number: int, *, downloaded: bool) -> Ending:
+        node = self.cluster.master_instance_id
+        message = f"On the master instance ({node}), bootstrap action {number} returned a non-zero return code"
+        if not downloaded:
+            message = f"Master instance ({node}) failed attempting to download bootstrap action {number} file from S3"
+        return Ending("BOOTSTRAP_FAILURE", message, with_errors=True)
+
+    def _fetch(self, path: str, folder: Path) -> Path:
+        bucket, key = _split_s3(path)
+        folder.mkdir(parents=True, exist_ok=True)
+        script = folder / Path(key).name
+        script.write_bytes(self.runtime.s3.get_object(Bucket=bucket, Key=key)["Body"].read())
+        script.chmod(0o755)
+        return script
+
+    def _work(self) -> Ending:
+        self.cluster.be_ready()
+        while not (ending := self.cluster.ending):
+            step = self.cluster.next_pending_step()
+            if step is not None:
+                self.cluster.enter("RUNNING", message="Running step")
+                if ended := self._run_step(step):
+                    return ended
+            elif self.cluster.keep_job_flow_alive_when_no_steps:
+                message = (
+                    "Cluster ready after last step completed." if self.cluster.steps else "Cluster ready to run steps."
+                )
+                self.cluster.enter("WAITING", message=message)
+                self.cluster.wait_for_change()
+            else:
+                failed = any(step.state == "FAILED" for step in self.cluster.steps)
+                return STEPS_COMPLETED_WITH_ERRORS if failed else ALL_STEPS_COMPLETED
+        return ending
+
+    def _run_step(self, step: LocalStep) -> Ending | None:
+        step.begin()
+        folder = self.folder / "steps" / step.id
+        conf = write_spark_conf(folder.with_name(f"{step.id}.conf"), self._spark_settings())
+        process = StepProcess(step.args, folder, self.environment | {"SPARK_CONF_DIR": str(conf)})
+        process.note(f"INFO Ensure step {step.id} jar file {step.jar}")
+        if step.jar != "command-runner.jar":
+            process.note(f"ERROR jar {step.jar!r} is unknown: the local EMR only has command-runner.jar.")
+            exit_code = 1
+        else:
+            exit_code = self._run(process, step)
+        process.note(f"{'WARN Step failed' if exit_code else 'INFO Step succeeded'} with exitCode {exit_code}")
+        log_uri = self._upload(process, f"steps/{step.id}/")
+        time.sleep(BELIEF_S)  # what Spark wrote behind the S3 server's back is seen by all once the step has ended
+        if self.cluster.ending or step.cancel_option:
+            step.finish("CANCELLED", message="Job terminated" if self.cluster.ending else "Cancelled by user")
+            return self.cluster.ending
+        if exit_code == 0:
+            step.finish("COMPLETED")
+            return None
+        step.fail(process.last_line_of_stderr() or _last_line(process.logs / "controller"), log_uri)
+        return self._act_on_failure(step)
+
+    def _act_on_failure(self, step: LocalStep) -> Ending | None:
+        if step.action_on_failure == "CONTINUE":
+            return None
+        self.cluster.cancel_pending_steps("Job terminated")
+        if step.action_on_failure == "CANCEL_AND_WAIT" or self.cluster.termination_protected:
+            return None
+        return STEP_FAILURE
+
+    def _run(self, process: StepProcess, step: LocalStep | None = None) -> int:
+        """Run a process until it ends by itself or somebody wishes it to end."""
+        try:
+            process.start()
+        except OSError as error:
+            process.note(f"ERROR cannot run program {process.command[:1]}: {error}")
+            (process.logs / "stderr").write_text(f"Cannot run program: {error}\n", encoding="utf-8")
+            return 127
+        kill_at: float | None = None
+        while (exit_code := process.poll()) is None:
+            if self.cluster.ending or (step and step.cancel_option == "TERMINATE_PROCESS"):
+                process.kill()
+            elif step and step.cancel_option and kill_at is None:
+                process.interrupt()
+                kill_at = time.monotonic() + self.runtime.interrupt_grace_s
+            elif kill_at is not None and time.monotonic() > kill_at:
+                process.kill()
+            else:
+                self.cluster.wait_for_change(TICK_S)
+        return exit_code
+
+    def _spark_settings(self) -> dict[str, str]:
+        return spark_settings(self.runtime.s3_folder, scratch=self.folder / "tmp")
+
+    def _upload(self, process: StepProcess, path: str) -> str | None:
+        """Upload a process's logs below LogUri; return that place, or None where the cluster has no LogUri."""
+        if not self.cluster.log_uri:
+            return None
+        try:
+            bucket, prefix = _split_s3(self.cluster.log_uri)
+            folder = f"{prefix.rstrip('/')}/{self.cluster.id}/{path}".lstrip("/")
+            upload_logs(self.runtime.s3, process.logs, bucket, folder)
+        except (BotoCoreError, ClientError, ValueError, OSError) as error:  # as on EMR, no log is no reason to fail
+            logger.warning("logs of %s are lost: %s", self.cluster.id, error)
+            return None
+        return f"s3://{bucket}/{folder}"
+
+    def _shut_down(self, ending: Ending) -> None:
+        self.cluster.enter("TERMINATING", code=ending.code, message=ending.message)
+        self.cluster.cancel_pending_steps("Job terminated")
+        left = end_marked(CLUSTER_MARK, self.cluster.id)
+        if left:
+            logger.error("cluster %s leaves processes behind: %s", self.cluster.id, [process.pid for process in left])
+        time.sleep(self.runtime.state_s)
+        self.cluster.end("TERMINATED_WITH_ERRORS" if ending.with_errors else "TERMINATED", ending)
+
+    def _asked_to_end_within(self, seconds: float) -> bool:
+        until = time.monotonic() + seconds
+        while not self.cluster.ending and (left := until - time.monotonic()) > 0:
+            self.cluster.wait_for_change(left)
+        return self.cluster.ending is not None
+
+
+def _split_s3(uri: str) -> tuple[str, str]:
+    """Split an S3 URI into bucket and key.
+
+    >>> _split_s3("s3://bucket/logs/emr/")
+    ('bucket', 'logs/emr/')
+    """
+    scheme, found, rest = uri.partition("://")
+    if scheme not in {"s3", "s3a", "s3n"} or not found:
+        raise ValueError(f"{uri!r} is no S3 address: it begins with s3://.")
+    bucket, _, key = rest.partition("/")
+    return bucket, key
+
+
+def _as_command(script: Path, arguments: list[str]) -> list[str]:
+    """Execute a script by its first line, or by bash where it names no interpreter, as a shell would."""
+    return [*([] if script.read_bytes().startswith(b"#!") else ["bash"]), str(script), *arguments]
+
+
+def _last_line(file: Path) -> str:
+    lines = file.read_text(encoding="utf-8").splitlines()
+    return lines[-2] if len(lines) > 1 else ""

@@ -1,0 +1,169 @@
+"""One process of a cluster, a bootstrap action or a step: its environment, its start, its end and its logs.
+
+It leaves when to start and when to stop to `emr_lifecycle`, and knows moto as little as moto knows it.
+"""
+
+from __future__ import annotations
+
+import gzip
+import importlib.util
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import sysconfig
+import time
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from include.local_aws.processes import CLUSTER_MARK, Identity, end, tree
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from mypy_boto3_s3 import S3Client
+
+KEPT = ("HOME", "USER", "LOGNAME", "SHELL", "TZ", "JAVA_HOME", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")
+KEPT_PREFIXES = ("PIP_", "UV_", "http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
+"""What a cluster takes over from this machine: where things are, and how a bootstrap action finds a package index."""
+
+
+def cluster_environment(
+    cluster_id: str, folder: Path, aws: Mapping[str, str], mark: Mapping[str, str]
+) -> dict[str, str]:
+    """Return the environment of a cluster's processes, made from nothing, as a fresh machine has it.
+
+    Neither the checkout's `PYTHONPATH` nor any `AIRFLOW_*`, `SPARK_*` or `AWS_PROFILE` of the caller gets through: the
+    application has to come from its copy in S3. `python3` and `python3.11` are this interpreter, as on EMR PySpark's.
+
+    Args:
+        cluster_id: The cluster's id.
+        folder: The cluster's own folder.
+        aws: The variables with which AWS clients find local AWS.
+        mark: The run's mark.
+    """
+    kept = {key: value for key, value in os.environ.items() if key in KEPT or key.startswith(KEPT_PREFIXES)}
+    path = [_interpreter_folder(folder / "bin"), sysconfig.get_path("scripts"), os.environ.get("PATH", os.defpath)]
+    spark = importlib.util.find_spec("pyspark")
+    return kept | {
+        "PATH": os.pathsep.join(map(str, path)),
+        "LC_ALL": "C.UTF-8",  # the JVM names files by the locale, and our keys have accents
+        "TMPDIR": str(folder / "tmp"),
+        "SPARK_HOME": str(Path(spark.origin).parent) if spark and spark.origin else "",
+        "SPARK_LOCAL_IP": "127.0.0.1",
+        "PYSPARK_PYTHON": sys.executable,
+        "PYSPARK_DRIVER_PYTHON": sys.executable,
+        CLUSTER_MARK: cluster_id,
+        **aws,
+        **mark,
+    }
+
+
+@dataclass
+class StepProcess:
+    """A command that runs in a session, and so a process group, of its own, with its output in files.
+
+    Attributes:
+        command: Program and arguments.
+        folder: Working directory; `stdout`, `stderr` and `controller` lie in its sibling `<folder>.logs`.
+        environment: All of the process's environment.
+    """
+
+    command: list[str]
+    folder: Path
+    environment: dict[str, str]
+    exit_code: int | None = None
+    _process: subprocess.Popen[bytes] | None = None
+    _identity: Identity | None = None
+    _began: float = field(default_factory=time.monotonic)
+
+    @property
+    def logs(self) -> Path:
+        """The folder with `controller`, `stdout` and `stderr`."""
+        return self.folder.with_name(f"{self.folder.name}.logs")
+
+    def start(self) -> None:
+        """Start the command.
+
+        Raises:
+            OSError: The program does not exist or cannot be executed.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.logs.mkdir(parents=True, exist_ok=True)
+        (self.logs / "stdout").touch()
+        (self.logs / "stderr").touch()
+        self.note(f"INFO startExec '{shlex.join(self.command)}'")
+        self.note(f"INFO Working dir {self.folder}")
+        with (self.logs / "stdout").open("ab") as stdout, (self.logs / "stderr").open("ab") as stderr:
+            self._process = subprocess.Popen(  # noqa: S603 - running what a client submits is what EMR is for
+                self.command,
+                cwd=self.folder,
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=stdout,
+                stderr=stderr,
+                start_new_session=True,
+            )
+        self._identity = Identity.of(self._process.pid)
+        self.note(f"INFO ProcessRunner started child process {self._process.pid}")
+
+    def poll(self) -> int | None:
+        """Return the exit code, negative for a signal, or None while the process runs."""
+        if self.exit_code is None and self._process is not None:
+            self.exit_code = self._process.poll()
+            if self.exit_code is not None:
+                took_s = round(time.monotonic() - self._began)
+                self.note(f"INFO waitProcessCompletion ended with exit code {self.exit_code} after {took_s} seconds")
+        return self.exit_code
+
+    def interrupt(self) -> None:
+        """Send SIGTERM to the process group, and leave it the time it wants."""
+        self.note("INFO sending SIGTERM to the step's process group")
+        if self._process is not None and self._process.poll() is None:
+            os.killpg(self._process.pid, signal.SIGTERM)
+
+    def kill(self, *, grace_s: float = 0.0) -> None:
+        """End the process and all its descendants."""
+        self.note("INFO ending the step's process and all its descendants")
+        end(tree(self._identity.process() if self._identity else None), grace_s=grace_s)
+        if self._process is not None:
+            self._process.wait()
+
+    def note(self, line: str) -> None:
+        """Write a line to the controller's log."""
+        now = datetime.now(UTC).isoformat(timespec="milliseconds")
+        self.logs.mkdir(parents=True, exist_ok=True)
+        with (self.logs / "controller").open("a", encoding="utf-8") as log:
+            log.write(f"{now} {line}\n")
+
+    def last_line_of_stderr(self) -> str:
+        """Return the last line that says something, cut to 256 characters; empty if there is none."""
+        stderr = self.logs / "stderr"
+        tail = stderr.read_bytes()[-8192:].decode("utf-8", errors="replace") if stderr.exists() else ""
+        lines = [line.strip() for line in tail.splitlines() if line.strip()]
+        return lines[-1][:256] if lines else ""
+
+
+def upload_logs(s3: S3Client, logs: Path, bucket: str, prefix: str) -> None:
+    """Upload each log as `<prefix><name>.gz`, as EMR does.
+
+    Raises:
+        botocore.exceptions.ClientError: The bucket does not exist, for one.
+    """
+    for log in sorted(logs.iterdir()):
+        s3.put_object(Bucket=bucket, Key=f"{prefix}{log.name}.gz", Body=gzip.compress(log.read_bytes(), mtime=0))
+
+
+def _interpreter_folder(folder: Path) -> Path:
+    """Make a folder in which `python3` and `python3.11` are this very interpreter.
+
+    Scripts and no links: a link outside of a virtual environment starts the interpreter without the environment.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in ("python3", f"python3.{sys.version_info.minor}", "python3.11"):
+        (folder / name).write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} "$@"\n', encoding="utf-8")
+        (folder / name).chmod(0o755)
+    return folder

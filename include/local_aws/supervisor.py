@@ -1,0 +1,271 @@
+"""The supervisor: the one process that runs local AWS, S3's server as a child and EMR in threads of its own.
+
+Started by `LocalAws.start` (see `local.py`), never by hand. It reports on standard output in one line of JSON, either
+what runs where or why it could not start, and then works until SIGTERM, or until its standard input ends where that is
+a pipe: so a test run that is killed takes its local AWS along.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import fcntl
+import json
+import logging
+import os
+import secrets
+import select
+import shutil
+import signal
+import socket
+import sys
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
+from werkzeug.serving import make_server
+
+from include.local_aws.emr_api import LocalEmrBackend, install
+from include.local_aws.errors import LocalAwsError
+from include.local_aws.guardian import start_guardian
+from include.local_aws.processes import MARK, Identity, end_marked
+from include.local_aws.s3_server import create_bucket, start_s3_server
+from include.local_aws.state import DEFAULT_BUCKET, StateFolder, aws_environment
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Iterable
+
+    from mypy_boto3_s3 import S3Client
+
+ROLES = ("EMR_DefaultRole", "EMR_DefaultRole_V2", "EMR_EC2_DefaultRole")
+INSTANCE_PROFILE = "EMR_EC2_DefaultRole"
+START_DEADLINE_S = 30.0
+MIN_FREE_BYTES = 200 * 2**20
+logger = logging.getLogger("local_aws")
+
+
+@dataclass
+class ClusterRuntime:
+    """What every cluster gets from this machine (`emr_lifecycle.Runtime`)."""
+
+    folder: Path
+    s3_folder: Path
+    aws: dict[str, str]
+    mark: dict[str, str]
+    state_s: float
+    interrupt_grace_s: float
+    s3: S3Client
+
+
+class NoS3Here:
+    """Refuses S3 on EMR's port, where moto would answer with an S3 of its own, empty and in memory."""
+
+    def __init__(self, application: DomainDispatcherApplication) -> None:
+        self.application = application
+
+    def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:  # noqa: ANN401 - WSGI
+        """Answer one request."""
+        if "/s3/aws4_request" not in environ.get("HTTP_AUTHORIZATION", ""):
+            answer: Iterable[bytes] = self.application(environ, start_response)
+            return answer
+        start_response("400 Bad Request", [("Content-Type", "application/xml")])
+        message = "This is EMR's endpoint. S3 is at AWS_ENDPOINT_URL_S3."
+        return [f"<Error><Code>InvalidRequest</Code><Message>{message}</Message></Error>".encode()]
+
+
+class Supervisor:
+    """Starts everything, waits, ends everything."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self.options = options
+        self.state = StateFolder(Path(options.state))
+        self.run_id = secrets.token_hex(8)
+        self.stop = threading.Event()
+        self.s3_server: subprocess.Popen[bytes] | None = None
+        self.owns_folder = False
+
+    def run(self) -> dict[str, Any]:
+        """Start everything; return what to report.
+
+        Raises:
+            LocalAwsError: Something stands in the way; what was started by then has to be ended by `close`.
+        """
+        self._claim_folder()
+        self.guardian = start_guardian(self.run_id)
+        emr_socket = _bound_socket(self.options.emr_port, "--emr-port")
+        aws = self._start_s3(emr_socket.getsockname()[1])
+        self._start_emr(emr_socket, aws)
+        report = {
+            "pid": os.getpid(),
+            "started": Identity.of(os.getpid()).started,
+            "run_id": self.run_id,
+            "environment": aws,
+        }
+        self.state.publish(report)
+        return report
+
+    def wait(self, lifeline: bool) -> None:  # noqa: FBT001 - the one thing it can be told
+        """Wait for a signal, for the lifeline's end, or for a server to die."""
+        watched = [sys.stdin] if lifeline else []
+        while not self.stop.is_set():
+            if select.select(watched, [], [], 0.2)[0] and not os.read(sys.stdin.fileno(), 1024):
+                return
+            if (self.s3_server and self.s3_server.poll() is not None) or self.guardian.poll() is not None:
+                logger.error("rclone or the guardian has died; the log above may say why. Stopping everything.")
+                return
+
+    def close(self) -> None:
+        """End clusters first, as EMR would, then whatever is left."""
+        for life in LocalEmrBackend.lives:
+            life.cluster.terminate()
+        until = time.monotonic() + 10
+        for life in LocalEmrBackend.lives:
+            life.join(max(0.0, until - time.monotonic()))
+        end_marked(MARK, self.run_id, grace_s=1.0)
+        if self.owns_folder:
+            self.state.clear()
+            shutil.rmtree(self.state.clusters, ignore_errors=True)
+
+    def _claim_folder(self) -> None:
+        try:
+            self.state.folder.mkdir(parents=True, exist_ok=True)
+            self.lock = self.state.lock.open("w")
+            fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self.owns_folder = True
+            self._empty_folder()
+        except BlockingIOError:
+            raise LocalAwsError(
+                f"Another local AWS is just using {self.state.folder}; choose another --state."
+            ) from None
+        except OSError as error:
+            raise LocalAwsError(
+                f"Cannot write to {self.state.folder}: {error.strerror}. Choose another --state."
+            ) from None
+        free = shutil.disk_usage(self.state.folder).free
+        if free < MIN_FREE_BYTES:
+            raise LocalAwsError(
+                f"Only {free // 2**20} MiB are free for {self.state.folder}, at least {MIN_FREE_BYTES // 2**20} are "
+                "needed: make room or choose another --state."
+            )
+
+    def _empty_folder(self) -> None:
+        shutil.rmtree(self.state.clusters, ignore_errors=True)
+        self.state.clusters.mkdir()
+        create_bucket(self.state.s3, DEFAULT_BUCKET)
+
+    def _start_s3(self, emr_port: int) -> dict[str, str]:
+        with _bound_socket(self.options.s3_port, "--s3-port") as found:
+            port = found.getsockname()[1]
+        environment = os.environ | {MARK: self.run_id}
+        with self.state.log.open("ab") as log:
+            self.s3_server = start_s3_server(self.state.s3, port, environment, log)
+        aws = aws_environment(port, emr_port)
+        self.s3 = boto3.client("s3", **_client_arguments(aws, "AWS_ENDPOINT_URL_S3"))
+        until = time.monotonic() + START_DEADLINE_S
+        while True:
+            if self.s3_server.poll() is not None:
+                raise LocalAwsError(f"rclone ended at once; the reason is in {self.state.log}.")
+            try:
+                self.s3.head_bucket(Bucket=DEFAULT_BUCKET)
+            except (BotoCoreError, ClientError) as error:
+                if time.monotonic() > until:
+                    raise LocalAwsError(
+                        f"S3 does not answer on port {port} after {START_DEADLINE_S:.0f} s: {error}"
+                    ) from None
+                time.sleep(0.05)
+            else:
+                return aws
+
+    def _start_emr(self, bound: socket.socket, aws: dict[str, str]) -> None:
+        runtime = ClusterRuntime(
+            folder=self.state.clusters,
+            s3_folder=self.state.s3,
+            aws=aws,
+            mark={MARK: self.run_id},
+            state_s=self.options.state_seconds,
+            interrupt_grace_s=self.options.interrupt_grace_seconds,
+            s3=self.s3,
+        )
+        install(runtime)
+        bound.listen(128)
+        application = NoS3Here(DomainDispatcherApplication(create_backend_app))
+        server = make_server(
+            "127.0.0.1",
+            bound.getsockname()[1],
+            application,
+            threaded=True,
+            request_handler=MotoRequestHandler,
+            fd=bound.fileno(),
+        )
+        threading.Thread(target=server.serve_forever, name="emr", daemon=True).start()
+        iam = boto3.client("iam", **_client_arguments(aws, "AWS_ENDPOINT_URL"))
+        for role in ROLES:
+            iam.create_role(RoleName=role, AssumeRolePolicyDocument="{}")
+        iam.create_instance_profile(InstanceProfileName=INSTANCE_PROFILE)
+        iam.add_role_to_instance_profile(InstanceProfileName=INSTANCE_PROFILE, RoleName=INSTANCE_PROFILE)
+
+
+def _bound_socket(port: int, option: str) -> socket.socket:
+    bound = socket.socket()
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        bound.bind(("127.0.0.1", port))
+    except OSError as error:
+        bound.close()
+        raise LocalAwsError(
+            f"Port {port} is not free ({error.strerror}). Another local AWS or another program has it, "
+            f"`lsof -i :{port}` tells which: stop that, or choose another port with {option}."
+        ) from None
+    return bound
+
+
+def _client_arguments(aws: dict[str, str], endpoint: str) -> dict[str, Any]:
+    return {
+        "endpoint_url": aws[endpoint],
+        "aws_access_key_id": aws["AWS_ACCESS_KEY_ID"],
+        "aws_secret_access_key": aws["AWS_SECRET_ACCESS_KEY"],
+        "region_name": aws["AWS_REGION"],
+        "config": Config(retries={"total_max_attempts": 1}, connect_timeout=2, read_timeout=10),
+    }
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run local AWS until told to stop."""
+    parser = argparse.ArgumentParser(prog="python -m include.local_aws.supervisor", description=__doc__)
+    parser.add_argument("--state", required=True)
+    parser.add_argument("--s3-port", type=int, default=0)
+    parser.add_argument("--emr-port", type=int, default=0)
+    parser.add_argument("--state-seconds", type=float, default=0.3)
+    parser.add_argument("--interrupt-grace-seconds", type=float, default=30.0)
+    parser.add_argument("--lifeline", action="store_true", help="stop when standard input ends")
+    options = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("werkzeug").setLevel(logging.WARNING)
+    supervisor = Supervisor(options)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: supervisor.stop.set())
+    try:
+        try:
+            report: dict[str, Any] = supervisor.run()
+        except LocalAwsError as error:
+            report = {"error": str(error)}
+        with contextlib.suppress(BrokenPipeError):
+            print(json.dumps(report), flush=True)  # noqa: T201 - the report is what standard output is for
+        os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+        if "error" in report:
+            return 1
+        supervisor.wait(options.lifeline)
+        return 0
+    finally:
+        supervisor.close()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

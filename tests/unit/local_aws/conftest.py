@@ -1,0 +1,82 @@
+"""A client that makes clusters and waits for them, without Spark."""
+
+from __future__ import annotations
+
+import gzip
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from include.local_aws.local import LocalAws
+
+DEADLINE_S = 60.0
+
+
+class Emr:
+    """EMR as a client sees it, with deadlines."""
+
+    def __init__(self, aws: LocalAws, bucket: str) -> None:
+        self.api = aws.emr()
+        self.s3 = aws.s3()
+        self.bucket = bucket
+
+    def create(self, *, keep: bool = True, **more: Any) -> str:
+        instances = {"KeepJobFlowAliveWhenNoSteps": keep} | more.pop("Instances", {})
+        request = {"Name": "test", "LogUri": f"s3://{self.bucket}/logs/emr/", "JobFlowRole": "EMR_EC2_DefaultRole"}
+        groups = [{"InstanceRole": "MASTER", "InstanceType": "m5.xlarge", "InstanceCount": 1}]
+        answer = self.api.run_job_flow(**{**request, "Instances": {"InstanceGroups": groups, **instances}, **more})
+        return answer["JobFlowId"]
+
+    def step(self, *command: str, on_failure: str = "CONTINUE", jar: str = "command-runner.jar") -> dict[str, Any]:
+        return {"Name": "step", "ActionOnFailure": on_failure, "HadoopJarStep": {"Jar": jar, "Args": list(command)}}
+
+    def add(self, cluster: str, *steps: dict[str, Any]) -> list[str]:
+        return self.api.add_job_flow_steps(JobFlowId=cluster, Steps=list(steps))["StepIds"]
+
+    def status(self, cluster: str) -> dict[str, Any]:
+        return self.api.describe_cluster(ClusterId=cluster)["Cluster"]["Status"]
+
+    def step_status(self, cluster: str, step: str) -> dict[str, Any]:
+        return self.api.describe_step(ClusterId=cluster, StepId=step)["Step"]["Status"]
+
+    def step_states(self, cluster: str) -> list[str]:
+        """States of all steps, the first one first."""
+        return [step["Status"]["State"] for step in reversed(self.api.list_steps(ClusterId=cluster)["Steps"])]
+
+    def wait(self, cluster: str, *states: str) -> dict[str, Any]:
+        return wait_for(lambda: self.status(cluster), lambda status: status["State"] in states)
+
+    def wait_step(self, cluster: str, step: str, *states: str) -> dict[str, Any]:
+        return wait_for(lambda: self.step_status(cluster, step), lambda status: status["State"] in states)
+
+    def log(self, key: str) -> str:
+        return gzip.decompress(self.s3.get_object(Bucket=self.bucket, Key=f"logs/emr/{key}")["Body"].read()).decode()
+
+
+def wait_for(read: Callable[[], Any], wanted: Callable[[Any], bool]) -> Any:
+    """Read until the value is wanted; the value is the message if it never is."""
+    until = time.monotonic() + DEADLINE_S
+    while not wanted(value := read()):
+        assert time.monotonic() < until, f"still {value!r} after {DEADLINE_S} s"
+        time.sleep(0.02)
+    return value
+
+
+@pytest.fixture
+def emr(local_aws: LocalAws, bucket: str) -> Iterator[Emr]:
+    """EMR with no active cluster before the test, and none after it."""
+    client = Emr(local_aws, bucket)
+    _terminate_all(local_aws, client)
+    yield client
+    _terminate_all(local_aws, client)
+
+
+def _terminate_all(aws: LocalAws, emr: Emr) -> None:
+    if active := aws.active_clusters():
+        emr.api.set_termination_protection(JobFlowIds=active, TerminationProtected=False)
+        emr.api.terminate_job_flows(JobFlowIds=active)
+        wait_for(aws.active_clusters, lambda clusters: not clusters)

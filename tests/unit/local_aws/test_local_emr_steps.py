@@ -1,0 +1,202 @@
+"""A step's process, its failure, its cancellation, its logs and its end."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING
+
+import psutil
+import pytest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+ENDED = ("TERMINATED", "TERMINATED_WITH_ERRORS")
+
+# Leaves a child in the session, a grandchild in a session of its own, and one whose parent has gone.
+FAMILY = """
+import os, subprocess, sys, time
+sleep = [sys.executable, "-c", "import time; time.sleep(600)"]
+children = [subprocess.Popen(sleep), subprocess.Popen(sleep, start_new_session=True)]
+orphan = subprocess.run(
+    [sys.executable, "-c", "import subprocess,sys;print(subprocess.Popen(sys.argv[1:],start_new_session=True,stdout=subprocess.DEVNULL).pid)", *sleep],
+    capture_output=True, text=True, check=True,
+)
+pids = [os.getpid(), *[child.pid for child in children], int(orphan.stdout)]
+with open(sys.argv[1] + ".half", "w") as file:
+    file.write(" ".join(map(str, pids)))
+os.rename(sys.argv[1] + ".half", sys.argv[1])
+time.sleep(600)
+"""  # noqa: E501
+
+
+def family_step(emr, file: Path, **more):
+    return emr.step(sys.executable, "-c", FAMILY, str(file), **more)
+
+
+def wait_for_family(file: Path, wait_for) -> list[psutil.Process]:
+    wait_for(file.exists, bool)
+    return [psutil.Process(int(pid)) for pid in file.read_text().split()]
+
+
+def alive(processes: list[psutil.Process]) -> list[psutil.Process]:
+    return [one for one in processes if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]
+
+
+@pytest.fixture
+def wait_for():
+    from tests.unit.local_aws.conftest import wait_for  # noqa: PLC0415
+
+    return wait_for
+
+
+def test_steps_run_one_after_the_other(emr, tmp_path):
+    record = tmp_path / "order"
+    commands = [f"echo begin {n} >> '{record}'; sleep 0.2; echo end {n} >> '{record}'" for n in range(3)]
+    cluster = emr.create(keep=False, Steps=[emr.step("bash", "-c", command) for command in commands])
+    emr.wait(cluster, "TERMINATED")
+    assert record.read_text().split() == ["begin", "0", "end", "0", "begin", "1", "end", "1", "begin", "2", "end", "2"]
+
+
+def test_step_of_waiting_cluster_makes_it_run_and_wait_again(emr):
+    cluster = emr.create()
+    emr.wait(cluster, "WAITING")
+    (step,) = emr.add(cluster, emr.step("sleep", "0.5"))
+    assert emr.wait(cluster, "RUNNING")["StateChangeReason"] == {"Message": "Running step"}
+    status = emr.wait_step(cluster, step, "COMPLETED")
+    assert status["Timeline"]["StartDateTime"] <= status["Timeline"]["EndDateTime"]
+    reason = emr.wait(cluster, "WAITING")["StateChangeReason"]
+    assert reason == {"Message": "Cluster ready after last step completed."}
+
+
+def test_step_logs_are_in_s3_once_the_step_has_ended(emr):
+    cluster = emr.create()
+    (step,) = emr.add(cluster, emr.step("bash", "-c", "echo Grüße; echo trouble >&2; exit 4"))
+    status = emr.wait_step(cluster, step, "FAILED")
+    assert emr.log(f"{cluster}/steps/{step}/stdout.gz") == "Grüße\n"
+    assert emr.log(f"{cluster}/steps/{step}/stderr.gz") == "trouble\n"
+    assert "exitCode 4" in emr.log(f"{cluster}/steps/{step}/controller.gz")
+    log_file = f"s3://{emr.bucket}/logs/emr/{cluster}/steps/{step}/stderr.gz"
+    assert status["FailureDetails"] == {"Reason": "Unknown Error.", "Message": "trouble", "LogFile": log_file}
+
+
+@pytest.mark.parametrize(
+    "step", [{"jar": "command-runner.jar", "command": ["no-such-program"]}, {"jar": "s3://b/x.jar", "command": ["x"]}]
+)
+def test_step_that_cannot_run_fails_with_the_reason(emr, step):
+    cluster = emr.create()
+    (step_id,) = emr.add(cluster, emr.step(*step["command"], jar=step["jar"]))
+    message = emr.wait_step(cluster, step_id, "FAILED")["FailureDetails"]["Message"]
+    assert ("no-such-program" in message) or ("only has command-runner.jar" in message)
+
+
+@pytest.mark.parametrize(
+    ("action", "states", "ending"),
+    [
+        ("CONTINUE", ["FAILED", "COMPLETED"], None),
+        ("CANCEL_AND_WAIT", ["FAILED", "CANCELLED"], None),
+        ("TERMINATE_CLUSTER", ["FAILED", "CANCELLED"], "STEP_FAILURE"),
+        ("TERMINATE_JOB_FLOW", ["FAILED", "CANCELLED"], "STEP_FAILURE"),
+    ],
+)
+def test_failed_step_is_followed_by_its_action(emr, action, states, ending):
+    cluster = emr.create(Steps=[emr.step("false", on_failure=action), emr.step("true")])
+    status = emr.wait(cluster, "WAITING", *ENDED)
+    assert emr.step_states(cluster) == states
+    assert status["StateChangeReason"].get("Code") == ending
+    assert status["State"] == ("TERMINATED_WITH_ERRORS" if ending else "WAITING")
+
+
+def test_failed_step_of_protected_cluster_does_not_terminate_it(emr):
+    steps = [emr.step("false", on_failure="TERMINATE_CLUSTER"), emr.step("true")]
+    cluster = emr.create(Steps=steps, Instances={"TerminationProtected": True})
+    assert emr.wait(cluster, "WAITING", *ENDED)["State"] == "WAITING"
+    assert emr.step_states(cluster) == ["FAILED", "CANCELLED"]
+
+
+def test_cancelled_pending_step_never_runs(emr, tmp_path):
+    ran = tmp_path / "ran"
+    cluster = emr.create()
+    first, second = emr.add(cluster, emr.step("sleep", "1"), emr.step("touch", str(ran)))
+    (answer,) = emr.api.cancel_steps(ClusterId=cluster, StepIds=[second])["CancelStepsInfoList"]
+    assert answer == {"StepId": second, "Status": "SUBMITTED"}
+    emr.wait_step(cluster, first, "COMPLETED")
+    emr.wait(cluster, "WAITING")
+    assert (emr.step_states(cluster), ran.exists()) == (["COMPLETED", "CANCELLED"], False)
+    (answer,) = emr.api.cancel_steps(ClusterId=cluster, StepIds=[first])["CancelStepsInfoList"]
+    assert answer["Status"] == "FAILED"
+
+
+@pytest.mark.parametrize("option", ["SEND_INTERRUPT", "TERMINATE_PROCESS"])
+def test_cancelled_running_step_ends_and_the_next_one_runs(emr, tmp_path, wait_for, option):
+    cluster = emr.create()
+    step = emr.step("bash", "-c", f"trap 'echo tidy; exit 0' TERM; touch '{tmp_path}/up'; sleep 600 & wait")
+    first, second = emr.add(cluster, step | {"ActionOnFailure": "TERMINATE_CLUSTER"}, emr.step("true"))
+    wait_for((tmp_path / "up").exists, bool)
+    emr.api.cancel_steps(ClusterId=cluster, StepIds=[first], StepCancellationOption=option)
+    emr.wait_step(cluster, first, "CANCELLED")
+    emr.wait_step(cluster, second, "COMPLETED")
+    assert emr.wait(cluster, "WAITING", *ENDED)["State"] == "WAITING"
+    assert ("tidy" in emr.log(f"{cluster}/steps/{first}/stdout.gz")) == (option == "SEND_INTERRUPT")
+
+
+def test_interrupted_step_that_will_not_end_is_killed_after_the_grace(emr, tmp_path, wait_for):
+    cluster = emr.create()
+    command = f"trap '' TERM; touch '{tmp_path}/up'; while true; do sleep 0.1; done"
+    (step,) = emr.add(cluster, emr.step("bash", "-c", command))
+    wait_for((tmp_path / "up").exists, bool)
+    emr.api.cancel_steps(ClusterId=cluster, StepIds=[step])
+    assert emr.step_status(cluster, step)["State"] == "CANCEL_PENDING"
+    emr.wait_step(cluster, step, "CANCELLED")
+
+
+def test_terminated_cluster_ends_whole_process_tree(emr, tmp_path, wait_for):
+    cluster = emr.create()
+    (step,) = emr.add(cluster, family_step(emr, tmp_path / "pids"))
+    family = wait_for_family(tmp_path / "pids", wait_for)
+    assert len(alive(family)) == 4
+    emr.api.terminate_job_flows(JobFlowIds=[cluster])
+    emr.wait(cluster, "TERMINATED")
+    assert alive(family) == []
+    assert emr.step_status(cluster, step)["State"] == "CANCELLED"
+
+
+def test_process_left_by_completed_step_does_not_survive_its_cluster(emr, tmp_path):
+    steps = [emr.step("bash", "-c", f"setsid sleep 600 & echo $! > '{tmp_path}/pid'")]
+    cluster = emr.create(keep=False, Steps=steps)
+    emr.wait(cluster, "TERMINATED")
+    assert not psutil.pid_exists(int((tmp_path / "pid").read_text()))
+
+
+def test_step_environment_is_the_clusters_and_not_the_callers(emr, local_aws, tmp_path):
+    show = "import json,os,sys; json.dump([dict(os.environ),sys.executable,os.getcwd()],open(sys.argv[1],'w'))"
+    file = tmp_path / "shown"
+    cluster = emr.create()
+    (step,) = emr.add(cluster, emr.step("python3.11", "-c", show, str(file)))
+    emr.wait_step(cluster, step, "COMPLETED")
+    environment, interpreter, folder = json.loads(file.read_text())
+    assert interpreter == sys.executable
+    assert folder.endswith(f"{cluster}/steps/{step}")
+    assert local_aws.environment.items() <= environment.items()
+    assert environment["PYSPARK_PYTHON"] == sys.executable
+    leaks = [key for key in environment if key.startswith(("AIRFLOW", "PYTHON")) or key == "AWS_PROFILE"]
+    assert leaks == []
+
+
+def test_steps_are_listed_last_first_and_by_id_and_state(emr):
+    cluster = emr.create()
+    ids = emr.add(cluster, emr.step("true"), emr.step("false"), emr.step("true"))
+    emr.wait_step(cluster, ids[-1], "COMPLETED")
+    listed = [step["Id"] for step in emr.api.list_steps(ClusterId=cluster)["Steps"]]
+    assert listed == ids[::-1]
+    failed = emr.api.list_steps(ClusterId=cluster, StepStates=["FAILED"])["Steps"]
+    assert [step["Id"] for step in failed] == [ids[1]]
+    one = emr.api.list_steps(ClusterId=cluster, StepIds=[ids[0]])["Steps"]
+    assert [step["Id"] for step in one] == [ids[0]]
+
+
+def test_missing_log_bucket_loses_logs_and_nothing_else(emr):
+    cluster = emr.create(keep=False, LogUri="s3://no-such-bucket/x/", Steps=[emr.step("true")])
+    assert emr.wait(cluster, *ENDED)["State"] == "TERMINATED"
+    assert emr.step_states(cluster) == ["COMPLETED"]
