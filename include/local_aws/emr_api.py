@@ -199,8 +199,8 @@ class LocalEmrBackend(ElasticMapReduceBackend):
         self._require_instance_profile(kwargs["job_flow_role"])
         cluster = LocalCluster(self, **kwargs)  # type: ignore[abstract] # as moto instantiates its own
         life = ClusterLife(cluster, self.runtime)
-        self.lives.append(life)
         life.start()
+        self.lives.append(life)  # started first: it is joined by whoever finds it here
         return cluster
 
     def add_job_flow_steps(self, job_flow_id: str, steps: list[dict[str, Any]]) -> list[Step]:

@@ -68,17 +68,25 @@ ALL_STEPS_COMPLETED = Ending("ALL_STEPS_COMPLETED", "Steps completed")
 STEPS_COMPLETED_WITH_ERRORS = Ending("STEP_FAILURE", "Steps completed with errors")
 
 
-class ClusterLife(threading.Thread):
-    """Lives one cluster's life."""
+class ClusterLife:
+    """Lives one cluster's life, in a thread of its own."""
 
     def __init__(self, cluster: LocalCluster, runtime: Runtime) -> None:
-        super().__init__(name=f"cluster-{cluster.id}", daemon=True)
         self.cluster = cluster
         self.runtime = runtime
         self.folder = runtime.folder / cluster.id
         self.environment: dict[str, str] = {}
+        self._thread = threading.Thread(target=self._live, name=f"cluster-{cluster.id}", daemon=True)
 
-    def run(self) -> None:
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def join(self, timeout_s: float) -> None:
+        """Wait for the end, but no longer than told."""
+        self._thread.join(timeout_s)
+
+    def _live(self) -> None:
         """Go from STARTING to TERMINATED or TERMINATED_WITH_ERRORS."""
         try:
             ending = self._provision() or self._bootstrap() or self._work()
