@@ -71,11 +71,13 @@ class LocalCluster(Cluster):
     """A cluster whose state is the business of its `ClusterLife`; the API leaves wishes under a lock.
 
     Attributes:
+        accepted: RunJobFlow has its answer, with instances and tags.
         ending: Why it is to end; None while nobody wants it to.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - moto's own signature
         self.changed = threading.Condition()
+        self.accepted = threading.Event()
         self.ending: Ending | None = None
         self.reason: dict[str, str] = {}
         self._changes = 0
@@ -286,6 +288,7 @@ class LocalEmrResponse(ElasticMapReduceResponse):
         for name in ("AutoTerminationPolicy", "ManagedScalingPolicy"):
             if (policy := self._get_params().get(name)) is not None:
                 self.policies[cluster_id, name] = policy
+        self._local().local_cluster(cluster_id).accepted.set()
         return result
 
     def cancel_steps(self) -> ActionResult:

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 TICK_S = 0.05
+ACCEPTED_S = 5.0
 
 
 class Runtime(Protocol):
@@ -99,6 +100,7 @@ class ClusterLife:
 
     def _provision(self) -> Ending | None:
         self.cluster.enter("STARTING", message="Configuring cluster software")
+        self.cluster.accepted.wait(ACCEPTED_S)  # a cluster made by CloudFormation has no answer to wait for
         if self._asked_to_end_within(self.runtime.state_s):
             return self.cluster.ending
         for name in ("bin", "tmp", "steps"):

@@ -15,7 +15,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from include.local_aws.emr_states import ACTIVE
 from include.local_aws.errors import LocalAwsError
 from include.local_aws.processes import MARK, Identity, end, end_marked, marked
-from include.local_aws.s3_server import create_bucket
+from include.local_aws.s3_server import BELIEF_S, create_bucket
 from include.local_aws.state import StateFolder
 
 if TYPE_CHECKING:
@@ -149,6 +149,7 @@ class LocalAws:
             ValueError: S3 would refuse the name.
         """
         create_bucket(self.state.s3, name)
+        time.sleep(BELIEF_S)  # the server may have listed the buckets just before
         return name
 
     def s3(self) -> S3Client:

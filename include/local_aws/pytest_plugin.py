@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 @pytest.fixture(scope="session")
 def local_aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalAws]:
     """Start a local AWS for the session; fail if a test leaves an active cluster, or stopping leaves a process."""
-    with LocalAws(tmp_path_factory.mktemp("local aws é"), state_s=0.2, interrupt_grace_s=2.0) as aws:
+    with LocalAws(tmp_path_factory.mktemp("local aws é"), state_s=0.3, interrupt_grace_s=2.0) as aws:
         yield aws
         active = aws.active_clusters()
         run_id = aws.run_id

@@ -63,7 +63,7 @@ class StateFolder:
         """Return the record of what was started last and not cleared."""
         try:
             record: dict[str, Any] = json.loads(self.record.read_text(encoding="utf-8"))
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
         return record
 

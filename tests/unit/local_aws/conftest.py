@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from include.local_aws.local import LocalAws
 
 DEADLINE_S = 60.0
+T = TypeVar("T")
 
 
 class Emr:
@@ -24,7 +25,8 @@ class Emr:
         self.s3 = aws.s3()
         self.bucket = bucket
 
-    def create(self, *, keep: bool = True, **more: Any) -> str:
+    def create(self, *, keep: bool = True, **more: Any) -> str:  # noqa: ANN401 - boto3's own request
+        """Create a cluster with one master; return its id."""
         instances = {"KeepJobFlowAliveWhenNoSteps": keep} | more.pop("Instances", {})
         request = {"Name": "test", "LogUri": f"s3://{self.bucket}/logs/emr/", "JobFlowRole": "EMR_EC2_DefaultRole"}
         groups = [{"InstanceRole": "MASTER", "InstanceType": "m5.xlarge", "InstanceCount": 1}]
@@ -32,15 +34,19 @@ class Emr:
         return answer["JobFlowId"]
 
     def step(self, *command: str, on_failure: str = "CONTINUE", jar: str = "command-runner.jar") -> dict[str, Any]:
+        """Describe a step that runs a command."""
         return {"Name": "step", "ActionOnFailure": on_failure, "HadoopJarStep": {"Jar": jar, "Args": list(command)}}
 
     def add(self, cluster: str, *steps: dict[str, Any]) -> list[str]:
+        """Add steps; return their ids."""
         return self.api.add_job_flow_steps(JobFlowId=cluster, Steps=list(steps))["StepIds"]
 
     def status(self, cluster: str) -> dict[str, Any]:
+        """Return a cluster's status."""
         return self.api.describe_cluster(ClusterId=cluster)["Cluster"]["Status"]
 
     def step_status(self, cluster: str, step: str) -> dict[str, Any]:
+        """Return a step's status."""
         return self.api.describe_step(ClusterId=cluster, StepId=step)["Step"]["Status"]
 
     def step_states(self, cluster: str) -> list[str]:
@@ -48,22 +54,25 @@ class Emr:
         return [step["Status"]["State"] for step in reversed(self.api.list_steps(ClusterId=cluster)["Steps"])]
 
     def wait(self, cluster: str, *states: str) -> dict[str, Any]:
-        return wait_for(lambda: self.status(cluster), lambda status: status["State"] in states)
+        """Wait until a cluster is in one of the states; return its status."""
+        return self.wait_for(lambda: self.status(cluster), lambda status: status["State"] in states)
 
     def wait_step(self, cluster: str, step: str, *states: str) -> dict[str, Any]:
-        return wait_for(lambda: self.step_status(cluster, step), lambda status: status["State"] in states)
+        """Wait until a step is in one of the states; return its status."""
+        return self.wait_for(lambda: self.step_status(cluster, step), lambda status: status["State"] in states)
 
     def log(self, key: str) -> str:
+        """Return a log below LogUri, unpacked."""
         return gzip.decompress(self.s3.get_object(Bucket=self.bucket, Key=f"logs/emr/{key}")["Body"].read()).decode()
 
-
-def wait_for(read: Callable[[], Any], wanted: Callable[[Any], bool]) -> Any:
-    """Read until the value is wanted; the value is the message if it never is."""
-    until = time.monotonic() + DEADLINE_S
-    while not wanted(value := read()):
-        assert time.monotonic() < until, f"still {value!r} after {DEADLINE_S} s"
-        time.sleep(0.02)
-    return value
+    @staticmethod
+    def wait_for(read: Callable[[], T], wanted: Callable[[T], bool]) -> T:
+        """Read until the value is wanted; the value is the message if it never is."""
+        until = time.monotonic() + DEADLINE_S
+        while not wanted(value := read()):
+            assert time.monotonic() < until, f"still {value!r} after {DEADLINE_S} s"
+            time.sleep(0.02)
+        return value
 
 
 @pytest.fixture
@@ -79,4 +88,4 @@ def _terminate_all(aws: LocalAws, emr: Emr) -> None:
     if active := aws.active_clusters():
         emr.api.set_termination_protection(JobFlowIds=active, TerminationProtected=False)
         emr.api.terminate_job_flows(JobFlowIds=active)
-        wait_for(aws.active_clusters, lambda clusters: not clusters)
+        emr.wait_for(aws.active_clusters, lambda clusters: not clusters)

@@ -9,12 +9,16 @@ import pytest
 from botocore.exceptions import ClientError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
     from include.local_aws.local import LocalAws
+    from tests.unit.local_aws.conftest import Emr
 
 ENDED = ("TERMINATED", "TERMINATED_WITH_ERRORS")
 
 
-def states_until(emr: Any, cluster: str, *last: str) -> list[str]:
+def states_until(emr: Emr, cluster: str, *last: str) -> list[str]:
     seen: list[str] = []
     until = time.monotonic() + 60
     while (not seen or seen[-1] not in last) and time.monotonic() < until:
@@ -24,13 +28,13 @@ def states_until(emr: Any, cluster: str, *last: str) -> list[str]:
     return seen
 
 
-def refused(call: Any, **arguments: Any) -> tuple[str, str]:
+def refused(call: Callable[..., object], **arguments: Any) -> tuple[str, str]:  # noqa: ANN401 - boto3's own
     with pytest.raises(ClientError) as error:
         call(**arguments)
     return error.value.response["Error"]["Code"], error.value.response["Error"]["Message"]
 
 
-def test_cluster_kept_alive_goes_through_states_in_order_and_waits(emr):
+def test_cluster_kept_alive_goes_through_states_in_order_and_waits(emr: Emr) -> None:
     cluster = emr.create()
     assert states_until(emr, cluster, "WAITING") == ["STARTING", "BOOTSTRAPPING", "WAITING"]
     status = emr.status(cluster)
@@ -39,7 +43,7 @@ def test_cluster_kept_alive_goes_through_states_in_order_and_waits(emr):
     assert "EndDateTime" not in status["Timeline"]
 
 
-def test_cluster_terminated_by_user_ends_terminated_with_user_request(emr):
+def test_cluster_terminated_by_user_ends_terminated_with_user_request(emr: Emr) -> None:
     cluster = emr.create()
     emr.wait(cluster, "WAITING")
     emr.api.terminate_job_flows(JobFlowIds=[cluster])
@@ -49,21 +53,21 @@ def test_cluster_terminated_by_user_ends_terminated_with_user_request(emr):
     assert status["Timeline"]["EndDateTime"] >= status["Timeline"]["ReadyDateTime"]
 
 
-def test_cluster_terminated_while_starting_never_runs_its_step(emr):
+def test_cluster_terminated_while_starting_never_runs_its_step(emr: Emr) -> None:
     cluster = emr.create(Steps=[emr.step("true")])
     emr.api.terminate_job_flows(JobFlowIds=[cluster])
     assert emr.wait(cluster, *ENDED)["State"] == "TERMINATED"
     assert emr.step_states(cluster) == ["CANCELLED"]
 
 
-def test_cluster_not_kept_alive_runs_its_steps_and_ends(emr):
+def test_cluster_not_kept_alive_runs_its_steps_and_ends(emr: Emr) -> None:
     cluster = emr.create(keep=False, Steps=[emr.step("true"), emr.step("true")])
     status = emr.wait(cluster, *ENDED)
     assert (status["State"], status["StateChangeReason"]["Code"]) == ("TERMINATED", "ALL_STEPS_COMPLETED")
     assert emr.step_states(cluster) == ["COMPLETED", "COMPLETED"]
 
 
-def test_cluster_not_kept_alive_with_failed_step_says_steps_completed_with_errors(emr):
+def test_cluster_not_kept_alive_with_failed_step_says_steps_completed_with_errors(emr: Emr) -> None:
     cluster = emr.create(keep=False, Steps=[emr.step("false"), emr.step("true")])
     status = emr.wait(cluster, *ENDED)
     assert status["State"] == "TERMINATED"
@@ -71,7 +75,7 @@ def test_cluster_not_kept_alive_with_failed_step_says_steps_completed_with_error
     assert emr.step_states(cluster) == ["FAILED", "COMPLETED"]
 
 
-def test_protected_cluster_refuses_termination_and_stays(emr):
+def test_protected_cluster_refuses_termination_and_stays(emr: Emr) -> None:
     cluster = emr.create(Instances={"TerminationProtected": True})
     emr.wait(cluster, "WAITING")
     code, message = refused(emr.api.terminate_job_flows, JobFlowIds=[cluster])
@@ -79,7 +83,7 @@ def test_protected_cluster_refuses_termination_and_stays(emr):
     assert emr.status(cluster)["State"] == "WAITING"
 
 
-def test_step_added_to_terminated_cluster_is_refused(emr):
+def test_step_added_to_terminated_cluster_is_refused(emr: Emr) -> None:
     cluster = emr.create(keep=False)
     emr.wait(cluster, "TERMINATED")
     code, message = refused(emr.api.add_job_flow_steps, JobFlowId=cluster, Steps=[emr.step("true")])
@@ -88,14 +92,14 @@ def test_step_added_to_terminated_cluster_is_refused(emr):
     assert emr.status(cluster)["State"] == "TERMINATED"
 
 
-def test_termination_of_terminated_cluster_changes_nothing(emr):
+def test_termination_of_terminated_cluster_changes_nothing(emr: Emr) -> None:
     cluster = emr.create(keep=False)
     before = emr.wait(cluster, "TERMINATED")
     emr.api.terminate_job_flows(JobFlowIds=[cluster])
     assert emr.status(cluster) == before
 
 
-def test_unknown_ids_are_refused_as_emr_does(emr):
+def test_unknown_ids_are_refused_as_emr_does(emr: Emr) -> None:
     cluster = emr.create()
     unknown = {"ClusterId": "j-UNKNOWN"}
     for call, arguments in (
@@ -117,19 +121,19 @@ def test_unknown_ids_are_refused_as_emr_does(emr):
         assert refused(call, **arguments) == ("ValidationException", "Specified job flow ID does not exist.")
 
 
-def test_cluster_with_unknown_instance_profile_is_refused(emr, local_aws: LocalAws):
+def test_cluster_with_unknown_instance_profile_is_refused(emr: Emr, local_aws: LocalAws) -> None:
     code, message = refused(emr.create, JobFlowRole="nobody")
     assert (code, message) == ("ValidationException", "Invalid InstanceProfile: nobody.")
     assert local_aws.active_clusters() == []
 
 
-def test_cluster_with_unknown_service_role_ends_with_validation_error(emr):
+def test_cluster_with_unknown_service_role_ends_with_validation_error(emr: Emr) -> None:
     status = emr.wait(emr.create(ServiceRole="nobody"), *ENDED)
     assert status["State"] == "TERMINATED_WITH_ERRORS"
     assert status["StateChangeReason"] == {"Code": "VALIDATION_ERROR", "Message": "nobody is invalid"}
 
 
-def test_policies_are_given_back(emr):
+def test_policies_are_given_back(emr: Emr) -> None:
     cluster = emr.create(AutoTerminationPolicy={"IdleTimeout": 600})
     read = emr.api.get_auto_termination_policy
     assert read(ClusterId=cluster)["AutoTerminationPolicy"] == {"IdleTimeout": 600}
@@ -142,7 +146,7 @@ def test_policies_are_given_back(emr):
     assert emr.api.get_managed_scaling_policy(ClusterId=cluster)["ManagedScalingPolicy"] == limits
 
 
-def test_clusters_are_listed_by_state_and_keep_their_tags(emr):
+def test_clusters_are_listed_by_state_and_keep_their_tags(emr: Emr) -> None:
     waiting, ended = emr.create(Tags=[{"Key": "run", "Value": "7"}]), emr.create(keep=False)
     emr.wait(waiting, "WAITING")
     emr.wait(ended, "TERMINATED")
@@ -151,7 +155,7 @@ def test_clusters_are_listed_by_state_and_keep_their_tags(emr):
     assert emr.api.describe_cluster(ClusterId=waiting)["Cluster"]["Tags"] == [{"Key": "run", "Value": "7"}]
 
 
-def test_bootstrap_actions_run_in_order_with_arguments_before_steps(emr, tmp_path):
+def test_bootstrap_actions_run_in_order_with_arguments_before_steps(emr: Emr, tmp_path: Path) -> None:
     record = tmp_path / "order"
     script = b'#!/bin/bash\necho "$@" >> "$1"; echo out; echo err >&2\n'
     emr.s3.put_object(Bucket=emr.bucket, Key="boot strap.sh", Body=script)
@@ -178,7 +182,7 @@ def test_bootstrap_actions_run_in_order_with_arguments_before_steps(emr, tmp_pat
         (None, "failed attempting to download bootstrap action 1 file from S3"),
     ],
 )
-def test_bootstrap_failure_ends_cluster_before_its_steps(emr, script: bytes | None, message: str):
+def test_bootstrap_failure_ends_cluster_before_its_steps(emr: Emr, script: bytes | None, message: str) -> None:
     if script:
         emr.s3.put_object(Bucket=emr.bucket, Key="boot.sh", Body=script)
     action = {"Name": "boot", "ScriptBootstrapAction": {"Path": f"s3://{emr.bucket}/boot.sh"}}
@@ -190,7 +194,7 @@ def test_bootstrap_failure_ends_cluster_before_its_steps(emr, script: bytes | No
     assert emr.step_states(cluster) == ["CANCELLED"]
 
 
-def test_s3_request_to_emr_endpoint_is_refused(local_aws: LocalAws):
+def test_s3_request_to_emr_endpoint_is_refused(local_aws: LocalAws) -> None:
     import boto3  # noqa: PLC0415
 
     environment = local_aws.environment

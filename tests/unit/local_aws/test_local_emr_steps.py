@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from include.local_aws.local import LocalAws
+    from tests.unit.local_aws.conftest import Emr
 
 ENDED = ("TERMINATED", "TERMINATED_WITH_ERRORS")
 
@@ -20,7 +23,7 @@ import os, subprocess, sys, time
 sleep = [sys.executable, "-c", "import time; time.sleep(600)"]
 children = [subprocess.Popen(sleep), subprocess.Popen(sleep, start_new_session=True)]
 orphan = subprocess.run(
-    [sys.executable, "-c", "import subprocess,sys;print(subprocess.Popen(sys.argv[1:],start_new_session=True,stdout=subprocess.DEVNULL).pid)", *sleep],
+    [sys.executable, "-c", "import subprocess,sys;print(subprocess.Popen(sys.argv[1:],start_new_session=True,stdout=subprocess.DEVNULL,stderr=subprocess.DEVNULL).pid)", *sleep],
     capture_output=True, text=True, check=True,
 )
 pids = [os.getpid(), *[child.pid for child in children], int(orphan.stdout)]
@@ -31,12 +34,12 @@ time.sleep(600)
 """  # noqa: E501
 
 
-def family_step(emr, file: Path, **more):
+def family_step(emr: Emr, file: Path, **more: str) -> dict[str, Any]:
     return emr.step(sys.executable, "-c", FAMILY, str(file), **more)
 
 
-def wait_for_family(file: Path, wait_for) -> list[psutil.Process]:
-    wait_for(file.exists, bool)
+def wait_for_family(emr: Emr, file: Path) -> list[psutil.Process]:
+    emr.wait_for(file.exists, bool)
     return [psutil.Process(int(pid)) for pid in file.read_text().split()]
 
 
@@ -44,14 +47,7 @@ def alive(processes: list[psutil.Process]) -> list[psutil.Process]:
     return [one for one in processes if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]
 
 
-@pytest.fixture
-def wait_for():
-    from tests.unit.local_aws.conftest import wait_for  # noqa: PLC0415
-
-    return wait_for
-
-
-def test_steps_run_one_after_the_other(emr, tmp_path):
+def test_steps_run_one_after_the_other(emr: Emr, tmp_path: Path) -> None:
     record = tmp_path / "order"
     commands = [f"echo begin {n} >> '{record}'; sleep 0.2; echo end {n} >> '{record}'" for n in range(3)]
     cluster = emr.create(keep=False, Steps=[emr.step("bash", "-c", command) for command in commands])
@@ -59,7 +55,7 @@ def test_steps_run_one_after_the_other(emr, tmp_path):
     assert record.read_text().split() == ["begin", "0", "end", "0", "begin", "1", "end", "1", "begin", "2", "end", "2"]
 
 
-def test_step_of_waiting_cluster_makes_it_run_and_wait_again(emr):
+def test_step_of_waiting_cluster_makes_it_run_and_wait_again(emr: Emr) -> None:
     cluster = emr.create()
     emr.wait(cluster, "WAITING")
     (step,) = emr.add(cluster, emr.step("sleep", "0.5"))
@@ -70,7 +66,7 @@ def test_step_of_waiting_cluster_makes_it_run_and_wait_again(emr):
     assert reason == {"Message": "Cluster ready after last step completed."}
 
 
-def test_step_logs_are_in_s3_once_the_step_has_ended(emr):
+def test_step_logs_are_in_s3_once_the_step_has_ended(emr: Emr) -> None:
     cluster = emr.create()
     (step,) = emr.add(cluster, emr.step("bash", "-c", "echo Grüße; echo trouble >&2; exit 4"))
     status = emr.wait_step(cluster, step, "FAILED")
@@ -84,7 +80,7 @@ def test_step_logs_are_in_s3_once_the_step_has_ended(emr):
 @pytest.mark.parametrize(
     "step", [{"jar": "command-runner.jar", "command": ["no-such-program"]}, {"jar": "s3://b/x.jar", "command": ["x"]}]
 )
-def test_step_that_cannot_run_fails_with_the_reason(emr, step):
+def test_step_that_cannot_run_fails_with_the_reason(emr: Emr, step: dict[str, Any]) -> None:
     cluster = emr.create()
     (step_id,) = emr.add(cluster, emr.step(*step["command"], jar=step["jar"]))
     message = emr.wait_step(cluster, step_id, "FAILED")["FailureDetails"]["Message"]
@@ -100,7 +96,7 @@ def test_step_that_cannot_run_fails_with_the_reason(emr, step):
         ("TERMINATE_JOB_FLOW", ["FAILED", "CANCELLED"], "STEP_FAILURE"),
     ],
 )
-def test_failed_step_is_followed_by_its_action(emr, action, states, ending):
+def test_failed_step_is_followed_by_its_action(emr: Emr, action: str, states: list[str], ending: str | None) -> None:
     cluster = emr.create(Steps=[emr.step("false", on_failure=action), emr.step("true")])
     status = emr.wait(cluster, "WAITING", *ENDED)
     assert emr.step_states(cluster) == states
@@ -108,14 +104,14 @@ def test_failed_step_is_followed_by_its_action(emr, action, states, ending):
     assert status["State"] == ("TERMINATED_WITH_ERRORS" if ending else "WAITING")
 
 
-def test_failed_step_of_protected_cluster_does_not_terminate_it(emr):
+def test_failed_step_of_protected_cluster_does_not_terminate_it(emr: Emr) -> None:
     steps = [emr.step("false", on_failure="TERMINATE_CLUSTER"), emr.step("true")]
     cluster = emr.create(Steps=steps, Instances={"TerminationProtected": True})
     assert emr.wait(cluster, "WAITING", *ENDED)["State"] == "WAITING"
     assert emr.step_states(cluster) == ["FAILED", "CANCELLED"]
 
 
-def test_cancelled_pending_step_never_runs(emr, tmp_path):
+def test_cancelled_pending_step_never_runs(emr: Emr, tmp_path: Path) -> None:
     ran = tmp_path / "ran"
     cluster = emr.create()
     first, second = emr.add(cluster, emr.step("sleep", "1"), emr.step("touch", str(ran)))
@@ -129,11 +125,11 @@ def test_cancelled_pending_step_never_runs(emr, tmp_path):
 
 
 @pytest.mark.parametrize("option", ["SEND_INTERRUPT", "TERMINATE_PROCESS"])
-def test_cancelled_running_step_ends_and_the_next_one_runs(emr, tmp_path, wait_for, option):
+def test_cancelled_running_step_ends_and_the_next_one_runs(emr: Emr, tmp_path: Path, option: str) -> None:
     cluster = emr.create()
     step = emr.step("bash", "-c", f"trap 'echo tidy; exit 0' TERM; touch '{tmp_path}/up'; sleep 600 & wait")
     first, second = emr.add(cluster, step | {"ActionOnFailure": "TERMINATE_CLUSTER"}, emr.step("true"))
-    wait_for((tmp_path / "up").exists, bool)
+    emr.wait_for((tmp_path / "up").exists, bool)
     emr.api.cancel_steps(ClusterId=cluster, StepIds=[first], StepCancellationOption=option)
     emr.wait_step(cluster, first, "CANCELLED")
     emr.wait_step(cluster, second, "COMPLETED")
@@ -141,20 +137,20 @@ def test_cancelled_running_step_ends_and_the_next_one_runs(emr, tmp_path, wait_f
     assert ("tidy" in emr.log(f"{cluster}/steps/{first}/stdout.gz")) == (option == "SEND_INTERRUPT")
 
 
-def test_interrupted_step_that_will_not_end_is_killed_after_the_grace(emr, tmp_path, wait_for):
+def test_interrupted_step_that_will_not_end_is_killed_after_the_grace(emr: Emr, tmp_path: Path) -> None:
     cluster = emr.create()
     command = f"trap '' TERM; touch '{tmp_path}/up'; while true; do sleep 0.1; done"
     (step,) = emr.add(cluster, emr.step("bash", "-c", command))
-    wait_for((tmp_path / "up").exists, bool)
+    emr.wait_for((tmp_path / "up").exists, bool)
     emr.api.cancel_steps(ClusterId=cluster, StepIds=[step])
     assert emr.step_status(cluster, step)["State"] == "CANCEL_PENDING"
     emr.wait_step(cluster, step, "CANCELLED")
 
 
-def test_terminated_cluster_ends_whole_process_tree(emr, tmp_path, wait_for):
+def test_terminated_cluster_ends_whole_process_tree(emr: Emr, tmp_path: Path) -> None:
     cluster = emr.create()
     (step,) = emr.add(cluster, family_step(emr, tmp_path / "pids"))
-    family = wait_for_family(tmp_path / "pids", wait_for)
+    family = wait_for_family(emr, tmp_path / "pids")
     assert len(alive(family)) == 4
     emr.api.terminate_job_flows(JobFlowIds=[cluster])
     emr.wait(cluster, "TERMINATED")
@@ -162,14 +158,14 @@ def test_terminated_cluster_ends_whole_process_tree(emr, tmp_path, wait_for):
     assert emr.step_status(cluster, step)["State"] == "CANCELLED"
 
 
-def test_process_left_by_completed_step_does_not_survive_its_cluster(emr, tmp_path):
+def test_process_left_by_completed_step_does_not_survive_its_cluster(emr: Emr, tmp_path: Path) -> None:
     steps = [emr.step("bash", "-c", f"setsid sleep 600 & echo $! > '{tmp_path}/pid'")]
     cluster = emr.create(keep=False, Steps=steps)
     emr.wait(cluster, "TERMINATED")
     assert not psutil.pid_exists(int((tmp_path / "pid").read_text()))
 
 
-def test_step_environment_is_the_clusters_and_not_the_callers(emr, local_aws, tmp_path):
+def test_step_environment_is_the_clusters_and_not_the_callers(emr: Emr, local_aws: LocalAws, tmp_path: Path) -> None:
     show = "import json,os,sys; json.dump([dict(os.environ),sys.executable,os.getcwd()],open(sys.argv[1],'w'))"
     file = tmp_path / "shown"
     cluster = emr.create()
@@ -184,7 +180,7 @@ def test_step_environment_is_the_clusters_and_not_the_callers(emr, local_aws, tm
     assert leaks == []
 
 
-def test_steps_are_listed_last_first_and_by_id_and_state(emr):
+def test_steps_are_listed_last_first_and_by_id_and_state(emr: Emr) -> None:
     cluster = emr.create()
     ids = emr.add(cluster, emr.step("true"), emr.step("false"), emr.step("true"))
     emr.wait_step(cluster, ids[-1], "COMPLETED")
@@ -196,7 +192,7 @@ def test_steps_are_listed_last_first_and_by_id_and_state(emr):
     assert [step["Id"] for step in one] == [ids[0]]
 
 
-def test_missing_log_bucket_loses_logs_and_nothing_else(emr):
+def test_missing_log_bucket_loses_logs_and_nothing_else(emr: Emr) -> None:
     cluster = emr.create(keep=False, LogUri="s3://no-such-bucket/x/", Steps=[emr.step("true")])
     assert emr.wait(cluster, *ENDED)["State"] == "TERMINATED"
     assert emr.step_states(cluster) == ["COMPLETED"]

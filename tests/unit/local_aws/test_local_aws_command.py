@@ -1,0 +1,126 @@
+"""`python -m include.local_aws`: what it prints, what it returns, and that nothing survives it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psutil
+import pytest
+
+from include.local_aws.local import LocalAws
+from include.local_aws.processes import Identity
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def run(*arguments: str, state: Path) -> subprocess.CompletedProcess[str]:
+    ports = ["--s3-port", "0", "--emr-port", "0"] if arguments[0] == "start" and "--s3-port" not in arguments else []
+    command = [sys.executable, "-m", "include.local_aws", *arguments, *ports, "--state", str(state)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=90)
+
+
+def gone_within(run_id: str, seconds: float) -> bool:
+    until = time.monotonic() + seconds
+    while LocalAws.processes_of(run_id) and time.monotonic() < until:
+        time.sleep(0.1)
+    return not LocalAws.processes_of(run_id)
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Iterator[Path]:
+    yield tmp_path / "state"
+    LocalAws(tmp_path / "state").stop()
+
+
+def test_start_status_stop_tell_what_they_did_and_repeat_without_harm(state: Path) -> None:
+    assert run("status", state=state).returncode == 3
+    first = run("start", state=state)
+    assert (first.returncode, first.stderr) == (0, "")
+    record = json.loads((state / "local_aws.json").read_text())
+    assert record["environment"]["AWS_ENDPOINT_URL_S3"] in first.stdout
+    assert (
+        f"export AWS_ENDPOINT_URL={record['environment']['AWS_ENDPOINT_URL']}" in (state / "environment.sh").read_text()
+    )
+    again = run("start", state=state)
+    assert (again.returncode, "already runs" in again.stdout) == (0, True)
+    status = run("status", state=state)
+    assert (status.returncode, "active clusters: none" in status.stdout) == (0, True)
+    (state / "s3" / "fruits" / "kept").write_text("x")
+    assert run("stop", state=state).returncode == 0
+    assert LocalAws.processes_of(record["run_id"]) == []
+    assert not psutil.pid_exists(record["pid"])
+    assert run("stop", state=state).returncode == 0
+    assert run("status", state=state).returncode == 3
+    assert (state / "s3" / "fruits" / "kept").exists()
+
+
+@pytest.mark.parametrize("option", ["--s3-port", "--emr-port"])
+def test_start_on_taken_port_says_so_in_one_line_and_leaves_nothing(state: Path, option: str) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        other = {"--s3-port": "--emr-port", "--emr-port": "--s3-port"}[option]
+        result = run("start", option, port, other, "0", state=state)
+    assert result.returncode == 1
+    assert result.stderr.count("\n") == 1
+    assert f"Port {port} is not free" in result.stderr
+    assert option in result.stderr
+    assert not (state / "local_aws.json").exists()
+    assert [p for p in psutil.process_iter(["cmdline"]) if str(state) in " ".join(p.info["cmdline"] or [])] == []
+
+
+def test_start_in_unusable_folder_says_so_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    result = run("start", state=tmp_path / "file" / "state")
+    assert (result.returncode, result.stderr.count("\n")) == (1, 1)
+    assert "Cannot write to" in result.stderr
+
+
+def test_killed_supervisor_leaves_no_process_of_its_clusters(state: Path, tmp_path: Path) -> None:
+    aws = LocalAws(state, state_s=0.05)
+    aws.start()
+    pids = tmp_path / "pids"
+    command = f"setsid sleep 600 & echo $! > '{pids}.half'; mv '{pids}.half' '{pids}'; sleep 600"
+    step = {"Name": "s", "HadoopJarStep": {"Jar": "command-runner.jar", "Args": ["bash", "-c", command]}}
+    aws.emr().run_job_flow(Name="c", Instances={"KeepJobFlowAliveWhenNoSteps": True}, Steps=[step])
+    until = time.monotonic() + 30
+    while not pids.exists() and time.monotonic() < until:
+        time.sleep(0.05)
+    run_id, pid = aws.run_id, json.loads((state / "local_aws.json").read_text())["pid"]
+    assert len(aws.processes()) >= 3  # rclone and the two that sleep
+    os.kill(pid, signal.SIGKILL)
+    assert gone_within(run_id, 20)
+    assert not psutil.pid_exists(int(pids.read_text()))
+    assert run("status", state=state).returncode == 3
+    assert run("start", state=state).returncode == 0
+
+
+def test_local_aws_of_killed_test_run_ends_by_itself(state: Path) -> None:
+    code = (
+        "import sys,time; from include.local_aws.local import LocalAws\n"
+        f"with LocalAws({str(state)!r}) as aws:\n print(aws.run_id, flush=True); time.sleep(600)"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, text=True) as owner:
+        assert owner.stdout is not None
+        run_id = owner.stdout.readline().strip()
+        assert LocalAws.processes_of(run_id)
+        owner.kill()
+    assert gone_within(run_id, 20)
+
+
+def test_recycled_pid_is_not_taken_for_the_process_that_had_it() -> None:
+    own = Identity.of(os.getpid())
+    assert own.process() is not None
+    assert Identity(own.pid, own.started - 60).process() is None
