@@ -3,6 +3,8 @@
 Standard library only, and readable by an old Python, since it is there to say that Python is too old.
 """
 
+from __future__ import annotations
+
 import re
 import shutil
 import subprocess
@@ -17,7 +19,7 @@ RUN_GB = 0.5
 """What a run of the demo takes."""
 
 
-def main():
+def main() -> int:
     """Print one line for each thing that is missing; the exit code tells whether any is."""
     root = Path(__file__).resolve().parent.parent
     needed_gb = RUN_GB if (root / ".venv").exists() else INSTALLED_GB + RUN_GB
@@ -27,7 +29,7 @@ def main():
     return 1 if problems else 0
 
 
-def python_problem():
+def python_problem() -> str | None:
     """Tell what is wrong with this Python, if anything."""
     if sys.version_info >= PYTHON:
         return None
@@ -36,7 +38,7 @@ def python_problem():
     )
 
 
-def java_problem():
+def java_problem() -> str | None:
     """Tell what is wrong with the `java` on the path, if anything."""
     java = shutil.which("java")
     if java is None:
@@ -52,7 +54,7 @@ def java_problem():
     return None
 
 
-def space_problem(folder, needed_gb):
+def space_problem(folder: Path, needed_gb: float) -> str | None:
     """Tell whether a folder's disk has too little room."""
     free_gb = shutil.disk_usage(folder).free / 1e9
     if free_gb >= needed_gb:

@@ -302,7 +302,8 @@ def _patches(rng: np.random.Generator) -> Points:
 def _stripes(rng: np.random.Generator) -> Points:
     turn = np.linspace(0, 2 * np.pi, _SKIN_SHAPE[1], endpoint=False)[None, :]
     wave = np.cos(int(rng.integers(12, 19)) * turn + 1.1 * _noise(rng, 12, 30))
-    return 0.45 * np.tanh(2 * wave) + 0.08 * _noise(rng, 3, 14)
+    skin: Points = 0.45 * np.tanh(2 * wave) + 0.08 * _noise(rng, 3, 14)
+    return skin
 
 
 def _net(rng: np.random.Generator) -> Points:
@@ -317,7 +318,8 @@ def _beads(rng: np.random.Generator) -> Points:
     y += 1.2 * _noise(rng, 16, 16)
     x += (y // pitch % 2) * pitch / 2
     off = np.hypot(x % pitch - pitch / 2, y % pitch - pitch / 2) / (pitch / 2)
-    return 0.45 - 0.95 * np.clip(off, 0, 1.2) ** 2
+    skin: Points = 0.45 - 0.95 * np.clip(off, 0, 1.2) ** 2
+    return skin
 
 
 def _fibres(rng: np.random.Generator) -> Points:

@@ -195,7 +195,7 @@ def test_bootstrap_failure_ends_cluster_before_its_steps(emr: Emr, script: bytes
 
 
 def test_s3_request_to_emr_endpoint_is_refused(local_aws: LocalAws) -> None:
-    import boto3  # noqa: PLC0415
+    import boto3
 
     environment = local_aws.environment
     lost = boto3.client(
