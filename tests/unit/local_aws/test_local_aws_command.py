@@ -100,9 +100,10 @@ def test_killed_supervisor_leaves_no_process_of_its_clusters(state: Path, tmp_pa
         time.sleep(0.05)
     run_id, pid = aws.run_id, json.loads((state / "local_aws.json").read_text())["pid"]
     assert len(aws.processes()) >= 3  # rclone and the two that sleep
+    sleeper = Identity.of(int(pids.read_text()))
     os.kill(pid, signal.SIGKILL)
     assert gone_within(run_id, 20)
-    assert not psutil.pid_exists(int(pids.read_text()))
+    assert sleeper.process() is None
     assert run("status", state=state).returncode == 3
     assert run("start", state=state).returncode == 0
 
