@@ -35,9 +35,12 @@ BELIEF_S = 0.1
 _BUCKET_NAME = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 
 
-def start_s3_server(folder: Path, port: int, environment: Mapping[str, str], log: IO[bytes]) -> subprocess.Popen[bytes]:
-    """Start the server on loopback; whether it answers is for the caller to find out."""
-    command = [rclone(), "serve", "s3", str(folder), "--addr", f"127.0.0.1:{port}"]
+def start_s3_server(
+    folder: Path, address: tuple[str, int], environment: Mapping[str, str], log: IO[bytes]
+) -> subprocess.Popen[bytes]:
+    """Start the server on an address and port; whether it answers is for the caller to find out."""
+    host, port = address
+    command = [rclone(), "serve", "s3", str(folder), "--addr", f"{host}:{port}"]
     command += ["--auth-key", f"{ACCESS_KEY_ID},{SECRET_ACCESS_KEY}", "--config", "", "--etag-hash", "MD5"]
     command += ["--vfs-cache-mode", "off", "--dir-cache-time", f"{round(BELIEF_S * 1000)}ms", "--poll-interval", "0"]
     command += ["--local-encoding", "None"]

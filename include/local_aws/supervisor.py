@@ -1,8 +1,9 @@
 """The supervisor: the one process that runs local AWS, S3's server as a child and EMR in threads of its own.
 
-Started by `LocalAws.start` (see `local.py`), never by hand. It reports on standard output in one line of JSON, either
-what runs where or why it could not start, and then works until SIGTERM, or until its standard input ends where that is
-a pipe: so a test run that is killed takes its local AWS along.
+Started by `LocalAws.start` (see `local.py`), and by `include/containers/local-aws.sh`, which needs it in the foreground
+and on an address that other containers reach; its own clients use loopback all the same. It reports on standard output
+in one line of JSON, either what runs where or why it could not start, and then works until SIGTERM, or until its
+standard input ends where that is a pipe: so a test run that is killed takes its local AWS along.
 """
 
 from __future__ import annotations
@@ -99,7 +100,7 @@ class Supervisor:
         """
         self._claim_folder()
         self.guardian = start_guardian(self.run_id)
-        emr_socket = _bound_socket(self.options.emr_port, "--emr-port")
+        emr_socket = _bound_socket(self.options.host, self.options.emr_port, "--emr-port")
         aws = self._start_s3(emr_socket.getsockname()[1])
         self._start_emr(emr_socket, aws)
         report = {
@@ -161,11 +162,11 @@ class Supervisor:
         create_bucket(self.state.s3, DEFAULT_BUCKET)
 
     def _start_s3(self, emr_port: int) -> dict[str, str]:
-        with _bound_socket(self.options.s3_port, "--s3-port") as found:
+        with _bound_socket(self.options.host, self.options.s3_port, "--s3-port") as found:
             port = found.getsockname()[1]
         environment = os.environ | {MARK: self.run_id}
         with self.state.log.open("ab") as log:
-            self.s3_server = start_s3_server(self.state.s3, port, environment, log)
+            self.s3_server = start_s3_server(self.state.s3, (self.options.host, port), environment, log)
         aws = aws_environment(port, emr_port)
         self.s3 = boto3.client("s3", **_client_arguments(aws, "AWS_ENDPOINT_URL_S3"))
         until = time.monotonic() + START_DEADLINE_S
@@ -197,7 +198,7 @@ class Supervisor:
         bound.listen(128)
         application = NoS3Here(DomainDispatcherApplication(create_backend_app))
         server = make_server(
-            "127.0.0.1",
+            self.options.host,
             bound.getsockname()[1],
             application,
             threaded=True,
@@ -212,11 +213,11 @@ class Supervisor:
         iam.add_role_to_instance_profile(InstanceProfileName=INSTANCE_PROFILE, RoleName=INSTANCE_PROFILE)
 
 
-def _bound_socket(port: int, option: str) -> socket.socket:
+def _bound_socket(host: str, port: int, option: str) -> socket.socket:
     bound = socket.socket()
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        bound.bind(("127.0.0.1", port))
+        bound.bind((host, port))
     except OSError as error:
         bound.close()
         raise LocalAwsError(
@@ -240,6 +241,11 @@ def main(arguments: list[str] | None = None) -> int:
     """Run local AWS until told to stop."""
     parser = argparse.ArgumentParser(prog="python -m include.local_aws.supervisor", description=__doc__)
     parser.add_argument("--state", required=True)
+    parser.add_argument(
+        "--host",
+        default="127.0.0.1",
+        help="address to listen on; other than loopback only inside a network of containers, since its keys are public",
+    )
     parser.add_argument("--s3-port", type=int, default=0)
     parser.add_argument("--emr-port", type=int, default=0)
     parser.add_argument("--state-seconds", type=float, default=0.3)
