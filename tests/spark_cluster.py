@@ -1,0 +1,24 @@
+"""Fixture: a real Spark standalone cluster that uses the local AWS."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from include.local_aws.processes import MARK
+from include.spark_cluster import StandaloneCluster
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from include.local_aws.local import LocalAws
+
+
+@pytest.fixture(scope="session")
+def spark_cluster(local_aws: LocalAws, tmp_path_factory: pytest.TempPathFactory) -> Iterator[StandaloneCluster]:
+    """A master and two workers; with the local AWS's mark, so that they end with it even when the tests are killed."""
+    environment = os.environ | local_aws.environment | {MARK: local_aws.run_id, "LC_ALL": "C.UTF-8"}
+    with StandaloneCluster(tmp_path_factory.mktemp("spark cluster"), environment) as cluster:
+        yield cluster
