@@ -1,0 +1,24 @@
+#!/usr/bin/env bash
+# Tells by its exit code whether a service is well; for health checks, and for people.
+#
+#   healthy.sh URL              it answers with success
+#   healthy.sh URL PART…        Airflow's health document at URL says "healthy" of each part, such as scheduler
+#   healthy.sh local-aws        both servers of the local AWS answer
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+. include/environment.sh
+
+if [[ ${1:?"say what: a URL or local-aws"} == local-aws ]]; then
+    exec python -m include.local_aws status --state .local/aws
+fi
+exec python -c '
+import json, sys, urllib.request
+url, *parts = sys.argv[1:]
+try:
+    body = urllib.request.urlopen(url, timeout=5).read()
+except OSError as error:
+    sys.exit(f"{url}: {error}")
+health = json.loads(body) if parts else {}
+ill = [part for part in parts if health.get(part, {}).get("status") != "healthy"]
+sys.exit(f"{url}: not healthy: {ill}" if ill else 0)
+' "$@"
