@@ -1,0 +1,73 @@
+"""A job on a real master with two workers, from `include/spark_cluster.py`."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psutil
+import pytest
+
+from include.spark_cluster import SparkClusterError, StandaloneCluster, write_driver_conf
+
+if TYPE_CHECKING:
+    from include.local_aws.local import LocalAws
+
+pytest_plugins = ["tests.spark_cluster"]
+
+JOB = Path(__file__).parent / "standalone_job.py"
+
+
+def test_job_on_cluster_has_two_executors_and_copies_within_s3(
+    local_aws: LocalAws, spark_cluster: StandaloneCluster, tmp_path: Path
+) -> None:
+    s3, bucket = local_aws.s3(), local_aws.create_bucket("standalone-cluster")
+    s3.put_object(Bucket=bucket, Key="in/crème brûlée.txt", Body=b"one\ntwo\nthree\n")
+    conf = write_driver_conf(tmp_path / "conf", local_aws.s3_folder, master=spark_cluster.url)
+    environment = os.environ | {"SPARK_CONF_DIR": str(conf), "LC_ALL": "C.UTF-8"}
+    ready = ["--conf", "spark.scheduler.minRegisteredResourcesRatio=1.0"]
+
+    submitted = subprocess.run(
+        ["spark-submit", *ready, str(JOB), f"s3://{bucket}/in/", f"s3://{bucket}/out/"],  # noqa: S607
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert submitted.returncode == 0, submitted.stderr[-4000:]
+    assert json.loads(submitted.stdout.splitlines()[-1]) == {
+        "executors": 2,
+        "endpoints": [local_aws.environment["AWS_ENDPOINT_URL_S3"]],
+        "rows": 3,
+    }
+    assert [app["name"] for app in spark_cluster.status()["completedapps"]] == ["standalone job"]
+    written = s3.list_objects_v2(Bucket=bucket, Prefix="out/")["Contents"]
+    assert [item["Key"] for item in written if item["Key"].endswith(".parquet")]
+    assert not [item["Key"] for item in written if item["Key"].endswith(".crc")]
+
+
+def test_cluster_is_gone_with_all_processes_after_stop(tmp_path: Path) -> None:
+    with StandaloneCluster(tmp_path, os.environ) as cluster:
+        assert len(cluster.status()["workers"]) == 2
+        java = [child for child in psutil.Process().children(recursive=True) if child.name() == "java"]
+        assert len(java) >= 3
+
+    assert not [process for process in java if process.is_running() and cluster.url in " ".join(process.cmdline())]
+    with pytest.raises(OSError, match="refused"):
+        cluster.status()
+
+
+def test_cluster_without_java_names_the_logs_and_leaves_nothing(tmp_path: Path) -> None:
+    environment = os.environ | {"JAVA_HOME": str(tmp_path / "nowhere")}
+
+    with (
+        pytest.raises(SparkClusterError, match=r"did not come up: .*\*\.log"),
+        StandaloneCluster(tmp_path, environment),
+    ):
+        pass
+
+    assert "java" in (tmp_path / "master.log").read_text()
