@@ -6,6 +6,8 @@ import os
 import tempfile
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parent.parent
 
 # Airflow reads its home when it is first imported: before any test module is.
@@ -14,4 +16,12 @@ os.environ["AIRFLOW__CORE__DAGS_FOLDER"] = str(ROOT / "dags")
 os.environ["AIRFLOW__CORE__PLUGINS_FOLDER"] = str(ROOT / "plugins")
 os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
 
-pytest_plugins = ["include.local_aws.pytest_plugin"]
+pytest_plugins = ["include.local_aws.pytest_plugin", "tests.spark_cluster"]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep the tests of a level that share something costly (a Spark session, a published run) in one process."""
+    for item in items:
+        level = item.path.relative_to(ROOT / "tests").parts[0]
+        if level != "unit":
+            item.add_marker(pytest.mark.xdist_group(level))

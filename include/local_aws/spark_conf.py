@@ -22,6 +22,10 @@ from urllib.parse import quote
 if TYPE_CHECKING:
     from pathlib import Path
 
+QUICK_JVM = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
+"""A short job pays for compiling code that never gets hot: 43 s of CPU with the first compiler alone, 70 s with both
+(644 images, JDK 17)."""
+
 LOG4J2 = """\
 rootLogger.level = warn
 rootLogger.appenderRef.stderr.ref = stderr
@@ -52,7 +56,7 @@ def spark_settings(s3_folder: Path, *, scratch: Path, master: str = "local[*]") 
         "spark.driver.host": "127.0.0.1",
         "spark.driver.bindAddress": "127.0.0.1",
         "spark.local.dir": str(scratch),
-        "spark.driver.defaultJavaOptions": f'"-Djava.io.tmpdir={scratch}"',
+        "spark.driver.defaultJavaOptions": f'"-Djava.io.tmpdir={scratch}" {QUICK_JVM}',
         "spark.sql.warehouse.dir": f"file://{quote(str(scratch / 'warehouse'))}",
         "spark.hadoop.fs.s3.impl": "org.apache.hadoop.fs.viewfs.ViewFileSystemOverloadScheme",
         "spark.hadoop.fs.viewfs.overload.scheme.target.s3.impl": "org.apache.hadoop.fs.RawLocalFileSystem",

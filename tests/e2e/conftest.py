@@ -6,11 +6,13 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import cv2
+import numpy as np
 import pytest
 
 from include.airflow_database import ensure_database
 from include.sample_images import generate, make_plan
-from tests.e2e.pipeline import Pipeline
+from tests.e2e.pipeline import DATE, ODD_NAMES, PARAMS, Pipeline, Published
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,16 +27,26 @@ def airflow_environment(local_aws: LocalAws) -> Mapping[str, str]:
     return environment
 
 
-@pytest.fixture(scope="module")
-def pipeline(local_aws: LocalAws, airflow_environment: Mapping[str, str], request: pytest.FixtureRequest) -> Pipeline:
-    """A bucket for each test module."""
-    bucket = local_aws.create_bucket(request.module.__name__.rpartition(".")[2].replace("_", "-"))
-    return Pipeline(local_aws, local_aws.s3(), bucket, airflow_environment)
+@pytest.fixture(scope="session")
+def pipeline(local_aws: LocalAws, airflow_environment: Mapping[str, str]) -> Pipeline:
+    """A bucket for all: what one test publishes is what others must leave alone."""
+    return Pipeline(local_aws, local_aws.s3(), local_aws.create_bucket("orchard"), airflow_environment)
 
 
 @pytest.fixture(scope="session")
-def fruit_images(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of generated images: 48 in two categories, both splits."""
+def published(pipeline: Pipeline, tmp_path_factory: pytest.TempPathFactory) -> Published:
+    """A run over generated images, oddly named ones, and every kind that cannot be described."""
     folder = tmp_path_factory.mktemp("images")
     generate(folder, make_plan(["Avocado", "Banana"], 48), seed=0, jobs=1, progress=False)
-    return folder
+    pipeline.put_folder(folder)
+    good = next(folder.rglob("*.jpg")).read_bytes()
+    for key in ODD_NAMES:
+        pipeline.put(key, good)
+    pipeline.put("images/Test/Banana/text.jpg", b"no image at all")
+    pipeline.put("images/Test/Banana/empty.jpg", b"")
+    pipeline.put("images/Test/Banana/cut.jpg", good[: len(good) // 2])
+    pipeline.put("images/Test/Banana/huge.png", bytes(cv2.imencode(".png", np.zeros((10_000, 10_000), np.uint8))[1]))
+    pipeline.put("images/stray.jpg", good)
+    run = pipeline.run(DATE, **PARAMS)
+    assert run.ok, run.log[-4000:]
+    return Published(pipeline.latest(), pipeline.table("features"), pipeline.table("quarantine"))

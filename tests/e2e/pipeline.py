@@ -20,6 +20,21 @@ if TYPE_CHECKING:
 
 RUN_TIMEOUT_S = 300
 
+DATE = "2026-03-01"
+PARAMS = {"max_quarantine_share": 0.2, "k": 8}
+"""Of the run that is published before anything else happens."""
+
+ODD_NAMES = ("images/Test/Crème brûlée #1/50% off + tax.jpg", "images/Test/Banana/a b&c=d.jpg")
+
+
+@dataclass(frozen=True)
+class Published:
+    """What a run published: `latest.json` and the two tables."""
+
+    latest: dict[str, Any]
+    features: pl.DataFrame
+    quarantine: pl.DataFrame
+
 
 @dataclass(frozen=True)
 class DagRun:
@@ -64,24 +79,22 @@ class Pipeline:
         )
         return DagRun(process.returncode, process.stdout)
 
-    def latest(self) -> dict[str, Any] | None:
-        listed = self.s3.list_objects_v2(Bucket=self.bucket, Prefix="features/latest.json")
-        return self.json("features/latest.json") if listed["KeyCount"] else None
+    def latest(self) -> dict[str, Any]:
+        return self.json("features/latest.json")
 
     def record(self) -> dict[str, Any]:
         """The published run's `run.json`."""
-        latest = self.latest()
-        assert latest is not None
-        return self.json(self._key(latest["paths"]["run"]))
+        return self.json(self.key(self.latest()["paths"]["run"]))
 
     def json(self, key: str) -> dict[str, Any]:
         return json.loads(self.s3.get_object(Bucket=self.bucket, Key=key)["Body"].read())
 
+    def get(self, uri: str) -> bytes:
+        return self.s3.get_object(Bucket=self.bucket, Key=self.key(uri))["Body"].read()
+
     def table(self, name: str) -> pl.DataFrame:
         """One of the published run's tables, found through `latest.json`."""
-        latest = self.latest()
-        assert latest is not None
-        prefix = self._key(latest["paths"][name])
+        prefix = self.key(self.latest()["paths"][name])
         keys = [entry["Key"] for entry in self.s3.list_objects_v2(Bucket=self.bucket, Prefix=prefix)["Contents"]]
         parts = [
             self.s3.get_object(Bucket=self.bucket, Key=key)["Body"].read() for key in keys if key.endswith(".parquet")
@@ -97,5 +110,5 @@ class Pipeline:
         mine = [cluster for cluster in clusters if cluster["LogUri"].startswith(f"s3://{self.bucket}/")]
         return [(c["Status"]["State"], c["Status"]["StateChangeReason"].get("Code", "")) for c in reversed(mine)]
 
-    def _key(self, uri: str) -> str:
+    def key(self, uri: str) -> str:
         return uri.removeprefix(f"s3://{self.bucket}/")

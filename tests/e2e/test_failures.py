@@ -7,24 +7,17 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.e2e.pipeline import Pipeline
 
-
-@pytest.fixture(scope="module")
-def published(pipeline: Pipeline, fruit_images: Path) -> dict:
-    """A run that is published before anything fails."""
-    pipeline.put_folder(fruit_images)
-    run = pipeline.run("2026-04-01", k=4)
-    assert run.ok, run.log[-4000:]
-    return pipeline.latest()
+pytestmark = pytest.mark.usefixtures("published")
 
 
 def test_failed_step_shows_its_output_ends_its_cluster_and_publishes_nothing(
-    pipeline: Pipeline, published: dict
+    pipeline: Pipeline,
 ) -> None:
-    run = pipeline.run("2026-04-02", k=200)
+    before = pipeline.latest()
+
+    run = pipeline.run("2026-04-02", max_quarantine_share=0.2, k=200)
 
     assert not run.ok
     assert "Last lines of the step's stderr" in run.log
@@ -32,26 +25,17 @@ def test_failed_step_shows_its_output_ends_its_cluster_and_publishes_nothing(
     assert "200" in run.log.partition("fruits_features: error:")[2].splitlines()[0]
     assert pipeline.cluster_states()[-1][0] == "TERMINATED"
     assert pipeline.aws.active_clusters() == []
-    assert pipeline.latest() == published
+    assert pipeline.latest() == before
 
 
-def test_too_large_quarantine_fails_the_run_with_the_counts_by_reason(pipeline: Pipeline, published: dict) -> None:
-    for number in range(4):
-        pipeline.put(f"broken/Banana/{number}.jpg", b"no image")
+def test_no_image_under_the_prefix_names_prefix_and_way_out(pipeline: Pipeline) -> None:
+    before = pipeline.latest()
 
-    run = pipeline.run("2026-04-03", image_prefix="broken/", k=1)
-
-    assert not run.ok
-    assert "not_an_image" in run.log.partition("fruits_features: error:")[2].splitlines()[0]
-    assert pipeline.latest() == published
-
-
-def test_no_image_under_the_prefix_names_prefix_and_way_out(pipeline: Pipeline, published: dict) -> None:
     run = pipeline.run("2026-04-04", image_prefix="nothing/here/", wait_minutes=0.05)
 
     assert not run.ok
     assert f"No image came to s3://{pipeline.bucket}/nothing/here/ within 0.05 minutes" in run.log
-    assert pipeline.latest() == published
+    assert pipeline.latest() == before
 
 
 def test_missing_bucket_names_it_and_way_out(pipeline: Pipeline) -> None:
@@ -62,8 +46,8 @@ def test_missing_bucket_names_it_and_way_out(pipeline: Pipeline) -> None:
     assert pipeline.aws.active_clusters() == []
 
 
-def test_failed_bootstrap_tells_the_reason_and_leaves_no_cluster(pipeline: Pipeline, published: dict) -> None:
-    clusters = len(pipeline.cluster_states())
+def test_failed_bootstrap_tells_the_reason_and_leaves_no_cluster(pipeline: Pipeline) -> None:
+    before, clusters = pipeline.latest(), len(pipeline.cluster_states())
     artifacts = pipeline.s3.list_objects_v2(Bucket=pipeline.bucket, Prefix="artifacts/bootstrap-")["Contents"]
     key = artifacts[0]["Key"]
     script = pipeline.s3.get_object(Bucket=pipeline.bucket, Key=key)["Body"].read()
@@ -76,4 +60,4 @@ def test_failed_bootstrap_tells_the_reason_and_leaves_no_cluster(pipeline: Pipel
     assert not run.ok
     assert "BOOTSTRAP_FAILURE" in run.log
     assert [state for state, _ in pipeline.cluster_states()[clusters:]] == ["TERMINATED_WITH_ERRORS"]
-    assert pipeline.latest() == published
+    assert pipeline.latest() == before

@@ -2,53 +2,25 @@
 
 from __future__ import annotations
 
-import io
 from typing import TYPE_CHECKING
 
-import cv2
+import duckdb
 import numpy as np
+import pandas as pd
 import polars as pl
-import pytest
 
 from fruits_features.projection import Projection
+from tests.e2e.pipeline import DATE, ODD_NAMES, PARAMS
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.e2e.pipeline import Pipeline
-
-pytestmark = pytest.mark.usefixtures("published")
-
-ODD_NAMES = ["images/Test/Crème brûlée #1/50% off + tax.jpg", "images/Test/Banana/a b&c=d.jpg"]
-DATE = "2026-03-01"
+    from tests.e2e.pipeline import Pipeline, Published
 
 
-def _jpeg(width: int, height: int) -> bytes:
-    pixels = np.random.default_rng(0).integers(0, 255, (height, width, 3), np.uint8)
-    return bytes(cv2.imencode(".jpg", pixels)[1])
-
-
-@pytest.fixture(scope="module")
-def published(pipeline: Pipeline, fruit_images: Path) -> None:
-    """A run over good images, oddly named ones, and every kind that cannot be described."""
-    pipeline.put_folder(fruit_images)
-    good = next(fruit_images.rglob("*.jpg")).read_bytes()
-    for key in ODD_NAMES:
-        pipeline.put(key, good)
-    pipeline.put("images/Test/Banana/text.jpg", b"no image at all")
-    pipeline.put("images/Test/Banana/empty.jpg", b"")
-    pipeline.put("images/Test/Banana/cut.jpg", good[: len(good) // 2])
-    pipeline.put("images/Test/Banana/huge.png", bytes(cv2.imencode(".png", np.zeros((10_000, 10_000), np.uint8))[1]))
-    pipeline.put("images/stray.jpg", good)
-    run = pipeline.run(DATE, max_quarantine_share=0.2, k=8)
-    assert run.ok, run.log[-4000:]
-
-
-def test_every_image_is_in_exactly_one_place(pipeline: Pipeline) -> None:
-    features, quarantine = pipeline.table("features"), pipeline.table("quarantine")
-
-    assert features.height == 48 + len(ODD_NAMES)
-    assert set(quarantine.select("path", "stage", "reason").iter_rows()) == {
+def test_every_image_is_in_exactly_one_place(pipeline: Pipeline, published: Published) -> None:
+    assert published.features.height == 48 + len(ODD_NAMES)
+    assert set(published.quarantine.select("path", "stage", "reason").iter_rows()) == {
         (f"s3://{pipeline.bucket}/images/Test/Banana/text.jpg", "decode", "not_an_image"),
         (f"s3://{pipeline.bucket}/images/Test/Banana/empty.jpg", "fetch", "empty"),
         (f"s3://{pipeline.bucket}/images/Test/Banana/cut.jpg", "decode", "truncated"),
@@ -57,15 +29,14 @@ def test_every_image_is_in_exactly_one_place(pipeline: Pipeline) -> None:
     }
 
 
-def test_odd_names_keep_their_spelling_and_category(pipeline: Pipeline) -> None:
-    features = pipeline.table("features")
+def test_odd_names_keep_their_spelling_and_category(pipeline: Pipeline, published: Published) -> None:
+    odd = published.features.filter(pl.col("path").is_in([f"s3://{pipeline.bucket}/{key}" for key in ODD_NAMES]))
 
-    found = features.filter(pl.col("path").is_in([f"s3://{pipeline.bucket}/{key}" for key in ODD_NAMES]))
-    assert sorted(found["category"]) == ["Banana", "Crème brûlée #1"]
+    assert sorted(odd["category"]) == ["Banana", "Crème brûlée #1"]
 
 
-def test_published_documents_tell_what_a_reader_needs(pipeline: Pipeline) -> None:
-    latest, record = pipeline.latest(), pipeline.record()
+def test_published_documents_tell_what_a_reader_needs(pipeline: Pipeline, published: Published) -> None:
+    latest, record = published.latest, pipeline.json(pipeline.key(published.latest["paths"]["run"]))
 
     assert latest["run"] == f"{DATE}T000000Z-fruits_features"
     assert latest["counts"] == {"inventory": 55, "features": 50, "quarantine": 5}
@@ -77,40 +48,42 @@ def test_published_documents_tell_what_a_reader_needs(pipeline: Pipeline) -> Non
     assert "/artifacts/fruits_features-" in record["artifacts"]["application"]
 
 
-def test_projection_without_spark_gives_the_row_of_the_same_image(pipeline: Pipeline) -> None:
-    key = pipeline.latest()["paths"]["projection"].removeprefix(f"s3://{pipeline.bucket}/")
-    projection = Projection.from_bytes(pipeline.s3.get_object(Bucket=pipeline.bucket, Key=key)["Body"].read())
-    row = pipeline.table("features").row(0, named=True)
-    image_key = row["path"].removeprefix(f"s3://{pipeline.bucket}/")
+def test_projection_without_spark_gives_the_row_of_the_same_image(pipeline: Pipeline, published: Published) -> None:
+    projection = Projection.from_bytes(pipeline.get(published.latest["paths"]["projection"]))
+    row = published.features.row(0, named=True)
 
-    vector = projection.embed(pipeline.s3.get_object(Bucket=pipeline.bucket, Key=image_key)["Body"].read())
-
-    np.testing.assert_allclose(vector, row["pca"], atol=1e-4)
+    np.testing.assert_allclose(projection.embed(pipeline.get(row["path"])), row["pca"], atol=1e-4)
 
 
-def test_cluster_is_gone_and_its_step_ran_the_copy_in_s3(pipeline: Pipeline) -> None:
-    assert pipeline.cluster_states() == [("TERMINATED", "USER_REQUEST")]
+def test_cluster_is_gone_and_its_step_left_its_logs(pipeline: Pipeline, published: Published) -> None:
+    assert published.latest
+    assert pipeline.cluster_states()[0] == ("TERMINATED", "USER_REQUEST")
     assert pipeline.aws.active_clusters() == []
     listed = pipeline.s3.list_objects_v2(Bucket=pipeline.bucket, Prefix="logs/emr/")["Contents"]
     assert [entry["Key"] for entry in listed if "/steps/" in entry["Key"] and entry["Key"].endswith("stderr.gz")]
 
 
-def test_same_date_again_gives_the_same_rows_beside_the_published_ones(pipeline: Pipeline) -> None:
-    before, first = pipeline.table("features"), pipeline.latest()
+def test_published_rows_read_with_pandas_and_duckdb(pipeline: Pipeline, published: Published, tmp_path: Path) -> None:
+    prefix = pipeline.key(published.latest["paths"]["features"])
+    keys = [entry["Key"] for entry in pipeline.s3.list_objects_v2(Bucket=pipeline.bucket, Prefix=prefix)["Contents"]]
+    for key in keys:
+        pipeline.s3.download_file(pipeline.bucket, key, str(tmp_path / key.rpartition("/")[2]))
 
-    again = pipeline.run(DATE, max_quarantine_share=0.2, k=8)
+    by_pandas = pd.concat(pd.read_parquet(file) for file in tmp_path.glob("*.parquet"))
+    by_duckdb = duckdb.read_parquet(f"{tmp_path}/*.parquet").filter("len(pca) = 8").count("*").fetchall()
+
+    assert len(by_pandas) == 50
+    assert by_pandas["pca"].map(len).eq(8).all()
+    assert by_duckdb == [(50,)]
+
+
+def test_same_date_again_gives_the_same_rows_beside_the_published_ones(
+    pipeline: Pipeline, published: Published
+) -> None:
+    again = pipeline.run(DATE, **PARAMS)
 
     assert again.ok, again.log[-4000:]
-    after, second = pipeline.table("features"), pipeline.latest()
-    assert second["run"] == f"{first['run']}-2"
-    assert after.drop("pca").equals(before.drop("pca"))
-    np.testing.assert_allclose(np.stack(after["pca"]), np.stack(before["pca"]), atol=1e-4)
-
-
-def test_published_rows_read_with_other_libraries(pipeline: Pipeline) -> None:
-    duckdb = pytest.importorskip("duckdb")
-    frame = pipeline.table("features")
-    buffer = io.BytesIO()
-    frame.write_parquet(buffer)
-
-    assert duckdb.sql("select count(*) from frame where len(pca) = 8").fetchone() == (50,)
+    assert pipeline.latest()["run"] == f"{published.latest['run']}-2"
+    rows = pipeline.table("features")
+    assert rows.drop("pca").equals(published.features.drop("pca"))
+    np.testing.assert_allclose(np.stack(rows["pca"]), np.stack(published.features["pca"]), atol=1e-4)

@@ -16,8 +16,6 @@ from include.spark_cluster import SparkClusterError, StandaloneCluster, write_dr
 if TYPE_CHECKING:
     from include.local_aws.local import LocalAws
 
-pytest_plugins = ["tests.spark_cluster"]
-
 JOB = Path(__file__).parent / "standalone_job.py"
 
 

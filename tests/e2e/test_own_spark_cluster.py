@@ -1,0 +1,42 @@
+"""The same flow on a Spark cluster that is already there gives the same rows as on EMR."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from include.spark_cluster import write_driver_conf
+from tests.e2e.pipeline import DATE, PARAMS
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from include.spark_cluster import StandaloneCluster
+    from tests.e2e.pipeline import Pipeline, Published
+
+
+def test_own_spark_cluster_gives_the_rows_of_emr(
+    pipeline: Pipeline, published: Published, spark_cluster: StandaloneCluster, tmp_path: Path
+) -> None:
+    clusters = pipeline.cluster_states()
+    conf = write_driver_conf(tmp_path / "conf", pipeline.aws.s3_folder, master=spark_cluster.url)
+    on_cluster = {
+        "SPARK_CONF_DIR": str(conf),
+        "LC_ALL": "C.UTF-8",  # the JVM names files by locale
+        "AIRFLOW_CONN_SPARK_DEFAULT": f"{spark_cluster.url}?deploy-mode=client",
+    }
+
+    run = replace(pipeline, environment={**pipeline.environment, **on_cluster}).run(
+        DATE, dag_id="fruits_features_spark", **PARAMS
+    )
+
+    assert run.ok, run.log[-4000:]
+    assert pipeline.latest()["run"] == f"{DATE}T000000Z-fruits_features_spark"
+    assert len(spark_cluster.status()["completedapps"]) >= 1
+    assert pipeline.cluster_states() == clusters
+    rows = pipeline.table("features")
+    assert pipeline.table("quarantine").equals(published.quarantine)
+    assert rows.drop("pca").equals(published.features.drop("pca"))
+    np.testing.assert_allclose(np.stack(rows["pca"]), np.stack(published.features["pca"]), atol=1e-4)
