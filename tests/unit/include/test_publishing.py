@@ -1,0 +1,48 @@
+import json
+
+from include import publishing
+
+RUN = {
+    "name": "r",
+    "bucket": "fruits",
+    "uri": "s3://fruits/features/runs/r",
+    "images": 4,
+    "size_bytes": 32,
+    "categories": 1,
+    "uncategorised": 0,
+    "digest": "d",
+}
+FIGURES = {
+    "counts": {"inventory": 4, "features": 3, "quarantine": 1},
+    "projection": {"components": 2, "explained_variance": 0.9},
+    "checks": [{"name": "readable", "passed": True, "saw": "every file", "wanted": "every file"}],
+}
+
+
+def _document() -> dict:
+    dag_run = {"dag_id": "fruits_features", "run_id": "manual"}
+    return publishing.run_document(
+        RUN, figures=FIGURES, params={"k": 2}, artifacts={"application": "a"}, dag_run=dag_run
+    )
+
+
+def test_run_document_names_everything_below_the_run() -> None:
+    paths = _document()["paths"]
+
+    assert paths["features"] == "s3://fruits/features/runs/r/features"
+    assert all(path.startswith("s3://fruits/features/runs/r/") for path in paths.values())
+
+
+def test_latest_document_points_to_the_run_and_tells_when() -> None:
+    latest = publishing.latest_document(_document(), published_at="2026-11-22T08:00:00+00:00")
+
+    assert latest["run"] == "r"
+    assert latest["paths"] == _document()["paths"]
+    assert latest["published_at"] == "2026-11-22T08:00:00+00:00"
+
+
+def test_encode_keeps_accents_readable() -> None:
+    encoded = publishing.encode({"category": "Crème"})
+
+    assert "Crème".encode() in encoded
+    assert json.loads(encoded) == {"category": "Crème"}
