@@ -1,0 +1,65 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from include import prerequisites
+
+
+def _java(folder: Path, answer: str) -> None:
+    java = folder / "java"
+    java.write_text(f"#!/bin/sh\necho '{answer}' >&2\n")
+    java.chmod(0o755)
+
+
+def test_missing_java_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+    problem = prerequisites.java_problem()
+
+    assert problem
+    assert "Java 17 or newer is needed" in problem
+    assert "openjdk-17" in problem
+
+
+@pytest.mark.parametrize(
+    ("answer", "fine"),
+    [
+        ('openjdk version "17.0.15" 2025-04-15', True),
+        ('openjdk version "21" 2023-09-19', True),
+        ('java version "1.8.0_401"', False),
+        ('openjdk version "11.0.2" 2019-01-15', False),
+        ("nothing of the kind", False),
+    ],
+)
+def test_java_is_judged_by_its_version(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: str, *, fine: bool
+) -> None:
+    _java(tmp_path, answer)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}/bin{os.pathsep}/usr/bin")
+
+    assert (prerequisites.java_problem() is None) == fine
+
+
+def test_too_little_space_names_folder_and_figures(tmp_path: Path) -> None:
+    problem = prerequisites.space_problem(tmp_path, 1e9)
+
+    assert problem
+    assert str(tmp_path) in problem
+    assert "1000000000.0 GB" in problem
+    assert prerequisites.space_problem(tmp_path, 0) is None
+
+
+def test_command_prints_one_line_a_problem_and_fails(tmp_path: Path) -> None:
+    checked = subprocess.run(
+        [sys.executable, str(Path(prerequisites.__file__))],
+        env={"PATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert checked.returncode == 1
+    assert len(checked.stderr.splitlines()) == 1
