@@ -92,13 +92,15 @@ def fit(moments: Moments, families: Sequence[str], *, k: int | None, explained_v
 
 
 def family_spread(variances: NDArray[np.float64], families: Sequence[str]) -> NDArray[np.float64]:
-    """Give every feature the square root of its family's total variance.
+    """Give every feature the square root of its family's total variance, over the family's weight.
 
-    Families then weigh the same, and the columns of one keep their proportions: unit variance for every column would
-    blow up rare bins.
+    Dividing by it leaves every family with its weight as standard deviation, and the columns of one with their
+    proportions: unit variance for every column would blow up rare bins.
     """
-    ends = np.cumsum([FAMILIES[name].dimension for name in families])[:-1]
-    return np.concatenate([np.full(len(part), np.sqrt(part.sum())) for part in np.split(variances, ends)])
+    known = [FAMILIES[name] for name in families]
+    parts = np.split(variances, np.cumsum([family.dimension for family in known])[:-1])
+    spreads = [np.sqrt(part.sum()) / family.weight for family, part in zip(known, parts, strict=True)]
+    return np.repeat(spreads, [family.dimension for family in known])
 
 
 def fix_signs(components: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -1,27 +1,62 @@
-"""Colour: a histogram of hue, saturation and value.
+"""Colour: what colours the fruit has (L*a*b*, weighted towards the fruit) and what colours the picture has (HSV).
 
-M. J. Swain, D. H. Ballard, "Color indexing", IJCV 7 (1991); the square root of the shares (Hellinger's kernel) after
-R. Arandjelovic, A. Zisserman, "Three things everyone should know to improve object retrieval", CVPR 2012.
+Joint histograms as in M. J. Swain, D. H. Ballard, "Color indexing", IJCV 7 (1991), with the square root of the shares
+(Hellinger's kernel) as in R. Arandjelovic, A. Zisserman, "Three things everyone should know to improve object
+retrieval", CVPR 2012. That colourful pixels say more about a hue: J. van de Weijer, C. Schmid, "Coloring local feature
+extraction", ECCV 2006.
 """
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from fruits_features.views import View
+from fruits_features.views import CENTRE_SPREAD, View
 
-BINS = [16, 8, 4]
-PARAMETERS = {"space": "HSV", "bins": BINS, "power": 0.5}
-_RANGES = [0, 180, 0, 256, 0, 256]  # OpenCV's 8-bit hue goes to 180 (degrees halved)
+LAB_BINS = (3, 12, 12)
+LAB_RANGES = ((0, 256), (70, 190), (70, 220))  # OpenCV's 8-bit L, a, b; what lies outside goes to the end bins
+HSV_BINS = (16, 4, 4)
+HSV_RANGES = ((0, 180), (0, 256), (0, 256))  # OpenCV's 8-bit hue is degrees halved
+PARAMETERS = {
+    "lab": {"bins": LAB_BINS, "ranges": LAB_RANGES, "weights": "chroma + 1, centre", "spread": CENTRE_SPREAD},
+    "hsv": {"bins": HSV_BINS, "ranges": HSV_RANGES},
+    "power": 0.5,
+}
+DIMENSION = int(np.prod(LAB_BINS) + np.prod(HSV_BINS))
 
 
 def describe(view: View) -> NDArray[np.float32]:
-    """Count the image's colours: 512 square roots of shares, whose squares add up to 1.
+    """Count the colours twice: 432 values from L*a*b*, then 256 from HSV; the squares of each part add up to 1.
 
-    >>> import numpy as np
-    >>> float(np.square(describe(View(np.full((100, 100, 3), 255, np.uint8)))).sum())
-    1.0
+    >>> features = describe(View(np.full((100, 100, 3), 255, np.uint8)))
+    >>> np.square(features[:432]).sum().round(6), np.square(features[432:]).sum().round(6)
+    (np.float32(1.0), np.float32(1.0))
     """
+    return np.asarray(np.sqrt(np.concatenate([_lab_shares(view), _hsv_shares(view)])), np.float32)
+
+
+def _lab_shares(view: View) -> NDArray[np.float32]:
+    """Share of the image's weight in every bin of L, a and b."""
+    lightness, a, b = (cv2.LUT(plane, codes) for plane, codes in zip(view.lab, _LAB_CODES, strict=True))
+    weight = np.bincount((lightness + a + b).ravel(), weights=view.weights.ravel(), minlength=_LAB_SIZE)
+    return np.asarray(weight / weight.sum(), np.float32)
+
+
+def _hsv_shares(view: View) -> NDArray[np.float32]:
+    """Share of the pixels in every bin of hue, saturation and value."""
     hsv = cv2.cvtColor(view.rgb, cv2.COLOR_RGB2HSV)
-    counts = cv2.calcHist([hsv], [0, 1, 2], None, BINS, _RANGES)
-    return np.asarray(np.sqrt(counts.ravel() / (hsv.shape[0] * hsv.shape[1])), np.float32)
+    counts = cv2.calcHist([hsv], [0, 1, 2], None, HSV_BINS, np.ravel(HSV_RANGES).tolist())
+    return np.asarray(counts.ravel() / (hsv.shape[0] * hsv.shape[1]), np.float32)
+
+
+def _lab_codes() -> list[NDArray[np.uint16]]:
+    """Make each channel's table from value to its part of the joint bin's number; the three parts add up to it."""
+    values = np.arange(256)
+    steps = (LAB_BINS[1] * LAB_BINS[2], LAB_BINS[2], 1)
+    return [
+        (np.clip((values - low) * count // (high - low), 0, count - 1) * step).astype(np.uint16)
+        for count, (low, high), step in zip(LAB_BINS, LAB_RANGES, steps, strict=True)
+    ]
+
+
+_LAB_CODES = _lab_codes()
+_LAB_SIZE = int(np.prod(LAB_BINS))

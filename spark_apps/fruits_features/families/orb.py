@@ -3,6 +3,7 @@
 E. Rublee, V. Rabaud, K. Konolige, G. Bradski, "ORB: an efficient alternative to SIFT or SURF", ICCV 2011.
 """
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -22,4 +23,5 @@ def describe(view: View) -> NDArray[np.float32]:
     descriptors = view.descriptors
     if not len(descriptors):
         return np.zeros(BITS, np.float32)
-    return np.asarray(np.unpackbits(descriptors, axis=1).mean(axis=0), np.float32)
+    bits = np.unpackbits(descriptors, axis=1)
+    return np.asarray(cv2.reduce(bits, 0, cv2.REDUCE_AVG, dtype=cv2.CV_32F)[0], np.float32)

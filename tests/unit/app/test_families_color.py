@@ -1,0 +1,65 @@
+"""Colour: what a user would notice of it."""
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from fruits_features.families import FAMILIES
+from fruits_features.families.color import DIMENSION, describe
+from fruits_features.views import View
+
+RED, GREEN, WHITE, BLACK = (200, 30, 30), (60, 160, 40), (255, 255, 255), (0, 0, 0)
+LAB = slice(0, 432)
+
+
+def fruit(color: tuple[int, int, int], background: tuple[int, int, int] = WHITE) -> NDArray[np.uint8]:
+    """Draw a lit fruit with a leaf, off the axes of symmetry."""
+    image = np.full((100, 100, 3), background, np.uint8)
+    cv2.circle(image, (50, 54), 36, color, -1)
+    cv2.circle(image, (40, 42), 9, [min(255, channel + 50) for channel in color], -1)
+    cv2.ellipse(image, (60, 16), (12, 5), 30, 0, 360, GREEN, -1)
+    return image
+
+
+def distance(one: NDArray[np.uint8], other: NDArray[np.uint8], part: slice = slice(None)) -> float:
+    return float(np.linalg.norm(describe(View(one))[part] - describe(View(other))[part]))
+
+
+def test_color_gives_the_declared_dimension_of_finite_float32() -> None:
+    features = describe(View(fruit(RED)))
+
+    assert features.shape == (DIMENSION,)
+    assert features.dtype == np.float32
+    assert FAMILIES["color"].dimension == DIMENSION
+    assert np.isfinite(features).all()
+
+
+def test_color_of_the_same_image_is_the_same_to_the_bit() -> None:
+    assert describe(View(fruit(RED))).tobytes() == describe(View(fruit(RED))).tobytes()
+
+
+@pytest.mark.parametrize("quarters", [1, 2, 3])
+def test_color_of_a_turned_image_is_the_same(quarters: int) -> None:
+    turned = np.ascontiguousarray(np.rot90(fruit(RED), quarters))
+
+    assert distance(fruit(RED), turned) == pytest.approx(0, abs=1e-5)
+
+
+def test_color_of_a_fruit_on_another_background_stays_nearer_than_another_fruit() -> None:
+    same = distance(fruit(RED, WHITE), fruit(RED, BLACK), LAB)
+
+    assert same < distance(fruit(RED, WHITE), fruit(GREEN, WHITE), LAB) / 2
+
+
+def test_color_of_a_smaller_photograph_of_the_same_fruit_stays_nearer_than_another_fruit() -> None:
+    smaller = np.asarray(cv2.resize(fruit(RED), (60, 60), interpolation=cv2.INTER_AREA), np.uint8)
+
+    assert distance(fruit(RED), smaller) < distance(fruit(RED), fruit(GREEN)) / 2
+
+
+@pytest.mark.parametrize("value", [0, 128, 255])
+def test_color_of_a_grey_image_has_one_bin_in_each_histogram(value: int) -> None:
+    features = describe(View(np.full((100, 100, 3), value, np.uint8)))
+
+    assert np.sort(features)[-3:].tolist() == pytest.approx([0, 1, 1])

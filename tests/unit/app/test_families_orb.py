@@ -1,0 +1,37 @@
+"""ORB's summary: what a user would notice of it."""
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from fruits_features.families import FAMILIES
+from fruits_features.families.orb import describe
+from fruits_features.views import View
+
+
+def drawing(letters: str) -> NDArray[np.uint8]:
+    image = np.full((100, 100, 3), 230, np.uint8)
+    cv2.putText(image, letters, (8, 64), cv2.FONT_HERSHEY_SIMPLEX, 1.4, (40, 60, 90), 3)
+    return image
+
+
+def test_orb_gives_the_declared_dimension_of_shares() -> None:
+    features = describe(View(drawing("Kiwi")))
+
+    assert features.shape == (FAMILIES["orb"].dimension,)
+    assert features.dtype == np.float32
+    assert 0 <= features.min() < features.max() <= 1
+
+
+def test_orb_of_the_same_image_is_the_same_to_the_bit() -> None:
+    assert describe(View(drawing("Kiwi"))).tobytes() == describe(View(drawing("Kiwi"))).tobytes()
+
+
+def test_orb_of_an_image_turned_upside_down_stays_nearer_than_another_image() -> None:
+    kiwi, plum = drawing("Kiwi"), drawing("Plum")
+    turned = np.ascontiguousarray(np.rot90(kiwi, 2))
+
+    def distance(other: NDArray[np.uint8]) -> float:
+        return float(np.linalg.norm(describe(View(kiwi)) - describe(View(other))))
+
+    assert distance(turned) < distance(plum)
