@@ -1,0 +1,1 @@
+"""Measurements run by hand: what the features tell, and how fast they are."""
