@@ -41,21 +41,21 @@ class View:
         return np.asarray(cv2.cvtColor(self.rgb, cv2.COLOR_RGB2GRAY), np.uint8)
 
     @cached_property
-    def lab(self) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]:
-        """The image in CIE L*a*b*, OpenCV's 8-bit form (a and b around 128): three planes of height x width, uint8."""
-        lightness, a, b = cv2.split(cv2.cvtColor(self.rgb, cv2.COLOR_RGB2LAB))
-        return np.asarray(lightness, np.uint8), np.asarray(a, np.uint8), np.asarray(b, np.uint8)
+    def ycrcb(self) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]:
+        """The image in JPEG's own colours: luma, red and blue difference (around 128), three planes as `grey`'s."""
+        luma, red, blue = cv2.split(cv2.cvtColor(self.rgb, cv2.COLOR_RGB2YCrCb))
+        return np.asarray(luma, np.uint8), np.asarray(red, np.uint8), np.asarray(blue, np.uint8)
 
     @cached_property
     def weights(self) -> NDArray[np.float64]:
         """How much every pixel counts as fruit: colourful and central ones count more. Height x width, above 0.
 
-        Chroma (distance from grey in a and b) plus 1, times a Gaussian around the centre. White, grey and black
-        surroundings then hardly count; an image without any colour keeps the Gaussian.
+        Chroma (distance from grey in red and blue difference) plus 1, times a Gaussian around the centre. White, grey
+        and black surroundings then hardly count; an image without any colour keeps the Gaussian.
         """
-        _, a, b = self.lab
-        squares = cv2.LUT(a, _SQUARED_OFFSETS) + cv2.LUT(b, _SQUARED_OFFSETS)  # whole numbers: exact on any machine
-        return np.asarray((np.sqrt(squares) + 1) * _centrality(*a.shape), np.float64)
+        _, red, blue = self.ycrcb
+        squares = cv2.LUT(red, _SQUARED_OFFSETS) + cv2.LUT(blue, _SQUARED_OFFSETS)  # whole numbers: exact everywhere
+        return np.asarray((np.sqrt(squares) + 1) * _centrality(*red.shape), np.float64)
 
     @cached_property
     def descriptors(self) -> NDArray[np.uint8]:

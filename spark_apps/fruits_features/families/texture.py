@@ -2,7 +2,7 @@
 
 Rotation-invariant uniform local binary patterns at two radii: T. Ojala, M. Pietikainen, T. Maenpaa, "Multiresolution
 gray-scale and rotation invariant texture classification with local binary patterns", PAMI 24 (2002). Neighbours lie at
-whole pixels instead of interpolated ones, and pixels count by their weight as in the L*a*b* part of `color`.
+whole pixels instead of interpolated ones, and pixels count by their weight as in the YCrCb part of `color`.
 """
 
 import cv2

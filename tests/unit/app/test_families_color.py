@@ -10,7 +10,7 @@ from fruits_features.families.color import DIMENSION, describe
 from fruits_features.views import View
 
 RED, GREEN, WHITE, BLACK = (200, 30, 30), (60, 160, 40), (255, 255, 255), (0, 0, 0)
-LAB = slice(0, 432)
+YCRCB = slice(0, 432)
 
 
 def fruit(color: tuple[int, int, int], background: tuple[int, int, int] = WHITE) -> NDArray[np.uint8]:
@@ -47,9 +47,9 @@ def test_color_of_a_turned_image_is_the_same(quarters: int) -> None:
 
 
 def test_color_of_a_fruit_on_another_background_stays_nearer_than_another_fruit() -> None:
-    same = distance(fruit(RED, WHITE), fruit(RED, BLACK), LAB)
+    same = distance(fruit(RED, WHITE), fruit(RED, BLACK), YCRCB)
 
-    assert same < distance(fruit(RED, WHITE), fruit(GREEN, WHITE), LAB) / 2
+    assert same < distance(fruit(RED, WHITE), fruit(GREEN, WHITE), YCRCB) / 2
 
 
 def test_color_of_a_smaller_photograph_of_the_same_fruit_stays_nearer_than_another_fruit() -> None:
