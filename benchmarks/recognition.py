@@ -7,7 +7,8 @@ FOLDER (by default what FRUITS_REAL_IMAGES names) holds `grocery-fruit/{Training
 family, reduced to 128 components fitted on the images to learn from. Then two classifiers of scikit-learn look at the
 components: logistic regression, and the nearest neighbour by cosine.
 
-- *scenes*: cross-validation on Training in which photographs of one scene stay together; families are chosen by this.
+- *scenes*: cross-validation on Training in which photographs of one scene stay together; the families were chosen by
+  this. Still optimistic: scenes share shops and days.
 - *images*: cross-validation on Training image by image; optimistic, as near-duplicates part.
 - *Test*: fitted on Training, looked at once (`--test`).
 """
@@ -106,7 +107,10 @@ def split_scenes(categories: NDArray[np.str_], scenes: NDArray[np.int64]) -> Ite
 
 
 def cost_ms(images: Sequence[bytes], families: Sequence[str]) -> float:
-    """Time bytes to features: the mean over images of each one's best round, in ms of one core."""
+    """Time bytes to features: the mean over images of each one's best round, in ms of one core.
+
+    ORB's keypoints are always found, for the column `descriptors`, whether or not `orb` is among the families.
+    """
     return _best_ms(images, lambda data: _describe(data, families))
 
 
