@@ -29,7 +29,7 @@ test: .venv/.development ## Run all tests
 	@$(IN_ENVIRONMENT) pytest --numprocesses 2 --dist loadgroup
 
 check: .venv/.development ## Check style, types and imports; changes nothing
-	@$(IN_ENVIRONMENT) ruff check && ruff format --check && mypy && lint-imports
+	@$(IN_ENVIRONMENT) ruff check && ruff format --check && mypy && PYTHONPATH="plugins:$$PYTHONPATH" lint-imports
 
 format: .venv/.development ## Format the code
 	@$(IN_ENVIRONMENT) ruff format && ruff check --fix
