@@ -1,0 +1,49 @@
+"""Doing one thing while another is used."""
+
+import threading
+from contextlib import closing
+
+import pytest
+
+from fruits_features.ahead import Behind, map_ahead
+
+
+def test_map_ahead_computes_the_next_result_while_the_last_is_used() -> None:
+    begun = {number: threading.Event() for number in range(3)}
+
+    def compute(number: int) -> int:
+        begun[number].set()
+        return number
+
+    results = map_ahead(compute, range(3))
+
+    assert next(results) == 0
+    assert begun[1].wait(10)
+    assert not begun[2].is_set()
+    assert list(results) == [1, 2]
+
+
+def test_map_ahead_raises_what_a_computation_raises_in_its_place() -> None:
+    results = map_ahead(lambda number: 1 // number, [1, 0])
+
+    assert next(results) == 1
+    with pytest.raises(ZeroDivisionError):
+        next(results)
+
+
+def test_behind_runs_calls_in_order_and_has_run_all_when_closed() -> None:
+    done: list[int] = []
+
+    with closing(Behind()) as behind:
+        for number in range(20):
+            behind.call(done.append, number)
+
+    assert done == list(range(20))
+
+
+def test_behind_raises_the_error_of_the_last_call_when_closed() -> None:
+    behind = Behind()
+    behind.call(lambda: 1 // 0)
+
+    with pytest.raises(ZeroDivisionError):
+        behind.close()
