@@ -12,11 +12,11 @@ from obstore.exceptions import BaseError
 from py4j.protocol import Py4JJavaError
 from pyspark import SparkContext
 from pyspark.errors import PySparkException
-from pyspark.sql import SparkSession
 
 from fruits_features import job
 from fruits_features.arguments import Arguments, InvalidArgumentsError
 from fruits_features.components import ReductionError
+from fruits_features.inventory import InventoryError
 
 _log = logging.getLogger("fruits_features")
 
@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail(str(error), code=2)
     try:
         outcome = _run(arguments)
-    except (job.JobError, ReductionError) as error:
+    except (job.JobError, InventoryError, ReductionError) as error:
         return _fail(str(error), code=1)
     except (BaseError, OSError, Py4JJavaError, PySparkException) as error:
         _log.exception("The run failed")
@@ -47,12 +47,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: Arguments) -> job.Outcome:
-    """Run the job in a session that is closed before anything else is said."""
-    spark = SparkSession.builder.appName(f"fruits_features {arguments.run}").getOrCreate()
-    try:
-        return job.run(spark, arguments)
-    finally:
-        spark.stop()
+    """Run the job in a context that is closed before anything else is said."""
+    with SparkContext(appName=f"fruits_features {arguments.run}") as context:
+        return job.run(context, arguments)
 
 
 def _first_line(error: Exception) -> str:

@@ -30,23 +30,30 @@ class Description:
     """What is known of one image.
 
     Args:
-        pixels: the decoded image, height x width x 3, uint8, RGB.
+        height: of the decoded image, upright, in pixels.
+        width: of the decoded image, upright, in pixels.
+        pixels: the decoded image, height x width x 3, uint8, RGB, where it was asked for: it is large.
         descriptors: of its ORB keypoints, keypoints x 32, uint8.
         features: the families' features one after the other, float32.
     """
 
-    pixels: NDArray[np.uint8]
+    height: int
+    width: int
+    pixels: NDArray[np.uint8] | None
     descriptors: NDArray[np.uint8]
     features: NDArray[np.float32]
 
 
-def describe_image(data: bytes, names: Sequence[str], max_pixels: int) -> Description | Rejected:
+def describe_image(
+    data: bytes, names: Sequence[str], max_pixels: int, *, keep_pixels: bool = False
+) -> Description | Rejected:
     """Decode an image and compute the named families' features.
 
     Args:
         data: the file's content.
         names: the families, in the order of their features.
         max_pixels: what has more pixels is rejected before it is decoded.
+        keep_pixels: whether the description holds the decoded image too.
     """
     pixels = decode(data, max_pixels)
     if isinstance(pixels, Rejected):
@@ -54,7 +61,8 @@ def describe_image(data: bytes, names: Sequence[str], max_pixels: int) -> Descri
     try:
         view = View(pixels)
         features = np.concatenate([_describer(name)(view) for name in names])
-        return Description(pixels, view.descriptors, features)
+        height, width = pixels.shape[:2]
+        return Description(height, width, pixels if keep_pixels else None, view.descriptors, features)
     except cv2.error as error:
         return Rejected(Stage.DESCRIBE, Reason.NOT_DESCRIBABLE, f"OpenCV: {error.err}.")
 

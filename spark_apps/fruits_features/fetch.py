@@ -93,13 +93,14 @@ class Fetcher:
         raise NotImplementedError  # the last round returns or raises
 
 
-def open_bucket(bucket: str) -> ObjectStore:
-    """Open a bucket, found and authorised the way botocore would, and patient with its trouble.
+def open_bucket(bucket: str, prefix: str = "") -> ObjectStore:
+    """Open a bucket, or a prefix of it, found and authorised the way botocore would, and patient with its trouble.
 
     An address over plain HTTP is only ever one that the environment names on purpose, so it is allowed.
     """
     return S3Store(
         bucket,
+        prefix=prefix or None,
         client_options={"allow_http": True, "timeout": timedelta(seconds=60), "connect_timeout": timedelta(seconds=10)},
         retry_config={
             "max_retries": 10,

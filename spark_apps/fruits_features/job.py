@@ -1,18 +1,26 @@
 """The job: read, describe, account, reduce, write."""
 
 import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from pyspark.sql import SparkSession
-from pyspark.sql import functions as sf
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyspark import SparkContext
 
-from fruits_features import spark_model, storage
+from fruits_features import cluster, spark_model, storage, tables
 from fruits_features.arguments import Arguments
-from fruits_features.describe import accepted, read_inventory, rejected, spread, stage, write_quarantine
-from fruits_features.layout import RunLayout
-from fruits_features.reduce import fit_projection, write_features
-from fruits_features.worker import Task
+from fruits_features.components import ReductionError, fit
+from fruits_features.final import Finish, WrittenFile, plan_files, write_quarantine
+from fruits_features.inventory import cut, read_inventory
+from fruits_features.layout import PORTABLE, RunLayout
+from fruits_features.parts import Account, Part
+from fruits_features.progress import Progress
+from fruits_features.projection import Projection
+from fruits_features.worker import Worker
+
+FITTED_SPLIT = "Training"
+"""What the projection is fitted on, where the inventory has it."""
 
 _log = logging.getLogger(__name__)
 
@@ -40,43 +48,57 @@ class Outcome:
     explained_variance: float
 
 
-def run(spark: SparkSession, arguments: Arguments) -> Outcome:
+def run(context: SparkContext, arguments: Arguments) -> Outcome:
     """Describe and reduce every inventoried image.
 
     Raises:
+        InventoryError: when the inventory cannot be worked on.
         JobError: when the run cannot be completed as asked.
         ReductionError: when the images are too few or too alike for what was asked.
     """
     layout = RunLayout(arguments.output)
-    inventory = read_inventory(spark, arguments.inventory)
-    inventoried = inventory.count()
-    if not inventoried:
-        raise JobError(
-            f"The inventory {arguments.inventory} lists no object; upload images, or check the image prefix."
+    inventory = read_inventory(arguments.inventory)
+    for folder in (layout.staging, layout.features, layout.quarantine):
+        storage.remove_folder(folder)
+    try:
+        with _progress(context, arguments, inventory.num_rows) as progress:
+            parts = _parts(inventory, context.defaultParallelism, layout)
+            account = cluster.describe(context, parts, _worker(arguments), progress.reporter)
+            quarantine = write_quarantine(layout.staging, account.rejections, layout.quarantine, arguments)
+            _check_quarantine(account, layout, arguments.max_quarantine_share)
+            progress.begin_reduction()
+            projection = _fit(account, layout, arguments)
+            finish = Finish(layout.staging, layout.features, projection, arguments)
+            features = cluster.write_features(context, plan_files(account.files), finish)
+            storage.write_bytes(layout.projection, PORTABLE, projection.to_bytes())
+            spark_model.save(projection, layout.spark_model)
+            _check_written(inventory.num_rows, {layout.features: features, layout.quarantine: [quarantine]})
+    finally:
+        storage.remove_folder(layout.staging)
+    shares = float(projection.explained_variance.sum())
+    return Outcome(inventory.num_rows, account.described, account.rejected, projection.k, shares)
+
+
+def _fit(account: Account, layout: RunLayout, arguments: Arguments) -> Projection:
+    """Fit the projection."""
+    if account.moments is None:
+        raise ReductionError(
+            f"None of the images in {FITTED_SPLIT} could be described, so there is nothing to fit; "
+            f"see {layout.quarantine}."
         )
-    work = spread(inventory, inventoried, spark.sparkContext.defaultParallelism)
-    staged = stage(work, _task(arguments), layout.staging)
-
-    write_quarantine(rejected(staged), layout.quarantine)
-    _check_quarantine(spark, layout, inventoried, arguments.max_quarantine_share)
-
-    projection = fit_projection(accepted(staged), arguments)
-    write_features(accepted(staged), projection, layout.features, include_pixels=arguments.include_pixels)
-    storage.write_bytes(layout.portable_projection, projection.to_bytes())
-    spark_model.save(spark, projection, layout.spark_model)
-
-    described, quarantined = (spark.read.parquet(path).count() for path in (layout.features, layout.quarantine))
-    if described + quarantined != inventoried:
-        raise JobError(
-            f"{inventoried} objects were inventoried, but {described} rows of features and {quarantined} of quarantine "
-            "were written; something else wrote below this run's prefix: run it again."
-        )
-    _remove(spark, layout.staging)
-    return Outcome(inventoried, described, quarantined, projection.k, float(projection.explained_variance.sum()))
+    return fit(account.moments, arguments.features, k=arguments.k, explained_variance=arguments.explained_variance)
 
 
-def _task(arguments: Arguments) -> Task:
-    return Task(
+def _parts(inventory: pa.Table, cores: int, layout: RunLayout) -> list[Part]:
+    has_split = bool(pc.any(pc.equal(inventory["split"], FITTED_SPLIT)).as_py())
+    fitted = FITTED_SPLIT if has_split else None
+    return [
+        Part(number, tables.to_bytes(rows), layout.staging, fitted) for number, rows in enumerate(cut(inventory, cores))
+    ]
+
+
+def _worker(arguments: Arguments) -> Worker:
+    return Worker(
         bucket=arguments.bucket,
         families=arguments.features,
         max_bytes=arguments.max_image_bytes,
@@ -85,13 +107,17 @@ def _task(arguments: Arguments) -> Task:
     )
 
 
-def _check_quarantine(spark: SparkSession, layout: RunLayout, inventoried: int, max_share: float) -> None:
+def _progress(context: SparkContext, arguments: Arguments, images: int) -> Progress:
+    """Listen where Spark's own workers reach the driver."""
+    host = context.getConf().get("spark.driver.host", "localhost")
+    bind = context.getConf().get("spark.driver.bindAddress", host)
+    return Progress(arguments.run, images, arguments.output, str(host), str(bind))
+
+
+def _check_quarantine(account: Account, layout: RunLayout, max_share: float) -> None:
     """Refuse to go on when too much was quarantined, telling the counts by reason."""
-    by_reason = (
-        spark.read.parquet(layout.quarantine).groupBy("reason").count().orderBy(sf.desc("count"), "reason").collect()
-    )
-    quarantined = sum(row["count"] for row in by_reason)
-    counts = ", ".join(f"{row['reason']}: {row['count']}" for row in by_reason)
+    quarantined, inventoried = account.rejected, account.described + account.rejected
+    counts = ", ".join(f"{reason}: {count}" for reason, count in account.reasons.most_common())
     if quarantined:
         _log.warning("%d of %d images quarantined (%s); see %s", quarantined, inventoried, counts, layout.quarantine)
     if quarantined == inventoried:
@@ -103,9 +129,11 @@ def _check_quarantine(spark: SparkSession, layout: RunLayout, inventoried: int, 
         )
 
 
-def _remove(spark: SparkSession, path: str) -> None:
-    """Remove a folder, wherever Spark can write."""
-    context: Any = spark.sparkContext  # PySpark has no public way to Hadoop's file systems
-    folder = context._jvm.org.apache.hadoop.fs.Path(path)  # noqa: SLF001
-    recursive = True
-    folder.getFileSystem(context._jsc.hadoopConfiguration()).delete(folder, recursive)  # noqa: SLF001
+def _check_written(inventoried: int, folders: Mapping[str, Sequence[WrittenFile]]) -> None:
+    """See that every inventoried object is in a file, and that the files that are there are those that were written."""
+    rows = sum(file.rows for files in folders.values() for file in files)
+    if rows != inventoried:
+        raise JobError(f"{inventoried} objects were inventoried, but {rows} rows written: report this, it is a bug.")
+    for folder, files in folders.items():
+        if storage.list_files(folder) != {file.name: file.size for file in files}:
+            raise JobError(f"{folder} holds other files than this run has written; see who else writes there.")

@@ -7,6 +7,8 @@ Standard library only; knows no file system and reads nothing.
 from dataclasses import dataclass
 
 FEATURES_ROOT = "features"
+PORTABLE = "projection.npz"
+PROGRESS = "progress.json"
 
 
 @dataclass(frozen=True)
@@ -56,19 +58,24 @@ class RunLayout:
         return f"{self.prefix}/staging"
 
     @property
+    def projection(self) -> str:
+        """Folder of the projection, in two forms."""
+        return f"{self.prefix}/projection"
+
+    @property
     def portable_projection(self) -> str:
         """The projection as one file for numpy."""
-        return f"{self.prefix}/projection/projection.npz"
+        return f"{self.projection}/{PORTABLE}"
 
     @property
     def spark_model(self) -> str:
         """Folder of the projection as a Spark ML `PipelineModel`."""
-        return f"{self.prefix}/projection/spark_model"
+        return f"{self.projection}/spark_model"
 
     @property
     def progress(self) -> str:
         """How far the application is, as JSON."""
-        return f"{self.prefix}/progress.json"
+        return f"{self.prefix}/{PROGRESS}"
 
     @property
     def report(self) -> str:

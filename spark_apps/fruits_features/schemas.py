@@ -73,37 +73,15 @@ QUARANTINE = (
     Column("detail", pa.string(), "One sentence with the figures at hand."),
 )
 
-_STAGED = (
-    _PATH,
-    Column("size", pa.int64(), "As in quarantine.", unit="bytes"),
-    _SPLIT,
-    Column("category", pa.string(), "As in features; null for rejected images without one.", nullable=True),
-    *(
-        Column(name, kind, "As in features; null for rejected images.", nullable=True)
-        for name, kind in (
-            ("width", pa.int32()),
-            ("height", pa.int32()),
-            ("keypoints", pa.int32()),
-            ("descriptors", pa.binary()),
-        )
-    ),
-    Column("features", pa.binary(), "As in features, but as bytes (float32, little-endian).", nullable=True),
-    *(
-        Column(name, pa.string(), "As in quarantine; null for described images.", nullable=True)
-        for name in ("stage", "reason", "detail")
-    ),
-)
-
 
 def features_columns(*, include_pixels: bool) -> tuple[Column, ...]:
     """Tell the columns of `features/`."""
     return (*_FEATURES, _IMAGE) if include_pixels else _FEATURES
 
 
-def staged_columns(*, include_pixels: bool) -> tuple[Column, ...]:
-    """Tell the columns of the application's own staging area: features and quarantine in one, vectors as bytes."""
-    image = Column(_IMAGE.name, _IMAGE.type, "As in features; null for rejected images.", nullable=True)
-    return (*_STAGED, image) if include_pixels else _STAGED
+def described_columns(*, include_pixels: bool) -> tuple[Column, ...]:
+    """Tell the columns that are known of an image before the reduction."""
+    return tuple(column for column in features_columns(include_pixels=include_pixels) if column.name != "pca")
 
 
 def arrow_schema(columns: Sequence[Column]) -> pa.Schema:

@@ -1,47 +1,104 @@
 """The projection as a Spark ML model, for those who project with Spark.
 
 A `PipelineModel` of `StandardScalerModel` and `PCAModel`, from a vector column `features` to a vector column `pca`.
-Their constructors are private to Scala only, and the same since Spark 2.0; reading and writing are Spark ML's.
+
+Spark ML cannot make these two models from numbers, only from data, and to save them it starts the whole of Spark SQL,
+which this application does not need otherwise: four seconds of a cold run. So their files are written here, in the
+layout that Spark has written since 2.0 and promises to go on reading (Spark's ML guide, "Backwards compatibility for
+ML persistence").
 """
 
-from typing import Any
+import io
+import json
+from collections.abc import Mapping
 
 import numpy as np
-from pyspark.ml import PipelineModel
-from pyspark.ml.common import _py2java
-from pyspark.ml.feature import PCAModel, StandardScalerModel
-from pyspark.ml.linalg import DenseMatrix, DenseVector
-from pyspark.sql import SparkSession
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+from pyspark import __version__ as spark_version
+from pyspark.ml.linalg import MatrixUDT, VectorUDT
+from pyspark.sql.types import StructField, StructType
 
+from fruits_features import storage
 from fruits_features.projection import Projection
 
+_SCALER, _PCA = "fruits_scaler", "fruits_pca"
+_DENSE = 1
+"""Of Spark's two kinds of vectors and matrices: sparse 0, dense 1."""
 
-def save(spark: SparkSession, projection: Projection, path: str) -> None:
-    """Write the model below a path, replacing what was there."""
-    to_spark_model(spark, projection).write().overwrite().save(path)
+_INT_LIST = pa.list_(pa.field("element", pa.int32(), nullable=False))
+_DOUBLE_LIST = pa.list_(pa.field("element", pa.float64(), nullable=False))
+_VECTOR = pa.struct(
+    [
+        pa.field("type", pa.int8(), nullable=False),
+        ("size", pa.int32()),
+        ("indices", _INT_LIST),
+        ("values", _DOUBLE_LIST),
+    ]
+)
+_MATRIX = pa.struct(
+    [
+        pa.field("type", pa.int8(), nullable=False),
+        pa.field("numRows", pa.int32(), nullable=False),
+        pa.field("numCols", pa.int32(), nullable=False),
+        ("colPtrs", _INT_LIST),
+        ("rowIndices", _INT_LIST),
+        ("values", _DOUBLE_LIST),
+        pa.field("isTransposed", pa.bool_(), nullable=False),
+    ]
+)
+_TYPES = {"pc": (_MATRIX, MatrixUDT())}
 
 
-def to_spark_model(spark: SparkSession, projection: Projection) -> PipelineModel:
-    """Make the Spark ML model of a projection."""
-    context: Any = spark.sparkContext
-    feature = context._jvm.org.apache.spark.ml.feature  # noqa: SLF001 - PySpark has no public way to a model from numbers
-    scaler = feature.StandardScalerModel(
-        "fruits_scaler",
-        _py2java(context, DenseVector(projection.spread)),
-        _py2java(context, DenseVector(projection.mean)),
-    )
-    _set(scaler, withMean=True, withStd=True, inputCol="features", outputCol="scaled")
-    rows, columns = projection.components.shape
-    pca = feature.PCAModel(
-        "fruits_pca",
-        _py2java(context, DenseMatrix(rows, columns, np.ravel(projection.components, "F").tolist())),
-        _py2java(context, DenseVector(projection.explained_variance)),
-    )
-    _set(pca, k=projection.k, inputCol="scaled", outputCol="pca")
-    return PipelineModel([StandardScalerModel(scaler), PCAModel(pca)])
+def save(projection: Projection, folder: str) -> None:
+    """Write the model's files, replacing what was there."""
+    storage.remove_folder(folder)
+    _write_metadata(folder, "", "PipelineModel", "fruits_projection", {"stageUids": [_SCALER, _PCA]})
+
+    scaler = f"stages/0_{_SCALER}/"
+    scaled = {"inputCol": "features", "outputCol": "scaled", "withMean": True, "withStd": True}
+    _write_metadata(folder, scaler, "feature.StandardScalerModel", _SCALER, scaled)
+    _write_data(folder, scaler, {"std": _vector(projection.spread), "mean": _vector(projection.mean)})
+
+    pca = f"stages/1_{_PCA}/"
+    projected = {"inputCol": "scaled", "outputCol": "pca", "k": projection.k}
+    _write_metadata(folder, pca, "feature.PCAModel", _PCA, projected)
+    loadings = {"pc": _matrix(projection.components), "explainedVariance": _vector(projection.explained_variance)}
+    _write_data(folder, pca, loadings)
 
 
-def _set(stage: Any, **values: object) -> None:  # noqa: ANN401 - a Java object
-    """Set parameters of a Java model."""
-    for name, value in values.items():
-        stage.set(stage.getParam(name), value)
+def _write_metadata(folder: str, stage: str, kind: str, uid: str, parameters: Mapping[str, object]) -> None:
+    """Write what a stage is, as one line of JSON. The same run writes the same bytes: no time in it."""
+    line = {
+        "class": f"org.apache.spark.ml.{kind}",
+        "timestamp": 0,
+        "sparkVersion": spark_version,
+        "uid": uid,
+        "paramMap": parameters,
+        "defaultParamMap": {},
+    }
+    storage.write_bytes(folder, f"{stage}metadata/part-00000", f"{json.dumps(line)}\n".encode())
+
+
+def _write_data(folder: str, stage: str, row: Mapping[str, Mapping[str, object]]) -> None:
+    """Write a stage's numbers: one row of Parquet that says in Spark's words which vectors and matrices it holds."""
+    types = {name: _TYPES.get(name, (_VECTOR, VectorUDT())) for name in row}
+    words = StructType([StructField(name, spark_type) for name, (_, spark_type) in types.items()]).json()
+    schema = pa.schema([(name, arrow_type) for name, (arrow_type, _) in types.items()])
+    table = pa.Table.from_pylist([row], schema.with_metadata({"org.apache.spark.sql.parquet.row.metadata": words}))
+    sink = io.BytesIO()
+    pq.write_table(table, sink)
+    storage.write_bytes(folder, f"{stage}data/part-00000.parquet", sink.getvalue())
+
+
+def _vector(values: NDArray[np.float64]) -> Mapping[str, object]:
+    """Write a dense vector as Spark does."""
+    return {"type": _DENSE, "values": values.tolist()}
+
+
+def _matrix(values: NDArray[np.float64]) -> Mapping[str, object]:
+    """Write a dense matrix as Spark does, column by column."""
+    rows, columns = values.shape
+    numbers = values.ravel(order="F").tolist()
+    return {"type": _DENSE, "numRows": rows, "numCols": columns, "values": numbers, "isTransposed": False}

@@ -1,29 +1,39 @@
-"""What runs in the cluster's Python workers: inventory rows in, described or rejected images out, as Arrow batches.
+"""What is done to the images: inventory rows in, described and rejected images out, as Arrow batches.
 
 Knows no Spark: the same generator runs in a test or a plain process.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from functools import partial
+from typing import NamedTuple
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
 
+from fruits_features.ahead import map_ahead
 from fruits_features.description import Description, describe_image
 from fruits_features.fetch import Fetcher, Wanted, open_bucket
 from fruits_features.rejections import Reason, Rejected, Stage
-from fruits_features.schemas import arrow_schema, staged_columns
+from fruits_features.schemas import QUARANTINE, arrow_schema, described_columns
 
-CHUNK = 256
-"""Images fetched together, while the chunk before them is described."""
+CHUNK_IMAGES = 256
+"""Images that are fetched together, while those before them are described; fewer where they are large:"""
+CHUNK_BYTES = 16 * 1024 * 1024
 
-_Row: TypeAlias = dict[str, Any]
+
+class Chunk(NamedTuple):
+    """What became of some consecutive rows of the inventory: each is a row of one of the two batches."""
+
+    described: pa.RecordBatch
+    rejected: pa.RecordBatch
 
 
 @dataclass(frozen=True)
-class Task:
-    """What a worker needs to know besides the inventory.
+class Worker:
+    """What there is to know besides the inventory.
 
     Args:
         bucket: the bucket that holds the images.
@@ -39,64 +49,88 @@ class Task:
     max_pixels: int
     include_pixels: bool
 
-    def describe_batches(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        """Describe the inventory rows of a partition, in their order, one row for every row.
+    def describe(self, inventory: pa.Table) -> Iterator[Chunk]:
+        """Describe the images of inventory rows, in their order. While one chunk is described, the next one travels."""
+        fetch = partial(_fetch, Fetcher(open_bucket(self.bucket), self.max_bytes))
+        chunks = list(_chunks(inventory))
+        for chunk, fetched in zip(chunks, map_ahead(fetch, chunks), strict=True):
+            outcomes = [self._describe(one) for one in fetched]
+            yield self._assemble(chunk, outcomes)
 
-        While one chunk is described, the next one travels.
-        """
-        fetcher = Fetcher(open_bucket(self.bucket), self.max_bytes)
-        with ThreadPoolExecutor(1) as background:
-            ahead = None
-            for chunk in _chunks(batches):
-                started = chunk, background.submit(self._fetch, fetcher, chunk)
-                if ahead:
-                    yield self._describe(ahead[0], ahead[1].result())
-                ahead = started
-            if ahead:
-                yield self._describe(ahead[0], ahead[1].result())
+    def _describe(self, fetched: bytes | Rejected) -> Description | Rejected:
+        if isinstance(fetched, Rejected):
+            return fetched
+        return describe_image(fetched, self.families, self.max_pixels, keep_pixels=self.include_pixels)
 
-    @staticmethod
-    def _fetch(fetcher: Fetcher, chunk: Sequence[_Row]) -> list[bytes | Rejected]:
-        """Fetch a chunk's objects; what lies outside any category is not worth a request."""
-        sound = [row for row in chunk if row["category"] is not None]
-        fetched = iter(fetcher.fetch([Wanted(row["key"], row["size"], row["etag"]) for row in sound]))
-        outside = Rejected(Stage.FETCH, Reason.NO_CATEGORY, "The object lies outside any category folder.")
-        return [outside if row["category"] is None else next(fetched) for row in chunk]
-
-    def _describe(self, chunk: Sequence[_Row], fetched: Sequence[bytes | Rejected]) -> pa.RecordBatch:
-        schema = arrow_schema(staged_columns(include_pixels=self.include_pixels))
-        rows = [self._row(row, outcome) for row, outcome in zip(chunk, fetched, strict=True)]
-        return pa.RecordBatch.from_pydict(
-            {name: [row.get(name) for row in rows] for name in schema.names}, schema=schema
+    def _assemble(self, chunk: pa.RecordBatch, outcomes: Sequence[Description | Rejected]) -> Chunk:
+        """Make the rows of a chunk's outcomes."""
+        path = pa.array([f"s3://{self.bucket}/{key}" for key in chunk["key"].to_pylist()], pa.string())
+        rows = chunk.append_column("path", path)
+        sound = pa.array([isinstance(outcome, Description) for outcome in outcomes], pa.bool_())
+        described = [outcome for outcome in outcomes if isinstance(outcome, Description)]
+        rejected = [outcome for outcome in outcomes if isinstance(outcome, Rejected)]
+        columns = arrow_schema(described_columns(include_pixels=self.include_pixels))
+        return Chunk(
+            _batch(columns, rows.filter(sound), _described(described)),
+            _batch(arrow_schema(QUARANTINE), rows.filter(pc.invert(sound)), _rejected(rejected)),
         )
 
-    def _row(self, entry: _Row, fetched: bytes | Rejected) -> _Row:
-        """Make the staged row of one image."""
-        known = {
-            "path": f"s3://{self.bucket}/{entry['key']}",
-            "size": entry["size"],
-            "split": entry["split"],
-            "category": entry["category"],
-        }
-        outcome = fetched if isinstance(fetched, Rejected) else describe_image(fetched, self.families, self.max_pixels)
-        if isinstance(outcome, Rejected):
-            return known | {"stage": str(outcome.stage), "reason": str(outcome.reason), "detail": outcome.detail}
-        return known | self._described(outcome)
 
-    def _described(self, description: Description) -> _Row:
-        height, width = description.pixels.shape[:2]
-        row: _Row = {
-            "width": width,
-            "height": height,
-            "keypoints": len(description.descriptors),
-            "descriptors": description.descriptors.tobytes(),
-            "features": description.features.tobytes(),
-        }
-        return row | {"image": description.pixels.tobytes()} if self.include_pixels else row
+def _described(descriptions: Sequence[Description]) -> dict[str, object]:
+    """Give the values of described images by column."""
+    return {
+        "height": [one.height for one in descriptions],
+        "width": [one.width for one in descriptions],
+        "keypoints": [len(one.descriptors) for one in descriptions],
+        "descriptors": [one.descriptors.tobytes() for one in descriptions],
+        "features": np.array([one.features for one in descriptions], np.float32),
+        "image": [one.pixels.tobytes() for one in descriptions if one.pixels is not None],
+    }
 
 
-def _chunks(batches: Iterable[pa.RecordBatch]) -> Iterator[list[_Row]]:
-    """Cut a partition's batches into chunks of rows."""
-    for batch in batches:
-        for start in range(0, batch.num_rows, CHUNK):
-            yield batch.slice(start, CHUNK).to_pylist()
+def _rejected(rejections: Sequence[Rejected]) -> dict[str, object]:
+    """Give the values of rejected images by column."""
+    return {name: [str(getattr(one, name)) for one in rejections] for name in ("stage", "reason", "detail")}
+
+
+def _fetch(fetcher: Fetcher, chunk: pa.RecordBatch) -> list[bytes | Rejected]:
+    """Fetch a chunk's objects; what lies outside any category is not worth a request."""
+    wanted = [Wanted(*row) for row in zip(*(chunk[name].to_pylist() for name in Wanted._fields), strict=True)]
+    inside = pc.is_valid(chunk["category"]).to_pylist()
+    fetched = iter(fetcher.fetch([one for one, is_inside in zip(wanted, inside, strict=True) if is_inside]))
+    outside = Rejected(Stage.FETCH, Reason.NO_CATEGORY, "The object lies outside any category folder.")
+    return [next(fetched) if is_inside else outside for is_inside in inside]
+
+
+def _chunks(inventory: pa.Table) -> Iterator[pa.RecordBatch]:
+    """Cut inventory rows into chunks: of so many images, or fewer where these hold too many bytes together."""
+    start = 0
+    sizes = inventory["size"].to_numpy()
+    while start < len(sizes):
+        fits = int(np.searchsorted(sizes[start : start + CHUNK_IMAGES].cumsum(), CHUNK_BYTES, "right"))
+        (chunk,) = inventory.slice(start, max(1, fits)).combine_chunks().to_batches()
+        start += chunk.num_rows
+        yield chunk
+
+
+def _batch(schema: pa.Schema, rows: pa.RecordBatch, values: dict[str, object]) -> pa.RecordBatch:
+    """Make a batch of columns that the inventory's rows have, and of values that are new."""
+    arrays = [
+        rows[field.name] if field.name in rows.schema.names else as_array(values[field.name], field.type)
+        for field in schema
+    ]
+    return pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+
+def as_array(values: object, kind: pa.DataType) -> pa.Array:
+    """Make an Arrow array; of lists from the rows of a matrix, without a Python object a number."""
+    if not isinstance(values, np.ndarray):
+        return pa.array(values, kind)
+    width = values.size // max(1, len(values))
+    offsets = np.arange(0, values.size + 1, max(1, width), dtype=np.int32)
+    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(values.reshape(-1)), type=kind)
+
+
+def as_matrix(lists: pa.Array) -> NDArray[np.float32]:
+    """View an array of equally long lists as rows of float32, n x d."""
+    return np.asarray(lists.flatten()).reshape(len(lists), -1)

@@ -15,9 +15,10 @@ from pyspark.sql import SparkSession
 from fruits_features import job, projection
 from fruits_features.arguments import Arguments
 from fruits_features.components import ReductionError
+from fruits_features.inventory import InventoryError
 from fruits_features.layout import RunLayout
 from fruits_features.schemas import QUARANTINE, arrow_schema, features_columns
-from fruits_features.worker import Task
+from fruits_features.worker import Worker
 from tests.spark.buckets import Bucket
 
 
@@ -56,7 +57,7 @@ def rows_of(folder: str) -> list[dict[str, Any]]:
 def test_run_on_splits_and_awkward_names_writes_every_image_in_order(spark: SparkSession, bucket: Bucket) -> None:
     fill(bucket)
 
-    outcome = job.run(spark, arguments(bucket, k=5))
+    outcome = job.run(spark.sparkContext, arguments(bucket, k=5))
 
     layout = RunLayout(str(bucket.runs / "run"))
     rows = rows_of(layout.features)
@@ -74,7 +75,7 @@ def test_run_writes_exactly_the_contracts_schemas(spark: SparkSession, bucket: B
     fill(bucket)
     bucket.put("images/Training/Lime/broken.jpg", b"no image")
 
-    job.run(spark, arguments(bucket, k=2, include_pixels=True))
+    job.run(spark.sparkContext, arguments(bucket, k=2, include_pixels=True))
 
     layout = RunLayout(str(bucket.runs / "run"))
     for folder, columns in ((layout.features, features_columns(include_pixels=True)), (layout.quarantine, QUARANTINE)):
@@ -91,12 +92,12 @@ def test_run_again_with_other_partitions_gives_the_same_rows(
     spark: SparkSession, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fill(bucket)
-    job.run(spark, arguments(bucket, k=8))
+    job.run(spark.sparkContext, arguments(bucket, k=8))
     layout = RunLayout(str(bucket.runs / "run"))
     before = pq.read_table(layout.features)
 
-    monkeypatch.setattr("fruits_features.describe.IMAGES_PER_PARTITION", 5)
-    job.run(spark, arguments(bucket, k=8))
+    monkeypatch.setattr("fruits_features.inventory.IMAGES_PER_PART", 5)
+    job.run(spark.sparkContext, arguments(bucket, k=8))
     after = pq.read_table(layout.features)
 
     assert after.drop(["pca"]) == before.drop(["pca"])
@@ -105,23 +106,20 @@ def test_run_again_with_other_partitions_gives_the_same_rows(
 
 def test_worker_alone_gives_the_rows_that_spark_writes(spark: SparkSession, bucket: Bucket) -> None:
     fill(bucket)
-    job.run(spark, arguments(bucket, k=2))
-    task = Task(bucket.name, ("orb", "color"), max_bytes=10**6, max_pixels=10**6, include_pixels=False)
+    job.run(spark.sparkContext, arguments(bucket, k=2))
+    worker = Worker(bucket.name, ("orb", "color"), max_bytes=10**6, max_pixels=10**6, include_pixels=False)
 
-    batches = pq.read_table(bucket.runs / "inventory").to_batches()
-    alone = {row["path"]: row for batch in task.describe_batches(batches) for row in batch.to_pylist()}
+    inventory = pq.read_table(bucket.runs / "inventory")
+    alone = {row["path"]: row for chunk in worker.describe(inventory) for row in chunk.described.to_pylist()}
 
     for row in rows_of(RunLayout(str(bucket.runs / "run")).features):
         same = alone[row["path"]]
-        assert row["features"] == np.frombuffer(same["features"], np.float32).tolist()
-        assert {name: row[name] for name in ("category", "split", "width", "height", "keypoints", "descriptors")} == {
-            name: same[name] for name in ("category", "split", "width", "height", "keypoints", "descriptors")
-        }
+        assert {name: value for name, value in row.items() if name != "pca"} == same
 
 
 def test_projections_give_the_parquets_numbers(spark: SparkSession, bucket: Bucket) -> None:
     fill(bucket)
-    job.run(spark, arguments(bucket, explained_variance=0.9))
+    job.run(spark.sparkContext, arguments(bucket, explained_variance=0.9))
     layout = RunLayout(str(bucket.runs / "run"))
     rows = rows_of(layout.features)
     written = np.array([row["pca"] for row in rows])
@@ -143,7 +141,7 @@ def test_projections_give_the_parquets_numbers(spark: SparkSession, bucket: Buck
 
 def test_projection_is_fitted_on_the_training_split_only(spark: SparkSession, bucket: Bucket) -> None:
     fill(bucket)
-    job.run(spark, arguments(bucket, k=3))
+    job.run(spark.sparkContext, arguments(bucket, k=3))
 
     rows = rows_of(RunLayout(str(bucket.runs / "run")).features)
 
@@ -170,7 +168,7 @@ def test_run_on_bad_objects_quarantines_each_with_its_reason(spark: SparkSession
     dots = gone | {"key": "images/Training/Lime//dots.jpg"}
     limits = {"max_image_bytes": 20_000, "max_image_pixels": 1_000_000, "max_quarantine_share": 0.5}
 
-    outcome = job.run(spark, arguments(bucket, [*entries, gone, dots], k=2, **limits))
+    outcome = job.run(spark.sparkContext, arguments(bucket, [*entries, gone, dots], k=2, **limits))
 
     rejected = rows_of(RunLayout(str(bucket.runs / "run")).quarantine)
     assert {(row["path"].rsplit("/", 1)[1], row["stage"], row["reason"]) for row in rejected} == {
@@ -195,7 +193,7 @@ def test_run_above_the_quarantine_share_fails_with_counts_and_keeps_the_quaranti
     bucket.put("images/Lime/text.jpg", b"no image at all")
 
     with pytest.raises(job.JobError, match=r"1 of 10 images were quarantined \(not_an_image: 1\).*0\.05"):
-        job.run(spark, arguments(bucket))
+        job.run(spark.sparkContext, arguments(bucket))
 
     layout = RunLayout(str(bucket.runs / "run"))
     assert [row["reason"] for row in rows_of(layout.quarantine)] == ["not_an_image"]
@@ -206,12 +204,12 @@ def test_run_with_more_components_than_images_says_how_many_there_can_be(spark: 
     fill(bucket)
 
     with pytest.raises(ReductionError, match=r"--k is 300, but the 18 images to fit .* at most 17"):
-        job.run(spark, arguments(bucket, k=300))
+        job.run(spark.sparkContext, arguments(bucket, k=300))
 
 
 def test_run_on_an_empty_inventory_says_so(spark: SparkSession, bucket: Bucket) -> None:
-    with pytest.raises(job.JobError, match="lists no object"):
-        job.run(spark, arguments(bucket))
+    with pytest.raises(InventoryError, match="lists no object"):
+        job.run(spark.sparkContext, arguments(bucket))
 
 
 @pytest.mark.parametrize(("photographs", "images"), [("fruits-360-sample", 100), ("grocery-fruit", 1253)])
@@ -221,7 +219,7 @@ def test_run_on_real_photographs_describes_all(
     for path in (real_images / photographs).rglob("*.jpg"):
         bucket.put(f"images/{path.relative_to(real_images / photographs).as_posix()}", path.read_bytes())
 
-    outcome = job.run(spark, arguments(bucket, k=64))
+    outcome = job.run(spark.sparkContext, arguments(bucket, k=64))
 
     rows = rows_of(RunLayout(str(bucket.runs / "run")).features)
     assert (outcome.described, outcome.quarantined) == (images, 0)

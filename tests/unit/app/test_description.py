@@ -23,7 +23,7 @@ def test_family_of_any_size_gives_the_declared_dimension(name: str, size: tuple[
     assert isinstance(description, Description)
     assert (description.features.shape, description.features.dtype) == ((FAMILIES[name].dimension,), np.float32)
     assert np.isfinite(description.features).all()
-    assert description.pixels.shape == (*size, 3)
+    assert (description.height, description.width) == size
 
 
 def test_description_concatenates_families_in_the_order_asked_for() -> None:

@@ -14,7 +14,7 @@ import fruits_features
 WITHOUT_SPARK = [
     module.name
     for module in pkgutil.walk_packages(fruits_features.__path__, "fruits_features.")
-    if module.name.rpartition(".")[2] not in {"__main__", "describe", "job", "reduce", "spark_model", "tables"}
+    if module.name.rpartition(".")[2] not in {"__main__", "cluster", "job", "spark_model"}
 ]
 
 

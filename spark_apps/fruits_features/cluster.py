@@ -1,0 +1,31 @@
+"""The Spark wiring: parts of the inventory to the workers and accounts back, then files to write.
+
+Spark spreads the work, tries it again where an executor is lost, and merges; the images' own rows stay out of the JVM.
+What is done to an image is `worker`'s, to a part `parts`', to a file `final`'s.
+"""
+
+from collections.abc import Sequence
+from functools import partial
+
+from pyspark import SparkContext
+
+from fruits_features.final import FeaturesFile, Finish, WrittenFile
+from fruits_features.parts import Account, Part
+from fruits_features.progress import Reporter
+from fruits_features.worker import Worker
+
+
+def describe(context: SparkContext, parts: Sequence[Part], worker: Worker, reporter: Reporter) -> Account:
+    """Work off the parts, each in a task of its own; merge their accounts in a tree where there are many."""
+    context.setJobDescription("describe the images")
+
+    def work_off(part: Part) -> Account:
+        return part.work_off(worker, partial(reporter.report, part.number))
+
+    return context.parallelize(parts, len(parts)).map(work_off).treeReduce(Account.merge)
+
+
+def write_features(context: SparkContext, files: Sequence[FeaturesFile], finish: Finish) -> list[WrittenFile]:
+    """Write the final files, each in a task of its own."""
+    context.setJobDescription("project the features and write them")
+    return context.parallelize(files, len(files)).map(finish.write).collect()

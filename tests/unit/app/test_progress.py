@@ -1,0 +1,91 @@
+"""How far a run is: what is counted, estimated, sent and written."""
+
+import json
+import logging
+import time
+from pathlib import Path
+
+import pytest
+
+from fruits_features import progress
+from fruits_features.progress import Progress, Reporter, Tally
+
+
+def wait_for(condition) -> None:  # noqa: ANN001
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline, "did not happen within 10 s"
+        time.sleep(0.01)
+
+
+def test_tally_estimates_from_the_first_image_on() -> None:
+    tally = Tally("run", 1000)
+    tally.count(0, 100, now_s=50)  # the workers took 50 s to start
+    tally.count(1, 100, now_s=51)
+    tally.count(0, 200, now_s=52)
+
+    state = tally.state(now_s=54)
+
+    assert (state.done, state.images, state.images_per_second, state.seconds_left) == (300, 1000, 50.0, 14.0)
+    assert str(state) == "describe: 300 of 1000 images (30%), 50/s, 14 s left"
+
+
+def test_tally_of_a_part_that_is_tried_again_does_not_count_it_twice() -> None:
+    tally = Tally("run", 1000)
+    for done in (256, 512, 256):
+        tally.count(3, done, now_s=0)
+
+    assert tally.state(now_s=1).done == 512
+
+
+def test_tally_before_the_first_image_tells_no_time() -> None:
+    state = Tally("run", 10).state(now_s=5)
+
+    assert (state.done, state.images_per_second, state.seconds_left) == (0, 0.0, None)
+
+
+def test_progress_takes_in_what_workers_report_and_writes_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(progress, "PERIOD_S", 0.01)
+    caplog.set_level(logging.INFO)
+    written = tmp_path / "progress.json"
+
+    with Progress("run", 600, str(tmp_path), "127.0.0.1", "127.0.0.1") as running:
+        running.reporter.report(0, 256)
+        running.reporter.report(1, 200)
+        wait_for(lambda: written.exists() and json.loads(written.read_text())["done"] == 456)
+        running.begin_reduction()
+        wait_for(lambda: json.loads(written.read_text())["stage"] == "reduce")
+
+    last = json.loads(written.read_text())
+    assert (last["run"], last["stage"], last["done"], last["images"]) == ("run", "done", 600, 600)
+    assert "describe: 456 of 600 images (76%)" in caplog.text
+
+
+def test_progress_ignores_messages_that_are_not_its_workers(tmp_path: Path) -> None:
+    with Progress("run", 600, str(tmp_path), "127.0.0.1", "127.0.0.1") as running:
+        own = running.reporter
+        Reporter(own.host, own.port, b"someone else's!!").report(0, 256)
+        own.report(1, 1)
+        wait_for(lambda: running._tally.state(time.time()).done)  # noqa: SLF001
+
+        assert running._tally.state(time.time()).done == 1  # noqa: SLF001
+
+
+def test_progress_that_cannot_be_written_is_a_warning_and_no_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError("read-only")
+
+    monkeypatch.setattr("fruits_features.storage.write_bytes", refuse)
+
+    with Progress("run", 1, str(tmp_path), "127.0.0.1", "127.0.0.1"):
+        pass
+
+    assert "progress.json could not be written: read-only" in caplog.text
+
+
+def test_report_to_a_driver_that_cannot_be_reached_fails_nothing() -> None:
+    Reporter("no.such.host.invalid", 9, b"0123456789abcdef").report(0, 1)
