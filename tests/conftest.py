@@ -19,10 +19,8 @@ os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
 pytest_plugins = ["include.local_aws.pytest_plugin", "tests.spark_cluster"]
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist reads the marks in the same hook
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_itemcollected(item: pytest.Item) -> None:
     """Keep the tests of a level that share something costly (a Spark session, a published run) in one process."""
-    for item in items:
-        level = item.path.relative_to(ROOT / "tests").parts[0]
-        if level != "unit":
-            item.add_marker(pytest.mark.xdist_group(level))
+    level = item.path.relative_to(ROOT / "tests").parts[0]
+    if level != "unit":
+        item.add_marker(pytest.mark.xdist_group(level))
