@@ -26,7 +26,7 @@ down: .venv/.runtime ## Stop what `make up` started
 
 test: .venv/.development ## Run all tests
 	@$(PYTHON) include/prerequisites.py
-	@$(IN_ENVIRONMENT) pytest --numprocesses 2 --dist loadgroup
+	@$(IN_ENVIRONMENT) pytest --numprocesses 2
 
 check: .venv/.development ## Check style, types and imports; changes nothing
 	@$(IN_ENVIRONMENT) ruff check && ruff format --check && mypy && PYTHONPATH="plugins:$$PYTHONPATH" lint-imports

@@ -5,8 +5,13 @@ from __future__ import annotations
 import os
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import pytest
+from xdist.scheduler import LoadScopeScheduling
+
+if TYPE_CHECKING:
+    import pytest
+    from xdist.remote import Producer
 
 ROOT = Path(__file__).parent.parent
 
@@ -19,8 +24,17 @@ os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
 pytest_plugins = ["include.local_aws.pytest_plugin", "tests.spark_cluster"]
 
 
-def pytest_itemcollected(item: pytest.Item) -> None:
-    """Keep the tests of a level that share something costly (a Spark session, a published run) in one process."""
-    level = item.path.relative_to(ROOT / "tests").parts[0]
-    if level != "unit":
-        item.add_marker(pytest.mark.xdist_group(level))
+class LevelScheduling(LoadScopeScheduling):
+    """Keeps the tests of a level that share something costly (a Spark session, a published run) in one process.
+
+    `--dist loadgroup` would do the same with marks, but xdist 3.8 loses them under pytest 9.2.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        level = nodeid.split("/")[1]
+        return level if level in {"e2e", "spark"} else super()._split_scope(nodeid)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LevelScheduling:
+    """Tell xdist how to spread the tests."""
+    return LevelScheduling(config, log)
