@@ -46,7 +46,7 @@ def spark(
 
 
 @pytest.fixture
-def bucket(request: pytest.FixtureRequest, s3_folder: Path, tmp_path: Path) -> Bucket:
+def photos(request: pytest.FixtureRequest, s3_folder: Path, tmp_path: Path) -> Bucket:
     """A new, empty bucket."""
     name = f"bucket-{hashlib.sha256(request.node.nodeid.encode()).hexdigest()[:12]}"
     (s3_folder / name).mkdir()

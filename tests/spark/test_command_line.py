@@ -33,30 +33,30 @@ def submit(tmp_path: Path, s3_folder: Path):  # noqa: ANN201, ARG001 - its envir
     return run
 
 
-def places(bucket: Bucket) -> list[str]:
-    output = bucket.runs / "run"
-    return [f"--bucket={bucket.name}", f"--inventory={bucket.inventory()}", f"--output={output}", "--run=run"]
+def places(photos: Bucket) -> list[str]:
+    output = photos.runs / "run"
+    return [f"--bucket={photos.name}", f"--inventory={photos.inventory()}", f"--output={output}", "--run=run"]
 
 
-def test_submitted_application_exits_with_0_and_leaves_its_features(submit, bucket: Bucket) -> None:  # noqa: ANN001
-    fill(bucket)
+def test_submitted_application_exits_with_0_and_leaves_its_features(submit, photos: Bucket) -> None:  # noqa: ANN001
+    fill(photos)
 
-    result = submit(*places(bucket), "--k=3")
+    result = submit(*places(photos), "--k=3")
 
     assert result.returncode == 0, result.stderr
-    assert pq.read_table(bucket.runs / "run" / "features").num_rows == 24
+    assert pq.read_table(photos.runs / "run" / "features").num_rows == 24
 
 
-def test_submitted_application_that_fails_exits_with_1_and_one_sentence(submit, bucket: Bucket) -> None:  # noqa: ANN001
-    result = submit(*places(bucket))
+def test_submitted_application_that_fails_exits_with_1_and_one_sentence(submit, photos: Bucket) -> None:  # noqa: ANN001
+    result = submit(*places(photos))
 
     assert result.returncode == 1
     (sentence,) = [line for line in result.stderr.splitlines() if line.startswith("fruits_features: error: ")]
     assert sentence.startswith("fruits_features: error: The inventory ")
 
 
-def test_bad_arguments_exit_with_2_before_spark_starts(bucket: Bucket) -> None:
-    command = [sys.executable, "-m", "fruits_features", *places(bucket), "--k=1000"]
+def test_bad_arguments_exit_with_2_before_spark_starts(photos: Bucket) -> None:
+    command = [sys.executable, "-m", "fruits_features", *places(photos), "--k=1000"]
 
     result = subprocess.run(command, cwd=SPARK_APPS, check=False, capture_output=True, text=True)
 

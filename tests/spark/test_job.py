@@ -15,6 +15,7 @@ from pyspark.sql import SparkSession
 from fruits_features import job, projection
 from fruits_features.arguments import Arguments
 from fruits_features.components import ReductionError
+from fruits_features.families import DEFAULT_FAMILIES
 from fruits_features.inventory import InventoryError
 from fruits_features.layout import RunLayout
 from fruits_features.schemas import QUARANTINE, arrow_schema, features_columns
@@ -32,19 +33,19 @@ def photograph(seed: int, size: int = 40) -> bytes:
     return cv2.imencode(".jpg", pixels)[1].tobytes()
 
 
-def fill(bucket: Bucket, images: int = 24) -> None:
+def fill(photos: Bucket, images: int = 24) -> None:
     """Put a few photographs into two splits of three categories whose names need care."""
     categories = ("Apple Golden 2", "Açaí #1", "100% Kiwi+Lime")
     for number in range(images):
         split = "Test" if number % 4 == 3 else "Training"
-        bucket.put(f"images/{split}/{categories[number % 3]}/r_{number}_100.jpg", photograph(number))
+        photos.put(f"images/{split}/{categories[number % 3]}/r_{number}_100.jpg", photograph(number))
 
 
-def arguments(bucket: Bucket, entries: list[dict[str, object]] | None = None, **changes: object) -> Arguments:
+def arguments(photos: Bucket, entries: list[dict[str, object]] | None = None, **changes: object) -> Arguments:
     places = {
-        "bucket": bucket.name,
-        "inventory": bucket.inventory(entries),
-        "output": str(bucket.runs / "run"),
+        "bucket": photos.name,
+        "inventory": photos.inventory(entries),
+        "output": str(photos.runs / "run"),
         "run": "run",
     }
     return Arguments(**places | changes)  # type: ignore[arg-type]
@@ -54,30 +55,30 @@ def rows_of(folder: str) -> list[dict[str, Any]]:
     return pq.read_table(folder).to_pylist()
 
 
-def test_run_on_splits_and_awkward_names_writes_every_image_in_order(spark: SparkSession, bucket: Bucket) -> None:
-    fill(bucket)
+def test_run_on_splits_and_awkward_names_writes_every_image_in_order(spark: SparkSession, photos: Bucket) -> None:
+    fill(photos)
 
-    outcome = job.run(spark.sparkContext, arguments(bucket, k=5))
+    outcome = job.run(spark.sparkContext, arguments(photos, k=5))
 
-    layout = RunLayout(str(bucket.runs / "run"))
+    layout = RunLayout(str(photos.runs / "run"))
     rows = rows_of(layout.features)
     assert (outcome.inventoried, outcome.described, outcome.quarantined, outcome.k) == (24, 24, 0, 5)
     assert [row["path"] for row in rows] == [
-        f"s3://{bucket.name}/{entry['key']}"
-        for entry in sorted(bucket.entries(), key=lambda e: (e["category"], e["key"]))
+        f"s3://{photos.name}/{entry['key']}"
+        for entry in sorted(photos.entries(), key=lambda e: (e["category"], e["key"]))
     ]
     assert {row["split"] for row in rows} == {"Training", "Test"}
     assert all(len(row["descriptors"]) == 32 * row["keypoints"] for row in rows)
     assert not Path(layout.staging).exists()
 
 
-def test_run_writes_exactly_the_contracts_schemas(spark: SparkSession, bucket: Bucket) -> None:
-    fill(bucket)
-    bucket.put("images/Training/Lime/broken.jpg", b"no image")
+def test_run_writes_exactly_the_contracts_schemas(spark: SparkSession, photos: Bucket) -> None:
+    fill(photos)
+    photos.put("images/Training/Lime/broken.jpg", b"no image")
 
-    job.run(spark.sparkContext, arguments(bucket, k=2, include_pixels=True))
+    job.run(spark.sparkContext, arguments(photos, k=2, include_pixels=True))
 
-    layout = RunLayout(str(bucket.runs / "run"))
+    layout = RunLayout(str(photos.runs / "run"))
     for folder, columns in ((layout.features, features_columns(include_pixels=True)), (layout.quarantine, QUARANTINE)):
         (file,) = Path(folder).glob("*.parquet")
         found = pq.ParquetFile(file)
@@ -89,43 +90,43 @@ def test_run_writes_exactly_the_contracts_schemas(spark: SparkSession, bucket: B
 
 
 def test_run_again_with_other_partitions_gives_the_same_rows(
-    spark: SparkSession, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+    spark: SparkSession, photos: Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fill(bucket)
-    job.run(spark.sparkContext, arguments(bucket, k=8))
-    layout = RunLayout(str(bucket.runs / "run"))
+    fill(photos)
+    job.run(spark.sparkContext, arguments(photos, k=8))
+    layout = RunLayout(str(photos.runs / "run"))
     before = pq.read_table(layout.features)
 
     monkeypatch.setattr("fruits_features.inventory.IMAGES_PER_PART", 5)
-    job.run(spark.sparkContext, arguments(bucket, k=8))
+    job.run(spark.sparkContext, arguments(photos, k=8))
     after = pq.read_table(layout.features)
 
     assert after.drop(["pca"]) == before.drop(["pca"])
     np.testing.assert_allclose(np.stack(after["pca"].to_pylist()), np.stack(before["pca"].to_pylist()), atol=1e-4)
 
 
-def test_worker_alone_gives_the_rows_that_spark_writes(spark: SparkSession, bucket: Bucket) -> None:
-    fill(bucket)
-    job.run(spark.sparkContext, arguments(bucket, k=2))
-    worker = Worker(bucket.name, ("orb", "color"), max_bytes=10**6, max_pixels=10**6, include_pixels=False)
+def test_worker_alone_gives_the_rows_that_spark_writes(spark: SparkSession, photos: Bucket) -> None:
+    fill(photos)
+    job.run(spark.sparkContext, arguments(photos, k=2))
+    worker = Worker(photos.name, DEFAULT_FAMILIES, max_bytes=10**6, max_pixels=10**6, include_pixels=False)
 
-    inventory = pq.read_table(bucket.runs / "inventory")
+    inventory = pq.read_table(photos.runs / "inventory")
     alone = {row["path"]: row for chunk in worker.describe(inventory) for row in chunk.described.to_pylist()}
 
-    for row in rows_of(RunLayout(str(bucket.runs / "run")).features):
+    for row in rows_of(RunLayout(str(photos.runs / "run")).features):
         same = alone[row["path"]]
         assert {name: value for name, value in row.items() if name != "pca"} == same
 
 
-def test_projections_give_the_parquets_numbers(spark: SparkSession, bucket: Bucket) -> None:
-    fill(bucket)
-    job.run(spark.sparkContext, arguments(bucket, explained_variance=0.9))
-    layout = RunLayout(str(bucket.runs / "run"))
+def test_projections_give_the_parquets_numbers(spark: SparkSession, photos: Bucket) -> None:
+    fill(photos)
+    job.run(spark.sparkContext, arguments(photos, explained_variance=0.9))
+    layout = RunLayout(str(photos.runs / "run"))
     rows = rows_of(layout.features)
     written = np.array([row["pca"] for row in rows])
 
     portable = projection.load(layout.portable_projection)
-    embedded = np.stack([portable.embed((bucket.folder / row["path"].split("/", 3)[3]).read_bytes()) for row in rows])
+    embedded = np.stack([portable.embed((photos.folder / row["path"].split("/", 3)[3]).read_bytes()) for row in rows])
     np.testing.assert_allclose(embedded, written, atol=1e-4)
 
     frame = spark.read.parquet(layout.features).select("path", array_to_vector("features").alias("features"))
@@ -139,11 +140,11 @@ def test_projections_give_the_parquets_numbers(spark: SparkSession, bucket: Buck
     assert model.stages[1].explainedVariance.toArray().sum() >= 0.9
 
 
-def test_projection_is_fitted_on_the_training_split_only(spark: SparkSession, bucket: Bucket) -> None:
-    fill(bucket)
-    job.run(spark.sparkContext, arguments(bucket, k=3))
+def test_projection_is_fitted_on_the_training_split_only(spark: SparkSession, photos: Bucket) -> None:
+    fill(photos)
+    job.run(spark.sparkContext, arguments(photos, k=3))
 
-    rows = rows_of(RunLayout(str(bucket.runs / "run")).features)
+    rows = rows_of(RunLayout(str(photos.runs / "run")).features)
 
     def mean(split: str) -> np.ndarray:
         return np.mean([row["pca"] for row in rows if row["split"] == split], axis=0)
@@ -152,25 +153,25 @@ def test_projection_is_fitted_on_the_training_split_only(spark: SparkSession, bu
     assert np.abs(mean("Test")).max() > 1e-3
 
 
-def test_run_on_bad_objects_quarantines_each_with_its_reason(spark: SparkSession, bucket: Bucket) -> None:
-    fill(bucket)
+def test_run_on_bad_objects_quarantines_each_with_its_reason(spark: SparkSession, photos: Bucket) -> None:
+    fill(photos)
     whole = photograph(1)
-    bucket.put("images/outside.jpg", whole)
-    bucket.put("images/Training/Lime/empty.jpg", b"")
-    bucket.put("images/Training/Lime/text.jpg", b"no image at all")
-    bucket.put("images/Training/Lime/cut.jpg", whole[: len(whole) // 2])
-    bucket.put("images/Training/Lime/long.jpg", whole + bytes(20_000))
-    bucket.put("images/Training/Lime/huge.png", cv2.imencode(".png", np.zeros((3000, 3000), np.uint8))[1].tobytes())
-    bucket.put("images/Training/Lime/changed.jpg", whole)
-    entries = bucket.entries()
-    bucket.put("images/Training/Lime/changed.jpg", photograph(2))
+    photos.put("images/outside.jpg", whole)
+    photos.put("images/Training/Lime/empty.jpg", b"")
+    photos.put("images/Training/Lime/text.jpg", b"no image at all")
+    photos.put("images/Training/Lime/cut.jpg", whole[: len(whole) // 2])
+    photos.put("images/Training/Lime/long.jpg", whole + bytes(20_000))
+    photos.put("images/Training/Lime/huge.png", cv2.imencode(".png", np.zeros((3000, 3000), np.uint8))[1].tobytes())
+    photos.put("images/Training/Lime/changed.jpg", whole)
+    entries = photos.entries()
+    photos.put("images/Training/Lime/changed.jpg", photograph(2))
     gone = next(dict(entry) for entry in entries) | {"key": "images/Training/Lime/gone.jpg", "category": "Lime"}
     dots = gone | {"key": "images/Training/Lime//dots.jpg"}
     limits = {"max_image_bytes": 20_000, "max_image_pixels": 1_000_000, "max_quarantine_share": 0.5}
 
-    outcome = job.run(spark.sparkContext, arguments(bucket, [*entries, gone, dots], k=2, **limits))
+    outcome = job.run(spark.sparkContext, arguments(photos, [*entries, gone, dots], k=2, **limits))
 
-    rejected = rows_of(RunLayout(str(bucket.runs / "run")).quarantine)
+    rejected = rows_of(RunLayout(str(photos.runs / "run")).quarantine)
     assert {(row["path"].rsplit("/", 1)[1], row["stage"], row["reason"]) for row in rejected} == {
         ("outside.jpg", "fetch", "no_category"),
         ("empty.jpg", "fetch", "empty"),
@@ -187,44 +188,44 @@ def test_run_on_bad_objects_quarantines_each_with_its_reason(spark: SparkSession
 
 
 def test_run_above_the_quarantine_share_fails_with_counts_and_keeps_the_quarantine(
-    spark: SparkSession, bucket: Bucket
+    spark: SparkSession, photos: Bucket
 ) -> None:
-    fill(bucket, 9)
-    bucket.put("images/Lime/text.jpg", b"no image at all")
+    fill(photos, 9)
+    photos.put("images/Lime/text.jpg", b"no image at all")
 
     with pytest.raises(job.JobError, match=r"1 of 10 images were quarantined \(not_an_image: 1\).*0\.05"):
-        job.run(spark.sparkContext, arguments(bucket))
+        job.run(spark.sparkContext, arguments(photos))
 
-    layout = RunLayout(str(bucket.runs / "run"))
+    layout = RunLayout(str(photos.runs / "run"))
     assert [row["reason"] for row in rows_of(layout.quarantine)] == ["not_an_image"]
     assert not Path(layout.features).exists()
 
 
-def test_run_with_more_components_than_images_says_how_many_there_can_be(spark: SparkSession, bucket: Bucket) -> None:
-    fill(bucket)
+def test_run_with_more_components_than_images_says_how_many_there_can_be(spark: SparkSession, photos: Bucket) -> None:
+    fill(photos)
 
     with pytest.raises(ReductionError, match=r"--k is 300, but the 18 images to fit .* at most 17"):
-        job.run(spark.sparkContext, arguments(bucket, k=300))
+        job.run(spark.sparkContext, arguments(photos, k=300))
 
 
-def test_run_on_an_empty_inventory_says_so(spark: SparkSession, bucket: Bucket) -> None:
+def test_run_on_an_empty_inventory_says_so(spark: SparkSession, photos: Bucket) -> None:
     with pytest.raises(InventoryError, match="lists no object"):
-        job.run(spark.sparkContext, arguments(bucket))
+        job.run(spark.sparkContext, arguments(photos))
 
 
 @pytest.mark.parametrize(("photographs", "images"), [("fruits-360-sample", 100), ("grocery-fruit", 1253)])
 def test_run_on_real_photographs_describes_all(
-    spark: SparkSession, bucket: Bucket, real_images: Path, photographs: str, images: int
+    spark: SparkSession, photos: Bucket, real_images: Path, photographs: str, images: int
 ) -> None:
     for path in (real_images / photographs).rglob("*.jpg"):
-        bucket.put(f"images/{path.relative_to(real_images / photographs).as_posix()}", path.read_bytes())
+        photos.put(f"images/{path.relative_to(real_images / photographs).as_posix()}", path.read_bytes())
 
-    outcome = job.run(spark.sparkContext, arguments(bucket, k=64))
+    outcome = job.run(spark.sparkContext, arguments(photos, k=64))
 
-    rows = rows_of(RunLayout(str(bucket.runs / "run")).features)
+    rows = rows_of(RunLayout(str(photos.runs / "run")).features)
     assert (outcome.described, outcome.quarantined) == (images, 0)
     assert collections.Counter(row["keypoints"] > 0 for row in rows) == {True: images}
-    portable = projection.load(RunLayout(str(bucket.runs / "run")).portable_projection)
+    portable = projection.load(RunLayout(str(photos.runs / "run")).portable_projection)
     for row in rows[::20]:
-        image = (bucket.folder / row["path"].split("/", 3)[3]).read_bytes()
+        image = (photos.folder / row["path"].split("/", 3)[3]).read_bytes()
         np.testing.assert_allclose(portable.embed(image), row["pca"], atol=1e-4)
