@@ -180,7 +180,7 @@ def main(argv: list[str] | None = None) -> int:
     )
     arguments = parser.parse_args(argv)
     write_driver_conf(
-        arguments.conf.resolve(), arguments.s3_folder, master="local[*]", driver_host=arguments.driver_host
+        arguments.conf.resolve(), arguments.s3_folder, master="local[*,4]", driver_host=arguments.driver_host
     )
     return 0
 

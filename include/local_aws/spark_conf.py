@@ -40,13 +40,13 @@ logger.native.level = error
 """Warnings and worse, to stderr, so that a step's log shows what the application says."""
 
 
-def spark_settings(s3_folder: Path, *, scratch: Path, master: str = "local[*]") -> dict[str, str]:
+def spark_settings(s3_folder: Path, *, scratch: Path, master: str = "local[*,4]") -> dict[str, str]:
     """Return the Spark settings under which `s3://<bucket>/…` is a folder of this machine.
 
     Args:
         s3_folder: The folder that the S3 server serves, one sub-folder a bucket.
         scratch: Folder for shuffle files and the like; must exist.
-        master: Spark's master URL.
+        master: Spark's master URL; by default a failed task is tried again, as on a cluster and unlike `local[*]`.
     """
     settings = {
         "spark.master": master,
