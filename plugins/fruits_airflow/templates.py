@@ -10,6 +10,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.amazon.aws.hooks.s3 import S3Hook
+from airflow.sdk.exceptions import AirflowFailException
 
 from fruits_features.arguments import Arguments
 from fruits_features.layout import RunLayout
@@ -78,9 +79,18 @@ def artifacts_of(context: Context) -> ArtifactUris:
 
 
 def arguments_of(context: Context) -> Arguments:
-    """The application's arguments for this run."""
+    """The application's arguments for this run.
+
+    Raises:
+        AirflowFailException: the run is published, so that writing it again would change what others read.
+    """
     run, params = run_of(context), context["params"]
     layout, k = RunLayout(run["uri"]), params["k"]
+    if S3Hook().check_for_key(layout.record):
+        raise AirflowFailException(
+            f"Run {run['name']} is published and stays as it is: clear the DAG run from `take_inventory` on, which "
+            "gives it a place of its own, or trigger a new one."
+        )
     return Arguments(
         bucket=run["bucket"],
         inventory=layout.inventory,

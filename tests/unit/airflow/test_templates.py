@@ -1,0 +1,54 @@
+"""What operators are rendered with: parameters win over settings, and a published run is not written again."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from airflow.sdk.exceptions import AirflowFailException
+
+from fruits_airflow import templates
+
+PARAMS = {
+    "bucket": None,
+    "image_prefix": None,
+    "features": ["orb", "color"],
+    "k": None,
+    "explained_variance": 0.9,
+    "include_pixels": False,
+    "max_quarantine_share": 0.05,
+}
+XCOMS = {
+    "take_inventory": {"name": "r", "bucket": "fruits", "uri": "s3://fruits/features/runs/r"},
+    "upload_application": {"application": "s3://a.zip", "launcher": "s3://l.py", "bootstrap": "s3://b.sh"},
+}
+
+
+def _context(**params: object) -> Any:  # noqa: ANN401
+    return {"params": PARAMS | params, "ti": SimpleNamespace(xcom_pull=lambda task_ids: XCOMS[task_ids])}
+
+
+def test_bucket_and_prefix_are_the_deployments_unless_the_run_says_otherwise() -> None:
+    assert (templates.bucket(_context()), templates.image_prefix(_context())) == ("fruits", "images/")
+    assert templates.bucket(_context(bucket="orchard")) == "orchard"
+    assert templates.image_prefix(_context(image_prefix="")) == ""
+
+
+@pytest.mark.usefixtures("aws_environment")
+def test_number_of_components_wins_over_explained_variance() -> None:
+    chosen = templates.arguments_of(_context(k=3))
+
+    assert (chosen.k, chosen.explained_variance) == (3, None)
+    assert templates.arguments_of(_context()).explained_variance == 0.9
+
+
+@pytest.mark.usefixtures("aws_environment")
+def test_published_run_is_not_written_again(local_aws: Any) -> None:  # noqa: ANN401
+    s3, key = local_aws.s3(), "features/runs/r/run.json"
+    s3.put_object(Bucket="fruits", Key=key, Body=b"{}")
+    try:
+        with pytest.raises(AirflowFailException, match="Run r is published and stays as it is: clear the DAG run from"):
+            templates.steps(_context())
+    finally:
+        s3.delete_object(Bucket="fruits", Key=key)
