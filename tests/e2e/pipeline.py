@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from include.local_aws.local import LocalAws
 
-RUN_TIMEOUT_S = 300
+RUN_TIMEOUT_S = 900
 
 DATE = "2026-03-01"
 PARAMS = {"max_quarantine_share": 0.2, "k": 8}

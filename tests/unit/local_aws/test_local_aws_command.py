@@ -27,7 +27,7 @@ ROOT = Path(__file__).resolve().parents[3]
 def run(*arguments: str, state: Path) -> subprocess.CompletedProcess[str]:
     ports = ["--s3-port", "0", "--emr-port", "0"] if arguments[0] == "start" and "--s3-port" not in arguments else []
     command = [sys.executable, "-m", "include.local_aws", *arguments, *ports, "--state", str(state)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=90)
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=300)
 
 
 def gone_within(run_id: str, seconds: float) -> bool:
@@ -95,15 +95,16 @@ def test_killed_supervisor_leaves_no_process_of_its_clusters(state: Path, tmp_pa
     command = f"setsid sleep 600 & echo $! > '{pids}.half'; mv '{pids}.half' '{pids}'; sleep 600"
     step = {"Name": "s", "HadoopJarStep": {"Jar": "command-runner.jar", "Args": ["bash", "-c", command]}}
     aws.emr().run_job_flow(Name="c", Instances={"KeepJobFlowAliveWhenNoSteps": True}, Steps=[step])
-    until = time.monotonic() + 30
+    until = time.monotonic() + 90
     while not pids.exists() and time.monotonic() < until:
         time.sleep(0.05)
     run_id, pid = aws.run_id, json.loads((state / "local_aws.json").read_text())["pid"]
     assert len(aws.processes()) >= 3  # rclone and the two that sleep
     sleeper = Identity.of(int(pids.read_text()))
     os.kill(pid, signal.SIGKILL)
-    assert gone_within(run_id, 20)
-    assert sleeper.process() is None
+    assert gone_within(run_id, 60)
+    if process := sleeper.process():  # it has ended, but the system may still be about to say so
+        process.wait(timeout=10)
     assert run("status", state=state).returncode == 3
     assert run("start", state=state).returncode == 0
 
@@ -118,7 +119,7 @@ def test_local_aws_of_killed_test_run_ends_by_itself(state: Path) -> None:
         run_id = owner.stdout.readline().strip()
         assert LocalAws.processes_of(run_id)
         owner.kill()
-    assert gone_within(run_id, 20)
+    assert gone_within(run_id, 60)
 
 
 def test_recycled_pid_is_not_taken_for_the_process_that_had_it() -> None:

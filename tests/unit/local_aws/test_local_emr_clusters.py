@@ -20,7 +20,7 @@ ENDED = ("TERMINATED", "TERMINATED_WITH_ERRORS")
 
 def states_until(emr: Emr, cluster: str, *last: str) -> list[str]:
     seen: list[str] = []
-    until = time.monotonic() + 60
+    until = time.monotonic() + 180
     while (not seen or seen[-1] not in last) and time.monotonic() < until:
         state = emr.status(cluster)["State"]
         if not seen or seen[-1] != state:

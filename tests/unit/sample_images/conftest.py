@@ -39,7 +39,7 @@ def _serve(root: Path, etag_hash: str) -> Iterator[str]:
         [rclone, "serve", "s3", "--config", "/dev/null", "--log-level", "ERROR", *options, str(root)]
     )
     try:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 120
         while True:
             try:
                 socket.create_connection(("127.0.0.1", port), timeout=1).close()

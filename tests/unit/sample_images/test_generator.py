@@ -196,7 +196,7 @@ def test_interrupt_leaves_whole_files_and_a_folder_to_go_on_with(tmp_path: Path)
     while process.poll() is None and len(list((tmp_path / "images").rglob("*.jpg"))) < 100:
         time.sleep(0.02)
     os.killpg(process.pid, signal.SIGINT)
-    _, stderr = process.communicate(timeout=30)
+    _, stderr = process.communicate(timeout=120)
     assert process.returncode == 130
     assert "run the same command again" in stderr
     assert "Traceback" not in stderr

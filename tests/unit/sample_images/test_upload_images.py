@@ -184,7 +184,7 @@ def test_interrupt_leaves_an_upload_to_go_on_with(tmp_path: Path, s3: S3Server) 
     while process.poll() is None and not any((s3.root / "fruits").iterdir()):
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
-    _, stderr = process.communicate(timeout=30)
+    _, stderr = process.communicate(timeout=120)
     assert process.returncode == 130
     assert "Traceback" not in stderr
     uploaded = len(list((s3.root / "fruits").iterdir()))
