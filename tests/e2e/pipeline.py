@@ -108,7 +108,8 @@ class Pipeline:
             emr.describe_cluster(ClusterId=listed["Id"])["Cluster"] for listed in emr.list_clusters()["Clusters"]
         ]
         mine = [cluster for cluster in clusters if cluster["LogUri"].startswith(f"s3://{self.bucket}/")]
-        return [(c["Status"]["State"], c["Status"]["StateChangeReason"].get("Code", "")) for c in reversed(mine)]
+        mine.sort(key=lambda cluster: cluster["Status"]["Timeline"]["CreationDateTime"])
+        return [(c["Status"]["State"], c["Status"]["StateChangeReason"].get("Code", "")) for c in mine]
 
     def key(self, uri: str) -> str:
         return uri.removeprefix(f"s3://{self.bucket}/")
