@@ -108,8 +108,8 @@ def _worker(arguments: Arguments) -> Worker:
 
 
 def _progress(context: SparkContext, arguments: Arguments, images: int) -> Progress:
-    """Listen where Spark's own workers reach the driver."""
-    host = context.getConf().get("spark.driver.host", "localhost")
+    """Listen where Spark's own workers reach the driver; Spark itself sets the host where nobody has."""
+    host = context.getConf().get("spark.driver.host")
     bind = context.getConf().get("spark.driver.bindAddress", host)
     return Progress(arguments.run, images, arguments.output, str(host), str(bind))
 
