@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
+from fruits_features import layout
 from include.airflow_database import AirflowDatabaseError, ensure_database
 from include.local_aws.errors import LocalAwsError
 from include.local_aws.local import LocalAws
@@ -141,10 +142,13 @@ def _open(command: list[str], environment: dict[str, str]) -> subprocess.Popen[s
 
 def _published(aws: LocalAws) -> dict[str, Any]:
     """The published run's `run.json`, found as readers find it: through `latest.json`."""
-    s3 = aws.s3()
-    pointer = json.loads(s3.get_object(Bucket=DEFAULT_BUCKET, Key="features/latest.json")["Body"].read())
-    key = pointer["paths"]["run"].removeprefix(f"s3://{DEFAULT_BUCKET}/")
-    document: dict[str, Any] = json.loads(s3.get_object(Bucket=DEFAULT_BUCKET, Key=key)["Body"].read())
+    pointer = _read_json(aws, layout.latest(DEFAULT_BUCKET))
+    return _read_json(aws, pointer["paths"]["run"])
+
+
+def _read_json(aws: LocalAws, uri: str) -> dict[str, Any]:
+    key = uri.removeprefix(f"s3://{DEFAULT_BUCKET}/")
+    document: dict[str, Any] = json.loads(aws.s3().get_object(Bucket=DEFAULT_BUCKET, Key=key)["Body"].read())
     return document
 
 
@@ -169,7 +173,7 @@ def _summary(finished: Finished) -> str:
         "",
         "  Where it lies (and on this disk, below " + str(finished.s3_folder.relative_to(ROOT)) + "/):",
         *(f"    {name:<18}{uri}" for name, uri in run["paths"].items()),
-        f"    {'pointer':<18}s3://{DEFAULT_BUCKET}/features/latest.json",
+        f"    {'pointer':<18}{layout.latest(DEFAULT_BUCKET)}",
         "",
         f"  Time, {finished.total_s:.0f} s in all:",
         *(f"    {task:<22}{seconds:>6.1f} s" for task, seconds in finished.task_s.items()),
