@@ -31,8 +31,10 @@ class LevelScheduling(LoadScopeScheduling):
     """
 
     def _split_scope(self, nodeid: str) -> str:
-        level = nodeid.split("/")[1]
-        return level if level in {"e2e", "spark"} else super()._split_scope(nodeid)
+        file = super()._split_scope(nodeid)
+        level = file.split("/")[1]
+        shares = level in {"e2e", "spark"} and "real_photographs" not in file  # these publish for themselves
+        return level if shares else file
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LevelScheduling:

@@ -47,6 +47,6 @@ def published(pipeline: Pipeline, tmp_path_factory: pytest.TempPathFactory) -> P
     pipeline.put("images/Test/Banana/cut.jpg", good[: len(good) // 2])
     pipeline.put("images/Test/Banana/huge.png", bytes(cv2.imencode(".png", np.zeros((10_000, 10_000), np.uint8))[1]))
     pipeline.put("images/stray.jpg", good)
-    run = pipeline.run(DATE, **PARAMS)
-    assert run.ok, run.log[-4000:]
+    run = pipeline.run_installed_command(DATE, **PARAMS)
+    assert run.ok, run.why
     return Published(pipeline.latest(), pipeline.table("features"), pipeline.table("quarantine"))

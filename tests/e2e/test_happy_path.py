@@ -82,7 +82,7 @@ def test_same_date_again_gives_the_same_rows_beside_the_published_ones(
 ) -> None:
     again = pipeline.run(DATE, **PARAMS)
 
-    assert again.ok, again.log[-4000:]
+    assert again.ok, again.why
     assert pipeline.latest()["run"] == f"{published.latest['run']}-2"
     rows = pipeline.table("features")
     assert rows.drop("pca").equals(published.features.drop("pca"))

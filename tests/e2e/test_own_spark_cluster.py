@@ -32,7 +32,7 @@ def test_own_spark_cluster_gives_the_rows_of_emr(
         DATE, dag_id="fruits_features_spark", **PARAMS
     )
 
-    assert run.ok, run.log[-4000:]
+    assert run.ok, run.why
     assert pipeline.latest()["run"] == f"{DATE}T000000Z-fruits_features_spark"
     assert len(spark_cluster.status()["completedapps"]) >= 1
     assert pipeline.cluster_states() == clusters
