@@ -1,6 +1,7 @@
 """A real S3 server over a folder, a bucket of images in it, and one local Spark session for the whole level."""
 
 import hashlib
+import logging
 import os
 import sys
 from collections.abc import Iterator
@@ -41,6 +42,7 @@ def spark(
             .config("spark.sql.warehouse.dir", str(tmp_path_factory.mktemp("warehouse")))
             .getOrCreate()
         )
+        logging.getLogger("py4j").setLevel(logging.WARNING)  # it logs its end after pytest has closed its streams
         yield session
         session.stop()
 

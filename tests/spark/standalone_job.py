@@ -6,12 +6,17 @@ import sys
 
 from pyspark.sql import SparkSession
 
-source, target = sys.argv[1:]
-spark = SparkSession.builder.appName("standalone job").getOrCreate()
-context = spark.sparkContext
-endpoints = context.parallelize(range(4), 4).map(lambda _: os.environ["AWS_ENDPOINT_URL_S3"]).distinct().collect()
-spark.read.text(source).write.parquet(target)
-executors = context._jsc.sc().getExecutorMemoryStatus().size() - 1  # noqa: SLF001 - PySpark tells it nowhere else
-rows = spark.read.parquet(target).count()
-print(json.dumps({"executors": executors, "endpoints": endpoints, "rows": rows}))  # noqa: T201 - what it is for
-spark.stop()
+
+def main(source: str, target: str) -> None:
+    spark = SparkSession.builder.appName("standalone job").getOrCreate()
+    context = spark.sparkContext
+    endpoints = context.parallelize(range(4), 4).map(lambda _: os.environ["AWS_ENDPOINT_URL_S3"]).distinct().collect()
+    spark.read.text(source).write.parquet(target)
+    executors = context._jsc.sc().getExecutorMemoryStatus().size() - 1  # noqa: SLF001 - PySpark tells it nowhere else
+    rows = spark.read.parquet(target).count()
+    print(json.dumps({"executors": executors, "endpoints": endpoints, "rows": rows}))  # noqa: T201 - what it is for
+    spark.stop()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

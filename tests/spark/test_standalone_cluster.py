@@ -19,13 +19,15 @@ if TYPE_CHECKING:
 JOB = Path(__file__).parent / "standalone_job.py"
 
 
-def test_job_on_cluster_has_two_executors_and_copies_within_s3(
+def test_cluster_runs_a_job_on_two_executors_and_is_gone_after_stop(
     local_aws: LocalAws, spark_cluster: StandaloneCluster, tmp_path: Path
 ) -> None:
     s3, bucket = local_aws.s3(), local_aws.create_bucket("standalone-cluster")
     s3.put_object(Bucket=bucket, Key="in/crème brûlée.txt", Body=b"one\ntwo\nthree\n")
     conf = write_driver_conf(tmp_path / "conf", local_aws.s3_folder, master=spark_cluster.url)
     environment = os.environ | {"SPARK_CONF_DIR": str(conf), "LC_ALL": "C.UTF-8"}
+    java = [child for child in psutil.Process().children(recursive=True) if child.name() == "java"]
+    assert len(java) >= 3
     ready = ["--conf", "spark.scheduler.minRegisteredResourcesRatio=1.0"]
 
     submitted = subprocess.run(
@@ -47,16 +49,13 @@ def test_job_on_cluster_has_two_executors_and_copies_within_s3(
     assert [item["Key"] for item in written if item["Key"].endswith(".parquet")]
     assert not [item["Key"] for item in written if item["Key"].endswith(".crc")]
 
+    spark_cluster.stop()
 
-def test_cluster_is_gone_with_all_processes_after_stop(tmp_path: Path) -> None:
-    with StandaloneCluster(tmp_path, os.environ) as cluster:
-        assert len(cluster.status()["workers"]) == 2
-        java = [child for child in psutil.Process().children(recursive=True) if child.name() == "java"]
-        assert len(java) >= 3
-
-    assert not [process for process in java if process.is_running() and cluster.url in " ".join(process.cmdline())]
+    assert not [
+        process for process in java if process.is_running() and spark_cluster.url in " ".join(process.cmdline())
+    ]
     with pytest.raises(OSError, match="refused"):
-        cluster.status()
+        spark_cluster.status()
 
 
 def test_cluster_without_java_names_the_logs_and_leaves_nothing(tmp_path: Path) -> None:
