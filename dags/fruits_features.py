@@ -35,11 +35,7 @@ with DAG(
     tags=["fruits", "emr", "spark"],
     **DAILY,
 ) as dag:
-    wait_for_images = ImagesSensor(
-        task_id="wait_for_images",
-        poke_interval=POLL.total_seconds(),
-        doc_md="Waits until there is an image, at most `wait_minutes`; waits in the triggerer, not in a worker.",
-    )
+    wait_for_images = ImagesSensor(task_id="wait_for_images")
     create_cluster = CreateClusterOperator(
         task_id="create_cluster",
         job_flow_overrides=templates.job_flow,

@@ -30,11 +30,7 @@ with DAG(
     tags=["fruits", "spark"],
     **DAILY,
 ) as dag:
-    wait_for_images = ImagesSensor(
-        task_id="wait_for_images",
-        poke_interval=5,
-        doc_md="Waits until there is an image, at most `wait_minutes`; waits in the triggerer, not in a worker.",
-    )
+    wait_for_images = ImagesSensor(task_id="wait_for_images")
     artifacts = upload_application()
     featurize_and_reduce = SparkSubmitOperator(
         task_id="featurize_and_reduce",

@@ -12,8 +12,10 @@ from typing import Annotated
 from pydantic import Field, StringConstraints
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-BucketName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")]
-Prefix = Annotated[str, StringConstraints(pattern=r"^([^*?\[\]/][^*?\[\]]*/)?$")]
+from fruits_features.layout import BUCKET_PATTERN, PREFIX_PATTERN
+
+BucketName = Annotated[str, StringConstraints(pattern=BUCKET_PATTERN)]
+Prefix = Annotated[str, StringConstraints(pattern=PREFIX_PATTERN)]
 
 
 class Settings(BaseSettings):

@@ -12,19 +12,20 @@ from airflow.sdk import Param
 
 from fruits_features.arguments import DEFAULT_EXPLAINED_VARIANCE, DEFAULT_MAX_QUARANTINE_SHARE
 from fruits_features.families import DEFAULT_FAMILIES, FAMILIES
+from fruits_features.layout import BUCKET_PATTERN, PREFIX_PATTERN
 
 PARAMS = {
     "bucket": Param(
         None,
         type=["null", "string"],
-        pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$",
+        pattern=BUCKET_PATTERN,
         title="Bucket",
         description="Where images are read and features are written. Empty: the deployment's bucket.",
     ),
     "image_prefix": Param(
         None,
         type=["null", "string"],
-        pattern=r"^([^*?\[\]/][^*?\[\]]*/)?$",
+        pattern=PREFIX_PATTERN,
         title="Image prefix",
         description="Images lie below it, the last folder naming the category; ends in '/'. Empty: the deployment's.",
     ),

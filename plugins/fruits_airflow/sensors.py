@@ -30,6 +30,7 @@ class ImagesSensor(S3KeySensor):
         bucket: the bucket's name (templated); the run's by default.
         prefix: the prefix, empty or ending in "/" (templated); the run's by default.
         wait_minutes: how long to wait for the first image (templated); the run's parameter by default.
+        poke_interval: seconds between two looks.
         kwargs: as for `S3KeySensor`.
     """
 
@@ -41,9 +42,18 @@ class ImagesSensor(S3KeySensor):
         bucket: Any = templates.bucket,
         prefix: Any = templates.image_prefix,
         wait_minutes: Any = "{{ params.wait_minutes }}",
+        poke_interval: float = 5,
         **kwargs: Any,
     ) -> None:
-        super().__init__(bucket_name=bucket, bucket_key="", wildcard_match=True, deferrable=True, **kwargs)
+        kwargs.setdefault("doc_md", "Waits for the first image in the triggerer, at most `wait_minutes`.")
+        super().__init__(
+            bucket_name=bucket,
+            bucket_key="",
+            wildcard_match=True,
+            deferrable=True,
+            poke_interval=poke_interval,
+            **kwargs,
+        )
         self.prefix = prefix
         self.wait_minutes = wait_minutes
 

@@ -1,4 +1,4 @@
-"""Where everything of one run lies below its prefix.
+"""Where everything of one run lies below its prefix, and what names of buckets and prefixes look like.
 
 Shared by whoever writes a run (this application) and whoever reads it (the DAG, its validation, a notebook).
 Standard library only; knows no file system and reads nothing.
@@ -9,6 +9,11 @@ from dataclasses import dataclass
 FEATURES_ROOT = "features"
 PORTABLE = "projection.npz"
 PROGRESS = "progress.json"
+
+BUCKET_PATTERN = r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$"
+"""S3's rules for the name of a bucket, but for the rarely met ones (no two full stops together, no IP address)."""
+PREFIX_PATTERN = r"^([^*?\[\]/][^*?\[\]]*/)?$"
+"""Empty, or ends in "/"; without what Airflow's S3 sensor takes for wildcards."""
 
 
 @dataclass(frozen=True)
