@@ -7,8 +7,10 @@ is written last, in one PUT, which S3 makes visible whole or not at all. Both ar
 from __future__ import annotations
 
 import json
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
+from fruits_features import __version__
 from fruits_features.layout import RunLayout
 
 if TYPE_CHECKING:
@@ -30,7 +32,7 @@ def run_document(
 
     Args:
         run: the run as `take_inventory` fixed it.
-        figures: what validation counted and checked.
+        figures: what validation counted and checked, and `files`: each object's checksum by its name in the run.
         params: the DAG run's parameters.
         artifacts: URIs of what the cluster ran, named by their content's hash.
         dag_run: ids of the DAG and of its run.
@@ -41,9 +43,12 @@ def run_document(
         "dag": dict(dag_run),
         "inventory": {key: run[key] for key in ("images", "size_bytes", "categories", "uncategorised", "digest")},
         "counts": figures["counts"],
+        "categories": figures["categories"],
         "projection": figures["projection"],
         "checks": figures["checks"],
         "paths": _paths(RunLayout(run["uri"])),
+        "versions": {"fruits_features": __version__, "application": artifacts["application"].rpartition("/")[2]},
+        "files": figures["files"],
         "params": dict(params),
         "artifacts": dict(artifacts),
     }
@@ -62,7 +67,9 @@ def latest_document(document: Mapping[str, Any], *, published_at: str) -> dict[s
         "published_at": published_at,
         "counts": document["counts"],
         "projection": document["projection"],
+        "versions": document["versions"],
         "paths": document["paths"],
+        "checksums": {"run.json": f"sha256:{sha256(encode(document)).hexdigest()}", **document["files"]},
     }
 
 

@@ -6,6 +6,7 @@ is used, so that a DAG parses quickly.
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 import tempfile
@@ -17,17 +18,20 @@ from urllib.parse import urlsplit
 from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 from airflow.sdk import get_current_context, task
 from airflow.sdk.exceptions import AirflowFailException
+from botocore.exceptions import ClientError
 
 from fruits_airflow import templates
 from fruits_features.layout import RunLayout
 from fruits_features.layout import latest as latest_uri
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from airflow.sdk import Context
     from mypy_boto3_s3 import S3Client
     from pyarrow.fs import S3FileSystem
 
-    from include.validation import Report
+    from include.validation import Published, Report
 
 log = logging.getLogger(__name__)
 
@@ -118,26 +122,64 @@ def validate_parquet() -> dict[str, Any]:
     Raises:
         AirflowFailException: at least one check failed; the message names each, with its figures.
     """
+    from include.validation import table
+
     context = get_current_context()
     run = templates.run_of(context)
-    report = _audit(RunLayout(run["uri"]), include_pixels=context["params"]["include_pixels"])
-    log.info("Validation of run %s:\n%s", run["name"], report.table())
+    report = _audit(run, context["params"])
+    log.info("Validation of run %s:\n%s", run["name"], table(report.checks))
+    if report.warnings:
+        log.warning("Worth a look:\n%s", table(report.warnings))
     if report.failed:
+        log.error("Failed checks; %s stays as it is for inspection:\n%s", run["uri"], table(report.failed))
         raise AirflowFailException(f"Run {run['name']} is not published: {report.failure()}")
     return report.as_dict()
 
 
-def _audit(layout: RunLayout, *, include_pixels: bool) -> Report:
-    from fruits_features.projection import Projection
-    from include.validation import RunFiles, validate
+def _audit(run: Mapping[str, Any], params: Mapping[str, Any]) -> Report:
+    from include.validation import Audit, RunFiles
 
-    s3 = S3Hook()
-    if not s3.check_for_key(layout.portable_projection):
+    s3, layout = S3Hook(), RunLayout(run["uri"])
+    stored = _read(s3, layout.portable_projection)
+    if stored is None:
         raise AirflowFailException(
             f"There is no {layout.portable_projection}: the Spark application did not finish this run; run it again."
         )
-    projection = Projection.from_bytes(s3.get_key(layout.portable_projection).get()["Body"].read())
-    return validate(RunFiles(layout, _filesystem(s3), include_pixels=include_pixels), projection)
+    audit = Audit(
+        files=RunFiles(layout, _filesystem(s3)),
+        run=run["name"],
+        include_pixels=params["include_pixels"],
+        max_quarantine_share=params["max_quarantine_share"],
+        fetch=lambda key, etag: _read(s3, f"s3://{run['bucket']}/{key}", etag),
+        published=_published(s3, run["bucket"]),
+    )
+    return audit.validate(stored)
+
+
+def _published(s3: S3Hook, bucket: str) -> Published | None:
+    """What is known of the published run; `None` where nothing is published."""
+    from include.validation import Published
+    from include.validation.projection import read
+
+    pointer = _read(s3, latest_uri(bucket))
+    if pointer is None:
+        return None
+    paths = json.loads(pointer)["paths"]
+    record, stored = json.loads(_read(s3, paths["run"]) or b"{}"), _read(s3, paths["projection"])
+    projection = read(stored)[0] if stored else None
+    return Published(record.get("categories", {}), projection)
+
+
+def _read(s3: S3Hook, uri: str, etag: str | None = None) -> bytes | None:
+    """Read an object; `None` when there is none, or another than the one with this ETag."""
+    bucket, key = S3Hook.parse_s3_url(uri)
+    try:
+        answer = cast("S3Client", s3.conn).get_object(Bucket=bucket, Key=key)
+    except ClientError as error:
+        if error.response["Error"]["Code"] in {"NoSuchKey", "404"}:
+            return None
+        raise
+    return answer["Body"].read() if etag in {None, answer["ETag"].strip('"')} else None
 
 
 def _filesystem(s3: S3Hook) -> S3FileSystem:
@@ -166,18 +208,27 @@ def publish() -> str:
     from include import publishing
 
     context = get_current_context()
+    s3 = S3Hook(extra_args={"ContentType": "application/json; charset=utf-8"})
     run, dag_run = templates.run_of(context), context["dag_run"]
+    layout = RunLayout(run["uri"])
     document = publishing.run_document(
         run,
-        figures=context["ti"].xcom_pull(task_ids="validate_parquet"),
+        figures={**context["ti"].xcom_pull(task_ids="validate_parquet"), "files": _checksums(s3, layout)},
         params=context["params"],
         artifacts=templates.as_xcom(templates.artifacts_of(context)),
         dag_run={"dag_id": dag_run.dag_id, "run_id": dag_run.run_id},
     )
     pointer = publishing.latest_document(document, published_at=datetime.now(UTC).isoformat(timespec="seconds"))
-    s3 = S3Hook(extra_args={"ContentType": "application/json; charset=utf-8"})
     latest = latest_uri(run["bucket"])
-    s3.load_bytes(publishing.encode(document), RunLayout(run["uri"]).record, replace=True)
+    s3.load_bytes(publishing.encode(document), layout.record, replace=True)
     s3.load_bytes(publishing.encode(pointer), latest, replace=True)
     log.info("Published run %s.", run["name"])
     return latest
+
+
+def _checksums(s3: S3Hook, layout: RunLayout) -> dict[str, str]:
+    """What S3 holds of the run, by name below its prefix: S3's own ETags, which readers can compare without reading."""
+    bucket, prefix = S3Hook.parse_s3_url(f"{layout.prefix}/")
+    found = {one["Key"].removeprefix(prefix): one["ETag"].strip('"') for one in s3.iter_file_metadata(prefix, bucket)}
+    record = layout.record.removeprefix(f"{layout.prefix}/")  # of an earlier try
+    return {name: f"etag:{etag}" for name, etag in found.items() if name != record}

@@ -12,15 +12,12 @@ from fruits_features import cluster, spark_model, storage, tables
 from fruits_features.arguments import Arguments
 from fruits_features.components import ReductionError, fit
 from fruits_features.final import Finish, WrittenFile, plan_files, write_quarantine
-from fruits_features.inventory import cut, read_inventory
+from fruits_features.inventory import FITTED_SPLIT, cut, read_inventory
 from fruits_features.layout import PORTABLE, RunLayout
 from fruits_features.parts import Account, Part
 from fruits_features.progress import Progress
 from fruits_features.projection import Projection
 from fruits_features.worker import Worker
-
-FITTED_SPLIT = "Training"
-"""What the projection is fitted on, where the inventory has it."""
 
 _log = logging.getLogger(__name__)
 

@@ -1,4 +1,5 @@
 import json
+from hashlib import sha256
 
 from include import publishing
 
@@ -14,15 +15,17 @@ RUN = {
 }
 FIGURES = {
     "counts": {"inventory": 4, "features": 3, "quarantine": 1},
+    "categories": {"Limes": 3},
     "projection": {"components": 2, "explained_variance": 0.9},
     "checks": [{"name": "readable", "passed": True, "saw": "every file", "wanted": "every file"}],
+    "files": {"features/part-00000.parquet": "etag:0123"},
 }
 
 
 def _document() -> dict:
     dag_run = {"dag_id": "fruits_features", "run_id": "manual"}
     return publishing.run_document(
-        RUN, figures=FIGURES, params={"k": 2}, artifacts={"application": "a"}, dag_run=dag_run
+        RUN, figures=FIGURES, params={"k": 2}, artifacts={"application": "s3://fruits/artifacts/a.zip"}, dag_run=dag_run
     )
 
 
@@ -39,6 +42,17 @@ def test_latest_document_points_to_the_run_and_tells_when() -> None:
     assert latest["run"] == "r"
     assert latest["paths"] == _document()["paths"]
     assert latest["published_at"] == "2026-11-22T08:00:00+00:00"
+    assert latest["versions"]["application"] == "a.zip"
+
+
+def test_latest_document_tells_the_checksums_of_everything_published() -> None:
+    document = _document()
+    latest = publishing.latest_document(document, published_at="2026-11-22T08:00:00+00:00")
+
+    assert latest["checksums"] == {
+        "features/part-00000.parquet": "etag:0123",
+        "run.json": f"sha256:{sha256(publishing.encode(document)).hexdigest()}",
+    }
 
 
 def test_encode_keeps_accents_readable() -> None:

@@ -1,0 +1,75 @@
+"""What has changed since the run that is published: warnings only, since data may change."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fruits_features.families import FAMILIES
+from include.validation.checks import Check, Severity
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from fruits_features.projection import Projection
+
+CATEGORY_SHIFT = 0.1
+"""Share of the images that would have to change their category to give the published run's shares."""
+MEAN_SHIFT = 0.2
+"""Distance of a family's mean from the published run's, in standard deviations of that family."""
+VARIANCE_LOSS = 0.05
+FEWER_IMAGES = 0.1
+
+
+@dataclass(frozen=True)
+class Published:
+    """What is known of the published run.
+
+    Args:
+        categories: how many images of each were described.
+        projection: its projection; `None` when this version cannot read it.
+    """
+
+    categories: Mapping[str, int]
+    projection: Projection | None
+
+
+def compare(categories: Mapping[str, int], projection: Projection, published: Published) -> Iterator[Check]:
+    """Compare a run with the published one."""
+    before, now = sum(published.categories.values()), sum(categories.values())
+    yield _warn("drift: share of images lost since the published run", (before - now) / max(1, before), FEWER_IMAGES)
+    names = {*categories, *published.categories}
+    moved = sum(abs(_share(name, categories) - _share(name, published.categories)) for name in names) / 2
+    yield _warn("drift: share of images that changed category", moved, CATEGORY_SHIFT)
+    old = published.projection
+    if old is None or old.families != projection.families:
+        families = "none that can be read" if old is None else ", ".join(old.families)
+        saw, wanted = ", ".join(projection.families), f"those of the published run: {families}"
+        yield Check("drift: families", passed=False, saw=saw, wanted=wanted, severity=Severity.WARNING)
+        return
+    loss = float(old.explained_variance.sum() - projection.explained_variance.sum())
+    yield _warn("drift: explained variance lost", loss, VARIANCE_LOSS)
+    for name, shift in _mean_shifts(projection, old).items():
+        yield _warn(f"drift: mean of family {name} moved, in standard deviations", shift, MEAN_SHIFT)
+
+
+def _share(name: str, categories: Mapping[str, int]) -> float:
+    return categories.get(name, 0) / max(1, sum(categories.values()))
+
+
+def _mean_shifts(projection: Projection, old: Projection) -> dict[str, float]:
+    ends = np.cumsum([FAMILIES[name].dimension for name in projection.families])[:-1]
+    shifts = {}
+    for name, now, before, spread in zip(
+        projection.families, *(np.split(part, ends) for part in (projection.mean, old.mean, old.spread)), strict=True
+    ):
+        deviation = float(spread[0]) * FAMILIES[name].weight
+        distance = float(np.linalg.norm(now - before))
+        shifts[name] = distance / deviation if deviation else float(distance > 0)
+    return shifts
+
+
+def _warn(name: str, saw: float, limit: float) -> Check:
+    return Check.at_most(name, saw, limit, Severity.WARNING)

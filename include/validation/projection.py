@@ -1,0 +1,42 @@
+"""Is the stored projection one: whole, of unit vectors at right angles, in decreasing order of what they explain?"""
+
+from __future__ import annotations
+
+import zipfile
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fruits_features.projection import Projection
+from include.validation.checks import Check
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ORTHONORMALITY_LIMIT = 1e-6
+READABLE = "projection: can be read"
+
+
+def read(data: bytes) -> tuple[Projection | None, Check]:
+    """Read the portable projection; `None` when it is damaged."""
+    try:
+        projection = Projection.from_bytes(data)
+    except (zipfile.BadZipFile, KeyError, ValueError, OSError, EOFError) as error:
+        return None, Check(READABLE, passed=False, saw=f"{type(error).__name__}: {error}", wanted="a projection")
+    d, k = projection.components.shape
+    return projection, Check(READABLE, passed=True, saw=f"{d} features to {k} components", wanted="a projection")
+
+
+def check(projection: Projection) -> Iterator[Check]:
+    """Check the projection by itself."""
+    components, shares = projection.components, projection.explained_variance
+    angles = np.abs(components.T @ components - np.eye(projection.k)).max()
+    yield Check.at_most(
+        "projection: components are no unit vectors at right angles, by", float(angles), ORTHONORMALITY_LIMIT
+    )
+    rises = int((np.diff(shares) > 0).sum())
+    yield Check.none("projection: components that explain more than the one before", "components", rises)
+    total = float(shares.sum())
+    passed = bool((shares >= 0).all()) and 0 < total <= 1 + 1e-6
+    saw = f"{total:.4f} in {projection.k} components"
+    yield Check("projection: explained variance", passed, saw, "shares from 0 that add up to at most 1")

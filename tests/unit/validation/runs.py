@@ -1,0 +1,152 @@
+"""A small run made by the application's own functions, without Spark, to be broken and validated."""
+
+from __future__ import annotations
+
+import io
+from copy import deepcopy
+from dataclasses import replace
+from datetime import UTC, datetime
+from hashlib import md5
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+import pyarrow as pa
+from pyarrow.fs import LocalFileSystem, SubTreeFileSystem
+
+from fruits_features import schemas
+from fruits_features.arguments import Arguments
+from fruits_features.components import Moments, fit
+from fruits_features.description import Description, describe_image
+from fruits_features.final import write_parquet
+from fruits_features.layout import RunLayout
+from include import inventory
+from include.validation import Audit, Report, RunFiles
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from fruits_features.projection import Projection
+    from include.validation import Published
+
+FAMILIES = ("orb", "color")
+COMPONENTS = 3
+BROKEN = "images/Test/Lime/text.jpg"
+
+Row = dict[str, Any]
+
+
+def draw(seed: int) -> bytes:
+    """Draw a coloured disc on white."""
+    random = np.random.default_rng(seed)
+    pixels = np.full((40, 40, 3), 255, np.uint8)
+    colour = [int(value) for value in random.integers(0, 255, 3)]
+    cv2.circle(pixels, (20, 20), int(random.integers(8, 20)), colour, -1)
+    return cv2.imencode(".png", pixels - random.integers(0, 12, pixels.shape, np.uint8))[1].tobytes()
+
+
+class Run:
+    """A run on disk: 24 images of two categories and splits in two files, and one object in quarantine."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.layout = RunLayout.of("fruits", "r")
+        self.images = {f"images/{split}/{name}/{n}.png": draw(n) for n, split, name in _places()}
+        places = {"bucket": "fruits", "inventory": self.layout.inventory, "output": self.layout.prefix, "run": "r"}
+        self.arguments = Arguments(features=FAMILIES, k=COMPONENTS, **places)
+        self.rows = [self._describe(key, data) for key, data in self.images.items()]
+        training = np.stack([row["features"] for row in self.rows if row["split"] == "Training"])
+        self.projection = fit(Moments.of(training), FAMILIES, k=COMPONENTS, explained_variance=None)
+        self.project()
+        text = {"stage": "decode", "reason": "not_an_image", "detail": "It begins with b'no i'."}
+        self.rejected: list[Row] = [{"path": f"s3://fruits/{BROKEN}", "size": 8, **text}]
+        self.write()
+
+    def copy(self, folder: Path) -> Run:
+        """Write the same run somewhere else."""
+        other = deepcopy(self)
+        other.folder = folder
+        other.write()
+        return other
+
+    def path(self, uri: str) -> Path:
+        """Where something of the run lies on disk."""
+        return self.folder / uri.removeprefix("s3://")
+
+    def parts(self) -> list[Path]:
+        """The files of `features/`."""
+        return sorted(self.path(self.layout.features).glob("*.parquet"))
+
+    def project(self) -> None:
+        """Give every row the components of its features."""
+        for row in self.rows:
+            row["pca"] = self.projection.project(np.stack([row["features"]]))[0].tolist()
+
+    def write(self, schema: pa.Schema | None = None, arguments: Arguments | None = None) -> None:
+        """Write all tables anew."""
+        schema = schema or schemas.arrow_schema(schemas.features_columns(include_pixels=False))
+        middle = len(self.rows) // 2
+        for number, rows in enumerate((self.rows[:middle], self.rows[middle:])):
+            said = arguments if arguments and number else self.arguments
+            self._write(self.layout.features, f"part-{number:05}.parquet", schema, rows, said)
+        quarantine = schemas.arrow_schema(schemas.QUARANTINE)
+        self._write(self.layout.quarantine, "part-00000.parquet", quarantine, self.rejected, self.arguments)
+        file = io.BytesIO()
+        inventory.write(self._listing(), file)
+        place = self.path(self.layout.inventory) / "part-00000.parquet"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(file.getvalue())
+
+    def validate(
+        self,
+        *,
+        projection: Projection | None = None,
+        stored: bytes | None = None,
+        change: Callable[[Audit], Audit] = lambda audit: audit,
+        published: Published | None = None,
+    ) -> Report:
+        """Validate the run as it lies there."""
+        files = RunFiles(self.layout, SubTreeFileSystem(str(self.folder), LocalFileSystem()))
+        audit = Audit(files, "r", include_pixels=False, max_quarantine_share=0.1, fetch=self._fetch)
+        stored = (projection or self.projection).to_bytes() if stored is None else stored
+        return change(replace(audit, published=published)).validate(stored)
+
+    def _write(self, folder: str, name: str, schema: pa.Schema, rows: list[Row], arguments: Arguments) -> None:
+        table = pa.Table.from_pylist(rows, schema=schema)
+        write_parquet(str(self.path(folder)), name, schema, [table], arguments)
+
+    def _describe(self, key: str, data: bytes) -> Row:
+        description = describe_image(data, FAMILIES, 10**6)
+        assert isinstance(description, Description)
+        _, split, category, _ = key.split("/")
+        return {
+            "path": f"s3://fruits/{key}",
+            "split": split,
+            "category": category,
+            "width": description.width,
+            "height": description.height,
+            "keypoints": len(description.descriptors),
+            "descriptors": description.descriptors.tobytes(),
+            "features": description.features,
+        }
+
+    def _listing(self) -> list[Row]:
+        when = datetime(2026, 1, 1, tzinfo=UTC)
+        listed = []
+        for key, data in sorted({**self.images, BROKEN: b"no image"}.items()):
+            _, split, category, _ = key.split("/")
+            place = {"key": key, "split": split, "category": category, "last_modified": when}
+            listed.append({**place, "size": len(data), "etag": md5(data).hexdigest()})  # noqa: S324 - S3's ETag
+        return listed
+
+    def _fetch(self, key: str, etag: str) -> bytes | None:
+        data = self.images[key]
+        return data if md5(data).hexdigest() == etag else None  # noqa: S324 - S3's ETag
+
+
+def _places() -> list[tuple[int, str, str]]:
+    return sorted(
+        ((n, "Test" if n % 4 == 3 else "Training", ("Apple", "Lime")[n % 2]) for n in range(24)),
+        key=lambda one: one[1:],
+    )

@@ -1,0 +1,296 @@
+"""A good run passes; each way of breaking it is caught by the check that is meant for it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from fruits_features import schemas
+from include.validation import Published, Severity, table
+from tests.unit.validation.runs import COMPONENTS, Run
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from include.validation import Report
+
+SCHEMA = schemas.arrow_schema(schemas.features_columns(include_pixels=False))
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return Run(tmp_path_factory.mktemp("sound"))
+
+
+@pytest.fixture
+def run(sound: Run, tmp_path: Path) -> Run:
+    return sound.copy(tmp_path)
+
+
+def test_good_run_passes_every_check(run: Run) -> None:
+    report = run.validate()
+
+    assert [str(check) for check in report.failed] == []
+    assert report.counts == {"inventory": 25, "features": 24, "quarantine": 1}
+    assert report.categories == {"Apple": 12, "Lime": 12}
+    assert report.projection["components"] == COMPONENTS
+    assert [check.name for check in report.warnings] == ["files: sizes of features"]
+
+
+def _write(change: Callable[[Run], None], schema: pa.Schema | None = None) -> Callable[[Run], Report]:
+    """Change a run's rows and write them."""
+
+    def break_it(run: Run) -> Report:
+        change(run)
+        run.write(schema)
+        return run.validate()
+
+    return break_it
+
+
+def _set(column: str, value: object) -> Callable[[Run], None]:
+    return lambda run: run.rows[3].__setitem__(column, value)
+
+
+def _swap(*columns: str) -> Callable[[Run], None]:
+    def swap(run: Run) -> None:
+        one, other = run.rows[2], run.rows[9]
+        for column in columns:
+            one[column], other[column] = other[column], one[column]
+
+    return swap
+
+
+def _drop_a_row(run: Run) -> None:
+    del run.rows[5]
+
+
+def _repeat_a_row(run: Run) -> None:
+    run.rows[5] = run.rows[6]
+
+
+def _put_one_image_in_both_tables(run: Run) -> None:
+    run.rejected.append({**run.rejected[0], "path": run.rows[0]["path"]})
+
+
+def _reject_many(run: Run) -> None:
+    run.rejected += [{**run.rejected[0], "path": row["path"]} for row in run.rows[:4]]
+    del run.rows[:4]
+
+
+def _shift_a_component(run: Run) -> None:
+    for row in run.rows:
+        row["pca"][1] += 0.5
+
+
+def _shift_the_categories(run: Run) -> None:
+    categories = [row["category"] for row in run.rows]
+    for row, category in zip(run.rows, categories[1:] + categories[:1], strict=True):
+        row["category"] = category
+
+
+def _rotate_the_components(run: Run) -> Report:
+    """Turn two components in their plane: still a projection, no longer the principal components."""
+    turned = run.projection.components.copy()
+    first, second = turned[:, 0].copy(), turned[:, 1].copy()
+    turned[:, 0], turned[:, 1] = 0.8 * first + 0.6 * second, 0.8 * second - 0.6 * first
+    run.projection = replace(run.projection, components=turned)
+    run.project()
+    run.write()
+    return run.validate()
+
+
+def _claim_other_shares(run: Run) -> Report:
+    shares = run.projection.explained_variance
+    return run.validate(projection=replace(run.projection, explained_variance=shares * [1, 0.9, 0.8]))
+
+
+def _claim_rising_shares(run: Run) -> Report:
+    shares = run.projection.explained_variance
+    return run.validate(projection=replace(run.projection, explained_variance=shares[::-1]))
+
+
+def _claim_more_than_everything(run: Run) -> Report:
+    return run.validate(projection=replace(run.projection, explained_variance=np.array([0.6, 0.5, 0.4])))
+
+
+def _corrupt_the_projection(run: Run) -> Report:
+    loadings = run.projection.components.copy()
+    loadings[0, 0] += 0.1
+    return run.validate(projection=replace(run.projection, components=loadings))
+
+
+def _move_the_projections_mean(run: Run) -> Report:
+    return run.validate(projection=replace(run.projection, mean=run.projection.mean + 0.01))
+
+
+def _truncate_the_projection(run: Run) -> Report:
+    return run.validate(stored=run.projection.to_bytes()[:-50])
+
+
+def _delete_a_file(run: Run) -> Report:
+    run.parts()[1].unlink()
+    return run.validate()
+
+
+def _truncate_a_file(run: Run) -> Report:
+    path = run.parts()[0]
+    path.write_bytes(path.read_bytes()[:-20])
+    return run.validate()
+
+
+def _leave_a_file_of_another_run(run: Run) -> Report:
+    run.write(arguments=replace(run.arguments, run="yesterday"))
+    return run.validate()
+
+
+def _leave_a_file_of_other_parameters(run: Run) -> Report:
+    run.write(arguments=replace(run.arguments, max_image_bytes=7))
+    return run.validate()
+
+
+MUTATIONS = {
+    "drop a row": (_write(_drop_a_row), "inventoried keys that are in no table"),
+    "duplicate a key": (_write(_repeat_a_row), "keys that are in the tables twice"),
+    "invent a key": (_write(_set("path", "s3://fruits/images/Test/Lime/99.png")), "keys that were not inventoried"),
+    "an image in both tables": (_write(_put_one_image_in_both_tables), "keys that are in the tables twice"),
+    "most in quarantine": (_write(_reject_many), "quarantine: share of the inventory"),
+    "NaN": (_write(_set("pca", [1.0, float("nan"), 2.0])), "features: pca is finite"),
+    "infinity": (_write(lambda run: run.rows[3]["features"].__setitem__(7, np.inf)), "features: features is finite"),
+    "a short vector": (_write(_set("pca", [1.0])), "features: pca has 3 values"),
+    "swap two projected vectors": (_write(_swap("pca")), "features: pca is not the projection of features"),
+    "swap two images' vectors": (
+        _write(_swap("features", "pca")),
+        "sample: images described again differ from their rows",
+    ),
+    "shift a component": (_write(_shift_a_component), "features: pca is not the projection of features"),
+    "shift the categories": (
+        _write(_shift_the_categories),
+        "rows whose split or category is not the inventory's",
+    ),
+    "rename a category": (_write(_set("category", "Limes")), "rows whose split or category is not the inventory's"),
+    "another split": (_write(_set("split", "Validation")), "rows whose split or category is not the inventory's"),
+    "no width": (_write(_set("width", 0)), "features: width is at least 1"),
+    "cut descriptors": (_write(_set("keypoints", 77)), "features: descriptors has 32 bytes a keypoint"),
+    "another bucket": (_write(_set("path", "s3://other/a.png")), "features: path begins with s3://fruits/"),
+    "an unknown reason": (
+        _write(lambda run: run.rejected[0].__setitem__("reason", "boredom")),
+        "quarantine: reason is a known reason",
+    ),
+    "a changed type": (
+        _write(lambda _: None, SCHEMA.set(3, pa.field("width", pa.int64(), nullable=False))),
+        "features: columns and types",
+    ),
+    "a missing value": (
+        _write(_set("category", None), SCHEMA.set(2, pa.field("category", pa.string()))),
+        "features: columns and types",
+    ),
+    "a missing column": (_write(lambda _: None, SCHEMA.remove(5)), "features: columns and types"),
+    "delete a file": (_delete_a_file, "inventoried keys that are in no table"),
+    "truncate a file": (_truncate_a_file, "tables: can be read"),
+    "a file of another run": (_leave_a_file_of_another_run, "files: written by run"),
+    "a file of other parameters": (_leave_a_file_of_other_parameters, "files: different parameters or versions"),
+    "truncate the projection": (_truncate_the_projection, "projection: can be read"),
+    "corrupt the projection": (
+        _corrupt_the_projection,
+        "projection: components are no unit vectors at right angles, by",
+    ),
+    "move the projection's mean": (_move_the_projections_mean, "features: pca is not the projection of features"),
+    "turn two components": (_rotate_the_components, "features: largest correlation of two components"),
+    "claim other shares": (
+        _claim_other_shares,
+        "features: variances against the explained ones, largest difference",
+    ),
+    "claim rising shares": (_claim_rising_shares, "projection: components that explain more than the one before"),
+    "claim more than everything": (_claim_more_than_everything, "projection: explained variance"),
+}
+
+
+@pytest.mark.parametrize(("break_it", "check"), MUTATIONS.values(), ids=MUTATIONS)
+def test_broken_run_fails_the_check_meant_for_it(run: Run, break_it: Callable[[Run], Report], check: str) -> None:
+    report = break_it(run)
+
+    assert check in [failed.name for failed in report.failed]
+    assert check in report.failure()
+
+
+def test_component_off_centre_fails_its_check(run: Run) -> None:
+    del run.rows[-2:]
+    run.write()
+
+    names = [failed.name for failed in run.validate().failed]
+
+    assert "features: largest mean of a component, in standard deviations" in names
+
+
+def test_image_replaced_since_the_inventory_is_no_failure(run: Run) -> None:
+    key = next(iter(run.images))
+    run.images[key] = b"another image"
+
+    assert run.validate().failed == []
+
+
+def test_large_run_is_accounted_for_share_by_share(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("include.validation.accounting.KEYS_AT_ONCE", 4)
+    assert run.validate().failed == []
+
+    run.rows[5] = run.rows[6]
+    run.write()
+
+    figures = {check.name: check.saw for check in run.validate().failed}
+    assert figures["keys that are in the tables twice"] == "1 keys"
+    assert figures["inventoried keys that are in no table"] == "1 keys"
+
+
+def test_failed_checks_are_told_with_figures_in_columns(run: Run) -> None:
+    _drop_a_row(run)
+    run.write()
+    report = run.validate()
+
+    (line,) = [line for line in table(report.failed).splitlines() if "features + quarantine" in line]
+
+    assert line.split("   ") == ["FAILED", "features + quarantine = inventory", *line.split("   ")[2:]]
+    assert line.split()[-2:] == ["24", "25"]
+
+
+@pytest.mark.parametrize(
+    ("published", "warning"),
+    [
+        ({"Apple": 12, "Lime": 40}, "drift: share of images lost since the published run"),
+        ({"Apple": 20, "Lime": 4}, "drift: share of images that changed category"),
+        ({"Apple": 12, "Lime": 8, "Fig": 4}, "drift: share of images that changed category"),
+    ],
+)
+def test_images_unlike_the_published_ones_are_a_warning(run: Run, published: dict[str, int], warning: str) -> None:
+    report = run.validate(published=Published(published, run.projection))
+
+    assert report.failed == []
+    assert warning in [check.name for check in report.warnings]
+    assert all(check.severity == Severity.WARNING for check in report.warnings)
+
+
+def test_projection_unlike_the_published_one_is_a_warning(run: Run) -> None:
+    before = replace(
+        run.projection,
+        mean=run.projection.mean + np.repeat([0, 1], [256, len(run.projection.mean) - 256]),
+        explained_variance=run.projection.explained_variance * 1.2,
+    )
+
+    report = run.validate(published=Published(run.validate().categories, before))
+
+    drifts = [check.name for check in report.warnings if check.name.startswith("drift")]
+    assert drifts == [
+        "drift: explained variance lost",
+        "drift: mean of family color moved, in standard deviations",
+    ]
+
+
+def test_published_projection_that_cannot_be_read_is_a_warning(run: Run) -> None:
+    report = run.validate(published=Published({"Apple": 12, "Lime": 12}, None))
+
+    assert "drift: families" in [check.name for check in report.warnings]
