@@ -9,10 +9,11 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import polars as pl
 import pyarrow.dataset as ds
+import pyarrow.parquet as pq
 
 from fruits_features.final import METADATA_KEY
 
@@ -51,18 +52,16 @@ class Table:
         count: int = self.dataset.count_rows()
         return count
 
-    def schema(self) -> pa.Schema:
-        """Columns and types of the first file, without metadata."""
-        return self.dataset.schema.remove_metadata()
+    def schemas(self) -> list[pa.Schema]:
+        """Columns and types of each file, without metadata."""
+        return [fragment.physical_schema.remove_metadata() for fragment in self.dataset.get_fragments()]
 
     def batches(self, columns: Sequence[str] | None = None) -> Iterator[pl.DataFrame]:
-        """Read rows in the files' order, a batch at a time; one file is read ahead, so that memory stays bounded."""
-        scanner = self.dataset.scanner(columns=columns, batch_size=BATCH_ROWS, batch_readahead=2, fragment_readahead=1)
-        for batch in scanner.to_batches():
-            if batch.num_rows:
-                frame = pl.from_arrow(batch)
-                assert isinstance(frame, pl.DataFrame)  # noqa: S101 - of a batch, it always is
-                yield frame
+        """Read rows in the files' order, a batch at a time: no more of a file is in memory than a row group."""
+        for path in self.dataset.files:
+            with self.filesystem.open_input_file(path) as file:
+                for batch in pq.ParquetFile(file, pre_buffer=True).iter_batches(BATCH_ROWS, columns=columns):
+                    yield cast("pl.DataFrame", pl.from_arrow(batch))
 
     def sizes(self) -> list[int]:
         """Sizes of the files in bytes."""

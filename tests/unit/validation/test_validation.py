@@ -138,6 +138,13 @@ def _delete_a_file(run: Run) -> Report:
     return run.validate()
 
 
+def _change_a_type_in_the_second_file(run: Run) -> Report:
+    first = run.parts()[0].read_bytes()
+    run.write(SCHEMA.set(4, pa.field("height", pa.int64(), nullable=False)))
+    run.parts()[0].write_bytes(first)
+    return run.validate()
+
+
 def _truncate_a_file(run: Run) -> Report:
     path = run.parts()[0]
     path.write_bytes(path.read_bytes()[:-20])
@@ -186,6 +193,7 @@ MUTATIONS = {
         _write(lambda _: None, SCHEMA.set(3, pa.field("width", pa.int64(), nullable=False))),
         "features: columns and types",
     ),
+    "a changed type in one file": (_change_a_type_in_the_second_file, "features: columns and types"),
     "a missing value": (
         _write(_set("category", None), SCHEMA.set(2, pa.field("category", pa.string()))),
         "features: columns and types",

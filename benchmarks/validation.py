@@ -1,0 +1,147 @@
+"""What validating a large run costs: time and peak memory, the figures of docs/validation.md.
+
+    PYTHONPATH=.:spark_apps python -m benchmarks.validation --images 90380
+
+Makes a run of that many rows on disk (features drawn at random, everything else as the application writes it), then
+validates it in a process of its own. There are no images, so that none is described again: that takes
+about a millisecond and a request for each of 48 images.
+"""
+
+import argparse
+import io
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+from numpy.typing import NDArray
+from pyarrow.fs import LocalFileSystem, SubTreeFileSystem
+
+from fruits_features import schemas
+from fruits_features.arguments import Arguments
+from fruits_features.components import Moments, fit
+from fruits_features.families import DEFAULT_FAMILIES, total_dimension
+from fruits_features.final import write_parquet
+from fruits_features.layout import RunLayout
+from fruits_features.projection import Projection
+from fruits_features.worker import as_array
+from include import inventory
+from include.validation import Audit, RunFiles, table
+
+LAYOUT = RunLayout.of("fruits", "benchmark")
+ROWS_A_FILE = 15_000
+ROWS_A_TABLE = 5_000
+CATEGORIES = 131
+KEYPOINTS = 100
+COMPONENTS = 128
+
+
+def keys(first: int, last: int) -> list[tuple[str, str]]:
+    """Name images and their categories, in the order of the features."""
+    numbered = ((n, f"Fruit {n * CATEGORIES // 10**6:03}") for n in range(first, last))
+    return [(f"images/Training/{category}/{n:06}_100.jpg", category) for n, category in numbered]
+
+
+def features(rows: int, seed: int) -> NDArray[np.float32]:
+    """Draw features whose columns vary by different amounts."""
+    random = np.random.default_rng(seed)
+    width = total_dimension(DEFAULT_FAMILIES)
+    return random.random((rows, width), np.float32) * np.linspace(1, 0.1, width, dtype=np.float32)
+
+
+def make(folder: Path, images: int) -> None:
+    """Write a run of so many images."""
+    parts = [(first, min(images, first + ROWS_A_TABLE)) for first in range(0, images, ROWS_A_TABLE)]
+    moments = Moments.of(features(parts[0][1], 0))
+    for first, last in parts[1:]:
+        moments = moments.merge(Moments.of(features(last - first, first)))
+    projection = fit(moments, DEFAULT_FAMILIES, k=COMPONENTS, explained_variance=None)
+    place = folder / LAYOUT.prefix.removeprefix("s3://")
+    for name in ("inventory", "projection"):
+        (place / name).mkdir(parents=True)
+    (place / "projection" / "projection.npz").write_bytes(projection.to_bytes())
+    places = {"bucket": "fruits", "inventory": LAYOUT.inventory, "output": LAYOUT.prefix, "run": "benchmark"}
+    arguments = Arguments(k=COMPONENTS, **places)
+    schema = schemas.arrow_schema(schemas.features_columns(include_pixels=False))
+    a_file = ROWS_A_FILE // ROWS_A_TABLE
+    for number in range(0, len(parts), a_file):
+        tables = (rows(projection, schema, *part) for part in parts[number : number + a_file])
+        write_parquet(str(place / "features"), f"part-{number:05}.parquet", schema, tables, arguments)
+    write_parquet(
+        str(place / "quarantine"), "part-00000.parquet", schemas.arrow_schema(schemas.QUARANTINE), [], arguments
+    )
+    file = io.BytesIO()
+    inventory.write(listing(images), file)
+    (place / "inventory" / "part-00000.parquet").write_bytes(file.getvalue())
+
+
+def rows(projection: Projection, schema: pa.Schema, first: int, last: int) -> pa.Table:
+    """Make the rows of some images."""
+    count = last - first
+    values = features(count, first)
+    paths, categories = zip(*keys(first, last), strict=True)
+    columns = {
+        "path": [f"s3://fruits/{path}" for path in paths],
+        "split": ["Training"] * count,
+        "category": categories,
+        "width": [100] * count,
+        "height": [100] * count,
+        "keypoints": [KEYPOINTS] * count,
+        "descriptors": [os.urandom(32 * KEYPOINTS) for _ in range(count)],
+        "features": values,
+        "pca": projection.project(values),
+    }
+    return pa.table([as_array(columns[field.name], field.type) for field in schema], schema=schema)
+
+
+def listing(images: int) -> Iterator[dict[str, object]]:
+    """List the images as S3 does."""
+    when = datetime(2026, 1, 1, tzinfo=UTC)
+    for key, category in keys(0, images):
+        yield {"key": key, "size": 1, "etag": "e", "last_modified": when, "split": "Training", "category": category}
+
+
+def validate(folder: Path) -> None:
+    """Validate the run, and print what it took."""
+    import pandera.polars  # noqa: F401, PLC0415 - loading is not validating
+
+    files = RunFiles(LAYOUT, SubTreeFileSystem(str(folder), LocalFileSystem()))
+    audit = Audit(files, "benchmark", include_pixels=False, max_quarantine_share=0, fetch=lambda _key, _etag: None)
+    stored = (folder / LAYOUT.portable_projection.removeprefix("s3://")).read_bytes()
+    began, before = time.perf_counter(), time.process_time()
+    report = audit.validate(stored)
+    wall_s, cpu_s = time.perf_counter() - began, time.process_time() - before
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    if report.failed:
+        raise SystemExit(table(report.failed))
+    size = sum(files.features.sizes()) / 2**20
+    print("| images | MB | checks | seconds | CPU seconds | peak MB | polars threads |\n|" + "---|" * 7)
+    figures = (report.counts["features"], f"{size:.0f}", len(report.checks), f"{wall_s:.1f}", f"{cpu_s:.1f}")
+    print(f"| {' | '.join(map(str, figures))} | {peak:.0f} | {pl.thread_pool_size()} |")
+
+
+def main() -> None:
+    """Make a run, and validate it in a process of its own."""
+    parser = argparse.ArgumentParser(description="Measure the validation of a large run.")
+    parser.add_argument("--images", type=int, default=90_380)
+    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.folder:
+        validate(arguments.folder)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        make(Path(folder), arguments.images)
+        command = [sys.executable, "-m", "benchmarks.validation", "--folder", folder]
+        subprocess.run(command, check=True)  # noqa: S603 - ourselves
+
+
+if __name__ == "__main__":
+    main()
