@@ -1,0 +1,267 @@
+"""S3 as it is on a bad day, or far away: a proxy in front of the S3 server that answers late, or not as asked.
+
+For tests and benchmarks, from Python only::
+
+    with S3Trouble(("127.0.0.1", 4566), latency_s=0.03, faults=first(2, Fault.SLOW_DOWN)) as trouble:
+        environment["AWS_ENDPOINT_URL_S3"] = trouble.url
+
+It passes bytes on and understands of HTTP no more than where a request begins and how long an answer is, so that it
+costs less than the server behind it. Clients on HTTP/1.1 ask one question at a time on a connection; one that asked
+the next before the answer would be misunderstood.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import socket
+import struct
+import threading
+from collections import Counter, deque
+from enum import Enum
+from typing import TYPE_CHECKING, NamedTuple, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+
+_REQUEST = re.compile(rb"([A-Z]+) (/\S*) HTTP/1\.1\r\n")
+_LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)\r\n", re.IGNORECASE)
+_RESET_AT_CLOSE = struct.pack("ii", 1, 0)
+"""SO_LINGER, no seconds: closing resets the connection."""
+_OVERTAKEN_S = 0.01
+"""A reset overtakes bytes that were sent just before it."""
+
+
+class Fault(Enum):
+    """What may happen to a request instead of its answer; an answer without a body has no half."""
+
+    INTERNAL_ERROR = "500 Internal Server Error", "InternalError"
+    SLOW_DOWN = "503 Slow Down", "SlowDown"
+    RESET = "the connection is reset before any answer"
+    RESET_IN_BODY = "the connection is reset after half of the body"
+    SHORT_BODY = "the connection is closed in good order after half of the body"
+    SILENCE = "no answer ever comes"
+    SILENCE_IN_BODY = "nothing comes after half of the body"
+
+
+_AFTER_HALF = {Fault.RESET_IN_BODY, Fault.SHORT_BODY, Fault.SILENCE_IN_BODY}
+
+
+class Request(NamedTuple):
+    """What is known of a request when its fate is decided.
+
+    Args:
+        method: as in HTTP.
+        target: path and query, as sent.
+        nth: the how manieth of this method and target, from 1.
+    """
+
+    method: str
+    target: str
+    nth: int
+
+
+def first(requests: int, fault: Fault, method: str = "GET") -> Callable[[Request], Fault | None]:
+    """Let the first so many requests of a method for each target fail, and no other."""
+    return lambda request: fault if request.method == method and request.nth <= requests else None
+
+
+class S3Trouble:
+    """The proxy, in a thread of this process, on a free port of loopback.
+
+    Args:
+        server: host and port of the S3 server.
+        latency_s: by how much every answer is late, in seconds.
+        faults: decides each request's fate; `None` lets it pass.
+    """
+
+    def __init__(
+        self,
+        server: tuple[str, int],
+        *,
+        latency_s: float = 0.0,
+        faults: Callable[[Request], Fault | None] = lambda _: None,
+    ) -> None:
+        self.server, self.latency_s = server, latency_s
+        self.seen: Counter[tuple[str, str]] = Counter()
+        """How many requests came, by method and target."""
+        self.failed: Counter[Fault] = Counter()
+        """How many of them failed, by fault."""
+        self.open: set[_Side] = set()
+        self._faults = faults
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="S3 trouble", daemon=True)
+
+    def __enter__(self) -> Self:
+        """Start to listen."""
+        self._thread.start()
+        listening = self._loop.create_server(lambda: _ClientSide(self), "127.0.0.1", 0, backlog=1024)
+        self._listening = asyncio.run_coroutine_threadsafe(listening, self._loop).result()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Break off whatever is under way."""
+        asyncio.run_coroutine_threadsafe(self._close(), self._loop).result()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        host, port = self._listening.sockets[0].getsockname()
+        return f"http://{host}:{port}"
+
+    def judge(self, data: bytes) -> Fault | None:
+        """Count what a client sends, if a request begins with it, and decide whether it is to fail."""
+        begin = _REQUEST.match(data)
+        if begin is None:
+            return None
+        method, target = (group.decode() for group in begin.groups())
+        self.seen[method, target] += 1
+        fault = self._faults(Request(method, target, self.seen[method, target]))
+        if fault:
+            self.failed[fault] += 1
+        return fault
+
+    async def _close(self) -> None:
+        self._listening.close()
+        for side in list(self.open):
+            side.transport.abort()
+        await self._listening.wait_closed()
+
+
+class _Side(asyncio.Protocol):
+    """One half of a connection; when it cannot take more, the other half is not read."""
+
+    transport: asyncio.Transport
+    other: _Side | None = None
+
+    def __init__(self, trouble: S3Trouble) -> None:
+        self.trouble = trouble
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - TCP
+        self.transport = transport
+        self.trouble.open.add(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
+        self.trouble.open.discard(self)
+        if self.other:
+            self.other.transport.close()
+
+    def pause_writing(self) -> None:
+        if self.other:
+            self.other.transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        if self.other:
+            self.other.transport.resume_reading()
+
+
+class _ClientSide(_Side):
+    """Passes requests on, unless they are to fail."""
+
+    def __init__(self, trouble: S3Trouble) -> None:
+        super().__init__(trouble)
+        self._deaf = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self.transport.pause_reading()
+        self._connecting = asyncio.get_running_loop().create_task(self._connect())
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._connecting.cancel()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if self._deaf:
+            return
+        server, fault = self.other, self.trouble.judge(data)
+        assert isinstance(server, _ServerSide)  # noqa: S101 - nothing is read before
+        if fault in {Fault.INTERNAL_ERROR, Fault.SLOW_DOWN}:
+            self._deaf = True
+            server.answer(_error(*fault.value))
+        elif fault is Fault.RESET:
+            self.reset()
+        elif fault is Fault.SILENCE:
+            self._deaf = True
+        else:
+            server.fault = fault
+            server.transport.write(data)
+
+    def reset(self) -> None:
+        """Break the connection off: its client is told at once, with what is under way lost."""
+        self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_AT_CLOSE)
+        self.transport.abort()
+
+    async def _connect(self) -> None:
+        loop = asyncio.get_running_loop()
+        _, self.other = await loop.create_connection(lambda: _ServerSide(self), *self.trouble.server)
+        self.transport.resume_reading()
+
+
+class _ServerSide(_Side):
+    """Passes answers on, late, and only half of them where they are to fail."""
+
+    def __init__(self, client: _ClientSide) -> None:
+        super().__init__(client.trouble)
+        self.other = self.client = client
+        self.fault: Fault | None = None
+        self._latency_s = self.trouble.latency_s
+        self._late: deque[bytes] = deque()
+        self._withheld = b""
+
+    def data_received(self, data: bytes) -> None:
+        if self.fault in _AFTER_HALF:
+            self._withheld += data
+            self._pass_half()
+        else:
+            self.answer(data)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        asyncio.get_running_loop().call_later(self._latency_s, super().connection_lost, exc)
+
+    def answer(self, data: bytes) -> None:
+        """Give the client bytes, after the latency and in their order."""
+        if not self._latency_s:
+            self.client.transport.write(data)
+            return
+        self._late.append(data)
+        asyncio.get_running_loop().call_later(self._latency_s, self._write_late)
+
+    def _write_late(self) -> None:
+        self.client.transport.write(self._late.popleft())
+
+    def _pass_half(self) -> None:
+        """Pass on half of the answer once it is here, and then what the fault says; all of it where it has no body."""
+        head, end, _ = self._withheld.partition(b"\r\n\r\n")
+        if not end:
+            return
+        length = _LENGTH.search(head + b"\r\n")
+        half = int(length[1]) // 2 if length else 0
+        if not half:
+            self.fault, answer, self._withheld = None, self._withheld, b""
+            self.answer(answer)
+        elif len(self._withheld) >= len(head + end) + half:
+            self._break_off(self._withheld[: len(head + end) + half])
+
+    def _break_off(self, beginning: bytes) -> None:
+        self.transport.pause_reading()
+        self.client.transport.pause_reading()
+        self.client.transport.write(beginning)
+        if self.fault is Fault.RESET_IN_BODY:
+            asyncio.get_running_loop().call_later(_OVERTAKEN_S, self.client.reset)
+        elif self.fault is Fault.SHORT_BODY:
+            self.client.transport.close()
+
+
+def _error(status: str, code: str) -> bytes:
+    """Make S3's answer to a request that it cannot serve now, after which it closes the connection."""
+    body = f'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>{code}</Code><Message>Injected.</Message></Error>'
+    head = f"HTTP/1.1 {status}\r\nContent-Type: application/xml\r\nContent-Length: {len(body)}\r\nConnection: close\r\n"
+    return f"{head}\r\n{body}".encode()

@@ -1,0 +1,104 @@
+"""The proxy that answers late, or not as asked: seen by a client that hides nothing."""
+
+from __future__ import annotations
+
+import http.client
+import time
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import boto3
+import pytest
+from botocore.config import Config
+
+from include.local_aws.s3_trouble import Fault, Request, S3Trouble, first
+
+if TYPE_CHECKING:
+    from include.local_aws.local import LocalAws
+
+BODY = bytes(range(256)) * 4096
+
+
+def server_of(local_aws: LocalAws) -> tuple[str, int]:
+    host, _, port = local_aws.environment["AWS_ENDPOINT_URL_S3"].removeprefix("http://").partition(":")
+    return host, int(port)
+
+
+def connect(trouble: S3Trouble, timeout_s: float = 30.0) -> http.client.HTTPConnection:
+    return http.client.HTTPConnection(trouble.url.removeprefix("http://"), timeout=timeout_s)
+
+
+def address(trouble: S3Trouble, local_aws: LocalAws, bucket: str, operation: str = "get_object") -> str:
+    """Where an object is, for a client that signs nothing."""
+    keys = {name.lower(): local_aws.environment[name] for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")}
+    config = Config(signature_version="s3v4")
+    client = boto3.client("s3", endpoint_url=trouble.url, region_name="eu-west-1", config=config, **keys)
+    signed: str = client.generate_presigned_url(operation, Params={"Bucket": bucket, "Key": "photo"})
+    return signed.removeprefix(trouble.url)
+
+
+@pytest.fixture
+def photographed(local_aws: LocalAws, bucket: str) -> str:
+    """A bucket with an object."""
+    local_aws.s3().put_object(Bucket=bucket, Key="photo", Body=BODY)
+    return bucket
+
+
+def test_answers_with_latency_come_late_and_whole(local_aws: LocalAws, photographed: str) -> None:
+    with S3Trouble(server_of(local_aws), latency_s=0.05) as trouble, closing(connect(trouble)) as client:
+        for _ in range(2):
+            start = time.monotonic()
+            client.request("GET", address(trouble, local_aws, photographed))
+            answer = client.getresponse()
+            assert (answer.status, answer.read() == BODY) == (200, True)
+            assert time.monotonic() - start >= 0.05
+
+    assert list(trouble.seen.values()) == [2]
+
+
+@pytest.mark.parametrize(
+    ("fault", "status", "code"), [(Fault.INTERNAL_ERROR, 500, b"InternalError"), (Fault.SLOW_DOWN, 503, b"SlowDown")]
+)
+def test_request_that_s3_cannot_serve_now_is_answered_as_by_s3(
+    local_aws: LocalAws, photographed: str, fault: Fault, status: int, code: bytes
+) -> None:
+    with S3Trouble(server_of(local_aws), faults=first(1, fault)) as trouble, closing(connect(trouble)) as client:
+        target = address(trouble, local_aws, photographed)
+        client.request("GET", target)
+        answer = client.getresponse()
+        assert (answer.status, b"<Code>%s</Code>" % code in answer.read()) == (status, True)
+        client.request("GET", target)
+        assert client.getresponse().read() == BODY
+
+
+@pytest.mark.parametrize(
+    ("fault", "seen"),
+    [
+        (Fault.RESET, ConnectionResetError),
+        (Fault.RESET_IN_BODY, ConnectionResetError),
+        (Fault.SHORT_BODY, http.client.IncompleteRead),
+        (Fault.SILENCE, TimeoutError),
+        (Fault.SILENCE_IN_BODY, TimeoutError),
+    ],
+)
+def test_request_that_breaks_off_is_seen_to_break_off(
+    local_aws: LocalAws, photographed: str, fault: Fault, seen: type[Exception]
+) -> None:
+    with S3Trouble(server_of(local_aws), faults=first(1, fault)) as trouble, closing(connect(trouble, 1.0)) as client:
+        client.request("GET", address(trouble, local_aws, photographed))
+        with pytest.raises(seen) as raised:
+            client.getresponse().read()
+    if isinstance(raised.value, http.client.IncompleteRead):
+        assert raised.value.partial == BODY[: len(BODY) // 2]
+    assert trouble.failed == {fault: 1}
+
+
+def test_uploads_pass_whole_and_only_their_first_request_is_judged(local_aws: LocalAws, bucket: str) -> None:
+    asked: list[Request] = []
+
+    with S3Trouble(server_of(local_aws), faults=asked.append) as trouble, closing(connect(trouble)) as client:
+        client.request("PUT", address(trouble, local_aws, bucket, "put_object"), body=BODY * 8)
+        assert client.getresponse().status == 200
+
+    assert local_aws.s3().get_object(Bucket=bucket, Key="photo")["Body"].read() == BODY * 8
+    assert [(request.method, request.nth) for request in asked] == [("PUT", 1)]
