@@ -4,6 +4,7 @@
 """
 
 import logging
+import re
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -17,6 +18,9 @@ from fruits_features import job
 from fruits_features.arguments import Arguments, InvalidArgumentsError
 from fruits_features.components import ReductionError
 from fruits_features.inventory import InventoryError
+
+_OF_A_TASK = re.compile(r"^(?:\w+\.)*(\w+Error: .+)$", re.MULTILINE)
+"""The last line of a Python traceback, without the module."""
 
 _log = logging.getLogger("fruits_features")
 
@@ -41,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail(str(error), code=1)
     except (BaseError, OSError, Py4JJavaError, PySparkException) as error:
         _log.exception("The run failed")
-        return _fail(_first_line(error), code=1)
+        return _fail(first_line(error), code=1)
     _log.info("Done: %s", outcome)
     return 0
 
@@ -52,8 +56,14 @@ def _run(arguments: Arguments) -> job.Outcome:
         return job.run(context, arguments)
 
 
-def _first_line(error: Exception) -> str:
-    """Reduce an error of Spark or the object store to its first line; the log holds the rest."""
+def first_line(error: Exception) -> str:
+    """Reduce an error of a task, Spark or the object store to its first line; the log holds the rest.
+
+    Spark wraps a task's error in its own words: the task's traceback, then Java's.
+    """
+    of_task = _OF_A_TASK.findall(str(error).partition("\n\tat ")[0])
+    if of_task:
+        return str(of_task[-1])
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return f"{type(error).__name__}: {lines[0] if lines else 'no message'}"
 

@@ -1,14 +1,17 @@
-"""Objects from the bucket: many in flight, a bounded number, retried with backoff and jitter.
+"""Objects from the bucket: many in flight, a bounded number, and S3's trouble borne within a budget.
 
-The inventory is the truth: an object that is gone or was replaced since comes back as `Rejected`. What remains of S3's
-trouble after the retries is raised, so that Spark tries the partition again instead of blaming the images.
+The inventory is the truth: an object that is gone or was replaced since comes back as `Rejected`. Trouble is the
+bucket's, not the images': errors 500 and 503, resets, silence and bodies that break off are tried again by obstore,
+with backoff and jitter, for as long as `Patience` says. What then still fails
+
+- alone, while the others of its call came, is `Rejected`: one object that S3 cannot give must not cost the whole run;
+- in company is a `BucketError`, which fails the task. Spark tries a task four times in all.
 
 The store itself reads botocore's standard variables (`AWS_ENDPOINT_URL_S3`, `AWS_REGION`, credentials) and the instance
 profile.
 """
 
 import asyncio
-import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -22,7 +25,38 @@ from fruits_features.rejections import Reason, Rejected, Stage
 IN_FLIGHT = 64
 """Requests at once, a worker. With 30 ms on every answer, 64 keep nine tenths of the speed, 16 six tenths."""
 
-_PAUSES_S = (0.2, 0.8, 3.2)
+ALONE = 100
+"""One in so many objects of a call, and always one, may fail alone; where more do, the bucket is in trouble."""
+
+
+class BucketError(Exception):
+    """The bucket, not an object, fails; the message is the sentence that people read."""
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How much of S3's trouble one request bears before it counts as failed.
+
+    Args:
+        budget_s: seconds from the first try after which there is no other.
+        retries: how many tries there are at most after the first. As many as the budget allows by the pauses.
+        first_pause_s: before the second try; later ones are random between this and three times the one before,
+            so that clients that failed together come back one by one.
+        longest_pause_s: of those pauses.
+        silence_s: a server that says nothing for so long has lost the request.
+        answer_s: a whole answer, body included, takes no longer.
+    """
+
+    budget_s: float = 120.0
+    retries: int = 30
+    first_pause_s: float = 0.1
+    longest_pause_s: float = 10.0
+    silence_s: float = 20.0
+    answer_s: float = 300.0
+
+
+PATIENCE = Patience()
+"""With images. A server that is away for half a minute, as S3 is when it splits a busy prefix, costs that much time."""
 
 
 class Wanted(NamedTuple):
@@ -51,49 +85,47 @@ class Fetcher:
         """Fetch objects, in the order asked for.
 
         Raises:
-            obstore.exceptions.BaseError: when the bucket still fails after every retry.
+            BucketError: when more than single objects still fail after every retry.
         """
         return asyncio.run(self._fetch_all(wanted))
 
     async def _fetch_all(self, wanted: Sequence[Wanted]) -> list[bytes | Rejected]:
         gate = asyncio.Semaphore(self.in_flight)
+        failures: list[BaseError] = []
 
         async def bounded(one: Wanted) -> bytes | Rejected:
             async with gate:
-                return await self._fetch_one(one)
+                try:
+                    return await self._fetch_one(one)
+                except BaseError as error:
+                    failures.append(error)
+                    if len(failures) > max(1, len(wanted) // ALONE):
+                        raise _bucket_error(failures, len(wanted)) from error
+                    return _rejected(Reason.UNAVAILABLE, f"Others came, this one kept failing: {_first_line(error)}")
 
-        return await asyncio.gather(*map(bounded, wanted))
+        outcomes = await asyncio.gather(*map(bounded, wanted))
+        if failures and not any(isinstance(outcome, bytes) for outcome in outcomes):
+            raise _bucket_error(failures, len(wanted)) from failures[0]
+        return outcomes
 
     async def _fetch_one(self, wanted: Wanted) -> bytes | Rejected:
         if refusal := refuse(wanted, self.max_bytes):
             return refusal
         try:
-            data, etag = await self._get(wanted.key)
+            answer = await self.store.get_async(wanted.key)
+            data = bytes(await answer.bytes_async())
         except FileNotFoundError:
             return _rejected(Reason.GONE, "The inventoried object is no longer in the bucket.")
         except PermissionDeniedError:
             return _rejected(Reason.FORBIDDEN, "The bucket refuses to hand out this object (403).")
+        etag = (answer.meta["e_tag"] or "").strip('"')
         if etag != wanted.etag or len(data) != wanted.size:
             before, now = f"{wanted.size} bytes, etag {wanted.etag}", f"{len(data)} bytes, etag {etag}"
             return _rejected(Reason.CHANGED, f"Inventoried with {before}; now {now}.")
         return data
 
-    async def _get(self, key: str) -> tuple[bytes, str]:
-        """Fetch one object; the store retries requests, this retries bodies that break off."""
-        for pause_s in (*_PAUSES_S, None):
-            try:
-                answer = await self.store.get_async(key)
-                return bytes(await answer.bytes_async()), (answer.meta["e_tag"] or "").strip('"')
-            except (FileNotFoundError, PermissionDeniedError):
-                raise
-            except BaseError:
-                if pause_s is None:
-                    raise
-                await asyncio.sleep(pause_s * random.uniform(0.5, 1.5))  # noqa: S311 - jitter, not a secret
-        raise NotImplementedError  # the last round returns or raises
 
-
-def open_bucket(bucket: str, prefix: str = "") -> ObjectStore:
+def open_bucket(bucket: str, prefix: str = "", patience: Patience = PATIENCE) -> ObjectStore:
     """Open a bucket, or a prefix of it, found and authorised the way botocore would, and patient with its trouble.
 
     An address over plain HTTP is only ever one that the environment names on purpose, so it is allowed.
@@ -101,11 +133,20 @@ def open_bucket(bucket: str, prefix: str = "") -> ObjectStore:
     return S3Store(
         bucket,
         prefix=prefix or None,
-        client_options={"allow_http": True, "timeout": timedelta(seconds=60), "connect_timeout": timedelta(seconds=10)},
+        client_options={
+            "allow_http": True,
+            "connect_timeout": timedelta(seconds=min(10.0, patience.silence_s)),
+            "read_timeout": timedelta(seconds=patience.silence_s),
+            "timeout": timedelta(seconds=patience.answer_s),
+        },
         retry_config={
-            "max_retries": 10,
-            "backoff": {"init_backoff": timedelta(milliseconds=100), "max_backoff": timedelta(seconds=15), "base": 2},
-            "retry_timeout": timedelta(minutes=3),
+            "max_retries": patience.retries,
+            "retry_timeout": timedelta(seconds=patience.budget_s),
+            "backoff": {
+                "init_backoff": timedelta(seconds=patience.first_pause_s),
+                "max_backoff": timedelta(seconds=patience.longest_pause_s),
+                "base": 3,
+            },
         },
     )
 
@@ -127,3 +168,15 @@ def refuse(wanted: Wanted, max_bytes: int) -> Rejected | None:
 
 def _rejected(reason: Reason, detail: str) -> Rejected:
     return Rejected(Stage.FETCH, reason, detail)
+
+
+def _bucket_error(failures: Sequence[BaseError], asked: int) -> BucketError:
+    return BucketError(
+        f"The bucket gave up on {len(failures)} of {asked} objects asked for together, after every retry; "
+        f"see that it can be reached and is not asked too much, and run again. First: {_first_line(failures[0])}"
+    )
+
+
+def _first_line(error: BaseError) -> str:
+    """Reduce an error of the store, which goes on with its inner state, to its sentence."""
+    return str(error).partition("\n")[0]

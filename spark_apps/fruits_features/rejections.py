@@ -29,6 +29,8 @@ class Reason(StrEnum):
     """Another object now lies under the key than the one inventoried."""
     FORBIDDEN = "forbidden"
     """The bucket refuses this one object."""
+    UNAVAILABLE = "unavailable"
+    """The bucket kept failing on this object alone, through every retry, while it gave the others."""
     NOT_AN_IMAGE = "not_an_image"
     """Neither JPEG, PNG, WebP, BMP, TIFF nor GIF by its first bytes."""
     TRUNCATED = "truncated"

@@ -1,18 +1,31 @@
 """Folders of objects, in a bucket or on a disk, by URI: everything the application writes and reads besides images.
 
 One way for both, so that a run below `s3://` and one below a local folder differ in nothing else. Every object is
-written whole or not at all.
+written whole or not at all. Requests that fail are tried again, as `PATIENCE` says.
 """
 
+import random
+import time
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from typing import TypeVar
 
 import obstore
+from obstore.exceptions import GenericError
 from obstore.store import LocalStore, ObjectStore
 
-from fruits_features.fetch import open_bucket
+from fruits_features.fetch import Patience, open_bucket
+
+PATIENCE = Patience(silence_s=300.0)
+"""The server says nothing while a whole file is sent to it: 128 MB in 300 s is what a slow line takes."""
+
+FRESH_STARTS = 3
+"""How often a whole call is begun anew within the budget; pauses are seconds, doubled, with jitter:"""
+_FRESH_START_S = 0.5
 
 _S3 = "s3://"
+_T = TypeVar("_T")
 
 
 @cache
@@ -20,13 +33,14 @@ def open_folder(uri: str) -> ObjectStore:
     """Open a folder given as `s3://bucket/prefix`, as a path or as a `file:` URI without quoting; it need not exist."""
     if uri.startswith(_S3):
         bucket, _, prefix = uri.removeprefix(_S3).partition("/")
-        return open_bucket(bucket, prefix.strip("/"))
+        return open_bucket(bucket, prefix.strip("/"), PATIENCE)
     return LocalStore(_local(uri), mkdir=True, automatic_cleanup=True)
 
 
 def list_files(folder: str, suffix: str = "") -> dict[str, int]:
     """List the objects below a folder that end in a suffix: their names, sorted, and their sizes in bytes."""
-    entries = [entry for batch in obstore.list(open_folder(folder)) for entry in batch]
+    store = open_folder(folder)
+    entries = _afresh(lambda: [entry for batch in obstore.list(store) for entry in batch])
     return dict(sorted((entry["path"], entry["size"]) for entry in entries if entry["path"].endswith(suffix)))
 
 
@@ -48,9 +62,26 @@ def remove_folder(folder: str) -> None:
     """Remove all objects of a folder, and the folder itself where folders are things of their own."""
     parent, _, name = folder.rstrip("/").rpartition("/")
     store = open_folder(parent)
-    gone = [entry["path"] for batch in obstore.list(store, f"{name}/") for entry in batch]
+    gone = _afresh(lambda: [entry["path"] for batch in obstore.list(store, f"{name}/") for entry in batch])
     if gone:
-        obstore.delete(store, gone)
+        _afresh(lambda: obstore.delete(store, gone))
+
+
+def _afresh(call: Callable[[], _T]) -> _T:
+    """Begin a call anew where it failed although the store retries requests.
+
+    The store gives up at once where the answer to a listing breaks off, or the connection of a removal. Both may be
+    asked for twice: what is gone already is gone.
+    """
+    end = time.monotonic() + PATIENCE.budget_s
+    for start in range(FRESH_STARTS):
+        try:
+            return call()
+        except GenericError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(_FRESH_START_S * 2**start * random.uniform(0.5, 1.5))  # noqa: S311 - jitter, not a secret
+    return call()
 
 
 def _local(uri: str) -> Path:

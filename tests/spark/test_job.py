@@ -1,6 +1,7 @@
 """The job against a real S3 server and a real local Spark."""
 
 import collections
+import os
 from pathlib import Path
 from typing import Any
 
@@ -8,18 +9,22 @@ import cv2
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from py4j.protocol import Py4JJavaError
 from pyspark.ml import PipelineModel
 from pyspark.ml.functions import array_to_vector, vector_to_array
 from pyspark.sql import SparkSession
 
 from fruits_features import job, projection
+from fruits_features.__main__ import first_line
 from fruits_features.arguments import Arguments
 from fruits_features.components import ReductionError
 from fruits_features.families import DEFAULT_FAMILIES
+from fruits_features.fetch import BucketError
 from fruits_features.inventory import InventoryError
 from fruits_features.layout import RunLayout
 from fruits_features.schemas import QUARANTINE, arrow_schema, features_columns
 from fruits_features.worker import Worker
+from include.local_aws.s3_trouble import Fault, Request, S3Trouble
 from tests.spark.buckets import Bucket
 
 
@@ -185,6 +190,42 @@ def test_run_on_bad_objects_quarantines_each_with_its_reason(spark: SparkSession
     }
     assert (outcome.described, outcome.quarantined) == (24, 9)
     assert all(row["detail"].endswith(".") for row in rejected)
+
+
+def test_run_where_every_third_objects_first_gets_fail_ends_complete(
+    spark: SparkSession, photos: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(photos, 60)
+    kinds = (Fault.INTERNAL_ERROR, Fault.SLOW_DOWN, Fault.RESET, Fault.RESET_IN_BODY, Fault.SHORT_BODY)
+
+    def faults(request: Request) -> Fault | None:
+        number = int(request.target.rpartition("/r_")[2].partition("_")[0])
+        return kinds[number // 3 % len(kinds)] if number % 3 == 0 and request.nth <= 2 else None
+
+    host, port = os.environ["AWS_ENDPOINT_URL_S3"].removeprefix("http://").split(":")
+    with S3Trouble((host, int(port)), faults=faults) as trouble:
+        monkeypatch.setitem(
+            spark.sparkContext.environment, "AWS_ENDPOINT_URL_S3", trouble.url
+        )  # the workers' way to S3
+        outcome = job.run(spark.sparkContext, arguments(photos, k=2))
+
+    assert (outcome.described, outcome.quarantined) == (60, 0)
+    assert len(rows_of(RunLayout(str(photos.runs / "run")).features)) == 60
+    assert len(trouble.seen) == 60
+    assert trouble.failed == dict.fromkeys(kinds, 8)
+
+
+def test_error_of_a_task_is_told_in_its_own_sentence(spark: SparkSession) -> None:
+    def fail(_: int) -> None:
+        try:
+            int("503 Slow Down")
+        except ValueError as error:
+            raise BucketError("The bucket gave up.") from error
+
+    with pytest.raises(Py4JJavaError) as raised:
+        spark.sparkContext.parallelize([1], 1).map(fail).collect()
+
+    assert first_line(raised.value) == "BucketError: The bucket gave up."
 
 
 def test_run_above_the_quarantine_share_fails_with_counts_and_keeps_the_quarantine(

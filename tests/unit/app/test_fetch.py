@@ -1,13 +1,19 @@
-"""Fetching from an object store that needs no network."""
+"""Fetching, from a store in memory and from an S3 server that is in trouble."""
+
+import hashlib
+import os
+from collections.abc import Callable
 
 import pytest
 from obstore import put
-from obstore.exceptions import GenericError
 from obstore.store import MemoryStore
 
-from fruits_features import fetch
-from fruits_features.fetch import Fetcher, Wanted
+from fruits_features.fetch import BucketError, Fetcher, Patience, Wanted, open_bucket
 from fruits_features.rejections import Reason, Rejected
+from include.local_aws.s3_trouble import Fault, first
+from tests.unit.app.conftest import FaultRule, Troubled
+
+Troubles = Callable[[FaultRule], Troubled]
 
 
 def stored(key: str, data: bytes) -> tuple[MemoryStore, Wanted]:
@@ -44,32 +50,53 @@ def test_fetch_of_what_is_not_as_inventoried_is_rejected(changes: dict[str, obje
     assert outcome.reason == reason
 
 
-class Failing:
-    """A store whose first answers fail."""
-
-    def __init__(self, store: MemoryStore, failures: int) -> None:
-        self.store, self.failures = store, failures
-
-    async def get_async(self, key: str) -> object:
-        """Fail, or answer."""
-        if self.failures:
-            self.failures -= 1
-            raise GenericError("503 SlowDown")
-        return await self.store.get_async(key)
+HASTE = Patience(budget_s=20.0, retries=4, first_pause_s=0.001, longest_pause_s=0.002, silence_s=1.0)
 
 
-def test_fetch_of_an_object_that_fails_at_first_tries_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fetch, "_PAUSES_S", (0.0, 0.0, 0.0))
-    store, wanted = stored("a.jpg", b"bytes")
+def put_photos(bucket: Troubled, count: int) -> list[Wanted]:
+    """Put objects of a few kilobytes, each another one."""
+    photos = {f"{number}.jpg": os.urandom(3000) for number in range(count)}
+    for key, data in photos.items():
+        (bucket.folder / key).write_bytes(data)
+    return [Wanted(key, len(data), hashlib.md5(data).hexdigest()) for key, data in photos.items()]  # noqa: S324
 
-    assert Fetcher(Failing(store, 3), max_bytes=5).fetch([wanted]) == [b"bytes"]  # type: ignore[arg-type]
+
+def fetch(bucket: Troubled, wanted: list[Wanted]) -> list[bytes | Rejected]:
+    return Fetcher(open_bucket(bucket.name, patience=HASTE), max_bytes=10**6).fetch(wanted)
 
 
-def test_fetch_from_a_bucket_that_keeps_failing_raises_instead_of_blaming_the_image(
-    monkeypatch: pytest.MonkeyPatch,
+def keep_failing(*keys: str) -> FaultRule:
+    return lambda request: Fault.SLOW_DOWN if request.target.rpartition("/")[2] in keys else None
+
+
+@pytest.mark.parametrize("fault", Fault)
+def test_fetch_of_objects_whose_first_two_gets_fail_gives_all_bytes(fault: Fault, troubled: Troubles) -> None:
+    bucket = troubled(first(2, fault))
+    wanted = put_photos(bucket, 20)
+
+    fetched = fetch(bucket, wanted)
+
+    assert fetched == [(bucket.folder / one.key).read_bytes() for one in wanted]
+    assert bucket.trouble.failed[fault] == 40
+
+
+def test_fetch_of_an_object_that_alone_keeps_failing_is_rejected(troubled: Troubles) -> None:
+    bucket = troubled(keep_failing("7.jpg"))
+
+    fetched = fetch(bucket, put_photos(bucket, 20))
+
+    rejected = fetched.pop(7)
+    assert isinstance(rejected, Rejected)
+    assert (rejected.reason, bucket.trouble.failed.total()) == (Reason.UNAVAILABLE, 1 + HASTE.retries)
+    assert "503" in rejected.detail
+    assert all(isinstance(one, bytes) for one in fetched)
+
+
+@pytest.mark.parametrize(("keys", "count"), [(("3.jpg", "7.jpg"), 20), (("0.jpg",), 1)])
+def test_fetch_where_the_bucket_keeps_failing_raises_instead_of_blaming_images(
+    keys: tuple[str, ...], count: int, troubled: Troubles
 ) -> None:
-    monkeypatch.setattr(fetch, "_PAUSES_S", (0.0, 0.0, 0.0))
-    store, wanted = stored("a.jpg", b"bytes")
+    bucket = troubled(keep_failing(*keys))
 
-    with pytest.raises(GenericError, match="SlowDown"):
-        Fetcher(Failing(store, 4), max_bytes=5).fetch([wanted])  # type: ignore[arg-type]
+    with pytest.raises(BucketError, match=rf"gave up on {len(keys)} of {count} objects .* 503"):
+        fetch(bucket, put_photos(bucket, count))

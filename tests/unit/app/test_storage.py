@@ -1,0 +1,47 @@
+"""Folders of objects in a bucket that is in trouble; on a disk, all other tests use them."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+from obstore.exceptions import GenericError
+
+from fruits_features import storage
+from include.local_aws.s3_trouble import Fault
+from tests.unit.app.conftest import FaultRule, Troubled
+
+SILENT = {Fault.SILENCE, Fault.SILENCE_IN_BODY}
+"""Not here: they take as long as the patience that is lost, and rclone blocks an object whose PUT was given up."""
+
+Troubles = Callable[[FaultRule], Troubled]
+
+
+@pytest.fixture(autouse=True)
+def haste(monkeypatch: pytest.MonkeyPatch) -> None:
+    patience = replace(storage.PATIENCE, budget_s=20.0, first_pause_s=0.001, longest_pause_s=0.002)
+    monkeypatch.setattr(storage, "PATIENCE", patience)
+    monkeypatch.setattr(storage, "_FRESH_START_S", 0.001)
+
+
+@pytest.mark.parametrize("fault", [fault for fault in Fault if fault not in SILENT])
+def test_folder_whose_every_first_request_fails_is_written_listed_read_and_removed(
+    fault: Fault, troubled: Troubles
+) -> None:
+    bucket = troubled(lambda request: fault if request.nth == 1 else None)
+    folder = f"s3://{bucket.name}/run/features"
+
+    storage.write_bytes(folder, "a.parquet", b"0123456789")
+    assert storage.list_files(folder) == {"a.parquet": 10}
+    assert storage.read_bytes(folder, "a.parquet") == b"0123456789"
+    storage.remove_folder(folder)
+
+    assert not (bucket.folder / "run/features/a.parquet").exists()
+    assert {method for method, _ in bucket.trouble.seen} == {"PUT", "GET", "POST"}
+    assert bucket.trouble.failed[fault] == len(bucket.trouble.seen)
+
+
+def test_folder_whose_requests_all_fail_raises_in_the_end(troubled: Troubles) -> None:
+    bucket = troubled(lambda _: Fault.SLOW_DOWN)
+
+    with pytest.raises(GenericError, match="503"):
+        storage.list_files(f"s3://{bucket.name}/run")
