@@ -1,0 +1,126 @@
+"""This application beside other ways to turn images in S3 into features: the table of docs/benchmarks.md.
+
+    make bench
+    PYTHONPATH=.:spark_apps python -m benchmarks.speed --images 22400 --repeats 5 --candidates plain,app
+
+Every candidate works on the same distinct images from the same S3 server (the local AWS's rclone), on all cores, in a
+fresh process. A run is from reading the inventory to closing the Parquet; starting a session (JVM, Ray) is not timed.
+`first` is the first job of the fresh session, `second` the same work again. Slow candidates get the first so many of
+the images, as the table says. Some candidates work a second time through a proxy that adds latency to every answer.
+"""
+
+import argparse
+import json
+import os
+import shlex
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+
+from tqdm import tqdm
+
+from benchmarks.speed.images import draw, take_inventory
+from benchmarks.speed.report import Run, about, table
+from benchmarks.speed.sessions import CANDIDATES, Candidate, interpreter, started, work
+from benchmarks.speed.task import Task
+from include.local_aws.local import LocalAws
+from include.local_aws.s3_trouble import S3Trouble
+
+JOBS = ("first", "second")
+DIRECT = "direct"
+LATE = ("plain", "app")
+"""Candidates that are measured with latency too."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure and print; returns the exit code."""
+    options = _parser().parse_args(argv)
+    with LocalAws(options.folder / "aws") as aws, served(aws, options.latency_ms) as ways:
+        runs = list(_measure(options, aws, ways))
+    (options.folder / "runs.json").write_text(json.dumps([asdict(run) for run in runs], indent=1))
+    command = shlex.join(["python", "-m", "benchmarks.speed", *(sys.argv[1:] if argv is None else argv)])
+    print(f"{datetime.now(UTC):%Y-%m-%d}, `{command}`:", *about(options.repeats), "", sep="\n")
+    print(*table(runs, runs[0]), sep="\n")
+    return 0
+
+
+@contextmanager
+def served(aws: LocalAws, latency_ms: float) -> Iterator[dict[str, str]]:
+    """Give the addresses of S3: direct, by a proxy, and by one that adds latency."""
+    direct = aws.environment["AWS_ENDPOINT_URL_S3"]
+    host, _, port = direct.removeprefix("http://").partition(":")
+    with ExitStack() as stack:
+        ways = {DIRECT: direct}
+        for added_ms in (0, latency_ms) if latency_ms else ():
+            proxy = stack.enter_context(S3Trouble((host, int(port)), latency_s=added_ms / 1000))
+            ways[f"proxy +{added_ms:g} ms"] = proxy.url
+        yield ways
+
+
+def _measure(options: argparse.Namespace, aws: LocalAws, ways: dict[str, str]) -> Iterator[Run]:
+    """Let all candidates work, by turns, and in another order each time but that the limit comes first."""
+    present = list(_present(options))
+    tasks = {candidate: _task(options, aws, candidate) for candidate in present}
+    rounds = [(candidate, way) for candidate in present for way in ways if _wanted(candidate, way)]
+    with tqdm(total=len(rounds) * options.repeats, unit=" sessions", disable=None) as bar:
+        for repeat in range(options.repeats):
+            turned = rounds[1:][repeat % max(1, len(rounds) - 1) :] + rounds[1:][: repeat % max(1, len(rounds) - 1)]
+            for candidate, way in [rounds[0], *turned]:
+                bar.set_postfix_str(f"{candidate.name}, {way}")
+                environment = aws.environment | {"AWS_ENDPOINT_URL_S3": ways[way]}
+                with started(candidate, options.extras, tasks[candidate], environment) as process:
+                    for job in JOBS:
+                        use = work(process, tasks[candidate])
+                        yield Run(candidate.title, way, job, repeat, tasks[candidate].images, use)
+                bar.update()
+
+
+def _present(options: argparse.Namespace) -> Iterator[Candidate]:
+    """Choose the candidates that are asked for and can run; says how to install what is missing."""
+    for candidate in CANDIDATES:
+        if candidate.name not in options.candidates:
+            continue
+        if interpreter(candidate, options.extras).exists():
+            yield candidate
+        else:
+            install = (
+                f"python3 -m venv {options.extras} && {options.extras}/bin/pip install -r benchmarks/requirements.txt"
+            )
+            print(f"{candidate.title} is skipped, as it is not installed: {install}", file=sys.stderr)
+
+
+def _wanted(candidate: Candidate, way: str) -> bool:
+    return way == DIRECT or candidate.name in LATE
+
+
+def _task(options: argparse.Namespace, aws: LocalAws, candidate: Candidate) -> Task:
+    """Draw and list a candidate's images."""
+    images = min(options.images, candidate.max_images or options.images)
+    bucket, inventory = aws.create_bucket(f"images-{images}"), options.folder / "inventories" / str(images)
+    folder = aws.s3_folder / bucket
+    if not inventory.exists():
+        draw(folder, images, options.cores)
+        take_inventory(folder, inventory)
+    output = options.folder / "candidates" / candidate.name
+    return Task(bucket, str(inventory), str(folder), str(output), images, options.cores)
+
+
+def _parser() -> argparse.ArgumentParser:
+    names = [candidate.name for candidate in CANDIDATES]
+    parser = argparse.ArgumentParser("python -m benchmarks.speed", description=__doc__.partition("\n")[0])
+    add = parser.add_argument
+    add("--images", type=int, default=5_000, help="how many, up to 90,380 (default %(default)s)")
+    add("--repeats", type=int, default=3, help="of everything (default %(default)s)")
+    add("--candidates", type=lambda text: text.split(","), default=names, help=f"from {','.join(names)} (all)")
+    add("--latency-ms", type=float, default=30.0, help="added by the proxy; 0 leaves it out (default %(default)s)")
+    add("--cores", type=int, default=os.cpu_count() or 1, help="for each candidate (default %(default)s)")
+    add("--folder", type=lambda path: Path(path).resolve(), default=".local/speed", help="keeps images and results")
+    add("--extras", type=lambda path: Path(path).absolute(), default=".local/speed-venv", help="where Ray and Daft are")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

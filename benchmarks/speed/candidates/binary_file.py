@@ -1,0 +1,38 @@
+"""Spark's own reader of whole files, `binaryFile`, and a pandas UDF with the application's OpenCV work.
+
+Reads the files that the S3 server serves from the disk, and writes to the disk: Hadoop's S3 connector does not come
+with Spark. That is to its advantage.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pandas as pd
+from pyspark.sql import SparkSession
+from pyspark.sql.functions import pandas_udf
+
+from benchmarks.speed.candidates.batches import count_rows, describe
+from benchmarks.speed.candidates.spark import conf
+from benchmarks.speed.task import Task
+
+TYPE = "width int, height int, keypoints int, descriptors binary, features array<float>"
+
+
+@contextmanager
+def session(task: Task) -> Iterator[Callable[[], int]]:
+    """Start Spark SQL."""
+    spark = SparkSession.builder.config(conf=conf(task)).getOrCreate()
+    spark.sparkContext.setLogLevel("ERROR")
+    yield lambda: _work(spark, task)
+    spark.stop()
+
+
+def _work(spark: SparkSession, task: Task) -> int:
+    def described(content: pd.Series) -> pd.DataFrame:
+        return pd.DataFrame({name: array.to_pandas() for name, array in describe(content).items()})
+
+    files = spark.read.format("binaryFile").option("recursiveFileLookup", "true").load(f"{task.folder}/images")
+    output = f"{task.output}/features"
+    frame = files.select("path", pandas_udf(described, TYPE)("content").alias("described"))
+    frame.select("path", "described.*").write.mode("overwrite").parquet(output)
+    return count_rows(output)

@@ -1,0 +1,47 @@
+"""The limit: plain processes, one a core, with the application's own fetching, describing and writing.
+
+No Spark, no second look at the rows: neither PCA nor its projection.
+"""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from functools import partial
+from multiprocessing import get_context
+
+import pyarrow as pa
+
+from benchmarks.speed.task import Task
+from fruits_features import tables
+from fruits_features.arguments import Arguments
+from fruits_features.final import write_parquet
+from fruits_features.inventory import cut, read_inventory
+from fruits_features.schemas import arrow_schema, described_columns
+from fruits_features.worker import Worker
+
+
+@contextmanager
+def session(task: Task) -> Iterator[Callable[[], int]]:
+    """Make a pool, whose processes start with the first work."""
+    with ProcessPoolExecutor(task.cores, mp_context=get_context("spawn")) as pool:
+        yield lambda: _work(pool, task)
+
+
+def _work(pool: ProcessPoolExecutor, task: Task) -> int:
+    parts = [tables.to_bytes(part) for part in cut(read_inventory(task.inventory), task.cores)]
+    return sum(pool.map(partial(_describe, task), range(len(parts)), parts))
+
+
+def _describe(task: Task, number: int, inventory: bytes) -> int:
+    """Describe a part of the inventory and write a file."""
+    arguments = Arguments(bucket=task.bucket, inventory=task.inventory, output=f"s3://{task.bucket}/plain", run="plain")
+    worker = Worker(
+        bucket=task.bucket,
+        families=arguments.features,
+        max_bytes=arguments.max_image_bytes,
+        max_pixels=arguments.max_image_pixels,
+        include_pixels=False,
+    )
+    described = (pa.Table.from_batches([chunk.described]) for chunk in worker.describe(tables.from_bytes(inventory)))
+    schema = arrow_schema(described_columns(include_pixels=False))
+    return write_parquet(arguments.output, f"part-{number:05}.parquet", schema, described, arguments).rows

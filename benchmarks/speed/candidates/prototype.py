@@ -1,0 +1,54 @@
+"""The notebook's way: three Python UDFs, a boto3 request in two of them, a fresh ORB a call, rows through the JVM.
+
+Kinder than a notebook in that boto3's client is made once a process, and that the Parquet goes to the local disk.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
+
+import boto3
+import cv2
+import numpy as np
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+from pyspark.sql import SparkSession
+from pyspark.sql.functions import udf
+from pyspark.sql.types import ArrayType, IntegerType, StringType
+
+from benchmarks.speed.candidates.batches import count_rows
+from benchmarks.speed.candidates.spark import conf
+from benchmarks.speed.task import Task
+
+_s3 = cache(lambda: boto3.client("s3"))
+
+
+@contextmanager
+def session(task: Task) -> Iterator[Callable[[], int]]:
+    """Start Spark SQL."""
+    spark = SparkSession.builder.config(conf=conf(task)).getOrCreate()
+    spark.sparkContext.setLogLevel("ERROR")
+    yield lambda: _work(spark, task)
+    spark.stop()
+
+
+def _work(spark: SparkSession, task: Task) -> int:
+    category = udf(lambda key: key.split("/")[-2], StringType())
+    image = udf(lambda key: _image(task.bucket, key).ravel().tolist(), ArrayType(IntegerType()))
+    descriptors = udf(lambda key: _descriptors(_image(task.bucket, key)), ArrayType(ArrayType(IntegerType())))
+    keys = pq.read_table(task.inventory, columns=["key"])["key"].to_pylist()
+    frame = spark.createDataFrame([(key,) for key in keys], ["path"])
+    frame = frame.withColumn("category", category("path")).withColumn("image", image("path"))
+    output = f"{task.output}/features"
+    frame.withColumn("descriptors", descriptors("path")).write.mode("overwrite").parquet(output)
+    return count_rows(output)
+
+
+def _image(bucket: str, key: str) -> NDArray[np.uint8]:
+    data = _s3().get_object(Bucket=bucket, Key=key)["Body"].read()
+    return np.asarray(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR), np.uint8)
+
+
+def _descriptors(image: NDArray[np.uint8]) -> list[list[int]]:
+    _, found = cv2.ORB_create().detectAndCompute(image, None)
+    return [] if found is None else found.tolist()

@@ -1,0 +1,34 @@
+"""Ray Data: its own reader of binary files on S3, the application's OpenCV work on batches, Parquet on the disk."""
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pyarrow as pa
+import ray
+from pyarrow.fs import S3FileSystem
+
+from benchmarks.speed.candidates.batches import count_rows, describe
+from benchmarks.speed.task import Task
+
+
+@contextmanager
+def session(task: Task) -> Iterator[Callable[[], int]]:
+    """Start Ray on this machine."""
+    ray.init(num_cpus=task.cores, include_dashboard=False, log_to_driver=False)
+    yield lambda: _work(task)
+    ray.shutdown()
+
+
+def _work(task: Task) -> int:
+    output = f"{task.output}/features"
+    shutil.rmtree(output, ignore_errors=True)
+    s3 = S3FileSystem(endpoint_override=os.environ["AWS_ENDPOINT_URL_S3"], region=os.environ["AWS_REGION"])
+    images = ray.data.read_binary_files(f"{task.bucket}/images", filesystem=s3, include_paths=True)
+    images.map_batches(_describe, batch_format="pyarrow").write_parquet(output)
+    return count_rows(output)
+
+
+def _describe(batch: pa.Table) -> pa.Table:
+    return pa.table({"path": batch["path"], **describe(batch["bytes"].to_pylist())})

@@ -1,0 +1,21 @@
+"""A local Spark for the candidates that want one, at its defaults but for what a machine without a network needs."""
+
+import os
+import sys
+
+from pyspark import SparkConf
+
+from benchmarks.speed.task import Task
+
+
+def conf(task: Task) -> SparkConf:
+    """Configure a Spark with a JVM and as many worker processes as there are cores."""
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
+    settings = {
+        "spark.ui.enabled": "false",
+        "spark.ui.showConsoleProgress": "false",
+        "spark.local.dir": f"{task.output}/scratch",
+        "spark.sql.warehouse.dir": f"{task.output}/warehouse",
+    }
+    return SparkConf().setMaster(f"local[{task.cores}]").setAppName("speed").setAll(list(settings.items()))

@@ -1,0 +1,53 @@
+"""The images that all candidates work on, drawn and listed: distinct, and the same for each."""
+
+import hashlib
+from datetime import UTC, datetime
+from pathlib import Path
+
+from include.inventory import split_and_category, write
+from include.sample_images.plan import fruits_360, make_plan
+from include.sample_images.writing import generate
+
+PREFIX = "images/"
+
+
+class DuplicateImagesError(ValueError):
+    """Two images are the same, so that caches would flatter those who use them."""
+
+
+def draw(bucket: Path, images: int, jobs: int) -> None:
+    """Draw so many images into a bucket's folder; those that are there stay."""
+    generate(bucket / PREFIX, make_plan(list(fruits_360()), images), seed=0, jobs=jobs)
+
+
+def take_inventory(bucket: Path, folder: Path) -> int:
+    """List a bucket's folder as S3 would; returns how many images there are.
+
+    Raises:
+        DuplicateImagesError: when two files have one content, or a file is a link.
+    """
+    paths = sorted(path for path in (bucket / PREFIX).rglob("*") if path.is_file())
+    rows = [_row(path, path.relative_to(bucket).as_posix()) for path in paths]
+    linked = sum(path.stat().st_nlink > 1 or path.is_symlink() for path in paths)
+    distinct = len({row["etag"] for row in rows})
+    if linked or distinct < len(rows):
+        raise DuplicateImagesError(
+            f"Of {len(rows)} images in {bucket}, {distinct} are distinct and {linked} are links."
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "part-00000.parquet").open("wb") as sink:
+        write(rows, sink)
+    return len(rows)
+
+
+def _row(path: Path, key: str) -> dict[str, object]:
+    data = path.read_bytes()
+    split, category = split_and_category(key.removeprefix(PREFIX))
+    return {
+        "key": key,
+        "size": len(data),
+        "etag": hashlib.md5(data).hexdigest(),  # noqa: S324 - S3's ETag
+        "last_modified": datetime.fromtimestamp(path.stat().st_mtime, UTC),
+        "split": split,
+        "category": category,
+    }

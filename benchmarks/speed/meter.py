@@ -1,0 +1,91 @@
+"""What a process and all its descendants use: processor time, memory; and what the machine itself was denied."""
+
+import contextlib
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+SAMPLED_EVERY_S = 0.25
+_STEAL, _USED_AND_UNUSED = 7, 8
+"""Place of the steal in the first line of /proc/stat, and how many of its figures add up to all time."""
+
+
+@dataclass
+class Use:
+    """What was used over some time.
+
+    Args:
+        wall_s: seconds on the clock.
+        cpu_s: of the whole tree, user and system, the dead that were waited for included.
+        driver_mb: peak resident memory of the root and, where it has one, its JVM; in 10^6 bytes.
+        worker_mb: of the largest other process.
+        all_mb: of the whole tree at one time; what processes share counts for each.
+        steal: share of the machine's time that the hypervisor gave to others, 0 to 1; 0 where it is not told.
+    """
+
+    wall_s: float = 0.0
+    cpu_s: float = 0.0
+    driver_mb: float = 0.0
+    worker_mb: float = 0.0
+    all_mb: float = 0.0
+    steal: float = 0.0
+
+
+@contextmanager
+def metered(root: psutil.Process) -> Iterator[Use]:
+    """Meter a tree of processes; the figures are there when the block has ended."""
+    use, over = Use(), threading.Event()
+    sampler = threading.Thread(target=_sample, args=(root, use, over))
+    steal, cpu_s, start = _machine(), _cpu_s(root), time.monotonic()
+    sampler.start()
+    try:
+        yield use
+    finally:
+        use.wall_s, use.cpu_s = time.monotonic() - start, _cpu_s(root) - cpu_s
+        stolen, total = (after - before for before, after in zip(steal, _machine(), strict=True))
+        use.steal = stolen / total if total else 0.0
+        over.set()
+        sampler.join()
+
+
+def _tree(root: psutil.Process) -> list[psutil.Process]:
+    return [root, *root.children(recursive=True)]
+
+
+def _cpu_s(root: psutil.Process) -> float:
+    seconds = 0.0
+    for process in _tree(root):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            times = process.cpu_times()
+            seconds += times.user + times.system + times.children_user + times.children_system
+    return seconds
+
+
+def _sample(root: psutil.Process, use: Use, over: threading.Event) -> None:
+    """Keep the peaks until it is over."""
+    while not over.wait(SAMPLED_EVERY_S):
+        driver = worker = everything = 0.0
+        for process in _tree(root):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                megabytes = process.memory_info().rss / 1e6
+                everything += megabytes
+                if process == root or process.name() == "java":
+                    driver += megabytes
+                else:
+                    worker = max(worker, megabytes)
+        use.driver_mb, use.worker_mb = max(use.driver_mb, driver), max(use.worker_mb, worker)
+        use.all_mb = max(use.all_mb, everything)
+
+
+def _machine() -> tuple[int, int]:
+    """Read the time stolen and all time since the machine started, in ticks; zeros where it is not told."""
+    counters = Path("/proc/stat")
+    if not counters.exists():
+        return 0, 0
+    ticks = [int(figure) for figure in counters.read_text().splitlines()[0].split()[1:]]
+    return ticks[_STEAL], sum(ticks[:_USED_AND_UNUSED])

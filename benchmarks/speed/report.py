@@ -1,0 +1,108 @@
+"""Many runs to one table: medians, and ratios between runs of the same repeat, which noise hits alike."""
+
+import platform
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from statistics import median
+
+import psutil
+
+from benchmarks.speed.meter import Use
+
+COLUMNS = (
+    *("candidate", "S3", "job", "images", "images/s", "of (a)", "CPU ms/image", "of (a)"),
+    *("driver MB", "worker MB", "all MB", "steal"),
+)
+_LIBRARIES = ("pyspark", "numpy", "opencv-python-headless", "pyarrow", "obstore")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One job of one candidate.
+
+    Args:
+        candidate: its title.
+        way: to S3, for example `+30 ms`.
+        job: `first` or `second` of its session.
+        repeat: in which repeat.
+        images: how many.
+        use: what it took.
+    """
+
+    candidate: str
+    way: str
+    job: str
+    repeat: int
+    images: int
+    use: Use
+
+    @property
+    def speed(self) -> float:
+        """Images a second."""
+        return self.images / self.use.wall_s
+
+    @property
+    def cpu_ms(self) -> float:
+        """Processor time an image, in ms."""
+        return self.use.cpu_s / self.images * 1000
+
+
+def table(runs: Sequence[Run], limit: Run) -> Iterator[str]:
+    """Make the lines of the table, in Markdown.
+
+    Args:
+        runs: all of them.
+        limit: any run of those that the others are compared with.
+    """
+    yield f"| {' | '.join(COLUMNS)} |"
+    yield f"|---|---|---|{'--:|' * (len(COLUMNS) - 3)}"
+    for candidate, way, job in dict.fromkeys((run.candidate, run.way, run.job) for run in runs):
+        alike = [run for run in runs if (run.candidate, run.way, run.job) == (candidate, way, job)]
+        yield f"| {candidate} | {way} | {job} | {alike[0].images:,} | {_figures(alike, _of(runs, limit))} |"
+
+
+def about(repeats: int) -> Iterator[str]:
+    """Tell the machine and the versions."""
+    memory_gb = psutil.virtual_memory().total / 1e9
+    yield f"{_processor()}, {psutil.cpu_count()} cores, {memory_gb:.0f} GB, {platform.system()} {platform.release()};"
+    yield f"Python {platform.python_version()}, {', '.join(_versions(_LIBRARIES))}; medians of {repeats} repeats."
+
+
+def _of(runs: Iterable[Run], limit: Run) -> dict[int, Run]:
+    """Find the runs to compare with, by repeat."""
+    kind = (limit.candidate, limit.way, limit.job)
+    return {run.repeat: run for run in runs if (run.candidate, run.way, run.job) == kind}
+
+
+def _figures(alike: Sequence[Run], limits: dict[int, Run]) -> str:
+    speeds = [run.speed / limits[run.repeat].speed for run in alike if run.repeat in limits]
+    costs = [run.cpu_ms / limits[run.repeat].cpu_ms for run in alike if run.repeat in limits]
+    return " | ".join(
+        (
+            f"{median(run.speed for run in alike):,.0f}",
+            f"{median(speeds):.2f}" if speeds else "",
+            f"{median(run.cpu_ms for run in alike):.2f}",
+            f"{median(costs):.2f}" if costs else "",
+            *(f"{max(getattr(run.use, name) for run in alike):,.0f}" for name in ("driver_mb", "worker_mb", "all_mb")),
+            f"{median(run.use.steal for run in alike):.0%}",
+        )
+    )
+
+
+def _versions(libraries: Iterable[str]) -> Iterator[str]:
+    for library in libraries:
+        try:
+            yield f"{library} {version(library)}"
+        except PackageNotFoundError:
+            continue
+
+
+def _processor() -> str:
+    """Name the processor, as far as the system tells."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        return platform.processor()
+    return next((line.partition(": ")[2] for line in lines if line.startswith("model name")), platform.processor())

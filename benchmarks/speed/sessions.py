@@ -1,0 +1,102 @@
+"""Candidates' processes: started, told to work, metered, ended."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from benchmarks.speed.meter import Use, metered
+from benchmarks.speed.task import Task
+from include.local_aws.processes import end
+
+ROOT = Path(__file__).parents[2]
+
+
+class CandidateError(Exception):
+    """A candidate failed, or did something else than it was asked."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A way to do the work.
+
+    Args:
+        name: of its module.
+        title: for the table.
+        max_images: it is given no more, where more would take too long.
+        apart: it needs libraries of its own, from benchmarks/requirements.txt.
+    """
+
+    name: str
+    title: str
+    max_images: int | None = None
+    apart: bool = False
+
+
+CANDIDATES = (
+    Candidate("plain", "(a) plain processes, no Spark"),
+    Candidate("app", "(b) this application"),
+    Candidate("prototype", "(c) three Python UDFs, boto3", max_images=500),
+    Candidate("binary_file", "(d) `binaryFile`, pandas UDF", max_images=2_000),
+    Candidate("ray_data", "(e) Ray Data", apart=True),
+    Candidate("daft_frame", "(f) Daft", apart=True),
+)
+
+
+@contextmanager
+def started(
+    candidate: Candidate, apart: Path, task: Task, environment: Mapping[str, str]
+) -> Iterator[subprocess.Popen[str]]:
+    """Start a candidate's process and wait until its session stands; ends it with all its descendants."""
+    shutil.rmtree(task.output, ignore_errors=True)
+    output = Path(task.output)
+    output.mkdir(parents=True)
+    path = os.pathsep.join(map(str, (ROOT, ROOT / "spark_apps")))
+    with (output / "log.txt").open("wb") as log:
+        process = subprocess.Popen(  # noqa: S603 - our own module
+            [str(interpreter(candidate, apart)), "-m", "benchmarks.speed.child", candidate.name, task.to_json()],
+            env={**os.environ, **environment, "PYTHONPATH": path},
+            cwd=output,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+        )
+    with process:
+        try:
+            _expect(process, "ready", output)
+            yield process
+        finally:
+            tree = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
+            end([*tree, process], grace_s=10)
+
+
+def work(process: subprocess.Popen[str], task: Task) -> Use:
+    """Let a candidate do its work once.
+
+    Raises:
+        CandidateError: when it fails, or has not described every image.
+    """
+    assert process.stdin is not None  # noqa: S101 - opened above
+    with metered(psutil.Process(process.pid)) as use:
+        print(file=process.stdin, flush=True)
+        _expect(process, str(task.images), Path(task.output))
+    return use
+
+
+def interpreter(candidate: Candidate, apart: Path) -> Path:
+    """Tell the Python that has what a candidate needs, if it is installed."""
+    return apart / "bin" / "python" if candidate.apart else Path(sys.executable)
+
+
+def _expect(process: subprocess.Popen[str], line: str, output: Path) -> None:
+    assert process.stdout is not None  # noqa: S101 - opened above
+    told = process.stdout.readline().strip()
+    if told != line:
+        raise CandidateError(f"It should have said {line!r}, and said {told!r}; see {output / 'log.txt'}.")
