@@ -61,7 +61,7 @@ def started(
     with (output / "log.txt").open("wb") as log:
         process = subprocess.Popen(  # noqa: S603 - our own module
             [str(interpreter(candidate, apart)), "-m", "benchmarks.speed.child", candidate.name, task.to_json()],
-            env={**os.environ, **environment, "PYTHONPATH": path},
+            env={**os.environ, **environment, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"},  # as spark_apps/launch.py
             cwd=output,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
