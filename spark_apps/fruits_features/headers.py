@@ -1,17 +1,32 @@
-"""What an image file says of itself before it is decoded: format, size in pixels, and whether it is all there.
+"""What an image file says of itself before it is decoded: format, size, transparency, and whether it is all there.
 
-OpenCV decides about neither in time: it allocates before one can refuse 100 megapixels, its own limit is one
-environment variable for the whole process, and OpenCV 4 turns a cut JPEG into a half-grey picture without a word.
-Reads bytes only; decodes nothing.
+OpenCV decides about none of them in time: it allocates before one can refuse 100 megapixels, its own limit is one
+environment variable for the whole process, it drops transparency unless asked not to, and OpenCV 4 turns a cut JPEG
+into a half-grey picture without a word. Reads bytes only; decodes nothing.
 """
 
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
+from enum import Enum
+from itertools import chain
+
+import numpy as np
+from numpy.typing import NDArray
 
 
 class MalformedHeaderError(ValueError):
     """The file begins like an image, but its structure cannot be read."""
+
+
+class Alpha(Enum):
+    """How a file stores what can be seen through."""
+
+    NONE = "none"
+    STRAIGHT = "straight"
+    """Colours stand as they are, opacity beside them; also where only decoding tells whether there is any."""
+    PREMULTIPLIED = "premultiplied"
+    """Colours are already multiplied by their opacity."""
 
 
 @dataclass(frozen=True)
@@ -23,12 +38,16 @@ class Header:
         width: in pixels, before any EXIF rotation.
         height: in pixels, before any EXIF rotation.
         complete: false when the file ends before the image does.
+        alpha: whether pixels may be transparent.
+        tile_pixels: of each of the tiles that are decoded as a whole, which may be larger than the image; 0: no tiles.
     """
 
     format: str
     width: int
     height: int
     complete: bool
+    alpha: Alpha = Alpha.NONE
+    tile_pixels: int = 0
 
 
 def read_header(data: bytes) -> Header | None:
@@ -37,8 +56,9 @@ def read_header(data: bytes) -> Header | None:
     Raises:
         MalformedHeaderError: when the structure promises what it does not hold.
 
-    >>> read_header(b"GIF89a" + bytes([3, 0, 2, 0]) + bytes(9))
-    Header(format='gif', width=3, height=2, complete=True)
+    >>> header = read_header(b"GIF89a" + bytes([3, 0, 2, 0]) + bytes(9))
+    >>> header.format, header.width, header.height
+    ('gif', 3, 2)
     >>> read_header(b"hello")
     """
     for signature, read in _READERS:
@@ -111,27 +131,35 @@ def _jpeg_segments(data: bytes) -> Iterator[tuple[int, int]]:
 # --- PNG (ISO/IEC 15948) --------------------------------------------------------------------------------------
 
 
+_PNG_WITH_ALPHA = {4, 6}  # colour types: grey and alpha, RGB and alpha
+
+
 def _read_png(data: bytes) -> Header:
-    """Read IHDR, then step from chunk to chunk: a whole file reaches IEND."""
-    width, height = struct.unpack_from(">II", data, 16)
+    """Read IHDR, then step from chunk to chunk: a whole file reaches IEND, and tRNS makes some colours transparent."""
+    width, height, _, colour_type = struct.unpack_from(">IIBB", data, 16)
+    transparent = colour_type in _PNG_WITH_ALPHA
+    complete = False
     position = 8
-    while position + 12 <= len(data):
+    while position + 12 <= len(data) and not complete:
         (length,) = struct.unpack_from(">I", data, position)
-        if data[position + 4 : position + 8] == b"IEND":
-            return Header("png", width, height, complete=True)
+        kind = data[position + 4 : position + 8]
+        transparent |= kind == b"tRNS"
+        complete = kind == b"IEND"
         position += 12 + length
-    return Header("png", width, height, complete=False)
+    return Header("png", width, height, complete, Alpha.STRAIGHT if transparent else Alpha.NONE)
 
 
 # --- GIF89a, BMP ----------------------------------------------------------------------------------------------
 
 _BITMAPCOREHEADER_BYTES = 12
+_BITMAPV3HEADER_BYTES = 56  # the first one with an alpha mask
+_BITFIELDS = 3
 
 
 def _read_gif(data: bytes) -> Header:
-    """Read the logical screen; whether the first frame is whole is found by decoding it."""
+    """Read the logical screen; whether the first frame is whole, and transparent, is found by decoding it."""
     width, height = struct.unpack_from("<HH", data, 6)
-    return Header("gif", width, height, complete=True)
+    return Header("gif", width, height, complete=True, alpha=Alpha.STRAIGHT)
 
 
 def _read_bmp(data: bytes) -> Header:
@@ -139,12 +167,17 @@ def _read_bmp(data: bytes) -> Header:
     (header_size,) = struct.unpack_from("<I", data, 14)
     if header_size == _BITMAPCOREHEADER_BYTES:
         width, height = struct.unpack_from("<HH", data, 18)
-    else:
-        width, height = struct.unpack_from("<ii", data, 18)
-    return Header("bmp", abs(width), abs(height), complete=True)
+        return Header("bmp", width, height, complete=True)
+    width, height, _, _, compression = struct.unpack_from("<iiHHI", data, 18)
+    alpha = Alpha.NONE
+    if header_size >= _BITMAPV3HEADER_BYTES and compression == _BITFIELDS and any(data[66:70]):
+        alpha = Alpha.STRAIGHT
+    return Header("bmp", abs(width), abs(height), complete=True, alpha=alpha)
 
 
 # --- WebP (RFC 9649) ------------------------------------------------------------------------------------------
+
+_VP8X_ALPHA = 0x10
 
 
 def _read_webp(data: bytes) -> Header:
@@ -152,57 +185,93 @@ def _read_webp(data: bytes) -> Header:
     (riff_size,) = struct.unpack_from("<I", data, 4)
     complete = len(data) >= riff_size + 8
     kind = data[12:16]
+    transparent = False
     if kind == b"VP8X":
         width, height = (int.from_bytes(data[at : at + 3], "little") + 1 for at in (24, 27))
+        transparent = bool(data[20] & _VP8X_ALPHA)
     elif kind == b"VP8L":
         (bits,) = struct.unpack_from("<I", data, 21)
         width, height = (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+        transparent = bool(bits >> 28 & 1)
     elif kind == b"VP8 ":
         width, height = (value & 0x3FFF for value in struct.unpack_from("<HH", data, 26))
     else:
         raise MalformedHeaderError(f"a WebP whose first chunk is {kind!r}")
-    return Header("webp", width, height, complete=complete)
+    return Header("webp", width, height, complete, Alpha.STRAIGHT if transparent else Alpha.NONE)
 
 
 # --- TIFF 6.0 -------------------------------------------------------------------------------------------------
 
-_TIFF_TYPES = {1: "B", 3: "H", 4: "I"}  # BYTE, SHORT, LONG
+_TIFF_TYPES = {1: "u1", 3: "u2", 4: "u4"}  # BYTE, SHORT, LONG, as numpy calls them
 _TIFF_INLINE_BYTES = 4  # what fits into the entry itself; longer values stand elsewhere
 _IMAGE_WIDTH, _IMAGE_LENGTH = 256, 257
+_ORIENTATION = 274
+_TILE_WIDTH, _TILE_LENGTH = 322, 323
+_EXTRA_SAMPLES = 338
+_ALPHA = {1: Alpha.PREMULTIPLIED, 2: Alpha.STRAIGHT}  # by ExtraSamples: associated, unassociated
 _PIXEL_DATA = ((273, 279), (324, 325))  # offsets and byte counts of strips, of tiles
+_TAGS = {_IMAGE_WIDTH, _IMAGE_LENGTH, _ORIENTATION, _TILE_WIDTH, _TILE_LENGTH, _EXTRA_SAMPLES, *chain(*_PIXEL_DATA)}
 
 
 def _read_tiff(data: bytes) -> Header:
-    """Read the first directory: the size, and whether every strip or tile lies inside the file."""
+    """Read the first directory: sizes, and whether every strip or tile lies inside the file."""
     order = "<" if data[:2] == b"II" else ">"
     (directory,) = struct.unpack_from(f"{order}I", data, 4)
     if directory >= len(data):  # often written last, so the first thing a cut file loses
         return Header("tiff", 0, 0, complete=False)
-    tags = dict(_tiff_tags(data, order, directory))
+    tags = _tiff_tags(data)
     if _IMAGE_WIDTH not in tags or _IMAGE_LENGTH not in tags:
         raise MalformedHeaderError("a TIFF whose first directory tells no size")
-    ends = [
-        offset + count
-        for offsets, counts in _PIXEL_DATA
-        for offset, count in zip(tags.get(offsets, ()), tags.get(counts, ()), strict=False)
-    ]
-    complete = max(ends, default=0) <= len(data)
-    return Header("tiff", tags[_IMAGE_WIDTH][0], tags[_IMAGE_LENGTH][0], complete=complete)
+    width, height, tile_width, tile_height, extra = (
+        int(tags[tag][0]) if tag in tags else 0
+        for tag in (_IMAGE_WIDTH, _IMAGE_LENGTH, _TILE_WIDTH, _TILE_LENGTH, _EXTRA_SAMPLES)
+    )
+    complete = _last_byte(tags) <= len(data)
+    return Header("tiff", width, height, complete, _ALPHA.get(extra, Alpha.NONE), tile_width * tile_height)
 
 
-def _tiff_tags(data: bytes, order: str, directory: int) -> Iterator[tuple[int, tuple[int, ...]]]:
-    """Yield the directory's entries of integer types."""
+def _last_byte(tags: dict[int, NDArray[np.uint64]]) -> int:
+    """Find where the last strip or tile ends."""
+    last = 0
+    for offsets, counts in _PIXEL_DATA:
+        if offsets in tags and counts in tags:
+            pieces = min(tags[offsets].size, tags[counts].size)
+            last = max(last, int((tags[offsets][:pieces] + tags[counts][:pieces]).max(initial=0)))
+    return last
+
+
+def _tiff_tags(data: bytes) -> dict[int, NDArray[np.uint64]]:
+    """Read the first directory's entries that matter here; where one stands twice, the first holds, as in libtiff."""
+    order = "<" if data[:2] == b"II" else ">"
+    (directory,) = struct.unpack_from(f"{order}I", data, 4)
     (entries,) = struct.unpack_from(f"{order}H", data, directory)
+    tags: dict[int, NDArray[np.uint64]] = {}
     for entry in range(directory + 2, directory + 2 + 12 * entries, 12):
         tag, kind, count = struct.unpack_from(f"{order}HHI", data, entry)
-        if kind not in _TIFF_TYPES:
+        if tag not in _TAGS or tag in tags or kind not in _TIFF_TYPES or not count:
             continue
-        layout = f"{order}{count}{_TIFF_TYPES[kind]}"
-        if struct.calcsize(layout) <= _TIFF_INLINE_BYTES:
-            yield tag, struct.unpack_from(layout, data, entry + 8)
-        else:
-            (values,) = struct.unpack_from(f"{order}I", data, entry + 8)
-            yield tag, struct.unpack_from(layout, data, values)
+        dtype = np.dtype(order + _TIFF_TYPES[kind])
+        inline = count * dtype.itemsize <= _TIFF_INLINE_BYTES
+        start = entry + 8 if inline else struct.unpack_from(f"{order}I", data, entry + 8)[0]
+        if start + count * dtype.itemsize > len(data):
+            raise struct.error(f"tag {tag} has {count} values")
+        tags[tag] = np.frombuffer(data, dtype, count, start).astype(np.uint64)
+    return tags
+
+
+def read_orientation(exif: bytes) -> int:
+    r"""Read the orientation from a block of EXIF, which is a TIFF without pixels: 1 to 8, 1 where it tells none.
+
+    >>> read_orientation(b"II*\0" + struct.pack("<IHHHIHHI", 8, 1, 274, 3, 1, 6, 0, 0))
+    6
+    >>> read_orientation(b"no EXIF")
+    1
+    """
+    try:
+        (orientation,) = _tiff_tags(exif.removeprefix(b"Exif\0\0")).get(_ORIENTATION, (1,))
+    except (struct.error, ValueError):
+        return 1
+    return int(orientation) if orientation in range(1, 9) else 1
 
 
 _READERS = (

@@ -6,105 +6,69 @@ import zlib
 import cv2
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from fruits_features.headers import read_header
 from fruits_features.images import decode
 from fruits_features.rejections import Reason, Rejected
+from tests.unit.app import pictures
+from tests.unit.app.pictures import HEIGHT, SEEN, WIDTH
 
-HEIGHT, WIDTH = 40, 60
 MAX_PIXELS = 10_000
+STORED = pictures.stored()
 
 
-def picture() -> NDArray[np.uint8]:
-    """Draw red above blue, RGB."""
-    pixels = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
-    pixels[: HEIGHT // 2, :, 0] = 250
-    pixels[HEIGHT // 2 :, :, 2] = 250
-    return pixels
+@pytest.mark.parametrize("name", STORED)
+def test_decode_of_each_format_gives_the_picture_as_rgb(name: str) -> None:
+    stored = STORED[name]
 
-
-def encode(extension: str, pixels: NDArray[np.generic] | None = None, parameters: list[int] | None = None) -> bytes:
-    bgr = cv2.cvtColor(picture(), cv2.COLOR_RGB2BGR) if pixels is None else pixels
-    return cv2.imencode(extension, bgr, parameters or [])[1].tobytes()
-
-
-def with_exif_orientation(jpeg: bytes, orientation: int) -> bytes:
-    """Put an EXIF segment with one entry, the orientation, behind the start marker."""
-    tiff = b"II*\x00" + struct.pack("<IHHHIHH", 8, 1, 0x0112, 3, 1, orientation, 0) + bytes(4)
-    exif = b"Exif\x00\x00" + tiff
-    return jpeg[:2] + b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif + jpeg[2:]
-
-
-def palette_png() -> bytes:
-    """Write a PNG of palette colours, which OpenCV cannot write: red above blue."""
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    rows = b"".join(b"\x00" + bytes([row >= HEIGHT // 2]) * WIDTH for row in range(HEIGHT))
-    header = struct.pack(">IIBBBBB", WIDTH, HEIGHT, 8, 3, 0, 0, 0)
-    chunks = (
-        (b"IHDR", header),
-        (b"PLTE", bytes([250, 0, 0, 0, 0, 250])),
-        (b"IDAT", zlib.compress(rows)),
-        (b"IEND", b""),
-    )
-    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*one) for one in chunks)
-
-
-WHOLE = {
-    "jpeg": encode(".jpg"),
-    "jpeg, progressive": encode(".jpg", parameters=[cv2.IMWRITE_JPEG_PROGRESSIVE, 1]),
-    "jpeg, restart markers": encode(".jpg", parameters=[cv2.IMWRITE_JPEG_RST_INTERVAL, 2]),
-    "jpeg, bytes after its end": encode(".jpg") + b"appended by a camera",
-    "png": encode(".png"),
-    "png, 16 bits": encode(".png", cv2.cvtColor(picture(), cv2.COLOR_RGB2BGR).astype(np.uint16) * 257),
-    "png, alpha": encode(".png", cv2.cvtColor(picture(), cv2.COLOR_RGB2BGRA)),
-    "png, palette": palette_png(),
-    "webp, lossy": encode(".webp", parameters=[cv2.IMWRITE_WEBP_QUALITY, 95]),
-    "webp, lossless": encode(".webp"),
-    "bmp": encode(".bmp"),
-    "tiff": encode(".tiff"),
-    "gif": encode(".gif"),
-}
-
-
-@pytest.mark.parametrize("name", WHOLE)
-def test_decode_of_each_format_gives_upright_rgb(name: str) -> None:
-    pixels = decode(WHOLE[name], MAX_PIXELS)
+    pixels = decode(stored.data, MAX_PIXELS)
 
     assert isinstance(pixels, np.ndarray)
     assert (pixels.shape, pixels.dtype) == ((HEIGHT, WIDTH, 3), np.uint8)
-    np.testing.assert_allclose(pixels[5, 30], [250, 0, 0], atol=35)  # GIF's palette is coarse
-    np.testing.assert_allclose(pixels[-5, 30], [0, 0, 250], atol=35)
+    assert pixels.flags.c_contiguous
+    quarters = [pixels[y : y + 10, x : x + 20].reshape(-1, 3) for y in (5, 25) for x in (5, 35)]
+    for quarter, colour in zip(quarters, stored.quarters, strict=True):
+        np.testing.assert_allclose(quarter, np.broadcast_to(colour, quarter.shape), atol=stored.tolerance)
 
 
-@pytest.mark.parametrize("name", WHOLE)
+@pytest.mark.parametrize("name", STORED)
 def test_header_of_each_format_tells_the_size(name: str) -> None:
-    header = read_header(WHOLE[name])
+    header = read_header(STORED[name].data)
 
     assert header is not None
     assert header.format == name.partition(",")[0]
     assert (header.width, header.height, header.complete) == (WIDTH, HEIGHT, True)
 
 
-@pytest.mark.parametrize("name", WHOLE)
-@pytest.mark.parametrize("share", [0.3, 0.6, 0.9])
-def test_decode_of_a_cut_file_never_gives_half_a_picture(name: str, share: float) -> None:
-    whole = WHOLE[name].removesuffix(b"appended by a camera")
+@pytest.mark.parametrize("name", STORED)
+def test_decode_of_a_cut_file_never_gives_half_a_picture(name: str) -> None:
+    whole = STORED[name].data
+    picture = decode(whole, MAX_PIXELS)
+    cuts = {*np.linspace(0, len(whole), 30, endpoint=False, dtype=int).tolist(), *range(len(whole) - 8, len(whole))}
 
-    outcome = decode(whole[: int(len(whole) * share)], MAX_PIXELS)
+    outcomes = {cut: decode(whole[:cut], MAX_PIXELS) for cut in sorted(cuts)}
 
-    assert isinstance(outcome, Rejected)
-    assert outcome.reason in {Reason.TRUNCATED, Reason.UNDECODABLE}
+    reasons = {outcome.reason for outcome in outcomes.values() if isinstance(outcome, Rejected)}
+    assert reasons <= {Reason.EMPTY, Reason.NOT_AN_IMAGE, Reason.TRUNCATED, Reason.UNDECODABLE}
+    sound = {cut: pixels for cut, pixels in outcomes.items() if not isinstance(pixels, Rejected)}
+    for pixels in sound.values():
+        np.testing.assert_array_equal(pixels, picture)
+    assert not sound or min(sound) >= FIRST_PICTURE_ENDS.get(name, len(whole))
 
 
-def test_decode_of_a_jpeg_cut_just_before_its_end_marker_is_truncated() -> None:
-    thumbnail = with_exif_orientation(encode(".jpg"), 1)
-    embedded = b"\xff\xe2" + struct.pack(">H", len(thumbnail) + 2) + thumbnail
-    jpeg = encode(".jpg")
-    cut = jpeg[:2] + embedded + jpeg[2:-2]
+FIRST_PICTURE_ENDS = {
+    "jpeg, bytes after its end": len(STORED["jpeg"].data),
+    "tiff, several pages": len(STORED["tiff"].data),
+    "tiff, fax": len(STORED["tiff, fax"].data) - 4,
+}
+"""Where the rest may be missing: other pages, the end of an empty list of pages."""
+
+
+@pytest.mark.parametrize("ending", [b"", bytes(500), b"\xff\x00\xff"])
+def test_decode_of_a_jpeg_cut_after_a_thumbnail_is_truncated(ending: bytes) -> None:
+    jpeg = STORED["jpeg"].data
+    embedded = b"\xff\xe2" + struct.pack(">H", len(jpeg) + 2) + jpeg  # its end marker is not the image's
+    cut = jpeg[:2] + embedded + jpeg[2:-2] + ending
 
     outcome = decode(cut, MAX_PIXELS)
 
@@ -112,34 +76,105 @@ def test_decode_of_a_jpeg_cut_just_before_its_end_marker_is_truncated() -> None:
     assert outcome.reason == Reason.TRUNCATED
 
 
-@pytest.mark.parametrize(("orientation", "top", "shape"), [(3, [0, 0, 250], (40, 60, 3)), (6, None, (60, 40, 3))])
-def test_decode_applies_exif_orientation(orientation: int, top: list[int] | None, shape: tuple[int, ...]) -> None:
-    pixels = decode(with_exif_orientation(encode(".jpg"), orientation), MAX_PIXELS)
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize(
+    ("kind", "seen"),
+    [
+        ("JPEG", "colour"),
+        *((kind, seen) for kind in ("PNG", "TIFF", "WEBP") for seen in ("colour", "half seen")),
+    ],
+)
+def test_decode_of_a_turned_picture_gives_it_upright(kind: str, seen: str, orientation: int) -> None:
+    image = pictures.picture() if seen == "colour" else pictures.half_seen()
+
+    pixels = decode(pictures.turned(kind, orientation, image), MAX_PIXELS)
 
     assert isinstance(pixels, np.ndarray)
-    assert pixels.shape == shape
-    if top:
-        np.testing.assert_allclose(pixels[5, 30], top, atol=12)
+    assert pixels.shape == (HEIGHT, WIDTH, 3)
+    quarters = [pixels[y, x] for y in (10, 30) for x in (15, 45)]
+    np.testing.assert_allclose(quarters, SEEN[seen], atol=8)
 
 
-def test_decode_of_grey_gives_three_equal_channels() -> None:
-    pixels = decode(encode(".jpg", np.full((HEIGHT, WIDTH), 77, np.uint8)), MAX_PIXELS)
+@pytest.mark.parametrize("orientation", [0, 9])
+def test_decode_of_a_picture_with_an_unknown_orientation_leaves_it(orientation: int) -> None:
+    upright = pictures.turned("PNG", 1, pictures.half_seen())
+    exif = upright.index(b"eXIf") + 4
+    (length,) = struct.unpack_from(">I", upright, exif - 8)
+    block = upright[exif : exif + length].replace(
+        struct.pack(">HHIH", 0x0112, 3, 1, 1), struct.pack(">HHIH", 0x0112, 3, 1, orientation)
+    )
+    odd = upright[:exif] + block + struct.pack(">I", zlib.crc32(b"eXIf" + block)) + upright[exif + length + 4 :]
+    assert odd != upright
 
-    assert isinstance(pixels, np.ndarray)
-    assert (pixels == 77).all()
+    np.testing.assert_array_equal(decode(odd, MAX_PIXELS), decode(upright, MAX_PIXELS))
 
 
-@pytest.mark.parametrize("extension", [".jpg", ".png", ".webp", ".bmp", ".tiff", ".gif"])
-def test_decode_of_too_many_pixels_refuses_before_decoding(extension: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("name", ["png", "tiff"])
+def test_decode_of_a_grey_picture_whose_transparency_opencv_drops_is_rejected(name: str) -> None:
+    data = {
+        "png": pictures.save(pictures.picture("L"), "PNG", transparency=117),
+        "tiff": pictures.save(pictures.half_seen("LA"), "TIFF"),
+    }[name]
+
+    outcome = decode(data, MAX_PIXELS)
+
+    assert isinstance(outcome, Rejected)
+    assert outcome.reason == Reason.UNDECODABLE
+    assert "grey with transparent pixels" in outcome.detail
+
+
+@pytest.mark.parametrize("name", STORED)
+def test_decode_of_too_many_pixels_refuses_before_decoding(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cv2, "imdecode", None)
+    monkeypatch.setattr(cv2, "imdecodeWithMetadata", None)
 
-    outcome = decode(encode(extension), max_pixels=HEIGHT * WIDTH - 1)
+    outcome = decode(STORED[name].data, max_pixels=HEIGHT * WIDTH - 1)
 
     assert isinstance(outcome, Rejected)
     assert (outcome.reason, outcome.detail) == (
         Reason.TOO_MANY_PIXELS,
         "60 x 40 pixels are more than the limit of 2399.",
     )
+
+
+def test_decode_of_a_pixel_in_a_huge_tile_refuses_before_decoding(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cv2, "imdecode", None)
+    tags = {256: 1, 257: 1, 258: [8], 259: [1], 262: [1], 277: [1], 322: 16_000, 323: 16_000, 324: 8, 325: 100}
+
+    outcome = decode(pictures.tiff(bytes(100), tags), MAX_PIXELS)
+
+    assert isinstance(outcome, Rejected)
+    assert (outcome.reason, outcome.detail) == (
+        Reason.TOO_MANY_PIXELS,
+        "1 x 1 pixels in tiles of 256000000, which are more than the limit of 10000.",
+    )
+
+
+def test_decode_of_a_tiff_that_tells_two_sizes_believes_the_first_as_libtiff_does(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(cv2, "imdecode", None)
+    small = pictures.tiff(bytes(100), {256: 30_000, 257: 1, 258: [8], 262: [1], 273: 8, 279: 100})
+    twice = small.replace(struct.pack("<HHII", 258, 3, 1, 8), struct.pack("<HHII", 256, 4, 1, 1))
+    assert twice != small
+
+    outcome = decode(twice, MAX_PIXELS)
+
+    assert isinstance(outcome, Rejected)
+    assert outcome.reason == Reason.TOO_MANY_PIXELS
+
+
+@pytest.mark.parametrize("side", [10, 10_000])
+def test_decode_of_a_gif_whose_frame_leaves_the_screen_is_rejected(side: int) -> None:
+    gif = STORED["gif"].data
+    frame = gif.index(b"\x2c" + bytes(4) + struct.pack("<HH", WIDTH, HEIGHT))
+    screen = struct.pack("<HH", 10, 10)
+    huge = gif[:6] + screen + gif[10 : frame + 5] + struct.pack("<HH", side * 6, side) + gif[frame + 9 :]
+
+    outcome = decode(huge, MAX_PIXELS)
+
+    assert isinstance(outcome, Rejected)
+    assert outcome.reason == Reason.UNDECODABLE
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,214 @@
+"""One small picture in every format and variant that people store photographs in, and what a reader should see.
+
+Pillow writes what OpenCV cannot: CMYK, palettes, transparency by colour, several frames, EXIF. What neither writes is
+put together from bytes here.
+"""
+
+import io
+import struct
+import zlib
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageOps
+
+HEIGHT, WIDTH = 40, 60
+RED, GREEN, BLUE, YELLOW, WHITE = (250, 0, 0), (0, 200, 0), (0, 0, 250), (240, 200, 40), (255, 255, 255)
+HALF_BLUE = (127, 127, 252)
+"""Blue of which half can be seen through, on white."""
+SEEN = {
+    "colour": (RED, GREEN, BLUE, YELLOW),
+    "grey": ((75,) * 3, (117,) * 3, (28,) * 3, (194,) * 3),
+    "black and white": ((0,) * 3, (0,) * 3, (0,) * 3, WHITE),
+    "cut out": (RED, WHITE, BLUE, YELLOW),
+    "half seen": (RED, WHITE, HALF_BLUE, YELLOW),
+    "half seen, grey": ((75,) * 3, WHITE, (141,) * 3, (194,) * 3),
+}
+"""The colours of the picture's quarters: top left, top right, bottom left, bottom right."""
+
+
+@dataclass(frozen=True)
+class Stored:
+    """The picture as a file.
+
+    Args:
+        data: the file's content.
+        seen: which of `SEEN`.
+        tolerance: how far colours may be off, as the format loses some.
+    """
+
+    data: bytes
+    seen: str = "colour"
+    tolerance: int = 2
+
+    @property
+    def quarters(self) -> tuple[tuple[int, ...], ...]:
+        """The colours to be seen."""
+        return SEEN[self.seen]
+
+
+def picture(mode: str = "RGB") -> Image.Image:
+    """Draw four quarters of different colours."""
+    image = Image.new("RGB", (WIDTH, HEIGHT))
+    for number, colour in enumerate(SEEN["colour"]):
+        left, top = WIDTH // 2 * (number % 2), HEIGHT // 2 * (number // 2)
+        ImageDraw.Draw(image).rectangle((left, top, left + WIDTH // 2 - 1, top + HEIGHT // 2 - 1), colour)
+    return image.convert(mode)
+
+
+def half_seen(mode: str = "RGBA") -> Image.Image:
+    """Draw the picture with a quarter that cannot be seen and one that is seen by half."""
+    image, opacity = picture("RGBA"), Image.new("L", (WIDTH, HEIGHT), 255)
+    ImageDraw.Draw(opacity).rectangle((WIDTH // 2, 0, WIDTH, HEIGHT // 2 - 1), 0)
+    ImageDraw.Draw(opacity).rectangle((0, HEIGHT // 2, WIDTH // 2 - 1, HEIGHT), 128)
+    image.putalpha(opacity)
+    return image.convert(mode)
+
+
+def few_colours() -> Image.Image:
+    """Draw the picture with a palette of eight colours."""
+    return picture().quantize(8)
+
+
+def black_and_white() -> Image.Image:
+    """Draw the picture in one bit a pixel: its brightest quarter is white."""
+    return picture("L").point(lambda value: 255 * (value > 128)).convert("1")
+
+
+def save(image: Image.Image, kind: str, **options: object) -> bytes:
+    """Write an image in one of Pillow's formats."""
+    file = io.BytesIO()
+    image.save(file, kind, **options)
+    return file.getvalue()
+
+
+def turned(kind: str, orientation: int, image: Image.Image | None = None) -> bytes:
+    """Write the picture, turned so that a reader who minds its EXIF orientation sees it upright."""
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    undo = {1: None, 2: 0, 3: 3, 4: 1, 5: 5, 6: 2, 7: 6, 8: 4}[orientation]  # Image.Transpose
+    image = image or picture()
+    image = image if undo is None else image.transpose(Image.Transpose(undo))
+    if kind == "TIFF":
+        return save(image, kind, tiffinfo={0x0112: orientation})
+    return save(image, kind, exif=exif, **({"quality": 95, "subsampling": 0} if kind == "JPEG" else {}))
+
+
+def deep(image: Image.Image) -> NDArray[np.uint16]:
+    """Give an image's values in 16 bits."""
+    return np.asarray(image).astype(np.uint16) * 257
+
+
+def png(colour_type: int, values: NDArray[np.uint16]) -> bytes:
+    """Write a PNG of 16 bits."""
+    rows = b"".join(b"\x00" + row.astype(">u2").tobytes() for row in values)
+    header = struct.pack(">IIBBBBB", WIDTH, HEIGHT, 16, colour_type, 0, 0, 0)
+    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks
+    )
+
+
+def tiff(pixels: bytes, tags: dict[int, int | list[int]]) -> bytes:
+    """Write a TIFF of one strip or tile behind the header, with any tags; a list is of SHORT, a number LONG."""
+    directory = 8 + len(pixels)
+    elsewhere = directory + 2 + 12 * len(tags) + 4
+    entries = behind = b""
+    for tag, value in sorted(tags.items()):
+        values = value if isinstance(value, list) else [value]
+        kind, letter = (3, "H") if isinstance(value, list) else (4, "I")
+        stored = struct.pack(f"<{len(values)}{letter}", *values)
+        if len(stored) > 4:
+            stored, behind = struct.pack("<I", elsewhere + len(behind)), behind + stored
+        entries += struct.pack("<HHI", tag, kind, len(values)) + stored.ljust(4, b"\x00")
+    header = b"II*\x00" + struct.pack("<I", directory)
+    return header + pixels + struct.pack("<H", len(tags)) + entries + bytes(4) + behind
+
+
+def tiff_of_16_bits(extra_samples: int) -> bytes:
+    """Write RGBA of 16 bits; opacity is of the given kind: 1, colours are multiplied by it; 2, they are not."""
+    values = deep(half_seen()).astype(np.uint32)
+    if extra_samples == 1:
+        values[..., :3] = values[..., :3] * values[..., 3:] // 65535
+    pixels = values.astype("<u2").tobytes()
+    tags = {256: WIDTH, 257: HEIGHT, 258: [16] * 4, 259: [1], 262: [2], 273: 8, 277: [4], 278: HEIGHT, 279: len(pixels)}
+    return tiff(pixels, tags | {338: [extra_samples]})
+
+
+def bmp_with_opacity() -> bytes:
+    """Write a BITMAPV5HEADER with masks for red, green, blue and opacity."""
+    red, green, blue, opacity = half_seen().transpose(Image.Transpose.FLIP_TOP_BOTTOM).split()
+    pixels = Image.merge("RGBA", (blue, green, red, opacity)).tobytes()
+    header = struct.pack("<IiiHHIIiiII", 124, WIDTH, HEIGHT, 1, 32, 3, len(pixels), 2835, 2835, 0, 0)
+    header = (header + struct.pack("<IIII", 0xFF0000, 0xFF00, 0xFF, 0xFF000000)).ljust(124, b"\x00")
+    return b"BM" + struct.pack("<IHHI", 138 + len(pixels), 0, 0, 138) + header + pixels
+
+
+def jpeg_of_ycck() -> bytes:
+    """Write a JPEG as Photoshop does: CMY as luma and chroma, all stored inverted, and Adobe's marker to say so."""
+    cyan, magenta, yellow, black = picture("CMYK").split()
+    luma, blue, red = Image.merge("RGB", (cyan, magenta, yellow)).convert("YCbCr").split()
+    inverted = [ImageOps.invert(band) for band in (luma, blue, red)]  # Pillow inverts once more
+    data = save(Image.merge("CMYK", (*inverted, black)), "JPEG", quality=95, subsampling=0)
+    transform = data.index(b"Adobe") + 11
+    return data[:transform] + b"\x02" + data[transform + 1 :]
+
+
+def stored() -> dict[str, Stored]:
+    """Store the picture in every way; the name's first word is the format."""
+    colours, grey, another = picture(), picture("L"), Image.new("RGB", (WIDTH, HEIGHT))
+    palette, best = few_colours(), {"quality": 95, "subsampling": 0}
+    right = palette.getpixel((WIDTH - 9, 9))
+    more = {"save_all": True, "append_images": [another], "duration": 100}
+    return {
+        "jpeg": Stored(save(colours, "JPEG", **best)),
+        "jpeg, progressive": Stored(save(colours, "JPEG", progressive=True, **best)),
+        "jpeg, restart markers": Stored(save(colours, "JPEG", restart_marker_blocks=2, **best)),
+        "jpeg, bytes after its end": Stored(save(colours, "JPEG", **best) + b"appended by a camera"),
+        "jpeg, grey": Stored(save(grey, "JPEG", quality=95), "grey"),
+        "jpeg, CMYK": Stored(save(picture("CMYK"), "JPEG", quality=95)),
+        "jpeg, YCCK": Stored(jpeg_of_ycck(), tolerance=4),
+        "png": Stored(save(colours, "PNG")),
+        "png, grey": Stored(save(grey, "PNG"), "grey"),
+        "png, grey of 16 bits": Stored(save(Image.fromarray(deep(grey)), "PNG"), "grey"),
+        "png, 16 bits": Stored(png(2, deep(colours))),
+        "png, 1 bit": Stored(save(black_and_white(), "PNG"), "black and white"),
+        "png, palette": Stored(save(palette, "PNG")),
+        "png, palette with a transparent colour": Stored(save(palette, "PNG", transparency=right), "cut out"),
+        "png, a transparent colour": Stored(save(colours, "PNG", transparency=GREEN), "cut out"),
+        "png, opacity": Stored(save(half_seen(), "PNG"), "half seen"),
+        "png, opacity of 16 bits": Stored(png(6, deep(half_seen())), "half seen"),
+        "png, grey and opacity": Stored(save(half_seen("LA"), "PNG"), "half seen, grey"),
+        "png, grey and opacity of 16 bits": Stored(png(4, deep(half_seen("LA"))), "half seen, grey"),
+        "png, animated": Stored(save(colours, "PNG", **more)),
+        "webp, lossy": Stored(save(colours, "WEBP", quality=95), tolerance=4),
+        "webp, lossless": Stored(save(colours, "WEBP", lossless=True)),
+        "webp, lossy with opacity": Stored(save(half_seen(), "WEBP", quality=95), "half seen", tolerance=4),
+        "webp, lossless with opacity": Stored(save(half_seen(), "WEBP", lossless=True), "half seen"),
+        "webp, animated": Stored(save(colours, "WEBP", lossless=True, **more)),
+        "webp, animated with opacity": Stored(save(half_seen(), "WEBP", lossless=True, **more), "half seen"),
+        "bmp": Stored(save(colours, "BMP")),
+        "bmp, grey": Stored(save(grey, "BMP"), "grey"),
+        "bmp, 1 bit": Stored(save(black_and_white(), "BMP"), "black and white"),
+        "bmp, palette": Stored(save(palette, "BMP")),
+        "bmp, opacity": Stored(bmp_with_opacity(), "half seen"),
+        "tiff": Stored(save(colours, "TIFF")),
+        "tiff, LZW": Stored(save(colours, "TIFF", compression="tiff_lzw")),
+        "tiff, Deflate": Stored(save(colours, "TIFF", compression="tiff_deflate")),
+        "tiff, JPEG": Stored(save(colours, "TIFF", compression="jpeg", quality=95)),
+        "tiff, 16 bits": Stored(tiff_of_16_bits(0)),
+        "tiff, grey": Stored(save(grey, "TIFF"), "grey"),
+        "tiff, grey of 16 bits": Stored(save(Image.fromarray(deep(grey)), "TIFF"), "grey"),
+        "tiff, fax": Stored(save(black_and_white(), "TIFF", compression="group4"), "black and white"),
+        "tiff, palette": Stored(save(palette, "TIFF")),
+        "tiff, CMYK": Stored(save(picture("CMYK"), "TIFF")),
+        "tiff, opacity": Stored(save(half_seen(), "TIFF"), "half seen"),
+        "tiff, opacity of 16 bits": Stored(tiff_of_16_bits(2), "half seen"),
+        "tiff, opacity of 16 bits, multiplied": Stored(tiff_of_16_bits(1), "half seen"),
+        "tiff, several pages": Stored(save(colours, "TIFF", save_all=True, append_images=[another])),
+        "gif": Stored(save(palette, "GIF")),
+        "gif, interlaced": Stored(save(palette, "GIF", interlace=1)),
+        "gif, a transparent colour": Stored(save(palette, "GIF", transparency=right), "cut out"),
+        "gif, animated": Stored(save(palette, "GIF", **more)),
+    }
