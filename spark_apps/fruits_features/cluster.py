@@ -5,9 +5,10 @@ What is done to an image is `worker`'s, to a part `parts`', to a file `final`'s.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 
-from pyspark import SparkContext
+from pyspark import SparkContext, TaskContext
 
 from fruits_features.final import FeaturesFile, Finish, WrittenFile
 from fruits_features.parts import Account, Part
@@ -16,11 +17,17 @@ from fruits_features.worker import Worker
 
 
 def describe(context: SparkContext, parts: Sequence[Part], worker: Worker, reporter: Reporter) -> Account:
-    """Work off the parts, each in a task of its own; merge their accounts in a tree where there are many."""
+    """Work off the parts, each in a task of its own; merge their accounts in a tree where there are many.
+
+    A task that is tried again may have met an image that kills its process, so it minds that. Spark tries again
+    `spark.task.maxFailures` times, by default 4; a master `local[N]` never does, `local[N,4]` does.
+    """
     context.setJobDescription("describe the images")
 
     def work_off(part: Part) -> Account:
-        return part.work_off(worker, partial(reporter.report, part.number))
+        task = TaskContext.get()
+        careful = replace(worker, isolated=task is not None and task.attemptNumber() > 0)
+        return part.work_off(careful, partial(reporter.report, part.number))
 
     return context.parallelize(parts, len(parts)).map(work_off).treeReduce(Account.merge)
 

@@ -39,6 +39,8 @@ class Reason(StrEnum):
     """Larger than the limit; not decoded."""
     UNDECODABLE = "undecodable"
     """It begins like an image, but OpenCV cannot decode it."""
+    DECODER_CRASH = "decoder_crash"
+    """Reading it ended the process that did, again and again."""
     NOT_DESCRIBABLE = "not_describable"
     """Decoded, but OpenCV could not compute its features."""
 

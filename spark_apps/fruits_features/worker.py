@@ -3,7 +3,8 @@
 Knows no Spark: the same generator runs in a test or a plain process.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from fruits_features.ahead import map_ahead
 from fruits_features.description import Description, describe_image
 from fruits_features.fetch import Fetcher, Wanted, open_bucket
+from fruits_features.isolation import Isolated
 from fruits_features.rejections import Reason, Rejected, Stage
 from fruits_features.schemas import QUARANTINE, arrow_schema, described_columns
 
@@ -41,6 +43,8 @@ class Worker:
         max_bytes: a larger object is rejected without being fetched.
         max_pixels: a larger image is rejected without being decoded.
         include_pixels: also give every image's decoded pixels.
+        isolated: describe in a child process, so that an image that kills it is rejected and its neighbours are not
+            lost. For rows that have killed this process before: it takes longer.
     """
 
     bucket: str
@@ -48,14 +52,24 @@ class Worker:
     max_bytes: int
     max_pixels: int
     include_pixels: bool
+    isolated: bool = False
 
     def describe(self, inventory: pa.Table) -> Iterator[Chunk]:
         """Describe the images of inventory rows, in their order. While one chunk is described, the next one travels."""
         fetch = partial(_fetch, Fetcher(open_bucket(self.bucket), self.max_bytes))
         chunks = list(_chunks(inventory))
-        for chunk, fetched in zip(chunks, map_ahead(fetch, chunks), strict=True):
-            outcomes = [self._describe(one) for one in fetched]
-            yield self._assemble(chunk, outcomes)
+        with self._describer() as describe:
+            for chunk, fetched in zip(chunks, map_ahead(fetch, chunks), strict=True):
+                yield self._assemble(chunk, describe(fetched))
+
+    @contextmanager
+    def _describer(self) -> Iterator[Callable[[Sequence[bytes | Rejected]], list[Description | Rejected]]]:
+        """Give what describes fetched images, here or in a child process."""
+        if self.isolated:
+            with Isolated(self._describe) as child:
+                yield lambda fetched: [outcome or _CRASHED for outcome in child.call(fetched)]
+        else:
+            yield lambda fetched: [self._describe(one) for one in fetched]
 
     def _describe(self, fetched: bytes | Rejected) -> Description | Rejected:
         if isinstance(fetched, Rejected):
@@ -91,6 +105,11 @@ def _described(descriptions: Sequence[Description]) -> dict[str, object]:
 def _rejected(rejections: Sequence[Rejected]) -> dict[str, object]:
     """Give the values of rejected images by column."""
     return {name: [str(getattr(one, name)) for one in rejections] for name in ("stage", "reason", "detail")}
+
+
+_CRASHED = Rejected(
+    Stage.DECODE, Reason.DECODER_CRASH, "Reading this image ended the process that did, in a new one of its own too."
+)
 
 
 def _fetch(fetcher: Fetcher, chunk: pa.RecordBatch) -> list[bytes | Rejected]:

@@ -12,6 +12,8 @@ from pyspark.sql import SparkSession
 
 from tests.spark.buckets import ACCESS_KEY, SECRET_KEY, Bucket, s3_server
 
+ROOT = Path(__file__).parents[2]
+
 
 @pytest.fixture(scope="session")
 def s3_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
@@ -30,13 +32,17 @@ def spark(
     s3_folder: Path,  # noqa: ARG001 - its environment must be set before the workers start
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[SparkSession]:
-    """One session, two cores, no UI; its workers inherit the environment, the S3 server's address included."""
+    """One session, two cores, no UI, a failed task is tried again as on a cluster.
+
+    Its workers inherit the environment: the S3 server's address, and a decoder that some images kill.
+    """
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SPARK_LOCAL_IP", "127.0.0.1")
         patch.setenv("PYSPARK_PYTHON", sys.executable)
-        patch.setenv("PYTHONPATH", str(Path(__file__).parents[2] / "spark_apps"))
+        folders = (ROOT / "spark_apps", ROOT / "tests" / "deadly_decoder")
+        patch.setenv("PYTHONPATH", os.pathsep.join(map(str, folders)))
         session = (
-            SparkSession.builder.master("local[2]")
+            SparkSession.builder.master("local[2,4]")
             .config("spark.ui.enabled", "false")
             .config("spark.sql.shuffle.partitions", "2")
             .config("spark.sql.warehouse.dir", str(tmp_path_factory.mktemp("warehouse")))

@@ -25,6 +25,7 @@ from fruits_features.layout import RunLayout
 from fruits_features.schemas import QUARANTINE, arrow_schema, features_columns
 from fruits_features.worker import Worker
 from include.local_aws.s3_trouble import Fault, Request, S3Trouble
+from tests.deadly_decoder.sitecustomize import MARK
 from tests.spark.buckets import Bucket
 
 
@@ -226,6 +227,21 @@ def test_error_of_a_task_is_told_in_its_own_sentence(spark: SparkSession) -> Non
         spark.sparkContext.parallelize([1], 1).map(fail).collect()
 
     assert first_line(raised.value) == "BucketError: The bucket gave up."
+
+
+def test_run_on_an_image_that_kills_its_decoder_loses_none_of_its_neighbours(
+    spark: SparkSession, photos: Bucket
+) -> None:
+    fill(photos)
+    photos.put("images/Training/100% Kiwi+Lime/deadly.jpg", photograph(1) + MARK)
+
+    outcome = job.run(spark.sparkContext, arguments(photos, k=2, max_quarantine_share=0.1))
+
+    layout = RunLayout(str(photos.runs / "run"))
+    rejected = [(row["path"].rsplit("/", 1)[1], row["stage"], row["reason"]) for row in rows_of(layout.quarantine)]
+    assert rejected == [("deadly.jpg", "decode", "decoder_crash")]
+    assert (outcome.inventoried, outcome.described, outcome.quarantined) == (25, 24, 1)
+    assert len({row["path"] for row in rows_of(layout.features)}) == 24
 
 
 def test_run_above_the_quarantine_share_fails_with_counts_and_keeps_the_quarantine(

@@ -1,0 +1,99 @@
+"""Calls that end their process cost one result."""
+
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from fruits_features import isolation
+from fruits_features.isolation import Isolated, IsolationError
+
+ROOT = Path(__file__).parents[3]
+
+
+def negate(number: int) -> int:
+    """Negate; die of multiples of 3."""
+    if number % 3 == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return -number
+
+
+def die_once(flag: Path) -> str:
+    """Die where there is no flag yet, but raise it."""
+    if not flag.exists():
+        flag.touch()
+        os.kill(os.getpid(), signal.SIGABRT)
+    return flag.name
+
+
+def process_of(_: object) -> int:
+    return os.getpid()
+
+
+def fail(message: str) -> None:
+    raise ValueError(message)
+
+
+def end_at_once() -> None:
+    os._exit(1)
+
+
+def test_calls_are_made_in_one_other_process() -> None:
+    with Isolated(process_of) as child:
+        processes = {*child.call([1, 2]), *child.call([3])}
+
+    assert len(processes) == 1
+    assert os.getpid() not in processes
+    assert not multiprocessing.active_children()
+
+
+def test_calls_beside_deadly_ones_keep_their_results() -> None:
+    with Isolated(negate) as child:
+        assert child.call([1, 2, 3, 4, 6, 7]) == [-1, -2, None, -4, None, -7]
+        assert child.call([8]) == [-8]
+
+
+def test_call_that_is_deadly_once_only_is_not_blamed(tmp_path: Path) -> None:
+    flags = [tmp_path / name for name in "ab"]
+
+    with Isolated(die_once) as child:
+        assert child.call(flags) == ["a", "b"]
+
+
+def test_call_that_raises_raises() -> None:
+    with Isolated(fail) as child, pytest.raises(ValueError, match="not a crash"):
+        child.call(["not a crash"])
+
+
+def test_child_that_cannot_start_blames_no_argument(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(isolation, "_end_with_parent", end_at_once)
+
+    with Isolated(negate) as child, pytest.raises(IsolationError, match="cannot be started"):
+        child.call([1])
+
+
+def test_child_ends_with_a_parent_that_is_killed() -> None:
+    program = """
+import os
+from tests.unit.app.test_isolation import Isolated, process_of
+if __name__ == "__main__":
+    print(Isolated(process_of).call([0])[0], flush=True)
+    input()
+"""
+    environment = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'spark_apps'}"}
+
+    command, pipe = [sys.executable, "-c", program], subprocess.PIPE
+    with subprocess.Popen(command, env=environment, stdin=pipe, stdout=pipe) as parent:
+        assert parent.stdout
+        child = psutil.Process(int(parent.stdout.readline()))
+        parent.kill()
+
+    _, alive = psutil.wait_procs([child], timeout=30)
+    for process in alive:
+        process.kill()
+    assert not alive

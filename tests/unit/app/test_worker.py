@@ -1,0 +1,63 @@
+"""Inventory rows to described and rejected images, from a bucket in memory."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import obstore
+import pyarrow as pa
+import pytest
+from obstore.store import MemoryStore
+
+from fruits_features import worker
+from fruits_features.schemas import INVENTORY, arrow_schema
+from fruits_features.worker import Worker
+from tests.deadly_decoder.sitecustomize import MARK
+from tests.unit.app.pictures import stored
+
+PICTURE = stored()["jpeg"].data
+
+
+@pytest.fixture
+def inventory(monkeypatch: pytest.MonkeyPatch) -> pa.Table:
+    """The inventory of a bucket with two sound images, one of which nothing is known but that it kills, and a text."""
+    bucket = MemoryStore()
+    monkeypatch.setattr(worker, "open_bucket", lambda _: bucket)
+    objects = {"a.jpg": PICTURE, "b.jpg": PICTURE + MARK, "c.jpg": b"no image", "d.jpg": PICTURE}
+    rows = [
+        {
+            "key": f"images/Lime/{name}",
+            "size": len(data),
+            "etag": (obstore.put(bucket, f"images/Lime/{name}", data)["e_tag"] or "").strip('"'),
+            "last_modified": datetime(2026, 1, 1, tzinfo=UTC),
+            "split": None,
+            "category": "Lime",
+        }
+        for name, data in objects.items()
+    ]
+    return pa.Table.from_pylist(rows, schema=arrow_schema(INVENTORY))
+
+
+def outcome(inventory: pa.Table, *, isolated: bool) -> tuple[list[str], dict[str, tuple[str, str]]]:
+    """Describe; returns the names of described images, and stage and reason of rejected ones by name."""
+    one = Worker("fruits", ("orb",), max_bytes=10**6, max_pixels=10**6, include_pixels=True, isolated=isolated)
+    (chunk,) = one.describe(inventory)
+    rejected = {row["path"][-5:]: (row["stage"], row["reason"]) for row in chunk.rejected.to_pylist()}
+    return [path[-5:] for path in chunk.described["path"].to_pylist()], rejected
+
+
+def test_isolated_worker_gives_what_the_other_gives(inventory: pa.Table) -> None:
+    expected = (["a.jpg", "b.jpg", "d.jpg"], {"c.jpg": ("decode", "not_an_image")})
+
+    assert outcome(inventory, isolated=False) == expected
+    assert outcome(inventory, isolated=True) == expected
+
+
+def test_isolated_worker_rejects_the_image_that_kills_and_keeps_its_neighbours(
+    inventory: pa.Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2] / "deadly_decoder"))
+
+    assert outcome(inventory, isolated=True) == (
+        ["a.jpg", "d.jpg"],
+        {"b.jpg": ("decode", "decoder_crash"), "c.jpg": ("decode", "not_an_image")},
+    )
