@@ -8,7 +8,7 @@ IN_ENVIRONMENT := source include/environment.sh &&
 LOCK = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
        --custom-compile-command "make lock"
 
-.PHONY: help demo up down test check format lock clean
+.PHONY: help demo up down test check format docs lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -33,6 +33,9 @@ check: .venv/.development ## Check style, types and imports; changes nothing
 
 format: .venv/.development ## Format the code
 	@$(IN_ENVIRONMENT) ruff format && ruff check --fix
+
+docs: .venv/.runtime ## Write docs/data-dictionary.md from the schemas
+	@$(IN_ENVIRONMENT) PYTHONPATH="spark_apps:$$PYTHONPATH" python -m include.data_dictionary
 
 lock: .venv/.development ## Make the locked requirements from the *.in files
 	@$(IN_ENVIRONMENT) $(LOCK) requirements.in -o requirements.txt

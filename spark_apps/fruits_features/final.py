@@ -21,14 +21,11 @@ from fruits_features.ahead import Behind, map_ahead
 from fruits_features.arguments import Arguments
 from fruits_features.parts import StagedFile
 from fruits_features.projection import Projection
-from fruits_features.schemas import QUARANTINE, arrow_schema, features_columns
+from fruits_features.schemas import METADATA_KEY, QUARANTINE, arrow_schema, features_columns
 from fruits_features.worker import as_array, as_matrix
 
 FILE_BYTES = 128 * 1024 * 1024
 """About what a file holds; those of one run are of one size, between half of this and one and a half."""
-
-METADATA_KEY = "fruits_features"
-"""Key of the Parquet metadata that tells, as JSON, what wrote a file."""
 
 
 @dataclass(frozen=True)
@@ -132,5 +129,5 @@ def write_parquet(
 
 
 def about(arguments: Arguments) -> Mapping[str, object]:
-    """Tell what wrote a file: the application's version and the run's parameters."""
+    """Tell what wrote a file: see `schemas.METADATA`."""
     return {"version": __version__, "arguments": asdict(arguments)}

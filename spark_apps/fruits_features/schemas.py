@@ -1,5 +1,7 @@
 """The columns of everything the application reads and writes: written once, used by writer, validation and docs.
 
+After a change, `make docs` writes docs/data-dictionary.md anew.
+
 Knows pyarrow; Spark's types are derived from these in the Spark wiring (`tables`). Arrow's list items are named as in
 Parquet's standard (`element`), so that a schema built here equals the one read back from a file.
 """
@@ -8,6 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
+
+from fruits_features.rejections import Stage
 
 _VECTOR = pa.list_(pa.field("element", pa.float32(), nullable=False))
 
@@ -33,9 +37,12 @@ class Column:
     shape: str = ""
 
 
-_PATH = Column("path", pa.string(), "Where the image lies: s3://<bucket>/<key>, the key as it is (not URL-quoted).")
+_PATH = Column("path", pa.string(), "Where the image lies: `s3://<bucket>/<key>`, the key as it is (not URL-quoted).")
 _SPLIT = Column(
-    "split", pa.string(), "The folder above the category, such as Training or Test; null: no split.", nullable=True
+    "split",
+    pa.string(),
+    "Training or Test, where the first folder below the images is named so; null: it is not.",
+    nullable=True,
 )
 _CATEGORY = Column("category", pa.string(), "What the image shows: the name of its folder.")
 _IMAGE = Column("image", pa.binary(), "The decoded image.", shape="height x width x 3 (uint8, row by row, RGB)")
@@ -68,10 +75,18 @@ _FEATURES = (
 QUARANTINE = (
     _PATH,
     Column("size", pa.int64(), "The object's size when it was inventoried.", unit="bytes"),
-    Column("stage", pa.string(), "How far the image came: fetch, decode or describe."),
-    Column("reason", pa.string(), "What was wrong, from the closed list of rejections.Reason."),
+    Column("stage", pa.string(), f"How far the image came: {', '.join(Stage)}."),
+    Column("reason", pa.string(), "What was wrong, from a closed list (see below)."),
     Column("detail", pa.string(), "One sentence with the figures at hand."),
 )
+
+METADATA_KEY = "fruits_features"
+"""Key of the Parquet metadata of `features/` and `quarantine/` that tells what wrote a file: a JSON object."""
+METADATA = {
+    "version": "The application's version.",
+    "arguments": "The run's parameters by name, those left at their default too.",
+}
+"""What stands in that object."""
 
 
 def features_columns(*, include_pixels: bool) -> tuple[Column, ...]:

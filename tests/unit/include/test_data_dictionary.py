@@ -1,0 +1,39 @@
+"""The page about the data says what the code says."""
+
+import pytest
+
+from fruits_features.arguments import Arguments
+from fruits_features.final import about
+from fruits_features.rejections import Reason
+from fruits_features.schemas import INVENTORY, METADATA, QUARANTINE, features_columns
+from include import data_dictionary
+
+
+def test_page_is_as_the_schemas_are() -> None:
+    assert data_dictionary.FILE.read_text(encoding="utf-8") == data_dictionary.render(), "stale: run `make docs`"
+
+
+@pytest.mark.parametrize(
+    "column", {*features_columns(include_pixels=True), *QUARANTINE, *INVENTORY}, ids=lambda c: c.name
+)
+def test_page_tells_every_column_with_its_meaning(column) -> None:  # noqa: ANN001
+    (line,) = {
+        line
+        for line in data_dictionary.render().splitlines()
+        if line.startswith(f"| `{column.name}` |") and column.meaning in line
+    }
+
+    assert line.split(" | ")[2] == ("yes" if column.nullable else "no")
+
+
+def test_every_reason_has_a_meaning_of_its_own() -> None:
+    meanings = [reason.meaning for reason in Reason]
+
+    assert len({*meanings}) == len(meanings)
+    assert all(meaning.endswith(".") for meaning in meanings)
+
+
+def test_metadata_holds_what_the_page_tells() -> None:
+    arguments = Arguments(bucket="fruits", inventory="s3://fruits/i", output="s3://fruits/o", run="r")
+
+    assert about(arguments).keys() == METADATA.keys()
