@@ -2,6 +2,7 @@
 
 import collections
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from pyspark.ml import PipelineModel
 from pyspark.ml.functions import array_to_vector, vector_to_array
 from pyspark.sql import SparkSession
 
-from fruits_features import job, projection
+from fruits_features import cluster, job, projection, spark_model
 from fruits_features.__main__ import first_line
 from fruits_features.arguments import Arguments
 from fruits_features.components import ReductionError
@@ -22,6 +23,7 @@ from fruits_features.families import DEFAULT_FAMILIES
 from fruits_features.fetch import BucketError
 from fruits_features.inventory import InventoryError
 from fruits_features.layout import RunLayout
+from fruits_features.parts import Account
 from fruits_features.schemas import QUARANTINE, arrow_schema, features_columns
 from fruits_features.worker import Worker
 from include.local_aws.s3_trouble import Fault, Request, S3Trouble
@@ -256,6 +258,41 @@ def test_run_above_the_quarantine_share_fails_with_counts_and_keeps_the_quaranti
     layout = RunLayout(str(photos.runs / "run"))
     assert [row["reason"] for row in rows_of(layout.quarantine)] == ["not_an_image"]
     assert not Path(layout.features).exists()
+
+
+@pytest.mark.parametrize("lost", ["described", "rejected"])
+def test_run_that_loses_images_on_the_way_fails_with_the_figures(
+    spark: SparkSession, photos: Bucket, monkeypatch: pytest.MonkeyPatch, lost: str
+) -> None:
+    fill(photos)
+    photos.put("images/Training/Lime/text.jpg", b"no image at all")
+    describe = cluster.describe
+
+    def forgetful(*everything: Any) -> Account:  # noqa: ANN401
+        account = describe(*everything)
+        assert len(account.files) == 2
+        return replace(account, files=account.files[:1]) if lost == "described" else replace(account, rejections=())
+
+    monkeypatch.setattr(cluster, "describe", forgetful)
+
+    with pytest.raises(job.JobError, match=r"^25 objects were inventoried, but (1\d|24) rows written"):
+        job.run(spark.sparkContext, arguments(photos, k=2, max_quarantine_share=0.2))
+
+
+def test_run_beside_which_somebody_else_writes_fails(
+    spark: SparkSession, photos: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(photos)
+    save = spark_model.save
+
+    def intruding(fitted: projection.Projection, folder: str) -> None:
+        save(fitted, folder)
+        photos.runs.joinpath("run", "features", "part-00007.parquet").touch()
+
+    monkeypatch.setattr(spark_model, "save", intruding)
+
+    with pytest.raises(job.JobError, match="features holds other files than this run has written"):
+        job.run(spark.sparkContext, arguments(photos, k=2))
 
 
 def test_run_with_more_components_than_images_says_how_many_there_can_be(spark: SparkSession, photos: Bucket) -> None:
