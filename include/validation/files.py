@@ -15,7 +15,7 @@ import polars as pl
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
-from fruits_features.final import METADATA_KEY
+from fruits_features.schemas import METADATA_KEY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
