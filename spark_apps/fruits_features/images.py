@@ -25,6 +25,8 @@ _ORIENTATIONS = {  # of EXIF: whether to swap rows and columns, then which axes 
     7: (True, (0, 1)),
     8: (True, (0,)),
 }
+_BAND_ROWS = 256
+"""How many rows are laid on white at a time: what that takes in memory does not grow with the image."""
 
 
 def decode(data: bytes, max_pixels: int) -> NDArray[np.uint8] | Rejected:
@@ -93,10 +95,13 @@ def _decode_on_white(encoded: NDArray[np.uint8], header: Header) -> NDArray[np.u
     if pixels is None:
         return _undecodable(encoded)
     if pixels.ndim == 2 or pixels.dtype not in (np.uint8, np.uint16):  # noqa: PLR2004 - rows and columns alone: grey
-        found = f"a {header.format} of {pixels.dtype} that is grey with transparent pixels"
-        return _rejected(Reason.UNDECODABLE, f"OpenCV does not tell what is transparent in {found}.")
+        found = f"{'grey' if pixels.ndim == 2 else 'colours'} of {pixels.dtype}"  # noqa: PLR2004
+        return _rejected(Reason.UNDECODABLE, f"OpenCV tells no transparency for this {header.format} of {found}.")
     exif = next((block for kind, block in zip(kinds, blocks, strict=True) if kind == cv2.IMAGE_METADATA_EXIF), None)
-    shown = _blend(pixels, header)
+    shown = np.empty((*pixels.shape[:2], 3), np.uint8)
+    for start in range(0, len(pixels), _BAND_ROWS):
+        band = slice(start, start + _BAND_ROWS)
+        shown[band] = _blend(pixels[band], header)
     return shown if exif is None else _turn(shown, read_orientation(exif.tobytes()))
 
 

@@ -120,7 +120,18 @@ def test_decode_of_a_grey_picture_whose_transparency_opencv_drops_is_rejected(na
 
     assert isinstance(outcome, Rejected)
     assert outcome.reason == Reason.UNDECODABLE
-    assert "grey with transparent pixels" in outcome.detail
+    assert outcome.detail == f"OpenCV tells no transparency for this {name} of grey of uint8."
+
+
+def test_decode_of_a_tall_transparent_picture_shows_all_of_it_on_white() -> None:
+    image = pictures.half_seen().resize((6, 700), resample=pictures.Image.Resampling.NEAREST)
+
+    pixels = decode(pictures.save(image, "PNG"), MAX_PIXELS)
+
+    assert isinstance(pixels, np.ndarray)
+    for half, row in zip((slice(0, 350), slice(350, 700)), (pixels[0], pixels[-1]), strict=True):
+        np.testing.assert_array_equal(pixels[half], np.broadcast_to(row, (350, 6, 3)))
+    np.testing.assert_allclose(pixels[-1, 0], pictures.HALF_BLUE, atol=2)
 
 
 @pytest.mark.parametrize("name", STORED)
