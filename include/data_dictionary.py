@@ -74,16 +74,19 @@ looks whole, and what is missing looks grey.
 
 ```python
 import pandas as pd
+
 from_pandas = pd.read_parquet(features)
 ```
 
 ```python
 import polars as pl
+
 from_polars = pl.read_parquet(f"{{features}}/*.parquet")
 ```
 
 ```python
 import duckdb
+
 from_duckdb = duckdb.sql(f"SELECT * FROM '{{features}}/*.parquet'")
 ```
 
@@ -95,12 +98,14 @@ A value of `descriptors` becomes a matrix, and the column `pca` one with a row a
 
 ```python
 import numpy as np
+
 descriptors = np.frombuffer(from_pandas["descriptors"][0], np.uint8).reshape(-1, 32)
 vectors = np.stack(from_pandas["pca"])
 ```
 
 ```python
 import json
+
 about = json.loads(pl.read_parquet_metadata(f"{{features}}/part-00000.parquet")["{metadata_key}"])
 ```
 """
