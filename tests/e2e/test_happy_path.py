@@ -8,7 +8,9 @@ import duckdb
 import numpy as np
 import pandas as pd
 import polars as pl
+import pytest
 
+from fruits_features import dataset
 from fruits_features.projection import Projection
 from tests.e2e.pipeline import DATE, ODD_NAMES, PARAMS
 
@@ -75,6 +77,21 @@ def test_published_rows_read_with_pandas_and_duckdb(pipeline: Pipeline, publishe
     assert len(by_pandas) == 50
     assert by_pandas["pca"].map(len).eq(8).all()
     assert by_duckdb == [(50,)]
+
+
+def test_dataset_opens_the_published_run(
+    pipeline: Pipeline, published: Published, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("AWS_ENDPOINT_URL_S3", "AWS_REGION", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, pipeline.environment[name])
+
+    limes = dataset.open(f"s3://{pipeline.bucket}").filter(pl.col("category").str.starts_with("Banana"))
+    rejected = dataset.open(f"s3://{pipeline.bucket}", "quarantine")
+
+    assert limes.collect().equals(published.features.filter(pl.col("category").str.starts_with("Banana")))
+    assert rejected.collect().equals(published.quarantine)
+    with pytest.raises(dataset.NothingPublishedError, match=r"There is no s3://nothing-here/features/latest.json"):
+        dataset.open("s3://nothing-here")
 
 
 def test_same_date_again_gives_the_same_rows_beside_the_published_ones(

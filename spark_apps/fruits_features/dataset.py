@@ -1,0 +1,60 @@
+"""The published run, for those who read it.
+
+    import polars as pl
+    from fruits_features import dataset
+
+    limes = dataset.open("s3://fruits").filter(pl.col("category") == "Limes").collect()
+
+Follows `latest.json`, so that it never sees a run that is half written or has not passed its validation. Needs polars,
+pyarrow and obstore; finds S3 and its credentials as the AWS tools do.
+"""
+
+import json
+from typing import Any, Literal
+
+import polars as pl
+import pyarrow.dataset as ds
+from pyarrow.fs import S3FileSystem
+
+from fruits_features import layout, storage
+
+_S3 = "s3://"
+
+
+class NothingPublishedError(FileNotFoundError):
+    """The bucket has no published run; the message tells the way out."""
+
+
+def published(bucket: str) -> dict[str, Any]:
+    """Read `latest.json`: the published run's name, counts, versions, checksums, and the paths of its results.
+
+    Args:
+        bucket: `s3://<bucket>`.
+
+    Raises:
+        NothingPublishedError: when no run has been published there.
+    """
+    uri = layout.latest(bucket.removeprefix(_S3).rstrip("/"))
+    folder, _, name = uri.rpartition("/")
+    try:
+        latest: dict[str, Any] = json.loads(storage.read_bytes(folder, name))
+    except FileNotFoundError as error:
+        raise NothingPublishedError(f"There is no {uri}: run the DAG on that bucket first, or name another.") from error
+    return latest
+
+
+def open(  # noqa: A001 - read with its module's name, as `gzip.open`
+    bucket: str, table: Literal["features", "quarantine", "inventory"] = "features"
+) -> pl.LazyFrame:
+    """Open a table of the published run; nothing of it is read before it is collected.
+
+    Args:
+        bucket: `s3://<bucket>`.
+        table: which one; docs/data-dictionary.md lists their columns.
+
+    Raises:
+        NothingPublishedError: when no run has been published there.
+    """
+    uri = published(bucket)["paths"][table]
+    # Polars' own client asks for whole small objects as ranges, which not every S3 server answers as AWS does.
+    return pl.scan_pyarrow_dataset(ds.dataset(uri.removeprefix(_S3), filesystem=S3FileSystem(), format="parquet"))
