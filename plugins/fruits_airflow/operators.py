@@ -5,9 +5,10 @@ Each class mends one thing and says which; the requests themselves are built in 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from airflow.providers.amazon.aws.hooks.s3 import S3Hook
+from airflow.providers.amazon.aws.links.emr import EmrClusterLink
 from airflow.providers.amazon.aws.operators.emr import (
     EmrAddStepsOperator,
     EmrCreateJobFlowOperator,
@@ -15,12 +16,18 @@ from airflow.providers.amazon.aws.operators.emr import (
 )
 from airflow.sdk.exceptions import AirflowFailException
 
+from fruits_airflow import templates
+from fruits_airflow.links import RunFolderLink, StepLogsLink
 from fruits_airflow.step_logs import fetch_tails
+from fruits_airflow.triggers import StepProgressTrigger
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from airflow.providers.amazon.aws.hooks.emr import EmrHook
     from airflow.providers.amazon.aws.operators.base_aws import AwsBaseOperator
     from airflow.sdk import Context
+    from airflow.triggers.base import BaseTrigger
     from mypy_boto3_emr import EMRClient
     from mypy_boto3_s3 import S3Client
 
@@ -59,17 +66,35 @@ class CreateClusterOperator(EmrCreateJobFlowOperator):
 
 
 class RunStepOperator(EmrAddStepsOperator):
-    """Runs one step, deferred, and shows why it failed.
+    """Runs one step, deferred, shows how far it is, and why it failed.
 
     The provider reports a failed step by its id alone. Here the log holds EMR's reason and the end of the step's
     output, fetched from the cluster's `LogUri`.
 
     Args:
+        progress: URI of the `progress.json` that the step keeps up to date (templated); the run's by default.
         kwargs: as for `EmrAddStepsOperator`.
     """
 
-    def __init__(self, **kwargs: Any) -> None:
+    template_fields: Sequence[str] = (*EmrAddStepsOperator.template_fields, "progress")
+    operator_extra_links = (EmrClusterLink(), StepLogsLink(), RunFolderLink())  # type: ignore[assignment]
+
+    def __init__(self, *, progress: Any = templates.progress, **kwargs: Any) -> None:
         super().__init__(deferrable=True, **kwargs)
+        self.progress = progress
+
+    def execute(self, context: Context) -> list[str]:
+        """Add the step, and wait in the triggerer."""
+        logs = _emr(self).describe_cluster(ClusterId=str(self.job_flow_id))["Cluster"].get("LogUri")
+        if logs:
+            StepLogsLink.to(f"{logs.rstrip('/')}/{self.job_flow_id}/steps", context, self)
+        RunFolderLink.to(self.progress.rpartition("/")[0], context, self)
+        return super().execute(context)
+
+    def defer(self, *, trigger: BaseTrigger, **kwargs: Any) -> NoReturn:
+        """Wait by the trigger that tells the progress."""
+        _, arguments = trigger.serialize()
+        super().defer(trigger=StepProgressTrigger(progress=self.progress, **arguments), **kwargs)
 
     def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> str:
         """Continue when the step is over.

@@ -60,6 +60,11 @@ def steps(context: Context, jinja_env: jinja2.Environment | None = None) -> list
     return [emr.featurize_step(arguments_of(context), artifacts_of(context))]
 
 
+def progress(context: Context, jinja_env: jinja2.Environment | None = None) -> str:  # noqa: ARG001
+    """Where the application tells how far it is."""
+    return RunLayout(run_of(context)["uri"]).progress
+
+
 def application_args(context: Context, jinja_env: jinja2.Environment | None = None) -> list[str]:  # noqa: ARG001
     """The application's command line, for a cluster that is there already."""
     return arguments_of(context).to_argv()
