@@ -18,9 +18,9 @@ from urllib.parse import urlsplit
 from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 from airflow.sdk import get_current_context, task
 from airflow.sdk.exceptions import AirflowFailException
-from botocore.exceptions import ClientError
 
 from fruits_airflow import templates
+from fruits_airflow.objects import read
 from fruits_features.layout import RunLayout
 from fruits_features.layout import latest as latest_uri
 
@@ -140,7 +140,7 @@ def _audit(run: Mapping[str, Any], params: Mapping[str, Any]) -> Report:
     from include.validation import Audit, RunFiles
 
     s3, layout = S3Hook(), RunLayout(run["uri"])
-    stored = _read(s3, layout.portable_projection)
+    stored = read(s3, layout.portable_projection)
     if stored is None:
         raise AirflowFailException(
             f"There is no {layout.portable_projection}: the Spark application did not finish this run; run it again."
@@ -150,7 +150,7 @@ def _audit(run: Mapping[str, Any], params: Mapping[str, Any]) -> Report:
         run=run["name"],
         include_pixels=params["include_pixels"],
         max_quarantine_share=params["max_quarantine_share"],
-        fetch=lambda key, etag: _read(s3, f"s3://{run['bucket']}/{key}", etag),
+        fetch=lambda key, etag: read(s3, f"s3://{run['bucket']}/{key}", etag),
         published=_published(s3, run["bucket"]),
     )
     return audit.validate(stored)
@@ -158,28 +158,15 @@ def _audit(run: Mapping[str, Any], params: Mapping[str, Any]) -> Report:
 
 def _published(s3: S3Hook, bucket: str) -> Published | None:
     """What is known of the published run; `None` where nothing is published."""
-    from include.validation import Published
-    from include.validation.projection import read
+    from include.validation import Published, projection
 
-    pointer = _read(s3, latest_uri(bucket))
+    pointer = read(s3, latest_uri(bucket))
     if pointer is None:
         return None
     paths = json.loads(pointer)["paths"]
-    record, stored = json.loads(_read(s3, paths["run"]) or b"{}"), _read(s3, paths["projection"])
-    projection = read(stored)[0] if stored else None
-    return Published(record.get("categories", {}), projection)
-
-
-def _read(s3: S3Hook, uri: str, etag: str | None = None) -> bytes | None:
-    """Read an object; `None` when there is none, or another than the one with this ETag."""
-    bucket, key = S3Hook.parse_s3_url(uri)
-    try:
-        answer = cast("S3Client", s3.conn).get_object(Bucket=bucket, Key=key)
-    except ClientError as error:
-        if error.response["Error"]["Code"] in {"NoSuchKey", "404"}:
-            return None
-        raise
-    return answer["Body"].read() if etag in {None, answer["ETag"].strip('"')} else None
+    record, stored = json.loads(read(s3, paths["run"]) or b"{}"), read(s3, paths["projection"])
+    found = projection.read(stored)[0] if stored else None
+    return Published(record.get("categories", {}), found)
 
 
 def _filesystem(s3: S3Hook) -> S3FileSystem:

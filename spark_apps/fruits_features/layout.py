@@ -88,6 +88,16 @@ class RunLayout:
         return f"{self.prefix}/report"
 
     @property
+    def report_page(self) -> str:
+        """The report, for people: one HTML page."""
+        return f"{self.report}/index.html"
+
+    @property
+    def report_figures(self) -> str:
+        """The report's figures, for programs: JSON."""
+        return f"{self.report}/figures.json"
+
+    @property
     def record(self) -> str:
         """What the run was and what came out, as JSON; written by whoever publishes it."""
         return f"{self.prefix}/run.json"

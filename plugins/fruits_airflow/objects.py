@@ -1,0 +1,23 @@
+"""Objects in S3 through Airflow's connection."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+from airflow.providers.amazon.aws.hooks.s3 import S3Hook
+from botocore.exceptions import ClientError
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+
+def read(s3: S3Hook, uri: str, etag: str | None = None) -> bytes | None:
+    """Read an object; `None` when there is none, or another than the one with this ETag."""
+    bucket, key = S3Hook.parse_s3_url(uri)
+    try:
+        answer = cast("S3Client", s3.conn).get_object(Bucket=bucket, Key=key)
+    except ClientError as error:
+        if error.response["Error"]["Code"] in {"NoSuchKey", "NoSuchBucket", "404"}:
+            return None
+        raise
+    return answer["Body"].read() if etag in {None, answer["ETag"].strip('"')} else None
