@@ -35,9 +35,8 @@ def published(bucket: str) -> dict[str, Any]:
         NothingPublishedError: when no run has been published there.
     """
     uri = layout.latest(bucket.removeprefix(_S3).rstrip("/"))
-    folder, _, name = uri.rpartition("/")
     try:
-        latest: dict[str, Any] = json.loads(storage.read_bytes(folder, name))
+        latest: dict[str, Any] = json.loads(storage.read(uri))
     except FileNotFoundError as error:
         raise NothingPublishedError(f"There is no {uri}: run the DAG on that bucket first, or name another.") from error
     return latest

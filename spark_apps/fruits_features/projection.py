@@ -110,8 +110,7 @@ def load(uri: str | Path) -> Projection:
     """
     if str(uri).startswith("s3://"):
         storage = import_module("fruits_features.storage")  # obstore, for this address only
-        folder, _, name = str(uri).rpartition("/")
-        return Projection.from_bytes(storage.read_bytes(folder, name))
+        return Projection.from_bytes(storage.read(str(uri)))
     return Projection.from_bytes(Path(uri).read_bytes())
 
 

@@ -53,6 +53,16 @@ def read_bytes(folder: str, name: str) -> bytes:
     return bytes(obstore.get(open_folder(folder), name).bytes())
 
 
+def read(uri: str) -> bytes:
+    """Read one object by its URI.
+
+    Raises:
+        FileNotFoundError: when there is none.
+    """
+    folder, _, name = uri.rpartition("/")
+    return read_bytes(folder, name)
+
+
 def write_bytes(folder: str, name: str, data: bytes | Path) -> None:
     """Write one object as a whole, given its content or a file that holds it; replaces what was there."""
     obstore.put(open_folder(folder), name, data, use_multipart=False)
