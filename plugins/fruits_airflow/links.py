@@ -1,15 +1,19 @@
-"""Links of a task in Airflow's UI to the AWS console: where its step's logs and its run's results lie."""
+"""Links of a task in Airflow's UI: to its step's logs and run's results in the AWS console, and to its run's report."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 from airflow.providers.amazon.aws.links.base_aws import BASE_AWS_CONSOLE_LINK, BaseAwsLink
+from airflow.sdk import BaseOperatorLink
+from airflow.sdk.configuration import conf
 
 if TYPE_CHECKING:
     from airflow.providers.amazon.aws.operators.base_aws import AwsBaseOperator
-    from airflow.sdk import Context
+    from airflow.sdk import BaseOperator, Context
+    from airflow.sdk.types import TaskInstanceKey
 
 
 class _FolderLink(BaseAwsLink):
@@ -43,3 +47,14 @@ class RunFolderLink(_FolderLink):
 
     name = "Run in S3"
     key = "fruits_run_folder"
+
+
+class ReportLink(BaseOperatorLink):
+    """Leads to the report of the task's run."""
+
+    name = "Report"
+
+    def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:  # noqa: ARG002 - Airflow's signature
+        """Make the address of the page, below Airflow's own."""
+        base = conf.get("api", "base_url", fallback="/").rstrip("/")
+        return f"{base}/fruits/dags/{quote(ti_key.dag_id)}/dag_runs/{quote(ti_key.run_id)}/report"

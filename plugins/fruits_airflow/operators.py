@@ -17,7 +17,7 @@ from airflow.providers.amazon.aws.operators.emr import (
 from airflow.sdk.exceptions import AirflowFailException
 
 from fruits_airflow import templates
-from fruits_airflow.links import RunFolderLink, StepLogsLink
+from fruits_airflow.links import ReportLink, RunFolderLink, StepLogsLink
 from fruits_airflow.step_logs import fetch_tails
 from fruits_airflow.triggers import StepProgressTrigger
 
@@ -77,7 +77,7 @@ class RunStepOperator(EmrAddStepsOperator):
     """
 
     template_fields: Sequence[str] = (*EmrAddStepsOperator.template_fields, "progress")
-    operator_extra_links = (EmrClusterLink(), StepLogsLink(), RunFolderLink())  # type: ignore[assignment]
+    operator_extra_links = (EmrClusterLink(), StepLogsLink(), RunFolderLink(), ReportLink())  # type: ignore[assignment]
 
     def __init__(self, *, progress: Any = templates.progress, **kwargs: Any) -> None:
         super().__init__(deferrable=True, **kwargs)
