@@ -10,7 +10,9 @@ pyarrow and obstore; finds S3 and its credentials as the AWS tools do.
 """
 
 import json
+import os
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 import polars as pl
 import pyarrow.dataset as ds
@@ -55,5 +57,17 @@ def open(  # noqa: A001 - read with its module's name, as `gzip.open`
         NothingPublishedError: when no run has been published there.
     """
     uri = published(bucket)["paths"][table]
-    # Polars' own client asks for whole small objects as ranges, which not every S3 server answers as AWS does.
-    return pl.scan_pyarrow_dataset(ds.dataset(uri.removeprefix(_S3), filesystem=S3FileSystem(), format="parquet"))
+    return pl.scan_pyarrow_dataset(ds.dataset(uri.removeprefix(_S3), filesystem=_filesystem(), format="parquet"))
+
+
+def _filesystem() -> S3FileSystem:
+    """Open S3 through pyarrow: Polars' own client asks for whole small objects as ranges, which not every server grants.
+
+    pyarrow finds credentials and region by itself, and the address too, but then takes buckets for hosts. So the address
+    is handed to it, by the variables that all AWS tools have in common.
+    """
+    address = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+    if not address:
+        return S3FileSystem()
+    found = urlsplit(address)
+    return S3FileSystem(scheme=found.scheme, endpoint_override=found.netloc)
