@@ -28,9 +28,6 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parent.parent
 AWS_STATE = ROOT / ".local" / "aws"
 HOME = ROOT / ".local" / "airflow"
-RECORD = HOME / "standalone.json"
-LOG = HOME / "standalone.log"
-PASSWORDS = HOME / "simple_auth_manager_passwords.json.generated"
 START_DEADLINE_S = 180
 
 
@@ -58,6 +55,77 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
+class LocalAirflow:
+    """`airflow standalone` with everything it keeps below one folder.
+
+    Args:
+        home: `AIRFLOW_HOME`; made where it is missing.
+    """
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.log = home / "standalone.log"
+        self._record = home / "standalone.json"
+
+    def start(self, port: int, environment: Mapping[str, str]) -> str:
+        """Start it, and return its address when it is ready; it is there already when it runs.
+
+        Args:
+            port: of the UI, on loopback.
+            environment: of all its processes.
+
+        Raises:
+            LocalAirflowError: the port is taken, or Airflow does not come up; then nothing is left running.
+        """
+        address = f"http://127.0.0.1:{port}"
+        if self._running() is None:
+            _require_free(port)
+            try:
+                self._start(address, {**environment, "AIRFLOW_HOME": str(self.home), "AIRFLOW__API__PORT": str(port)})
+            except BaseException:
+                self.stop()
+                raise
+        return address
+
+    def stop(self) -> bool:
+        """Stop it with all its processes; tell whether it ran."""
+        identity = self._running()
+        if identity:
+            end(tree(identity.process()), grace_s=15)
+        self._record.unlink(missing_ok=True)
+        return identity is not None
+
+    def passwords(self) -> dict[str, str]:
+        """Tell each user's password, which Airflow has generated."""
+        passwords: dict[str, str] = json.loads((self.home / "simple_auth_manager_passwords.json.generated").read_text())
+        return passwords
+
+    def _start(self, address: str, environment: Mapping[str, str]) -> None:
+        self.home.mkdir(parents=True, exist_ok=True)
+        with self.log.open("wb") as log:
+            process = subprocess.Popen(
+                ["airflow", "standalone"],  # noqa: S607 - our own virtual environment's
+                env={**environment, "AIRFLOW__API__BASE_URL": address},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        self._record.write_text(json.dumps(Identity.of(process.pid)))
+        until = time.monotonic() + START_DEADLINE_S
+        while not _answers(f"{address}/api/v2/monitor/health"):
+            if process.poll() is not None or time.monotonic() > until:
+                raise LocalAirflowError(f"Airflow did not come up; the reason is in {self.log}.")
+            time.sleep(1)
+
+    def _running(self) -> Identity | None:
+        """The process that was started and still runs."""
+        if not self._record.exists():
+            return None
+        identity = Identity(*json.loads(self._record.read_text()))
+        return identity if identity.process() else None
+
+
 def start(port: int) -> None:
     """Start both, wait until the UI answers, and say where it is.
 
@@ -65,59 +133,28 @@ def start(port: int) -> None:
         LocalAirflowError: the port is taken, or Airflow does not come up; then nothing is left running.
         LocalAwsError: the local AWS does not come up.
     """
-    address = f"http://127.0.0.1:{port}"
-    if _standalone() is None:
-        _require_free(port)
-        aws = LocalAws(AWS_STATE)
-        if not aws.running():
-            aws.start()
-        try:
-            _start_airflow(port, os.environ | aws.environment, address)
-        except BaseException:
-            stop()
-            raise
-    print(f"Airflow's UI: {address}   {_login()}")
+    aws, airflow = LocalAws(AWS_STATE), LocalAirflow(HOME)
+    was_running = aws.running()
+    if not was_running:
+        aws.start()
+    print("Starting Airflow …", flush=True)
+    try:
+        address = airflow.start(port, os.environ | aws.environment)
+    except BaseException:
+        if not was_running:
+            aws.stop()
+        raise
+    login = "   ".join(f"user {user}, password {password}" for user, password in airflow.passwords().items())
+    print(f"Airflow's UI: {address}   {login}")
     print(f"Local AWS:    source {(AWS_STATE / 'environment.sh').relative_to(ROOT)}")
     print("Stop both with `make down`.")
 
 
 def stop() -> None:
     """Stop what `start` started; done already is done."""
-    airflow = _standalone()
-    if airflow is not None:
-        end(tree(airflow.process()), grace_s=15)
-    RECORD.unlink(missing_ok=True)
-    aws_stopped = LocalAws(AWS_STATE).stop()
-    print("Stopped." if airflow or aws_stopped else "Nothing was running.")
-
-
-def _start_airflow(port: int, environment: Mapping[str, str], address: str) -> None:
-    HOME.mkdir(parents=True, exist_ok=True)
-    environment = {**environment, "AIRFLOW__API__PORT": str(port), "AIRFLOW__API__BASE_URL": address}
-    with LOG.open("wb") as log:
-        process = subprocess.Popen(
-            ["airflow", "standalone"],  # noqa: S607 - our own virtual environment's
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
-    RECORD.write_text(json.dumps(Identity.of(process.pid)))
-    print("Starting Airflow …", flush=True)
-    until = time.monotonic() + START_DEADLINE_S
-    while not _answers(f"{address}/api/v2/monitor/health"):
-        if process.poll() is not None or time.monotonic() > until:
-            raise LocalAirflowError(f"Airflow did not come up; the reason is in {LOG}.")
-        time.sleep(1)
-
-
-def _standalone() -> Identity | None:
-    """The Airflow that was started and still runs."""
-    if not RECORD.exists():
-        return None
-    identity = Identity(*json.loads(RECORD.read_text()))
-    return identity if identity.process() else None
+    stopped = LocalAirflow(HOME).stop()
+    stopped |= LocalAws(AWS_STATE).stop()
+    print("Stopped." if stopped else "Nothing was running.")
 
 
 def _require_free(port: int) -> None:
@@ -138,11 +175,6 @@ def _answers(url: str) -> bool:
     except (URLError, OSError, ValueError):
         return False
     return all(health[part]["status"] == "healthy" for part in ("metadatabase", "scheduler", "dag_processor"))
-
-
-def _login() -> str:
-    passwords: dict[str, str] = json.loads(PASSWORDS.read_text())
-    return "   ".join(f"user {user}, password {password}" for user, password in passwords.items())
 
 
 if __name__ == "__main__":
