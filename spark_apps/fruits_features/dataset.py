@@ -61,10 +61,10 @@ def open(  # noqa: A001 - read with its module's name, as `gzip.open`
 
 
 def _filesystem() -> S3FileSystem:
-    """Open S3 through pyarrow: Polars' own client asks for whole small objects as ranges, which not every server grants.
+    """Open S3 through pyarrow: Polars' own client asks for whole small objects as ranges, which some servers refuse.
 
-    pyarrow finds credentials and region by itself, and the address too, but then takes buckets for hosts. So the address
-    is handed to it, by the variables that all AWS tools have in common.
+    pyarrow finds credentials, region and address by itself, but at an address of the environment it takes buckets for
+    hosts. So the address is handed to it, by the variables that all AWS tools have in common.
     """
     address = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
     if not address:
