@@ -22,6 +22,25 @@ DESCRIPTOR_BYTES = 32
 CENTRE_SPREAD = 0.4
 """Standard deviation of the Gaussian around the image's centre, as a share of its sides."""
 
+LIGHT_NORM = 3
+"""Minkowski norm that estimates the lamp's colour: 1 would be the mean (grey world), infinity the brightest pixel."""
+
+LIGHT_SHARE = 0.4
+"""How much of the lamp's colour is taken out. All of it would take the fruit's own colour out too."""
+
+BRIGHT_SHARE, BRIGHT_LEVEL, BRIGHT_GAINS = 0.9, 200, (0.7, 1.6)
+"""The grey level that this share of the pixels does not pass goes to this level, by a factor within these limits."""
+
+WEIGHT_PARAMETERS = {
+    "weights": "chroma + 1, centre",
+    "spread": CENTRE_SPREAD,
+    "light": {"norm": LIGHT_NORM, "share": LIGHT_SHARE},
+    "brightness": {"share": BRIGHT_SHARE, "level": BRIGHT_LEVEL, "gains": BRIGHT_GAINS},
+}
+"""What families that look at the relit image, or at the weights, depend on."""
+
+_LEVELS = np.arange(256, dtype=np.float64)
+_POWERS = (_LEVELS**LIGHT_NORM).astype(np.float32)  # whole numbers below 2**24: exact, in whatever order they are added
 _SQUARED_OFFSETS = np.square(np.arange(256, dtype=np.float32) - 128)
 
 
@@ -41,9 +60,18 @@ class View:
         return np.asarray(cv2.cvtColor(self.rgb, cv2.COLOR_RGB2GRAY), np.uint8)
 
     @cached_property
+    def relit(self) -> NDArray[np.uint8]:
+        """The image with part of its lamp's colour and exposure taken out: as `rgb`. Grey stays grey."""
+        sums = np.array(cv2.sumElems(cv2.LUT(self.rgb, _POWERS))[:3])
+        light = (sums / self.grey.size) ** (1 / LIGHT_NORM) + 1
+        gains = (light.mean() / light) ** LIGHT_SHARE * _brightness_gain(self.grey)
+        table = np.clip(np.outer(_LEVELS, gains), 0, 255).astype(np.uint8)
+        return np.asarray(cv2.LUT(self.rgb, table.reshape(256, 1, 3)), np.uint8)
+
+    @cached_property
     def ycrcb(self) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]:
-        """The image in JPEG's own colours: luma, red and blue difference (around 128), three planes as `grey`'s."""
-        luma, red, blue = cv2.split(cv2.cvtColor(self.rgb, cv2.COLOR_RGB2YCrCb))
+        """The relit image in JPEG's colours: luma, red and blue difference (around 128), three planes as `grey`'s."""
+        luma, red, blue = cv2.split(cv2.cvtColor(self.relit, cv2.COLOR_RGB2YCrCb))
         return np.asarray(luma, np.uint8), np.asarray(red, np.uint8), np.asarray(blue, np.uint8)
 
     @cached_property
@@ -82,6 +110,13 @@ def fit(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
         return pixels
     size = (max(1, round(width * SIDE / longest)), max(1, round(height * SIDE / longest)))
     return np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def _brightness_gain(grey: NDArray[np.uint8]) -> float:
+    """Find the factor that makes the brightest tenth of the pixels as bright as other images'."""
+    below = cv2.calcHist([grey], [0], None, [256], [0, 256]).ravel().cumsum()
+    level = np.searchsorted(below, BRIGHT_SHARE * below[-1])
+    return float(np.clip(BRIGHT_LEVEL / max(1, level), *BRIGHT_GAINS))
 
 
 @lru_cache(maxsize=64)  # images come in few shapes; odd ones must not fill the memory

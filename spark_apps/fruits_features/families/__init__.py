@@ -27,7 +27,7 @@ FAMILIES = {
     family.name: family
     for family in (
         Family("orb", dimension=256, weight=0.25),
-        Family("color", dimension=688),
+        Family("color", dimension=432),
         Family("texture", dimension=20, weight=0.5),
         Family("pixels", dimension=3072),
     )
@@ -39,6 +39,6 @@ def total_dimension(names: Sequence[str]) -> int:
     """Add up the families' dimensions: the length of the column `features`.
 
     >>> total_dimension(["orb", "color"])
-    944
+    688
     """
     return sum(FAMILIES[name].dimension for name in names)

@@ -2,22 +2,21 @@
 
 Rotation-invariant uniform local binary patterns at two radii: T. Ojala, M. Pietikainen, T. Maenpaa, "Multiresolution
 gray-scale and rotation invariant texture classification with local binary patterns", PAMI 24 (2002). Neighbours lie at
-whole pixels instead of interpolated ones, and pixels count by their weight as in the YCrCb part of `color`.
+whole pixels instead of interpolated ones, and pixels count by their weight as in `color`.
 """
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from fruits_features.views import CENTRE_SPREAD, View
+from fruits_features.views import WEIGHT_PARAMETERS, View
 
 RADII = (2, 4)
 PATTERNS = 10
 PARAMETERS = {
     "patterns": "rotation-invariant uniform, 8 neighbours at whole pixels",
     "radii": RADII,
-    "weights": "chroma + 1, centre",
-    "spread": CENTRE_SPREAD,
+    **WEIGHT_PARAMETERS,
     "power": 0.5,
 }
 DIMENSION = PATTERNS * len(RADII)

@@ -33,7 +33,7 @@ def test_description_concatenates_families_in_the_order_asked_for() -> None:
     assert isinstance(both, Description)
     assert isinstance(color, Description)
     assert both.features.shape == (total_dimension(["color", "orb"]),)
-    assert (both.features[:688] == color.features).all()
+    assert (both.features[:432] == color.features).all()
 
 
 def test_description_of_a_plain_image_has_no_keypoint_and_is_valid() -> None:

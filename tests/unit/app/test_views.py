@@ -1,0 +1,48 @@
+"""What the families see: the relit image."""
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from fruits_features.views import View
+
+
+def crate(lamp: tuple[float, float, float] = (1, 1, 1)) -> NDArray[np.uint8]:
+    """Make a picture of many colours, light and dark, under a lamp."""
+    rows, columns = np.mgrid[:60, :80]
+    planes = [40 + 2 * rows, 30 + 2 * columns, 60 + (rows * columns) % 130]
+    return np.asarray(np.stack(planes, axis=2) * np.float64(lamp), np.uint8)
+
+
+def difference(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> float:
+    return float(np.abs(one.astype(float) - other).mean())
+
+
+@pytest.mark.parametrize("lamp", [(1, 0.9, 0.7), (0.8, 0.95, 1)], ids=["warm", "cold"])
+def test_relit_image_under_a_coloured_lamp_differs_less_than_the_photograph(lamp: tuple[float, float, float]) -> None:
+    relit = difference(View(crate(lamp)).relit, View(crate()).relit)
+
+    assert relit < difference(crate(lamp), crate()) * 0.9
+
+
+def test_relit_image_of_a_dimmer_photograph_is_the_same_but_for_rounding() -> None:
+    assert difference(View(crate((0.9, 0.9, 0.9))).relit, View(crate()).relit) < 2  # levels of 255
+
+
+def test_relit_image_of_a_red_photograph_stays_red() -> None:
+    red, green, blue = View(np.full((50, 50, 3), (180, 40, 40), np.uint8)).relit[0, 0].tolist()
+
+    assert red > 2 * max(green, blue)
+
+
+@pytest.mark.parametrize("level", [0, 1, 90, 255])
+def test_relit_image_of_a_grey_one_stays_grey(level: int) -> None:
+    relit = View(np.full((1, 7, 3), level, np.uint8)).relit
+
+    assert (relit == relit[..., :1]).all()
+
+
+def test_relit_image_turned_is_the_turned_image_relit() -> None:
+    turned = np.ascontiguousarray(np.rot90(crate()))
+
+    assert (View(turned).relit == np.rot90(View(crate()).relit)).all()
