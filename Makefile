@@ -8,7 +8,7 @@ IN_ENVIRONMENT := source include/environment.sh &&
 LOCK = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
        --custom-compile-command "make lock"
 
-.PHONY: help demo up down test check format docs lock clean
+.PHONY: help demo up down test check format docs lock bench clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -41,6 +41,11 @@ lock: .venv/.development ## Make the locked requirements from the *.in files
 	@$(IN_ENVIRONMENT) $(LOCK) requirements.in -o requirements.txt
 	@$(IN_ENVIRONMENT) $(LOCK) requirements-dev.in -o requirements-dev.txt
 	@$(IN_ENVIRONMENT) $(LOCK) spark_apps/requirements.in -c requirements.txt -o spark_apps/requirements.txt
+	@$(IN_ENVIRONMENT) $(LOCK) benchmarks/requirements.in -o benchmarks/requirements.txt
+
+bench: .venv/.development ## Measure the speed beside other ways (BENCH="--help" tells the options)
+	@$(PYTHON) include/prerequisites.py
+	@$(IN_ENVIRONMENT) python -m benchmarks.speed $(BENCH)
 
 clean: ## Remove the virtual environment and everything the demo made
 	@rm -rf .venv .local

@@ -1,6 +1,7 @@
 """What a process and all its descendants use: processor time, memory; and what the machine itself was denied."""
 
 import contextlib
+import os
 import threading
 import time
 from collections.abc import Iterator
@@ -10,9 +11,11 @@ from pathlib import Path
 
 import psutil
 
+from include.local_aws.processes import tree
+
 SAMPLED_EVERY_S = 0.25
-_STEAL, _USED_AND_UNUSED = 7, 8
-"""Place of the steal in the first line of /proc/stat, and how many of its figures add up to all time."""
+_IDLE, _WAITING, _STEAL, _ALL = 3, 4, 7, 8
+"""Places in the first line of /proc/stat, and how many of its figures add up to all time."""
 
 
 @dataclass
@@ -26,6 +29,7 @@ class Use:
         worker_mb: of the largest other process.
         all_mb: of the whole tree at one time; what processes share counts for each.
         steal: share of the machine's time that the hypervisor gave to others, 0 to 1; 0 where it is not told.
+        others: share of the machine's time that processes used which have nothing to do with this one, likewise.
     """
 
     wall_s: float = 0.0
@@ -34,6 +38,7 @@ class Use:
     worker_mb: float = 0.0
     all_mb: float = 0.0
     steal: float = 0.0
+    others: float = 0.0
 
 
 @contextmanager
@@ -41,25 +46,23 @@ def metered(root: psutil.Process) -> Iterator[Use]:
     """Meter a tree of processes; the figures are there when the block has ended."""
     use, over = Use(), threading.Event()
     sampler = threading.Thread(target=_sample, args=(root, use, over))
-    steal, cpu_s, start = _machine(), _cpu_s(root), time.monotonic()
+    machine, cpu_s, start = _machine(), (_cpu_s(root), _cpu_s(psutil.Process())), time.monotonic()
     sampler.start()
     try:
         yield use
     finally:
-        use.wall_s, use.cpu_s = time.monotonic() - start, _cpu_s(root) - cpu_s
-        stolen, total = (after - before for before, after in zip(steal, _machine(), strict=True))
-        use.steal = stolen / total if total else 0.0
+        use.wall_s, use.cpu_s = time.monotonic() - start, _cpu_s(root) - cpu_s[0]
+        stolen_s, busy_s, all_s = (after - before for before, after in zip(machine, _machine(), strict=True))
+        if all_s:
+            own_s = _cpu_s(psutil.Process()) - cpu_s[1]
+            use.steal, use.others = stolen_s / all_s, max(0.0, busy_s - own_s) / all_s
         over.set()
         sampler.join()
 
 
-def _tree(root: psutil.Process) -> list[psutil.Process]:
-    return [root, *root.children(recursive=True)]
-
-
 def _cpu_s(root: psutil.Process) -> float:
     seconds = 0.0
-    for process in _tree(root):
+    for process in tree(root):
         with contextlib.suppress(psutil.NoSuchProcess):
             times = process.cpu_times()
             seconds += times.user + times.system + times.children_user + times.children_system
@@ -70,7 +73,7 @@ def _sample(root: psutil.Process, use: Use, over: threading.Event) -> None:
     """Keep the peaks until it is over."""
     while not over.wait(SAMPLED_EVERY_S):
         driver = worker = everything = 0.0
-        for process in _tree(root):
+        for process in tree(root):
             with contextlib.suppress(psutil.NoSuchProcess):
                 megabytes = process.memory_info().rss / 1e6
                 everything += megabytes
@@ -82,10 +85,12 @@ def _sample(root: psutil.Process, use: Use, over: threading.Event) -> None:
         use.all_mb = max(use.all_mb, everything)
 
 
-def _machine() -> tuple[int, int]:
-    """Read the time stolen and all time since the machine started, in ticks; zeros where it is not told."""
+def _machine() -> tuple[float, float, float]:
+    """Read the time stolen, used and all time since the machine started, in seconds; zeros where it is not told."""
     counters = Path("/proc/stat")
     if not counters.exists():
-        return 0, 0
-    ticks = [int(figure) for figure in counters.read_text().splitlines()[0].split()[1:]]
-    return ticks[_STEAL], sum(ticks[:_USED_AND_UNUSED])
+        return 0.0, 0.0, 0.0
+    ticks = [int(figure) for figure in counters.read_text().splitlines()[0].split()[1:]][:_ALL]
+    busy = sum(ticks) - ticks[_IDLE] - ticks[_WAITING] - ticks[_STEAL]
+    second = os.sysconf("SC_CLK_TCK")
+    return ticks[_STEAL] / second, busy / second, sum(ticks) / second

@@ -13,7 +13,7 @@ from benchmarks.speed.meter import Use
 
 COLUMNS = (
     *("candidate", "S3", "job", "images", "images/s", "of (a)", "CPU ms/image", "of (a)"),
-    *("driver MB", "worker MB", "all MB", "steal"),
+    *("driver MB", "worker MB", "all MB", "steal", "others"),
 )
 _LIBRARIES = ("pyspark", "numpy", "opencv-python-headless", "pyarrow", "obstore")
 
@@ -86,7 +86,7 @@ def _figures(alike: Sequence[Run], limits: dict[int, Run]) -> str:
             f"{median(run.cpu_ms for run in alike):.2f}",
             f"{median(costs):.2f}" if costs else "",
             *(f"{max(getattr(run.use, name) for run in alike):,.0f}" for name in ("driver_mb", "worker_mb", "all_mb")),
-            f"{median(run.use.steal for run in alike):.0%}",
+            *(f"{median(getattr(run.use, name) for run in alike):.0%}" for name in ("steal", "others")),
         )
     )
 

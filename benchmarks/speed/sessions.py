@@ -13,7 +13,7 @@ import psutil
 
 from benchmarks.speed.meter import Use, metered
 from benchmarks.speed.task import Task
-from include.local_aws.processes import end
+from include.local_aws.processes import end, tree
 
 ROOT = Path(__file__).parents[2]
 
@@ -73,8 +73,8 @@ def started(
             _expect(process, "ready", output)
             yield process
         finally:
-            tree = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
-            end([*tree, process], grace_s=10)
+            if process.poll() is None:
+                end(tree(psutil.Process(process.pid)), grace_s=10)
 
 
 def work(process: subprocess.Popen[str], task: Task) -> Use:

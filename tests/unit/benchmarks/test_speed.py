@@ -1,0 +1,62 @@
+"""The benchmark's own arithmetic and care: a wrong table is worse than none."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pyarrow.parquet as pq
+import pytest
+
+from benchmarks.speed.images import DuplicateImagesError, draw, take_inventory
+from benchmarks.speed.meter import Use, metered
+from benchmarks.speed.report import Run, table
+
+BUSY = "import sys, time\nwhile time.process_time() < 0.3: pass\nprint(); sys.stdin.read()"
+
+
+def run(candidate: str, repeat: int, wall_s: float, cpu_s: float) -> Run:
+    return Run(candidate, "direct", "first", repeat, 100, Use(wall_s, cpu_s, 10, 20 + repeat, 40, 0.5, 0.25))
+
+
+def test_table_compares_within_each_repeat_and_shows_medians() -> None:
+    noisy = [run("limit", 0, 1, 1), run("app", 0, 2, 4), run("limit", 1, 10, 5), run("app", 1, 10, 10)]
+    calm = [run("limit", 2, 1, 1), run("app", 2, 1.25, 2)]
+
+    _, _, limit, app = table([*noisy, *calm], noisy[0])
+
+    assert limit == "| limit | direct | first | 100 | 100 | 1.00 | 10.00 | 1.00 | 10 | 22 | 40 | 50% | 25% |"
+    assert app == "| app | direct | first | 100 | 50 | 0.80 | 40.00 | 2.00 | 10 | 22 | 40 | 50% | 25% |"
+
+
+def test_meter_counts_what_children_use() -> None:
+    with subprocess.Popen([sys.executable, "-c", BUSY], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as busy:
+        with metered(psutil.Process()) as use:
+            assert busy.stdout is not None
+            busy.stdout.readline()
+        busy.kill()
+
+    assert use.cpu_s >= 0.2
+    assert 0 < use.worker_mb <= use.all_mb
+    assert use.driver_mb > 0
+
+
+def test_inventory_lists_the_drawn_images(tmp_path: Path) -> None:
+    draw(tmp_path / "bucket", 5, jobs=1)
+
+    assert take_inventory(tmp_path / "bucket", tmp_path / "inventory") == 5
+
+    rows = pq.read_table(tmp_path / "inventory").to_pylist()
+    assert {row["split"] for row in rows} <= {"Training", "Test"}
+    assert all((tmp_path / "bucket" / row["key"]).stat().st_size == row["size"] for row in rows)
+
+
+@pytest.mark.parametrize("again", [shutil.copy, lambda one, other: other.hardlink_to(one)], ids=["copy", "link"])
+def test_inventory_of_images_that_are_not_distinct_is_refused(again, tmp_path: Path) -> None:  # noqa: ANN001
+    draw(tmp_path / "bucket", 2, jobs=1)
+    one = next((tmp_path / "bucket").rglob("*.jpg"))
+    again(one, one.with_name("again.jpg"))
+
+    with pytest.raises(DuplicateImagesError, match=r"Of 3 images .* 2 are distinct"):
+        take_inventory(tmp_path / "bucket", tmp_path / "inventory")
