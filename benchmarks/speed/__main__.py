@@ -1,17 +1,18 @@
 """This application beside other ways to turn images in S3 into features: the table of docs/benchmarks.md.
 
     make bench
-    PYTHONPATH=.:spark_apps python -m benchmarks.speed --images 22400 --repeats 5 --candidates plain,app
+    PYTHONPATH=.:spark_apps python -m benchmarks.speed --images 22400 --repeats 5 --candidates app
 
 Every candidate works on the same distinct images from the same S3 server (the local AWS's rclone), on all cores, in a
 fresh process. A run is from reading the inventory to closing the Parquet; starting a session (JVM, Ray) is not timed.
-`first` is the first job of the fresh session, `second` the same work again. Slow candidates get the first so many of
-the images, as the table says. Some candidates work a second time through a proxy that adds latency to every answer.
+`first` is the first job of the fresh session, `second` the same work again. Slow candidates get fewer images, as the
+table says. The limit and the application work through a proxy too, which adds latency to every answer, or none.
 """
 
 import argparse
 import json
 import os
+import random
 import shlex
 import sys
 from collections.abc import Iterator, Sequence
@@ -31,7 +32,9 @@ from include.local_aws.s3_trouble import S3Trouble
 
 JOBS = ("first", "second")
 DIRECT = "direct"
-LATE = ("plain", "app")
+LIMIT = "plain"
+"""What all others are compared with, and so always there."""
+LATE = (LIMIT, "app")
 """Candidates that are measured with latency too."""
 
 
@@ -39,11 +42,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Measure and print; returns the exit code."""
     options = _parser().parse_args(argv)
     with LocalAws(options.folder / "aws") as aws, served(aws, options.latency_ms) as ways:
-        runs = list(_measure(options, aws, ways))
-    (options.folder / "runs.json").write_text(json.dumps([asdict(run) for run in runs], indent=1))
+        runs = []
+        for run in _measure(options, aws, ways):
+            runs.append(run)
+            (options.folder / "runs.json").write_text(json.dumps([asdict(one) for one in runs], indent=1))
     command = shlex.join(["python", "-m", "benchmarks.speed", *(sys.argv[1:] if argv is None else argv)])
     print(f"{datetime.now(UTC):%Y-%m-%d}, `{command}`:", *about(options.repeats), "", sep="\n")
-    print(*table(runs, runs[0]), sep="\n")
+    print(*table(runs), sep="\n")
     return 0
 
 
@@ -61,14 +66,13 @@ def served(aws: LocalAws, latency_ms: float) -> Iterator[dict[str, str]]:
 
 
 def _measure(options: argparse.Namespace, aws: LocalAws, ways: dict[str, str]) -> Iterator[Run]:
-    """Let all candidates work, by turns, and in another order each time but that the limit comes first."""
+    """Let all candidates work, by turns, in another order each time."""
     present = list(_present(options))
     tasks = {candidate: _task(options, aws, candidate) for candidate in present}
     rounds = [(candidate, way) for candidate in present for way in ways if _wanted(candidate, way)]
     with tqdm(total=len(rounds) * options.repeats, unit=" sessions", disable=None) as bar:
         for repeat in range(options.repeats):
-            turned = rounds[1:][repeat % max(1, len(rounds) - 1) :] + rounds[1:][: repeat % max(1, len(rounds) - 1)]
-            for candidate, way in [rounds[0], *turned]:
+            for candidate, way in random.Random(repeat).sample(rounds, len(rounds)):  # noqa: S311 - no secret
                 bar.set_postfix_str(f"{candidate.name}, {way}")
                 environment = aws.environment | {"AWS_ENDPOINT_URL_S3": ways[way]}
                 with started(candidate, options.extras, tasks[candidate], environment) as process:
@@ -81,7 +85,7 @@ def _measure(options: argparse.Namespace, aws: LocalAws, ways: dict[str, str]) -
 def _present(options: argparse.Namespace) -> Iterator[Candidate]:
     """Choose the candidates that are asked for and can run; says how to install what is missing."""
     for candidate in CANDIDATES:
-        if candidate.name not in options.candidates:
+        if candidate.name not in {LIMIT, *options.candidates}:
             continue
         if interpreter(candidate, options.extras).exists():
             yield candidate
@@ -114,7 +118,7 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--images", type=int, default=5_000, help="how many, up to 90,380 (default %(default)s)")
     add("--repeats", type=int, default=3, help="of everything (default %(default)s)")
-    add("--candidates", type=lambda text: text.split(","), default=names, help=f"from {','.join(names)} (all)")
+    add("--candidates", nargs="+", choices=names, default=names, help="which, besides the limit (default: all)")
     add("--latency-ms", type=float, default=30.0, help="added by the proxy; 0 leaves it out (default %(default)s)")
     add("--cores", type=int, default=os.cpu_count() or 1, help="for each candidate (default %(default)s)")
     add("--folder", type=lambda path: Path(path).resolve(), default=".local/speed", help="keeps images and results")

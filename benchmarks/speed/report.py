@@ -4,6 +4,7 @@ import platform
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
+from itertools import groupby
 from pathlib import Path
 from statistics import median
 
@@ -49,18 +50,14 @@ class Run:
         return self.use.cpu_s / self.images * 1000
 
 
-def table(runs: Sequence[Run], limit: Run) -> Iterator[str]:
-    """Make the lines of the table, in Markdown.
-
-    Args:
-        runs: all of them.
-        limit: any run of those that the others are compared with.
-    """
+def table(runs: Iterable[Run]) -> Iterator[str]:
+    """Make the lines of the table, in Markdown: sorted, and all compared with the first line."""
     yield f"| {' | '.join(COLUMNS)} |"
     yield f"|---|---|---|{'--:|' * (len(COLUMNS) - 3)}"
-    for candidate, way, job in dict.fromkeys((run.candidate, run.way, run.job) for run in runs):
-        alike = [run for run in runs if (run.candidate, run.way, run.job) == (candidate, way, job)]
-        yield f"| {candidate} | {way} | {job} | {alike[0].images:,} | {_figures(alike, _of(runs, limit))} |"
+    kinds = [list(alike) for _, alike in groupby(sorted(runs, key=_kind), _kind)]
+    limits = {run.repeat: run for run in kinds[0]}
+    for alike in kinds:
+        yield f"| {' | '.join(_kind(alike[0]))} | {alike[0].images:,} | {_figures(alike, limits)} |"
 
 
 def about(repeats: int) -> Iterator[str]:
@@ -70,21 +67,19 @@ def about(repeats: int) -> Iterator[str]:
     yield f"Python {platform.python_version()}, {', '.join(_versions(_LIBRARIES))}; medians of {repeats} repeats."
 
 
-def _of(runs: Iterable[Run], limit: Run) -> dict[int, Run]:
-    """Find the runs to compare with, by repeat."""
-    kind = (limit.candidate, limit.way, limit.job)
-    return {run.repeat: run for run in runs if (run.candidate, run.way, run.job) == kind}
+def _kind(run: Run) -> tuple[str, str, str]:
+    return run.candidate, run.way, run.job
 
 
 def _figures(alike: Sequence[Run], limits: dict[int, Run]) -> str:
-    speeds = [run.speed / limits[run.repeat].speed for run in alike if run.repeat in limits]
-    costs = [run.cpu_ms / limits[run.repeat].cpu_ms for run in alike if run.repeat in limits]
+    speeds = [run.speed / limits[run.repeat].speed for run in alike]
+    costs = [run.cpu_ms / limits[run.repeat].cpu_ms for run in alike]
     return " | ".join(
         (
             f"{median(run.speed for run in alike):,.0f}",
-            f"{median(speeds):.2f}" if speeds else "",
+            f"{median(speeds):.2f}",
             f"{median(run.cpu_ms for run in alike):.2f}",
-            f"{median(costs):.2f}" if costs else "",
+            f"{median(costs):.2f}",
             *(f"{max(getattr(run.use, name) for run in alike):,.0f}" for name in ("driver_mb", "worker_mb", "all_mb")),
             *(f"{median(getattr(run.use, name) for run in alike):.0%}" for name in ("steal", "others")),
         )

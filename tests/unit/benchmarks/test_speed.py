@@ -21,13 +21,13 @@ def run(candidate: str, repeat: int, wall_s: float, cpu_s: float) -> Run:
 
 
 def test_table_compares_within_each_repeat_and_shows_medians() -> None:
-    noisy = [run("limit", 0, 1, 1), run("app", 0, 2, 4), run("limit", 1, 10, 5), run("app", 1, 10, 10)]
-    calm = [run("limit", 2, 1, 1), run("app", 2, 1.25, 2)]
+    noisy = [run("(b)", 0, 2, 4), run("(a)", 0, 1, 1), run("(a)", 1, 10, 5), run("(b)", 1, 10, 10)]
+    calm = [run("(a)", 2, 1, 1), run("(b)", 2, 1.25, 2)]
 
-    _, _, limit, app = table([*noisy, *calm], noisy[0])
+    _, _, limit, app = table([*noisy, *calm])
 
-    assert limit == "| limit | direct | first | 100 | 100 | 1.00 | 10.00 | 1.00 | 10 | 22 | 40 | 50% | 25% |"
-    assert app == "| app | direct | first | 100 | 50 | 0.80 | 40.00 | 2.00 | 10 | 22 | 40 | 50% | 25% |"
+    assert limit == "| (a) | direct | first | 100 | 100 | 1.00 | 10.00 | 1.00 | 10 | 22 | 40 | 50% | 25% |"
+    assert app == "| (b) | direct | first | 100 | 50 | 0.80 | 40.00 | 2.00 | 10 | 22 | 40 | 50% | 25% |"
 
 
 def test_meter_counts_what_children_use() -> None:
