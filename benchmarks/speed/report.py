@@ -64,7 +64,7 @@ def about(repeats: int) -> Iterator[str]:
     """Tell the machine and the versions."""
     memory_gb = psutil.virtual_memory().total / 1e9
     yield f"{_processor()}, {psutil.cpu_count()} cores, {memory_gb:.0f} GB, {platform.system()} {platform.release()};"
-    yield f"Python {platform.python_version()}, {', '.join(_versions(_LIBRARIES))}; medians of {repeats} repeats."
+    yield f"Python {platform.python_version()}, {', '.join(_versions(_LIBRARIES))}; medians of {repeats} repeat(s)."
 
 
 def _kind(run: Run) -> tuple[str, str, str]:
