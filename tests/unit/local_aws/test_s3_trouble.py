@@ -46,9 +46,10 @@ def photographed(local_aws: LocalAws, bucket: str) -> str:
 
 def test_answers_with_latency_come_late_and_whole(local_aws: LocalAws, photographed: str) -> None:
     with S3Trouble(server_of(local_aws), latency_s=0.05) as trouble, closing(connect(trouble)) as client:
+        target = address(trouble, local_aws, photographed)
         for _ in range(2):
             start = time.monotonic()
-            client.request("GET", address(trouble, local_aws, photographed))
+            client.request("GET", target)
             answer = client.getresponse()
             assert (answer.status, answer.read() == BODY) == (200, True)
             assert time.monotonic() - start >= 0.05
