@@ -5,6 +5,7 @@ metadata, and replaces each object in a single request, so that there is nothing
 """
 
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
@@ -26,6 +27,10 @@ from fruits_features.worker import as_array, as_matrix
 
 FILE_BYTES = 128 * 1024 * 1024
 """About what a file holds; those of one run are of one size, between half of this and one and a half."""
+
+LEAST_EVEN_BYTES = 90 * 1024 * 1024
+"""Least size of a file on average when there are more of them for the cores' sake: above 64 MB, since they are made of
+staged files, which do not end where one would cut."""
 
 
 @dataclass(frozen=True)
@@ -56,10 +61,16 @@ class WrittenFile:
     size: int
 
 
-def plan_files(staged: Sequence[StagedFile]) -> list[FeaturesFile]:
-    """Spread staged files over files of about equal size, without touching their order."""
+def plan_files(staged: Sequence[StagedFile], cores: int = 1) -> list[FeaturesFile]:
+    """Spread staged files over files of about equal size, without touching their order.
+
+    As many for every core, so that none waits while the last file is written, unless that makes them too small.
+    """
     sizes = np.array([file.size for file in staged])
     files = max(1, round(sizes.sum() / FILE_BYTES))
+    even = math.ceil(files / cores) * cores
+    if sizes.sum() / even >= LEAST_EVEN_BYTES:
+        files = even
     middles = sizes.cumsum() - sizes / 2
     numbers = np.minimum((middles * files / sizes.sum()).astype(int), files - 1)
     groups = [tuple(file.name for file, one in zip(staged, numbers, strict=True) if one == n) for n in range(files)]

@@ -66,7 +66,7 @@ def run(context: SparkContext, arguments: Arguments) -> Outcome:
             progress.begin_reduction()
             projection = _fit(account, layout, arguments)
             finish = Finish(layout.staging, layout.features, projection, arguments)
-            features = cluster.write_features(context, plan_files(account.files), finish)
+            features = cluster.write_features(context, plan_files(account.files, context.defaultParallelism), finish)
             storage.write_bytes(layout.projection, PORTABLE, projection.to_bytes())
             spark_model.save(projection, layout.spark_model)
             _check_written(inventory.num_rows, {layout.features: features, layout.quarantine: [quarantine]})

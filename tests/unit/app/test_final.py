@@ -32,6 +32,16 @@ def test_many_staged_files_become_files_of_64_to_256_mb_in_order(count: int) -> 
     assert all(64 * MB <= 25 * MB * len(file.staged) <= 256 * MB for file in planned)
 
 
+@pytest.mark.parametrize(
+    ("megabytes", "cores", "files"), [(400, 2, 4), (400, 1, 3), (130, 2, 1), (260, 8, 2), (1600, 8, 16)]
+)
+def test_files_are_as_many_for_every_core_unless_they_get_too_small(megabytes: int, cores: int, files: int) -> None:
+    planned = plan_files(staged(*[10 * MB] * (megabytes // 10)), cores)
+
+    assert len(planned) == files
+    assert all(64 * MB <= 10 * MB * len(file.staged) <= 256 * MB for file in planned)
+
+
 def test_staged_file_larger_than_a_file_is_a_file_of_its_own() -> None:
     planned = plan_files(staged(FILE_BYTES, 10 * FILE_BYTES, FILE_BYTES))
 
