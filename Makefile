@@ -41,6 +41,7 @@ lock: .venv/.development ## Make the locked requirements from the *.in files
 	@$(IN_ENVIRONMENT) $(LOCK) requirements.in -o requirements.txt
 	@$(IN_ENVIRONMENT) $(LOCK) requirements-dev.in -o requirements-dev.txt
 	@$(IN_ENVIRONMENT) $(LOCK) spark_apps/requirements.in -c requirements.txt -o spark_apps/requirements.txt
+	@$(IN_ENVIRONMENT) $(LOCK) spark_apps/requirements-onnx.in -c requirements.txt -c requirements-dev.txt -o spark_apps/requirements-onnx.txt
 	@$(IN_ENVIRONMENT) $(LOCK) benchmarks/requirements.in -o benchmarks/requirements.txt
 
 bench: .venv/.development ## Measure the speed beside other ways (BENCH="--help" tells the options)
