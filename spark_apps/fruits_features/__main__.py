@@ -17,6 +17,7 @@ from pyspark.errors import PySparkException
 from fruits_features import job
 from fruits_features.arguments import Arguments, InvalidArgumentsError
 from fruits_features.components import ReductionError
+from fruits_features.families.onnx import ModelError
 from fruits_features.inventory import InventoryError
 
 _OF_A_TASK = re.compile(r"^(?:\w+\.)*(\w+Error: .+)$", re.MULTILINE)
@@ -36,12 +37,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
-        arguments = Arguments.from_argv(sys.argv[1:] if argv is None else argv)
+        outcome = _run(Arguments.from_argv(sys.argv[1:] if argv is None else argv))
     except InvalidArgumentsError as error:
         return _fail(str(error), code=2)
-    try:
-        outcome = _run(arguments)
-    except (job.JobError, InventoryError, ReductionError) as error:
+    except (job.JobError, InventoryError, ModelError, ReductionError) as error:
         return _fail(str(error), code=1)
     except (BaseError, OSError, Py4JJavaError, PySparkException) as error:
         _log.exception("The run failed")

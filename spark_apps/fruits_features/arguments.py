@@ -10,12 +10,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
-from fruits_features.families import DEFAULT_FAMILIES, FAMILIES, total_dimension
+from fruits_features.families import DEFAULT_FAMILIES, FAMILIES, MODEL_FAMILY, total_dimension
 
 DEFAULT_EXPLAINED_VARIANCE = 0.95
 DEFAULT_MAX_QUARANTINE_SHARE = 0.05
 DEFAULT_MAX_IMAGE_BYTES = 64 * 1024 * 1024
 DEFAULT_MAX_IMAGE_PIXELS = 50_000_000
+
+ONNX_MODEL_PATTERN = r"^(s3://[^/]+/.*[^/]|/.*[^/])$"
 
 _URI = re.compile(r"^([a-z][a-z0-9+.-]*://\S|/).*$", re.DOTALL)
 
@@ -34,6 +36,8 @@ class Arguments:
         output: the run's prefix (see `layout.RunLayout`).
         run: the run's name, for people.
         features: names of the families, in the order in which they are concatenated.
+        onnx_model: where the model of the family `onnx` lies, as `s3://bucket/key` or an absolute path; given exactly
+            when that family is.
         k: how many components to keep; or
         explained_variance: the share of the variance that the kept components explain together, in (0, 1]; 0.95 where
             neither is given.
@@ -51,6 +55,7 @@ class Arguments:
     output: str
     run: str
     features: tuple[str, ...] = DEFAULT_FAMILIES
+    onnx_model: str | None = None
     k: int | None = None
     explained_variance: float | None = None
     include_pixels: bool = False
@@ -64,6 +69,7 @@ class Arguments:
             object.__setattr__(self, "explained_variance", DEFAULT_EXPLAINED_VARIANCE)
         self._check_places()
         self._check_families()
+        self._check_model()
         self._check_components()
         self._check_limits()
 
@@ -90,6 +96,7 @@ class Arguments:
             "output": self.output,
             "run": self.run,
             "features": ",".join(self.features),
+            "onnx-model": self.onnx_model,
             "k": self.k,
             "explained-variance": self.explained_variance,
             "max-quarantine-share": self.max_quarantine_share,
@@ -121,6 +128,19 @@ class Arguments:
         if len(set(self.features)) < len(self.features):
             raise InvalidArgumentsError(f"--features is {','.join(self.features)}; name every family once.")
 
+    def _check_model(self) -> None:
+        if MODEL_FAMILY not in self.features:
+            if self.onnx_model is not None:
+                raise InvalidArgumentsError(
+                    f"--onnx-model is {self.onnx_model!r}, but --features {','.join(self.features)} has no use for it; "
+                    f"leave it out, or add {MODEL_FAMILY} to --features."
+                )
+        elif self.onnx_model is None or not re.match(ONNX_MODEL_PATTERN, self.onnx_model):
+            raise InvalidArgumentsError(
+                f"--onnx-model is {self.onnx_model!r}, and the family {MODEL_FAMILY} needs one; "
+                "give s3://bucket/key or an absolute path of an ONNX file."
+            )
+
     def _check_components(self) -> None:
         if self.k is not None and self.explained_variance is not None:
             raise InvalidArgumentsError(
@@ -130,7 +150,16 @@ class Arguments:
             raise InvalidArgumentsError(
                 f"--explained-variance is {self.explained_variance}; give a share above 0 and up to 1, such as 0.95."
             )
-        dimension = total_dimension(self.features)
+        if self.onnx_model is None:
+            self.check_k()
+
+    def check_k(self, of_model: int = 0) -> None:
+        """Check k against the number of features: with a model, once it has told how many it gives.
+
+        Raises:
+            InvalidArgumentsError: when k is less than 1 or more than that.
+        """
+        dimension = total_dimension(self.features, of_model)
         if self.k is not None and not 1 <= self.k <= dimension:
             raise InvalidArgumentsError(
                 f"--k is {self.k}, but the families {','.join(self.features)} give {dimension} features; "
@@ -164,6 +193,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--output", required=True, help="the run's prefix")
     add("--run", required=True, help="the run's name")
     add("--features", type=_names, default=DEFAULT_FAMILIES, help=f"families, from {', '.join(FAMILIES)}")
+    add("--onnx-model", help="s3://bucket/key or path of the model of the family onnx")
     add("--k", type=int, help="how many components to keep")
     add("--explained-variance", type=float, help="share of the variance to keep instead of --k (default 0.95)")
     add("--include-pixels", action="store_true", help="also write every image's decoded pixels")

@@ -7,9 +7,11 @@ What is done to an image is `worker`'s, to a part `parts`', to a file `final`'s.
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
-from pyspark import SparkContext, TaskContext
+from pyspark import SparkContext, SparkFiles, TaskContext
 
+from fruits_features.families.onnx import Weights
 from fruits_features.final import FeaturesFile, Finish, WrittenFile
 from fruits_features.parts import Account, Part
 from fruits_features.progress import Reporter
@@ -23,13 +25,24 @@ def describe(context: SparkContext, parts: Sequence[Part], worker: Worker, repor
     `spark.task.maxFailures` times, by default 4; a master `local[N]` never does, `local[N,4]` does.
     """
     context.setJobDescription("describe the images")
+    if worker.model:
+        context.addFile(str(worker.model.path))
 
     def work_off(part: Part) -> Account:
         task = TaskContext.get()
-        careful = replace(worker, isolated=task is not None and task.attemptNumber() > 0)
-        return part.work_off(careful, partial(reporter.report, part.number))
+        careful = task is not None and task.attemptNumber() > 0
+        here = replace(worker, isolated=careful, model=_on_this_executor(worker.model))
+        return part.work_off(here, partial(reporter.report, part.number))
 
     return context.parallelize(parts, len(parts)).map(work_off).treeReduce(Account.merge)
+
+
+def _on_this_executor(model: Weights | None) -> Weights | None:
+    """Tell where Spark has put the model, which it fetches from the driver once an executor.
+
+    A file, not a broadcast value: nothing but the loaded model is held in a worker's memory.
+    """
+    return model and replace(model, path=SparkFiles.get(Path(str(model.path)).name))
 
 
 def write_features(context: SparkContext, files: Sequence[FeaturesFile], finish: Finish) -> list[WrittenFile]:

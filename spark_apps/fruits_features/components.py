@@ -12,7 +12,7 @@ from functools import reduce
 import numpy as np
 from numpy.typing import NDArray
 
-from fruits_features.families import FAMILIES
+from fruits_features.families import FAMILIES, dimensions
 from fruits_features.projection import Projection
 
 _RANK_TOLERANCE = 1e-10
@@ -97,10 +97,10 @@ def family_spread(variances: NDArray[np.float64], families: Sequence[str]) -> ND
     Dividing by it leaves every family with its weight as standard deviation, and the columns of one with their
     proportions: unit variance for every column would blow up rare bins.
     """
-    known = [FAMILIES[name] for name in families]
-    parts = np.split(variances, np.cumsum([family.dimension for family in known])[:-1])
-    spreads = [np.sqrt(part.sum()) / family.weight for family, part in zip(known, parts, strict=True)]
-    return np.repeat(spreads, [family.dimension for family in known])
+    counts = dimensions(families, len(variances))
+    parts = np.split(variances, np.cumsum(counts)[:-1])
+    spreads = [np.sqrt(part.sum()) / FAMILIES[name].weight for name, part in zip(families, parts, strict=True)]
+    return np.repeat(spreads, counts)
 
 
 def fix_signs(components: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -4,7 +4,7 @@ Used by the workers on the cluster and by the portable projection alike, so that
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib import import_module
 from typing import Protocol, cast
@@ -14,9 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fruits_features import families
+from fruits_features.families import MODEL_FAMILY, total_dimension
+from fruits_features.families.onnx import Model, scale
 from fruits_features.images import decode
 from fruits_features.rejections import Reason, Rejected, Stage
 from fruits_features.views import View
+
+_NO_FEATURES = np.empty(0, np.float32)
 
 
 class _Describe(Protocol):
@@ -35,6 +39,7 @@ class Description:
         pixels: the decoded image, height x width x 3, uint8, RGB, where it was asked for: it is large.
         descriptors: of its ORB keypoints, keypoints x 32, uint8.
         features: the families' features one after the other, float32.
+        scaled: the image as the model takes it, for as long as `features` lack what the model tells of it.
     """
 
     height: int
@@ -42,10 +47,16 @@ class Description:
     pixels: NDArray[np.uint8] | None
     descriptors: NDArray[np.uint8]
     features: NDArray[np.float32]
+    scaled: NDArray[np.uint8] | None = None
 
 
 def describe_image(
-    data: bytes, names: Sequence[str], max_pixels: int, *, keep_pixels: bool = False
+    data: bytes,
+    names: Sequence[str],
+    max_pixels: int,
+    *,
+    keep_pixels: bool = False,
+    model_size: tuple[int, int] | None = None,
 ) -> Description | Rejected:
     """Decode an image and compute the named families' features.
 
@@ -54,17 +65,38 @@ def describe_image(
         names: the families, in the order of their features.
         max_pixels: what has more pixels is rejected before it is decoded.
         keep_pixels: whether the description holds the decoded image too.
+        model_size: height and width of what the model takes, where `onnx` is among the families; its features are then
+            left to `embed`, which works on many images at once.
     """
     pixels = decode(data, max_pixels)
     if isinstance(pixels, Rejected):
         return pixels
     try:
         view = View(pixels)
-        features = np.concatenate([_describer(name)(view) for name in names])
+        own = [_describer(name)(view) for name in names if not (model_size and name == MODEL_FAMILY)]
+        features = np.concatenate([_NO_FEATURES, *own])
         height, width = pixels.shape[:2]
-        return Description(height, width, pixels if keep_pixels else None, view.descriptors, features)
+        scaled = scale(pixels, model_size) if model_size else None
+        return Description(height, width, pixels if keep_pixels else None, view.descriptors, features, scaled)
     except cv2.error as error:
         return Rejected(Stage.DESCRIBE, Reason.NOT_DESCRIBABLE, f"OpenCV: {error.err}.")
+
+
+def embed(
+    outcomes: Sequence[Description | Rejected], names: Sequence[str], model: Model
+) -> list[Description | Rejected]:
+    """Complete descriptions by what the model tells of their images."""
+    scaled = [one.scaled for one in outcomes if isinstance(one, Description) and one.scaled is not None]
+    embeddings = iter(model.embed(scaled))
+    return [_complete(one, names, next(embeddings)) if isinstance(one, Description) else one for one in outcomes]
+
+
+def _complete(description: Description, names: Sequence[str], embedding: NDArray[np.float32]) -> Description | Rejected:
+    if not np.isfinite(embedding).all():
+        return Rejected(Stage.DESCRIBE, Reason.NOT_DESCRIBABLE, "The model gives numbers that are not finite.")
+    place = total_dimension(names[: names.index(MODEL_FAMILY)])
+    features = np.concatenate([description.features[:place], embedding, description.features[place:]])
+    return replace(description, features=features, scaled=None)
 
 
 @cache

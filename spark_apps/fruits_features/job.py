@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -11,6 +11,7 @@ from pyspark import SparkContext
 from fruits_features import cluster, spark_model, storage, tables
 from fruits_features.arguments import Arguments
 from fruits_features.components import ReductionError, fit
+from fruits_features.families.onnx import Weights, fetched
 from fruits_features.final import Finish, WrittenFile, plan_files, write_quarantine
 from fruits_features.inventory import FITTED_SPLIT, cut, read_inventory
 from fruits_features.layout import PORTABLE, RunLayout
@@ -50,9 +51,18 @@ def run(context: SparkContext, arguments: Arguments) -> Outcome:
 
     Raises:
         InventoryError: when the inventory cannot be worked on.
+        InvalidArgumentsError: when more components are asked for than there are features.
         JobError: when the run cannot be completed as asked.
+        ModelError: when the model cannot be used.
         ReductionError: when the images are too few or too alike for what was asked.
     """
+    with fetched(arguments.onnx_model) as model:
+        if model:
+            arguments.check_k(model.dimension)
+        return _run(context, arguments, model)
+
+
+def _run(context: SparkContext, arguments: Arguments, model: Weights | None) -> Outcome:
     layout = RunLayout(arguments.output)
     inventory = read_inventory(arguments.inventory)
     for folder in (layout.staging, layout.features, layout.quarantine):
@@ -60,11 +70,11 @@ def run(context: SparkContext, arguments: Arguments) -> Outcome:
     try:
         with _progress(context, arguments, inventory.num_rows) as progress:
             parts = _parts(inventory, context.defaultParallelism, layout)
-            account = cluster.describe(context, parts, _worker(arguments), progress.reporter)
+            account = cluster.describe(context, parts, _worker(arguments, model), progress.reporter)
             quarantine = write_quarantine(layout.staging, account.rejections, layout.quarantine, arguments)
             _check_quarantine(account, layout, arguments.max_quarantine_share)
             progress.begin_reduction()
-            projection = _fit(account, layout, arguments)
+            projection = replace(_fit(account, layout, arguments), model=model)
             finish = Finish(layout.staging, layout.features, projection, arguments)
             features = cluster.write_features(context, plan_files(account.files, context.defaultParallelism), finish)
             storage.write_bytes(layout.projection, PORTABLE, projection.to_bytes())
@@ -94,13 +104,14 @@ def _parts(inventory: pa.Table, cores: int, layout: RunLayout) -> list[Part]:
     ]
 
 
-def _worker(arguments: Arguments) -> Worker:
+def _worker(arguments: Arguments, model: Weights | None) -> Worker:
     return Worker(
         bucket=arguments.bucket,
         families=arguments.features,
         max_bytes=arguments.max_image_bytes,
         max_pixels=arguments.max_image_pixels,
         include_pixels=arguments.include_pixels,
+        model=model,
     )
 
 

@@ -4,12 +4,12 @@
     vector = load("s3://fruits/features/runs/2026-11-20/projection/projection.npz").embed(image_bytes)
 
 The same numbers as the run's Parquet, column `pca`. Needs numpy and OpenCV; a local file needs nothing else, an `s3://`
-address also obstore.
+address also obstore, and the family `onnx` its model and onnxruntime.
 """
 
 import io
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Self
@@ -17,8 +17,10 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from fruits_features.description import describe_image
-from fruits_features.families import FAMILIES
+from fruits_features.addresses import read
+from fruits_features.description import Description, describe_image, embed
+from fruits_features.families import FAMILIES, MODEL_FAMILY
+from fruits_features.families.onnx import Weights
 from fruits_features.rejections import Rejected
 
 DEFAULT_MAX_PIXELS = 50_000_000
@@ -39,6 +41,7 @@ class Projection:
             any, whose features then count for nothing. Float64, d values.
         components: unit vectors as columns, d x k, float64; the largest loading of each is positive.
         explained_variance: each component's share of the variance, decreasing, k values.
+        model: of the family `onnx`, where it is one of them.
     """
 
     families: tuple[str, ...]
@@ -46,6 +49,7 @@ class Projection:
     spread: NDArray[np.float64]
     components: NDArray[np.float64]
     explained_variance: NDArray[np.float64]
+    model: Weights | None = None
 
     @property
     def k(self) -> int:
@@ -61,12 +65,25 @@ class Projection:
         """Project one image, given as the bytes of its file: k values.
 
         Raises:
+            ModelError: when the model of the family `onnx` cannot be used.
             NotAnImageError: when the image cannot be described.
         """
-        outcome = describe_image(image, self.families, max_pixels)
+        outcome = self.describe(image, max_pixels)
         if isinstance(outcome, Rejected):
             raise NotAnImageError(f"{outcome.stage}: {outcome.reason}: {outcome.detail}")
         return np.asarray(self.project(outcome.features[np.newaxis])[0])
+
+    def describe(self, image: bytes, max_pixels: int) -> Description | Rejected:
+        """Describe one image, given as the bytes of its file, by what is projected.
+
+        Raises:
+            ModelError: when the model of the family `onnx` cannot be used.
+        """
+        if self.model is None:
+            return describe_image(image, self.families, max_pixels)
+        model = self.model.open()
+        outcome = describe_image(image, self.families, max_pixels, model_size=model.size)
+        return embed([outcome], self.families, model)[0]
 
     def to_bytes(self) -> bytes:
         """Write the projection as a `.npz` file without pickles."""
@@ -79,6 +96,7 @@ class Projection:
             spread=self.spread,
             components=self.components,
             explained_variance=self.explained_variance,
+            model=np.array(json.dumps(self.model and asdict(replace(self.model, path=None)), sort_keys=True)),
         )
         return file.getvalue()
 
@@ -98,20 +116,22 @@ class Projection:
                         f"this projection's family {name} was computed with {wrote[name]}, which this version cannot; "
                         "load it with the version of fruits_features that wrote it."
                     )
-            return cls(families, file["mean"], file["spread"], file["components"], file["explained_variance"])
+            model = Weights(**json.loads(str(file["model"]))) if MODEL_FAMILY in families else None
+            return cls(families, file["mean"], file["spread"], file["components"], file["explained_variance"], model)
 
 
 def load(uri: str | Path) -> Projection:
-    """Load a run's projection from a path or an `s3://` URI.
+    """Load a run's projection from a path or an `s3://` URI, and the model that it needs, if any, from where it lay.
 
     Raises:
         FileNotFoundError: when there is none.
+        ModelError: when the model cannot be used.
         ValueError: when this version cannot compute its features.
     """
-    if str(uri).startswith("s3://"):
-        storage = import_module("fruits_features.storage")  # obstore, for this address only
-        return Projection.from_bytes(storage.read(str(uri)))
-    return Projection.from_bytes(Path(uri).read_bytes())
+    projection = Projection.from_bytes(read(uri))
+    if projection.model is not None:
+        projection.model.open()
+    return projection
 
 
 def _parameters(name: str) -> object:

@@ -15,7 +15,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from fruits_features.ahead import map_ahead
-from fruits_features.description import Description, describe_image
+from fruits_features.description import Description, describe_image, embed
+from fruits_features.families.onnx import BATCH_IMAGES, Model, Weights
 from fruits_features.fetch import Fetcher, Wanted, open_bucket
 from fruits_features.isolation import Isolated
 from fruits_features.rejections import Reason, Rejected, Stage
@@ -24,6 +25,8 @@ from fruits_features.schemas import QUARANTINE, arrow_schema, described_columns
 CHUNK_IMAGES = 256
 """Images that are fetched together, while those before them are described; fewer where they are large:"""
 CHUNK_BYTES = 16 * 1024 * 1024
+
+_DescribeAll = Callable[[Sequence[bytes | Rejected]], list[Description | Rejected]]
 
 
 class Chunk(NamedTuple):
@@ -43,6 +46,7 @@ class Worker:
         max_bytes: a larger object is rejected without being fetched.
         max_pixels: a larger image is rejected without being decoded.
         include_pixels: also give every image's decoded pixels.
+        model: of the family `onnx`, where it is one of them.
         isolated: describe in a child process, so that an image that kills it is rejected and its neighbours are not
             lost. For rows that have killed this process before: it takes longer.
     """
@@ -52,29 +56,41 @@ class Worker:
     max_bytes: int
     max_pixels: int
     include_pixels: bool
+    model: Weights | None = None
     isolated: bool = False
 
     def describe(self, inventory: pa.Table) -> Iterator[Chunk]:
         """Describe the images of inventory rows, in their order. While one chunk is described, the next one travels."""
         fetch = partial(_fetch, Fetcher(open_bucket(self.bucket), self.max_bytes))
         chunks = list(_chunks(inventory))
-        with self._describer() as describe:
+        model = self.model.open() if self.model else None
+        with self._describer(model.size if model else None) as describe:
             for chunk, fetched in zip(chunks, map_ahead(fetch, chunks), strict=True):
-                yield self._assemble(chunk, describe(fetched))
+                outcomes = self._embed(model, describe, fetched) if model else describe(fetched)
+                yield self._assemble(chunk, outcomes)
 
     @contextmanager
-    def _describer(self) -> Iterator[Callable[[Sequence[bytes | Rejected]], list[Description | Rejected]]]:
-        """Give what describes fetched images, here or in a child process."""
+    def _describer(self, model_size: tuple[int, int] | None) -> Iterator[_DescribeAll]:
+        """Give what describes fetched images, but for the model's part: here or in a child process."""
+        describe = partial(self._describe, model_size=model_size)
         if self.isolated:
-            with Isolated(self._describe) as child:
+            with Isolated(describe) as child:
                 yield lambda fetched: [outcome or _CRASHED for outcome in child.call(fetched)]
         else:
-            yield lambda fetched: [self._describe(one) for one in fetched]
+            yield lambda fetched: [describe(one) for one in fetched]
 
-    def _describe(self, fetched: bytes | Rejected) -> Description | Rejected:
+    def _describe(self, fetched: bytes | Rejected, model_size: tuple[int, int] | None) -> Description | Rejected:
         if isinstance(fetched, Rejected):
             return fetched
-        return describe_image(fetched, self.families, self.max_pixels, keep_pixels=self.include_pixels)
+        keep = self.include_pixels
+        return describe_image(fetched, self.families, self.max_pixels, keep_pixels=keep, model_size=model_size)
+
+    def _embed(
+        self, model: Model, describe: _DescribeAll, fetched: Sequence[bytes | Rejected]
+    ) -> list[Description | Rejected]:
+        """Describe a batch of images at a time: what the model takes of them is larger than what it gives."""
+        batches = (fetched[start : start + BATCH_IMAGES] for start in range(0, len(fetched), BATCH_IMAGES))
+        return [one for batch in batches for one in embed(describe(batch), self.families, model)]
 
     def _assemble(self, chunk: pa.RecordBatch, outcomes: Sequence[Description | Rejected]) -> Chunk:
         """Make the rows of a chunk's outcomes."""

@@ -5,10 +5,14 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from unittest.mock import Mock
 
 import pyarrow.parquet as pq
 import pytest
 
+from fruits_features import __main__
+from fruits_features.arguments import InvalidArgumentsError
+from fruits_features.families.onnx import ModelError
 from tests.spark.buckets import Bucket
 from tests.spark.test_job import fill
 
@@ -65,3 +69,12 @@ def test_bad_arguments_exit_with_2_before_spark_starts(photos: Bucket) -> None:
         "fruits_features: error: --k is 1000, but the families orb,color,texture give 708 features; "
         "give a k from 1 to 708.\n"
     )
+
+
+@pytest.mark.parametrize(("error", "code"), [(ModelError("No model."), 1), (InvalidArgumentsError("No k."), 2)])
+def test_model_that_cannot_be_used_ends_the_run_with_its_code(
+    error: Exception, code: int, photos: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(__main__, "_run", Mock(side_effect=error))
+
+    assert __main__.main(places(photos)) == code

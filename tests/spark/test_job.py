@@ -17,9 +17,10 @@ from pyspark.sql import SparkSession
 
 from fruits_features import cluster, job, projection, spark_model
 from fruits_features.__main__ import first_line
-from fruits_features.arguments import Arguments
+from fruits_features.arguments import Arguments, InvalidArgumentsError
 from fruits_features.components import ReductionError
 from fruits_features.families import DEFAULT_FAMILIES
+from fruits_features.families.onnx import ModelError
 from fruits_features.fetch import BucketError
 from fruits_features.inventory import InventoryError
 from fruits_features.layout import RunLayout
@@ -28,6 +29,7 @@ from fruits_features.schemas import QUARANTINE, arrow_schema, features_columns
 from fruits_features.worker import Worker
 from include.local_aws.s3_trouble import Fault, Request, S3Trouble
 from tests.deadly_decoder.sitecustomize import MARK
+from tests.onnx_models import DIMENSION, expected, model
 from tests.spark.buckets import Bucket
 
 
@@ -146,6 +148,37 @@ def test_projections_give_the_parquets_numbers(spark: SparkSession, photos: Buck
         atol=1e-4,
     )
     assert model.stages[1].explainedVariance.toArray().sum() >= 0.9
+
+
+def test_run_with_a_model_gives_every_image_its_embedding(spark: SparkSession, photos: Bucket) -> None:
+    fill(photos)
+    inventory = photos.entries()
+    photos.put("models/net.onnx", model())
+    families = {"features": ("onnx", "color"), "onnx_model": f"s3://{photos.name}/models/net.onnx"}
+
+    outcome = job.run(spark.sparkContext, arguments(photos, inventory, k=3, **families))
+
+    layout = RunLayout(str(photos.runs / "run"))
+    rows = rows_of(layout.features)
+    files = [(photos.folder / row["path"].split("/", 3)[3]).read_bytes() for row in rows]
+    assert (outcome.described, outcome.quarantined) == (24, 0)
+    embeddings = [row["features"][:DIMENSION] for row in rows]
+    np.testing.assert_allclose(embeddings, [expected(data) for data in files], atol=1e-4)
+    portable = projection.load(layout.portable_projection)
+    np.testing.assert_allclose([portable.embed(data) for data in files], [row["pca"] for row in rows], atol=1e-4)
+
+
+def test_run_with_a_model_that_does_not_fit_fails_before_anything_is_read(spark: SparkSession, photos: Bucket) -> None:
+    photos.put("models/net.onnx", model())
+    photos.put("models/other.onnx", b"no model")
+    nothing = arguments(photos, [], features=("onnx",), onnx_model=f"s3://{photos.name}/models/net.onnx", k=6)
+
+    with pytest.raises(InvalidArgumentsError, match="--k is 6, but the families onnx give 5 features"):
+        job.run(spark.sparkContext, nothing)
+    with pytest.raises(ModelError, match=r"/models/other\.onnx cannot be loaded"):
+        job.run(spark.sparkContext, replace(nothing, onnx_model=f"s3://{photos.name}/models/other.onnx"))
+    with pytest.raises(ModelError, match=r"There is no ONNX model s3://.+/models/none\.onnx"):
+        job.run(spark.sparkContext, replace(nothing, onnx_model=f"s3://{photos.name}/models/none.onnx"))
 
 
 def test_projection_is_fitted_on_the_training_split_only(spark: SparkSession, photos: Bucket) -> None:

@@ -14,12 +14,12 @@ class Family:
 
     Args:
         name: its name on the command line, and its module's name in this package.
-        dimension: how many numbers it gives for every image.
+        dimension: how many numbers it gives for every image; `None` where that is told by a model given at run time.
         weight: the standard deviation that the whole family is scaled to before the reduction; see docs/features.md.
     """
 
     name: str
-    dimension: int
+    dimension: int | None
     weight: float = 1.0
 
 
@@ -30,15 +30,33 @@ FAMILIES = {
         Family("color", dimension=432),
         Family("texture", dimension=20, weight=0.5),
         Family("pixels", dimension=3072),
+        Family("onnx", dimension=None),
     )
 }
+MODEL_FAMILY = "onnx"
+"""The one that needs a model."""
 DEFAULT_FAMILIES = ("orb", "color", "texture")
 
 
-def total_dimension(names: Sequence[str]) -> int:
+def total_dimension(names: Sequence[str], of_model: int = 0) -> int:
     """Add up the families' dimensions: the length of the column `features`.
+
+    Args:
+        names: of the families.
+        of_model: how many numbers the model gives, where one is used.
 
     >>> total_dimension(["orb", "color"])
     688
     """
-    return sum(FAMILIES[name].dimension for name in names)
+    dimensions = (FAMILIES[name].dimension for name in names)
+    return sum(of_model if dimension is None else dimension for dimension in dimensions)
+
+
+def dimensions(names: Sequence[str], total: int) -> list[int]:
+    """Tell how many of all features each family has: what the others leave is the model's.
+
+    >>> dimensions(["orb", "onnx", "texture"], 1300)
+    [256, 1024, 20]
+    """
+    of_model = total - total_dimension(names)
+    return [total_dimension([name], of_model) for name in names]

@@ -19,6 +19,7 @@ PLACES = {
         {"k": 128},
         {"explained_variance": 0.9, "features": ("color",), "include_pixels": True},
         {"max_quarantine_share": 0.25, "max_image_bytes": 1, "max_image_pixels": 10**9},
+        {"features": ("orb", "onnx"), "onnx_model": "s3://models/a net.onnx", "k": 1000},
         {"output": "/srv/a run/with spaces, commas = and #"},
     ],
 )
@@ -42,8 +43,12 @@ def test_arguments_without_a_wish_explain_95_percent() -> None:
         ({"explained_variance": 1.01}, "--explained-variance is 1.01"),
         ({"explained_variance": float("nan")}, "--explained-variance is nan"),
         ({"features": ()}, "--features is empty"),
-        ({"features": ("orb", "hog")}, "'hog', which is no family; choose from orb, color, texture, pixels"),
+        ({"features": ("orb", "hog")}, "'hog', which is no family; choose from orb, color, texture, pixels, onnx"),
         ({"features": ("orb", "orb")}, "name every family once"),
+        ({"features": ("orb", "onnx")}, "--onnx-model is None, and the family onnx needs one; give s3://bucket/key"),
+        ({"features": ("onnx",), "onnx_model": "net.onnx"}, "--onnx-model is 'net.onnx'"),
+        ({"features": ("onnx",), "onnx_model": "s3://models/"}, "--onnx-model is 's3://models/'"),
+        ({"onnx_model": "/m.onnx"}, "--features orb,color,texture has no use for it; leave it out, or add onnx"),
         ({"max_quarantine_share": -0.1}, "--max-quarantine-share is -0.1"),
         ({"max_image_bytes": 0}, "--max-image-bytes is 0"),
         ({"max_image_pixels": 0}, "--max-image-pixels is 0"),
@@ -54,6 +59,14 @@ def test_arguments_without_a_wish_explain_95_percent() -> None:
 def test_arguments_outside_their_limits_are_refused_with_the_way_out(changes: dict[str, object], sentence: str) -> None:
     with pytest.raises(InvalidArgumentsError, match=sentence):
         Arguments(**PLACES | changes)  # type: ignore[arg-type]
+
+
+def test_k_is_checked_against_the_models_dimension_once_it_is_known() -> None:
+    arguments = Arguments(**PLACES, features=("orb", "onnx"), onnx_model="/m.onnx", k=266)  # type: ignore[arg-type]
+
+    arguments.check_k(of_model=10)
+    with pytest.raises(InvalidArgumentsError, match="give 265 features; give a k from 1 to 265"):
+        arguments.check_k(of_model=9)
 
 
 def test_argv_with_an_unknown_option_exits_with_2_and_names_it(capsys: pytest.CaptureFixture[str]) -> None:

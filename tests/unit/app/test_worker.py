@@ -3,15 +3,18 @@
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
 import obstore
 import pyarrow as pa
 import pytest
 from obstore.store import MemoryStore
 
 from fruits_features import worker
+from fruits_features.families.onnx import fetched
 from fruits_features.schemas import INVENTORY, arrow_schema
 from fruits_features.worker import Worker
 from tests.deadly_decoder.sitecustomize import MARK
+from tests.onnx_models import expected, model
 from tests.unit.app.pictures import stored
 
 PICTURE = stored()["jpeg"].data
@@ -50,6 +53,22 @@ def test_isolated_worker_gives_what_the_other_gives(inventory: pa.Table) -> None
 
     assert outcome(inventory, isolated=False) == expected
     assert outcome(inventory, isolated=True) == expected
+
+
+@pytest.mark.parametrize("isolated", [False, True])
+@pytest.mark.parametrize("batch", [2, 32])
+def test_worker_with_a_model_gives_every_image_its_embedding(
+    inventory: pa.Table, tmp_path: Path, batch: int, monkeypatch: pytest.MonkeyPatch, *, isolated: bool
+) -> None:
+    monkeypatch.setattr(worker, "BATCH_IMAGES", batch)
+    (tmp_path / "m.onnx").write_bytes(model())
+    with fetched(str(tmp_path / "m.onnx")) as weights:
+        one = Worker("fruits", ("orb", "onnx"), 10**6, 10**6, include_pixels=False, model=weights, isolated=isolated)
+        (chunk,) = one.describe(inventory)
+
+    features = np.array(chunk.described["features"].to_pylist())
+    assert [path[-5:] for path in chunk.described["path"].to_pylist()] == ["a.jpg", "b.jpg", "d.jpg"]
+    np.testing.assert_allclose(features[:, 256:], [expected(PICTURE)] * 3, atol=1e-4)
 
 
 def test_isolated_worker_rejects_the_image_that_kills_and_keeps_its_neighbours(
