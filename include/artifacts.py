@@ -42,13 +42,14 @@ def application_folder() -> Path:
     return Path(fruits_features.__file__).parent.parent
 
 
-def build(folder: Path) -> dict[str, Artifact]:
+def build(folder: Path, *, onnx: bool = False) -> dict[str, Artifact]:
     """The artifacts by role, the roles being the fields of `ArtifactUris`.
 
     Args:
-        folder: `spark_apps/`: the package `fruits_features`, `launch.py` and `requirements.txt`.
+        folder: `spark_apps/`: the package `fruits_features`, `launch.py` and the locked requirements.
+        onnx: whether the cluster needs what the family `onnx` does, too.
     """
-    requirements = (folder / "requirements.txt").read_text().strip()
+    requirements = (folder / ("requirements-onnx.txt" if onnx else "requirements.txt")).read_text().strip()
     return {
         "application": _named("fruits_features", ".zip", _zipped(folder / "fruits_features")),
         "launcher": _named("launch", ".py", (folder / "launch.py").read_bytes()),

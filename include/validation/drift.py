@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fruits_features.families import FAMILIES
+from fruits_features.families import FAMILIES, dimensions
 from include.validation.checks import Check, Severity
 
 if TYPE_CHECKING:
@@ -44,9 +44,9 @@ def compare(categories: Mapping[str, int], projection: Projection, published: Pu
     moved = sum(abs(_share(name, categories) - _share(name, published.categories)) for name in names) / 2
     yield _warn("drift: share of images that changed category", moved, CATEGORY_SHIFT)
     old = published.projection
-    if old is None or old.families != projection.families:
-        families = "none that can be read" if old is None else ", ".join(old.families)
-        saw, wanted = ", ".join(projection.families), f"those of the published run: {families}"
+    if old is None or _families(old) != _families(projection):
+        families = "none that can be read" if old is None else _families(old)
+        saw, wanted = _families(projection), f"those of the published run: {families}"
         yield Check("drift: families", passed=False, saw=saw, wanted=wanted, severity=Severity.WARNING)
         return
     loss = float(old.explained_variance.sum() - projection.explained_variance.sum())
@@ -59,8 +59,14 @@ def _share(name: str, categories: Mapping[str, int]) -> float:
     return categories.get(name, 0) / max(1, sum(categories.values()))
 
 
+def _families(projection: Projection) -> str:
+    """Name the families, and the model that is behind one of them."""
+    names = ", ".join(projection.families)
+    return f"{names} (model of SHA-256 {projection.model.sha256[:12]})" if projection.model else names
+
+
 def _mean_shifts(projection: Projection, old: Projection) -> dict[str, float]:
-    ends = np.cumsum([FAMILIES[name].dimension for name in projection.families])[:-1]
+    ends = np.cumsum(dimensions(projection.families, len(projection.mean)))[:-1]
     shifts = {}
     for name, now, before, spread in zip(
         projection.families, *(np.split(part, ends) for part in (projection.mean, old.mean, old.spread)), strict=True

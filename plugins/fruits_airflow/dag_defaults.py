@@ -10,7 +10,11 @@ from typing import Any
 
 from airflow.sdk import Param
 
-from fruits_features.arguments import DEFAULT_EXPLAINED_VARIANCE, DEFAULT_MAX_QUARANTINE_SHARE
+from fruits_features.arguments import (
+    DEFAULT_EXPLAINED_VARIANCE,
+    DEFAULT_MAX_QUARANTINE_SHARE,
+    ONNX_MODEL_PATTERN,
+)
 from fruits_features.families import DEFAULT_FAMILIES, FAMILIES
 from fruits_features.layout import BUCKET_PATTERN, PREFIX_PATTERN
 
@@ -46,6 +50,13 @@ PARAMS = {
         uniqueItems=True,
         title="Feature families",
         description="Concatenated, in this order, into the column `features`.",
+    ),
+    "onnx_model": Param(
+        None,
+        type=["null", "string"],
+        pattern=ONNX_MODEL_PATTERN,
+        title="ONNX model",
+        description="The model of the family `onnx`, s3://bucket/key; given exactly when that family is.",
     ),
     "explained_variance": Param(
         DEFAULT_EXPLAINED_VARIANCE,

@@ -21,6 +21,7 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from fruits_airflow import templates
 from fruits_airflow.objects import read
+from fruits_features.families import MODEL_FAMILY
 from fruits_features.layout import RunLayout
 from fruits_features.layout import latest as latest_uri
 
@@ -98,7 +99,7 @@ def upload_application() -> dict[str, str]:
 
     context = get_current_context()
     base = f"s3://{templates.bucket(context)}/{settings().artifact_prefix}"
-    built = artifacts.build(artifacts.application_folder())
+    built = artifacts.build(artifacts.application_folder(), onnx=MODEL_FAMILY in context["params"]["features"])
     s3 = S3Hook()
     for artifact in built.values():
         uri = f"{base}{artifact.name}"

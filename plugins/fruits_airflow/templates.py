@@ -102,6 +102,7 @@ def arguments_of(context: Context) -> Arguments:
         output=layout.prefix,
         run=run["name"],
         features=tuple(params["features"]),
+        onnx_model=params["onnx_model"],
         k=k,
         explained_variance=None if k else params["explained_variance"],
         include_pixels=params["include_pixels"],

@@ -102,6 +102,8 @@ def test_emr_tasks_wait_in_the_triggerer(dagbag: DagBag) -> None:
         ("features", []),
         ("features", ["sift"]),
         ("features", ["orb", "orb"]),
+        ("onnx_model", "net.onnx"),
+        ("onnx_model", "s3://models/"),
         ("explained_variance", 0),
         ("explained_variance", 1.1),
         ("k", 0),

@@ -14,6 +14,7 @@ PARAMS = {
     "bucket": None,
     "image_prefix": None,
     "features": ["orb", "color"],
+    "onnx_model": None,
     "k": None,
     "explained_variance": 0.9,
     "include_pixels": False,
@@ -41,6 +42,13 @@ def test_number_of_components_wins_over_explained_variance() -> None:
 
     assert (chosen.k, chosen.explained_variance) == (3, None)
     assert templates.arguments_of(_context()).explained_variance == 0.9
+
+
+@pytest.mark.usefixtures("aws_environment")
+def test_model_goes_with_the_family_that_needs_it() -> None:
+    chosen = templates.arguments_of(_context(features=["orb", "onnx"], onnx_model="s3://models/net.onnx"))
+
+    assert (chosen.features, chosen.onnx_model) == (("orb", "onnx"), "s3://models/net.onnx")
 
 
 @pytest.mark.usefixtures("aws_environment")

@@ -51,6 +51,16 @@ def test_build_puts_the_requirements_into_the_bootstrap_script(folder: Path) -> 
     assert "@REQUIREMENTS@" not in script
 
 
+def test_build_for_a_model_puts_its_requirements_into_another_bootstrap_script(folder: Path) -> None:
+    (folder / "requirements-onnx.txt").write_text("onnxruntime==1.31.1 \\\n    --hash=sha256:01\n")
+
+    built, plain = artifacts.build(folder, onnx=True), artifacts.build(folder)
+
+    assert "onnxruntime==1.31.1" in built["bootstrap"].content.decode()
+    assert built["bootstrap"].name != plain["bootstrap"].name
+    assert built["application"] == plain["application"]
+
+
 def test_uris_lie_below_the_base(folder: Path) -> None:
     built = artifacts.build(folder)
 

@@ -6,11 +6,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+import polars as pl
 import pyarrow as pa
 import pytest
+from pyarrow.fs import LocalFileSystem
 
 from fruits_features import schemas
-from include.validation import Published, Severity, table
+from fruits_features.families.onnx import Weights
+from include.validation import Published, RunFiles, Severity, sample, table
 from tests.unit.validation.runs import COMPONENTS, Run
 
 if TYPE_CHECKING:
@@ -296,6 +299,25 @@ def test_projection_unlike_the_published_one_is_a_warning(run: Run) -> None:
         "drift: explained variance lost",
         "drift: mean of family color moved, in standard deviations",
     ]
+
+
+def test_projection_by_another_model_than_the_published_one_is_a_warning(run: Run) -> None:
+    before = replace(run.projection, model=Weights("s3://models/net.onnx", "0" * 64, 5))
+
+    report = run.validate(published=Published(run.validate().categories, before))
+
+    (drift,) = [check for check in report.warnings if check.name.startswith("drift")]
+    assert drift.wanted == "those of the published run: orb, color (model of SHA-256 000000000000)"
+
+
+def test_sample_whose_model_cannot_be_used_is_a_warning(run: Run, tmp_path: Path) -> None:
+    gone = replace(run.projection, model=Weights(str(tmp_path / "net.onnx"), "0" * 64, 5))
+    files = RunFiles(run.layout, LocalFileSystem())
+
+    (check,) = sample.check(pl.DataFrame(), gone, files, lambda *_: None)
+
+    assert (check.passed, check.severity, check.wanted) == (False, Severity.WARNING, "the model")
+    assert check.saw.startswith("There is no ONNX model")
 
 
 def test_published_projection_that_cannot_be_read_is_a_warning(run: Run) -> None:
