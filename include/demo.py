@@ -169,7 +169,7 @@ def _summary(finished: Finished) -> str:
             f"  PCA components      {projection['components']:>8,}   "
             f"{projection['explained_variance']:.1%} of the variance explained"
         ),
-        f"  checks passed       {len(run['checks']):>8,}",
+        f"  checks passed       {sum(check['passed'] for check in run['checks']):>8,}   of {len(run['checks'])}",
         "",
         "  Where it lies (and on this disk, below " + str(finished.s3_folder.relative_to(ROOT)) + "/):",
         *(f"    {name:<18}{uri}" for name, uri in run["paths"].items()),
