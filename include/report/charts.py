@@ -1,0 +1,131 @@
+"""The two interactive charts, as Bokeh's JSON: the plane of the components, and the curve of explained variance.
+
+Their colours of text and lines are left to the page's script, which knows whether the reader's screen is dark.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from itertools import accumulate
+from typing import TYPE_CHECKING, Any
+
+from bokeh.embed import json_item
+from bokeh.models import (
+    BoxZoomTool,
+    ColumnDataSource,
+    HoverTool,
+    Line,
+    NumeralTickFormatter,
+    PanTool,
+    Range1d,
+    ResetTool,
+    Scatter,
+    TapTool,
+    VBar,
+    WheelZoomTool,
+    ZoomInTool,
+    ZoomOutTool,
+)
+from bokeh.models.renderers import GlyphRenderer
+from bokeh.palettes import Category10, Category20, Turbo256
+from bokeh.plotting import figure
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from bokeh.embed.standalone import StandaloneEmbedJson
+    from bokeh.models import Tool
+    from bokeh.models.glyph import Glyph
+
+PICKED_COLOURS = Category10[10]
+_TIP = "font: 13px system-ui, sans-serif; max-width: 240px; overflow-wrap: anywhere"
+_POINT_TIP = f"""
+<div style="display: flex; gap: 10px; align-items: center; {_TIP}"><img src="@picture{{safe}}" alt="" width="64">
+<div><strong>@category</strong><br>@file</div></div>"""
+_CURVE_TIP = (
+    f'<div style="{_TIP}">@count components explain @together{{0.0 %}}<br>the last of them @share{{0.0 %}}</div>'
+)
+
+
+def plane(sample: Mapping[str, Any], colours: Mapping[str, str]) -> StandaloneEmbedJson:
+    """Draw the plane; the page's script fills the source `picked` and the column `picture`.
+
+    Args:
+        sample: as `include.report.plane` gives it.
+        colours: of the categories.
+    """
+    data = {
+        "x": sample["x"],
+        "y": sample["y"],
+        "category": sample["category"],
+        "file": [path.rpartition("/")[2] for path in sample["path"]],
+        "colour": [colours[category] for category in sample["category"]],
+        "picture": [""] * len(sample["x"]),
+    }
+    glyph = partial(Scatter, x="x", y="y", size=6, fill_color="colour", line_color=None)
+    points = _draw("points", data, glyph(fill_alpha=0.65))
+    picked = _draw("picked", {name: [] for name in data}, glyph(fill_alpha=0.95))
+    hover = HoverTool(tooltips=_POINT_TIP, renderers=[points], limit=1, point_policy="snap_to_data", name="hover")
+    chart = figure(
+        name="plane",
+        sizing_mode="stretch_both",
+        min_height=320,
+        tools=[*_tools(), TapTool(renderers=[points]), hover],
+        toolbar_location="above",
+        x_axis_label="first component",
+        y_axis_label="second component",
+    )
+    chart.toolbar.logo = None
+    chart.renderers += [points, picked]
+    return _clear(chart)
+
+
+def _clear(chart: figure) -> StandaloneEmbedJson:
+    """Take the chart's own background away: the page's shows through."""
+    chart.background_fill_color = chart.border_fill_color = chart.outline_line_color = None
+    return json_item(chart)
+
+
+def _tools() -> list[Tool]:
+    return [PanTool(), BoxZoomTool(), WheelZoomTool(), ZoomInTool(), ZoomOutTool(), ResetTool()]
+
+
+def _draw(name: str, data: Mapping[str, Sequence[Any]], glyph: Glyph) -> GlyphRenderer[Glyph]:
+    """Draw data; what is not selected looks as what is."""
+    return GlyphRenderer(
+        name=f"{name}_drawn", data_source=ColumnDataSource(dict(data), name=name), glyph=glyph, nonselection_glyph=None
+    )
+
+
+def variance(shares: Sequence[float]) -> StandaloneEmbedJson:
+    """Draw how much of the variance the first components explain together."""
+    data = {"count": range(1, len(shares) + 1), "together": [*accumulate(shares)], "share": shares}
+    data = {name: [*values] for name, values in data.items()}
+    bars = _draw("bars", data, VBar(x="count", top="share", width=0.8, line_color=None))
+    curve = _draw("curve", data, Line(x="count", y="together", line_width=2.5))
+    chart = figure(
+        name="variance",
+        sizing_mode="stretch_width",
+        height=280,
+        tools=[HoverTool(tooltips=_CURVE_TIP, renderers=[curve], mode="vline")],
+        toolbar_location=None,
+        x_axis_label="components",
+        x_range=Range1d(start=0, end=len(shares) + 1),
+        y_range=Range1d(start=0, end=1.02),
+    )
+    chart.yaxis.formatter = NumeralTickFormatter(format="0 %")
+    chart.renderers += [bars, curve]
+    return _clear(chart)
+
+
+def colours(names: Sequence[str]) -> dict[str, str]:
+    """Give each category a colour: neighbours in the alphabet look alike where there are many.
+
+    >>> colours(["Apple", "Lime"])
+    {'Apple': '#1f77b4', 'Lime': '#ff7f0e'}
+    """
+    few = Category10[10] if len(names) <= 10 else Category20[20]  # noqa: PLR2004 - what the palettes hold
+    if len(names) <= len(few):
+        return dict(zip(names, few, strict=False))
+    bright = Turbo256[24:232]  # neither end can be seen on a dark page
+    return {name: bright[place * (len(bright) - 1) // (len(names) - 1)] for place, name in enumerate(names)}
