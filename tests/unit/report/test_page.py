@@ -1,0 +1,160 @@
+"""The page itself: whole, safe, and honest about what there is not."""
+
+from __future__ import annotations
+
+import json
+from base64 import b64decode, b64encode
+from hashlib import sha256
+from html.parser import HTMLParser
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+import pytest
+
+from include.report import pictures
+from include.thumbnails import thumbnail
+from tests.unit.report.runs import ASKED, LEARNT, report
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from include.report import Report
+
+LINKS = {"src", "href", "srcset", "action", "formaction", "poster", "data", "background", "xlink:href"}
+HOSTILE = "<script>alert('x')</script>"
+
+
+class Page(HTMLParser):
+    """What a browser would find in a page."""
+
+    def __init__(self, report: Report) -> None:
+        super().__init__()
+        self.links: list[str] = []
+        self.tags: list[str] = []
+        self.policy = ""
+        self.texts: dict[str, list[str]] = {}
+        self.feed(report.html.decode())
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.links += [value or "" for name, value in attrs if name in LINKS]
+        if ("http-equiv", "Content-Security-Policy") in attrs:
+            self.policy = dict(attrs)["content"] or ""
+        if tag in {"script", "style"}:
+            self.texts.setdefault(tag, []).append("")
+
+    def handle_data(self, data: str) -> None:
+        last = self.tags[-1] if self.tags else ""
+        if last in {"script", "style"}:
+            self.texts[last][-1] += data
+        else:
+            self.texts.setdefault("text", []).append(data)
+
+    def handle_endtag(self, tag: str) -> None:
+        self.tags.append(f"/{tag}")
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self.texts["text"]).split())
+
+
+@pytest.fixture(scope="module")
+def hostile(tmp_path_factory: pytest.TempPathFactory) -> Page:
+    places = [(split, HOSTILE if category == "Lime" else category, pca) for split, category, pca in LEARNT + ASKED]
+    checks = [{"name": HOSTILE, "passed": False, "saw": HOSTILE, "wanted": HOSTILE, "severity": "error"}]
+    lost = [(f"images/{HOSTILE}.jpg", 8, "undecodable")]
+    seconds = {HOSTILE: 1.0}
+    return Page(report(tmp_path_factory.mktemp("run"), places, lost, validation={"checks": checks}, seconds=seconds))
+
+
+def test_page_of_run_refers_to_nothing_outside_itself(hostile: Page) -> None:
+    assert [link for link in hostile.links if not link.startswith(("#", "data:"))] == []
+    assert "link" not in hostile.tags
+    assert [word for style in hostile.texts["style"] for word in ("url(", "@import") if word in style] == []
+    assert "default-src 'none'" in hostile.policy
+
+
+def test_policy_of_page_names_its_scripts_and_no_others(hostile: Page) -> None:
+    scripts = hostile.texts["script"][1:]  # the first one is data
+    hashes = [b64encode(sha256(script.encode()).digest()).decode() for script in scripts]
+    allowed = next(part for part in hostile.policy.split(";") if "script-src" in part).split()[1:]
+    assert allowed == [f"'sha256-{one}'" for one in hashes]
+
+
+def test_page_with_hostile_names_shows_them_as_text(hostile: Page) -> None:
+    assert hostile.tags.count("script") == 3
+    assert hostile.text.count(HOSTILE) > 5
+    assert HOSTILE in json.loads(hostile.texts["script"][0])["plane"]["doc"].__repr__()
+
+
+def test_page_of_run_without_quarantine_says_so(tmp_path: Path) -> None:
+    made = report(tmp_path, LEARNT + ASKED)
+
+    assert made.figures["quarantine"] == []
+    assert "Nothing was quarantined" in Page(made).text
+
+
+def test_page_of_run_without_splits_tells_no_recognition(tmp_path: Path) -> None:
+    page = Page(report(tmp_path, [(None, category, pca) for _, category, pca in LEARNT]))
+
+    assert "#recognition" not in page.links
+    assert "Recognition" not in page.text
+    assert "Photographs drawn from the run" in page.text
+
+
+def test_page_of_one_category_speaks_in_the_singular(tmp_path: Path) -> None:
+    assert "in 1 category;" in Page(report(tmp_path, [(None, "Apple", (1, 0))])).text
+
+
+@pytest.mark.parametrize(
+    ("severities", "words"),
+    [
+        ((), "All 1 checks passed."),
+        (("warning",), "1 is worth a look"),
+        (("warning", "error"), "1 of 3 checks failed."),
+    ],
+)
+def test_page_says_first_how_the_checks_went(tmp_path: Path, severities: tuple[str, ...], words: str) -> None:
+    odd = [{"name": "n", "passed": False, "saw": "1", "wanted": "2", "severity": one} for one in severities]
+    checks = [{"name": "good", "passed": True, "saw": "1", "wanted": "1", "severity": "error"}, *odd]
+
+    assert words in Page(report(tmp_path, LEARNT, validation={"checks": checks})).text
+
+
+def test_page_shows_pictures_where_there_is_something_to_see(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    whole = cv2.imencode(".jpg", random.integers(0, 255, (300, 200, 3), np.uint8))[1].tobytes()
+    bucket = {"images/Training/Apple/0.jpg": whole, "cut.jpg": whole[: len(whole) // 2], "text.jpg": b"no image"}
+    lost = [
+        ("cut.jpg", 8, "truncated"),
+        ("text.jpg", 8, "undecodable"),
+        ("killer.jpg", 8, "decoder_crash"),
+        ("large.jpg", pictures.MOST_BYTES + 1, "truncated"),
+    ]
+    asked: list[str] = []
+    fetch = lambda key: asked.append(key) or bucket.get(key)  # noqa: E731 - remembers what it was asked for
+    page = Page(report(tmp_path, LEARNT, lost, fetch=fetch))
+
+    shown = {link for link in page.links if link.startswith("data:")}
+    assert len(shown) == 2
+    sizes = set()
+    for link in shown:
+        data = np.frombuffer(b64decode(link.removeprefix("data:image/webp;base64,")), np.uint8)
+        sizes.add(cv2.imdecode(data, cv2.IMREAD_COLOR).shape)
+    assert sizes == {(112, 75, 3)}
+    assert {"cut.jpg", "text.jpg"} <= set(asked)
+    assert {"killer.jpg", "large.jpg"} & set(asked) == set()
+    assert len(asked) == len(set(asked))
+
+
+@pytest.mark.parametrize("data", [b"", b"no image", b"\x89PNG\r\n\x1a\n" + b"\0" * 40, b"\xff\xd8\xff\xe0"])
+def test_thumbnail_of_what_shows_nothing_is_none(data: bytes) -> None:
+    assert thumbnail(data) is None
+
+
+def test_thumbnail_of_small_image_keeps_its_size() -> None:
+    picture = thumbnail(cv2.imencode(".png", np.full((20, 30, 3), 200, np.uint8))[1].tobytes())
+
+    assert picture is not None
+    assert cv2.imdecode(np.frombuffer(picture, np.uint8), cv2.IMREAD_COLOR).shape == (20, 30, 3)
