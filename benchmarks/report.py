@@ -1,0 +1,138 @@
+"""What the report of a large run costs: time, peak memory and size, the figures of docs/report.md.
+
+    PYTHONPATH=.:spark_apps python -m benchmarks.report --images 90380 [--keep report.html]
+
+Makes a run of that many rows on disk: Fruits-360's categories and splits, components drawn around a mean of each
+category, and only the columns that the report reads; a few hundred objects are in quarantine. Then makes its report
+in a process of its own. Fetching takes no time: of a real bucket, some 400 images of a few KB are read.
+"""
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyarrow.fs import LocalFileSystem, SubTreeFileSystem
+
+from fruits_features import schemas
+from fruits_features.components import Moments, fit
+from fruits_features.families import DEFAULT_FAMILIES, total_dimension
+from fruits_features.layout import RunLayout
+from fruits_features.projection import Projection
+from fruits_features.rejections import Reason, Stage
+from fruits_features.worker import as_array
+from include.report import Inputs, build
+from include.sample_images import Image, fruits_360, make_plan
+from include.sample_images.drawing import draw
+from include.validation import RunFiles
+
+LAYOUT = RunLayout.of("fruits", "benchmark")
+COMPONENTS = 128
+ROWS_A_TABLE = 5_000
+QUARANTINED = 400
+READ = ("path", "split", "category", "pca")
+NOISE = 2.0
+
+
+def make(folder: Path, plan: Sequence[Image]) -> None:
+    """Write a run of these images, the last ones in quarantine."""
+    place = folder / LAYOUT.prefix.removeprefix("s3://")
+    for name in ("inventory", "features", "quarantine"):
+        (place / name).mkdir(parents=True)
+    described, rejected = plan[:-QUARANTINED], plan[-QUARANTINED:]
+    fields = {field.name: field for field in schemas.arrow_schema(schemas.features_columns(include_pixels=False))}
+    schema = pa.schema([fields[name] for name in READ])
+    means = np.random.default_rng(0).normal(size=(len(fruits_360()), COMPONENTS)).astype(np.float32)
+    with pq.ParquetWriter(place / "features" / "part-00000.parquet", schema, compression="zstd") as writer:
+        for start in range(0, len(described), ROWS_A_TABLE):
+            writer.write_table(rows(described[start : start + ROWS_A_TABLE], means, schema, start))
+    reasons = ((Stage.DECODE, Reason.TRUNCATED), (Stage.FETCH, Reason.EMPTY))
+    bad = [
+        {"path": path(image), "size": 1, "stage": stage, "reason": reason, "detail": reason.meaning}
+        for image, (stage, reason) in zip(rejected, reasons * QUARANTINED, strict=False)
+    ]
+    quarantine = pa.Table.from_pylist(bad, schema=schemas.arrow_schema(schemas.QUARANTINE))
+    pq.write_table(quarantine, place / "quarantine" / "part-00000.parquet")
+    pq.write_table(pa.table({"key": [path(image) for image in plan]}), place / "inventory" / "part-00000.parquet")
+
+
+def path(image: Image) -> str:
+    """Tell where an image lies."""
+    return f"s3://fruits/images/{image.path}"
+
+
+def rows(images: Sequence[Image], means: np.ndarray, schema: pa.Schema, seed: int) -> pa.Table:
+    """Make the rows of some images."""
+    order = {name: number for number, name in enumerate(fruits_360())}
+    noise = np.random.default_rng([1, seed]).normal(scale=NOISE, size=(len(images), COMPONENTS))
+    weights = 1 / np.sqrt(np.arange(1, COMPONENTS + 1))
+    columns = {
+        "path": [path(image) for image in images],
+        "split": [image.split for image in images],
+        "category": [image.category for image in images],
+        "pca": ((means[[order[image.category] for image in images]] + noise) * weights).astype(np.float32),
+    }
+    return pa.table([as_array(columns[field.name], field.type) for field in schema], schema=schema)
+
+
+def projection() -> Projection:
+    """Fit a projection to features that mean nothing."""
+    width = total_dimension(DEFAULT_FAMILIES)
+    drawn = np.random.default_rng(2).random((2_000, width), np.float32) * np.linspace(1, 0.1, width, dtype=np.float32)
+    return fit(Moments.of(drawn), DEFAULT_FAMILIES, k=COMPONENTS, explained_variance=None)
+
+
+def fetcher(plan: Sequence[Image]) -> Callable[[str], bytes]:
+    """Give what gets images by their keys: one picture for each category."""
+    drawn = {category: draw(category, 0, 0) for category in {image.category for image in plan}}
+
+    def fetch(key: str) -> bytes:
+        return drawn[key.split("/")[2]]
+
+    return fetch
+
+
+def report(folder: Path, plan: Sequence[Image], keep: Path | None) -> None:
+    """Make the report, and print what it took."""
+    files = RunFiles(LAYOUT, SubTreeFileSystem(str(folder), LocalFileSystem()))
+    inputs = partial(Inputs, run="benchmark", files=files, projection=projection(), fetch=fetcher(plan))
+    began, before = time.perf_counter(), time.process_time()
+    made = build(inputs(validation={"checks": []}))
+    wall_s, cpu_s = time.perf_counter() - began, time.process_time() - before
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    if keep:
+        keep.write_bytes(made.html)
+    page, figures = (f"{len(one) / 2**20:.1f}" for one in (made.html, json.dumps(made.figures).encode()))
+    print("| images | seconds | CPU seconds | peak MB | page MB | figures MB |\n|" + "---|" * 7)
+    print(f"| {len(plan)} | {wall_s:.1f} | {cpu_s:.1f} | {peak:.0f} | {page} | {figures} |")
+
+
+def main() -> None:
+    """Make a run, and its report in a process of its own."""
+    parser = argparse.ArgumentParser(description="Measure the report of a large run.")
+    parser.add_argument("--images", type=int, default=90_380)
+    parser.add_argument("--keep", type=Path, help="write the page there")
+    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    plan = make_plan(list(fruits_360()), arguments.images)
+    if arguments.folder:
+        report(arguments.folder, plan, arguments.keep)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        make(Path(folder), plan)
+        command = [sys.executable, "-m", "benchmarks.report", "--folder", folder, f"--images={arguments.images}"]
+        command += [f"--keep={arguments.keep}"] if arguments.keep else []
+        subprocess.run(command, check=True)  # noqa: S603 - ourselves
+
+
+if __name__ == "__main__":
+    main()
