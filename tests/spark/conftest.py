@@ -34,7 +34,8 @@ def spark(
 ) -> Iterator[SparkSession]:
     """One session, two cores, no UI, a failed task is tried again as on a cluster.
 
-    Its workers inherit the environment: the S3 server's address, and a decoder that some images kill.
+    Its workers inherit the environment in which it starts: the S3 server's address, and a decoder that some images kill.
+    That environment ends with the start: other tests of this process start programs too.
     """
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SPARK_LOCAL_IP", "127.0.0.1")
@@ -48,9 +49,9 @@ def spark(
             .config("spark.sql.warehouse.dir", str(tmp_path_factory.mktemp("warehouse")))
             .getOrCreate()
         )
-        logging.getLogger("py4j").setLevel(logging.WARNING)  # it logs its end after pytest has closed its streams
-        yield session
-        session.stop()
+    logging.getLogger("py4j").setLevel(logging.WARNING)  # it logs its end after pytest has closed its streams
+    yield session
+    session.stop()
 
 
 @pytest.fixture
