@@ -81,6 +81,7 @@ def _paths(run: RunLayout) -> dict[str, str]:
         "quarantine": run.quarantine,
         "projection": run.portable_projection,
         "spark_model": run.spark_model,
+        "report": run.report_page,
         "run": run.record,
     }
 

@@ -29,9 +29,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from airflow.sdk import Context
+    from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
     from mypy_boto3_s3 import S3Client
     from pyarrow.fs import S3FileSystem
 
+    from include.report import Previous
     from include.validation import Published, Report
 
 log = logging.getLogger(__name__)
@@ -161,13 +163,17 @@ def _published(s3: S3Hook, bucket: str) -> Published | None:
     """What is known of the published run; `None` where nothing is published."""
     from include.validation import Published, projection
 
-    pointer = read(s3, latest_uri(bucket))
-    if pointer is None:
+    paths = _published_paths(s3, bucket)
+    if not paths:
         return None
-    paths = json.loads(pointer)["paths"]
     record, stored = json.loads(read(s3, paths["run"]) or b"{}"), read(s3, paths["projection"])
-    found = projection.read(stored)[0] if stored else None
-    return Published(record.get("categories", {}), found)
+    return Published(record.get("categories", {}), projection.read(stored)[0] if stored else None)
+
+
+def _published_paths(s3: S3Hook, bucket: str) -> dict[str, str]:
+    """Where the results of the published run lie; empty where nothing is published."""
+    paths: dict[str, str] = json.loads(read(s3, latest_uri(bucket)) or b"{}").get("paths", {})
+    return paths
 
 
 def _filesystem(s3: S3Hook) -> S3FileSystem:
@@ -186,7 +192,7 @@ def _filesystem(s3: S3Hook) -> S3FileSystem:
     )
 
 
-@task(retries=3, doc_md="Writes `run.json`, then `latest.json`, which readers follow, in one PUT.")
+@task(retries=3, doc_md="Writes the report and `run.json`, then `latest.json`, which readers follow, in one PUT.")
 def publish() -> str:
     """Make the run the published one.
 
@@ -198,10 +204,11 @@ def publish() -> str:
     context = get_current_context()
     s3 = S3Hook(extra_args={"ContentType": "application/json; charset=utf-8"})
     run, dag_run = templates.run_of(context), context["dag_run"]
-    layout = RunLayout(run["uri"])
+    layout, validation = RunLayout(run["uri"]), context["ti"].xcom_pull(task_ids="validate_parquet")
+    _write_report(s3, layout, context, validation)
     document = publishing.run_document(
         run,
-        figures={**context["ti"].xcom_pull(task_ids="validate_parquet"), "files": _checksums(s3, layout)},
+        figures={**validation, "files": _checksums(s3, layout)},
         params=context["params"],
         artifacts=templates.as_xcom(templates.artifacts_of(context)),
         dag_run={"dag_id": dag_run.dag_id, "run_id": dag_run.run_id},
@@ -212,6 +219,51 @@ def publish() -> str:
     s3.load_bytes(publishing.encode(pointer), latest, replace=True)
     log.info("Published run %s.", run["name"])
     return latest
+
+
+def _write_report(s3: S3Hook, layout: RunLayout, context: Context, validation: Mapping[str, Any]) -> None:
+    """Write the report's page and its figures."""
+    from fruits_features.projection import Projection
+    from include import publishing, report
+    from include.validation import RunFiles
+
+    files = RunFiles(layout, _filesystem(s3))
+    inputs = report.Inputs(
+        run=layout.prefix.rpartition("/")[2],
+        files=files,
+        projection=Projection.from_bytes(read(s3, layout.portable_projection) or b""),
+        validation=validation,
+        fetch=lambda key: read(s3, f"s3://{files.bucket}/{key}"),
+        seconds=_durations(context),
+        previous=_previous(s3, files.bucket),
+    )
+    made = report.build(inputs)
+    pages = S3Hook(extra_args={"ContentType": "text/html; charset=utf-8"})
+    pages.load_bytes(made.html, layout.report_page, replace=True)
+    s3.load_bytes(publishing.encode(made.figures), layout.report_figures, replace=True)
+    log.info("Report: %s (%d KB).", layout.report_page, len(made.html) // 1024)
+
+
+def _durations(context: Context) -> dict[str, float]:
+    """How long each task that is over took, in seconds, in the order of the flow."""
+    dag_run, task_instance = context["dag_run"], cast("RuntimeTaskInstance", context["ti"])
+    over = task_instance.get_task_breadcrumbs(dag_run.dag_id, dag_run.run_id)
+    took = {one["task_id"]: one["duration"] for one in over if one["duration"]}
+    flow = [one.task_id for one in context["dag"].topological_sort()]  # type: ignore[no-untyped-call]
+    return {task: took[task] for task in flow if task in took}
+
+
+def _previous(s3: S3Hook, bucket: str) -> Previous | None:
+    """What the published run's own report says; `None` where nothing is published."""
+    from include.report import Previous
+
+    paths = _published_paths(s3, bucket)
+    record = read(s3, paths["run"]) if paths else None
+    if record is None:
+        return None
+    document = json.loads(record)
+    figures = read(s3, RunLayout(paths["run"].rpartition("/")[0]).report_figures)
+    return Previous(document, json.loads(figures) if figures else None)
 
 
 def _checksums(s3: S3Hook, layout: RunLayout) -> dict[str, str]:
