@@ -6,6 +6,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+import psutil
+import pytest
 
 from include.spark_cluster import write_driver_conf
 from tests.e2e.pipeline import DATE, PARAMS
@@ -21,6 +23,8 @@ def test_own_spark_cluster_gives_the_rows_of_emr(
     pipeline: Pipeline, published: Published, spark_cluster: StandaloneCluster, tmp_path: Path
 ) -> None:
     clusters = pipeline.cluster_states()
+    java = [child for child in psutil.Process().children(recursive=True) if spark_cluster.url in child.cmdline()]
+    assert len(java) == 2, "workers know their master by its address"
     conf = write_driver_conf(tmp_path / "conf", pipeline.aws.s3_folder, master=spark_cluster.url)
     on_cluster = {
         "SPARK_CONF_DIR": str(conf),
@@ -34,9 +38,16 @@ def test_own_spark_cluster_gives_the_rows_of_emr(
 
     assert run.ok, run.why
     assert pipeline.latest()["run"] == f"{DATE}T000000Z-fruits_features_spark"
-    assert len(spark_cluster.status()["completedapps"]) >= 1
+    (app,) = spark_cluster.status()["completedapps"]
+    assert len(list((spark_cluster.folder / "work").glob(f"{app['id']}/*"))) == 2, "each worker had an executor"
     assert pipeline.cluster_states() == clusters
     rows = pipeline.table("features")
     assert pipeline.table("quarantine").equals(published.quarantine)
     assert rows.drop("pca").equals(published.features.drop("pca"))
     np.testing.assert_allclose(np.stack(rows["pca"]), np.stack(published.features["pca"]), atol=1e-4)
+
+    spark_cluster.stop()
+
+    assert not [process for process in java if process.is_running()]
+    with pytest.raises(OSError, match="refused"):
+        spark_cluster.status()

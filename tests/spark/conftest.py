@@ -34,8 +34,8 @@ def spark(
 ) -> Iterator[SparkSession]:
     """One session, two cores, no UI, a failed task is tried again as on a cluster.
 
-    Its workers inherit the environment of its start: the S3 server's address, and a decoder that some images kill. It is
-    that of the start alone, since other tests of this process start programs too.
+    Its workers inherit the environment of its start: the S3 server's address, and a decoder that some images kill.
+    Only of its start, since other tests of this process start programs too.
     """
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SPARK_LOCAL_IP", "127.0.0.1")
