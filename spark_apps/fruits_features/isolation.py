@@ -6,12 +6,13 @@ nothing of images. A call that never returns is waited for.
 
 import multiprocessing
 import os
+import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import suppress
-from types import TracebackType
+from contextlib import contextmanager, suppress
+from types import ModuleType, TracebackType
 from typing import Generic, Self, TypeVar
 
 _A = TypeVar("_A")
@@ -79,12 +80,28 @@ def _start() -> ProcessPoolExecutor:
     """Start a child. Not by forking, which would copy locks that threads of this process hold, and nobody releases."""
     pool = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), _end_with_parent)
     try:
-        pool.submit(os.getpid).result()
+        with _hidden_main():
+            started = pool.submit(os.getpid)
+        started.result()
     except BrokenProcessPool as error:
         raise IsolationError(
             "A child process for reading images cannot be started; its own words stand above."
         ) from error
     return pool
+
+
+@contextmanager
+def _hidden_main() -> Iterator[None]:
+    """Hide the program's own module from children that are started: they would run it again.
+
+    Airflow's program, for one, cannot run below a task. What is called in the child lives in modules of its own.
+    """
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
 
 
 def _end_with_parent() -> None:

@@ -76,7 +76,7 @@ def test_person_triggers_the_dag_and_reads_its_report(ui: tuple[str, str], orcha
 
     page.goto(f"{address}/dags/fruits_features")
     page.get_by_role("button", name="Trigger").first.click()
-    page.get_by_label("Bucket").fill(orchard)
+    page.locator("#element_bucket").fill(orchard)
     page.get_by_label("PCA components").fill("5")
     page.get_by_role("button", name="Trigger", exact=True).last.click()
     page.get_by_role("link", name=re.compile("manual__")).first.click()

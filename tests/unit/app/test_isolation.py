@@ -97,3 +97,19 @@ if __name__ == "__main__":
     for process in alive:
         process.kill()
     assert not alive
+
+
+def test_child_does_not_run_the_program_again(tmp_path: Path) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(
+        "import multiprocessing\n"
+        "from fruits_features.isolation import Isolated\n"
+        "assert multiprocessing.parent_process() is None, 'run again'\n"
+        "with Isolated(len) as child:\n"
+        "    print(child.call(['a', 'bc']))\n"
+    )
+    environment = os.environ | {"PYTHONPATH": str(Path(isolation.__file__).parents[1])}
+
+    result = subprocess.run([sys.executable, program], env=environment, check=False, capture_output=True, text=True)
+
+    assert (result.stdout, result.stderr) == ("[1, 2]\n", "")
