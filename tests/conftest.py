@@ -24,6 +24,10 @@ os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
 pytest_plugins = ["include.local_aws.pytest_plugin", "tests.spark_cluster"]
 
 
+PUBLISH_FOR_THEMSELVES = {"test_browser.py", "test_real_photographs.py"}
+"""Tests of a level that share nothing with the others of it."""
+
+
 class LevelScheduling(LoadScopeScheduling):
     """Keeps the tests of a level that share something costly (a Spark session, a published run) in one process.
 
@@ -33,7 +37,7 @@ class LevelScheduling(LoadScopeScheduling):
     def _split_scope(self, nodeid: str) -> str:
         file = super()._split_scope(nodeid)
         level = file.split("/")[1]
-        shares = level in {"e2e", "spark"} and "real_photographs" not in file  # these publish for themselves
+        shares = level in {"e2e", "spark"} and Path(file).name not in PUBLISH_FOR_THEMSELVES
         return level if shares else file
 
 
