@@ -23,7 +23,8 @@ def test_own_spark_cluster_gives_the_rows_of_emr(
     pipeline: Pipeline, published: Published, spark_cluster: StandaloneCluster, tmp_path: Path
 ) -> None:
     clusters = pipeline.cluster_states()
-    java = [child for child in psutil.Process().children(recursive=True) if spark_cluster.url in child.cmdline()]
+    children = psutil.Process().children(recursive=True)
+    java = [child for child in children if spark_cluster.url in child.as_dict(["cmdline"], ad_value=[])["cmdline"]]
     assert len(java) == 2, "workers know their master by its address"
     conf = write_driver_conf(tmp_path / "conf", pipeline.aws.s3_folder, master=spark_cluster.url)
     on_cluster = {
