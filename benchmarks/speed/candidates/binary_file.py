@@ -4,27 +4,23 @@ Reads the files that the S3 server serves from the disk, and writes to the disk:
 with Spark. That is to its advantage.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 
 import pandas as pd
 from pyspark.sql import SparkSession
 from pyspark.sql.functions import pandas_udf
 
 from benchmarks.speed.candidates.batches import count_rows, describe
-from benchmarks.speed.candidates.spark import conf
+from benchmarks.speed.candidates.spark import sql_session
 from benchmarks.speed.task import Task
 
 TYPE = "width int, height int, keypoints int, descriptors binary, features array<float>"
 
 
-@contextmanager
-def session(task: Task) -> Iterator[Callable[[], int]]:
+def session(task: Task) -> AbstractContextManager[Callable[[], int]]:
     """Start Spark SQL."""
-    spark = SparkSession.builder.config(conf=conf(task)).getOrCreate()
-    spark.sparkContext.setLogLevel("ERROR")
-    yield lambda: _work(spark, task)
-    spark.stop()
+    return sql_session(task, _work)
 
 
 def _work(spark: SparkSession, task: Task) -> int:

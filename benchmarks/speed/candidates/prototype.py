@@ -3,8 +3,8 @@
 Kinder than a notebook in that boto3's client is made once a process, and that the Parquet goes to the local disk.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from functools import cache
 
 import boto3
@@ -17,19 +17,15 @@ from pyspark.sql.functions import udf
 from pyspark.sql.types import ArrayType, IntegerType, StringType
 
 from benchmarks.speed.candidates.batches import count_rows
-from benchmarks.speed.candidates.spark import conf
+from benchmarks.speed.candidates.spark import sql_session
 from benchmarks.speed.task import Task
 
 _s3 = cache(lambda: boto3.client("s3"))
 
 
-@contextmanager
-def session(task: Task) -> Iterator[Callable[[], int]]:
+def session(task: Task) -> AbstractContextManager[Callable[[], int]]:
     """Start Spark SQL."""
-    spark = SparkSession.builder.config(conf=conf(task)).getOrCreate()
-    spark.sparkContext.setLogLevel("ERROR")
-    yield lambda: _work(spark, task)
-    spark.stop()
+    return sql_session(task, _work)
 
 
 def _work(spark: SparkSession, task: Task) -> int:

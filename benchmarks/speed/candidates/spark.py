@@ -2,8 +2,11 @@
 
 import os
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from pyspark import SparkConf
+from pyspark.sql import SparkSession
 
 from benchmarks.speed.task import Task
 
@@ -19,3 +22,12 @@ def conf(task: Task) -> SparkConf:
         "spark.sql.warehouse.dir": f"{task.output}/warehouse",
     }
     return SparkConf().setMaster(f"local[{task.cores}]").setAppName("speed").setAll(list(settings.items()))
+
+
+@contextmanager
+def sql_session(task: Task, work: Callable[[SparkSession, Task], int]) -> Iterator[Callable[[], int]]:
+    """Start Spark SQL; what is given does the work in it."""
+    spark = SparkSession.builder.config(conf=conf(task)).getOrCreate()
+    spark.sparkContext.setLogLevel("ERROR")
+    yield lambda: work(spark, task)
+    spark.stop()
