@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+import json
+from typing import TYPE_CHECKING, Any, cast
 
 from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 from botocore.exceptions import ClientError
@@ -21,3 +22,9 @@ def read(s3: S3Hook, uri: str, etag: str | None = None) -> bytes | None:
             return None
         raise
     return answer["Body"].read() if etag in {None, answer["ETag"].strip('"')} else None
+
+
+def read_json(s3: S3Hook, uri: str) -> dict[str, Any]:
+    """Read a JSON document; empty when there is none."""
+    document: dict[str, Any] = json.loads(read(s3, uri) or b"{}")
+    return document

@@ -6,7 +6,6 @@ is used, so that a DAG parses quickly.
 
 from __future__ import annotations
 
-import json
 import logging
 import re
 import tempfile
@@ -20,7 +19,7 @@ from airflow.sdk import get_current_context, task
 from airflow.sdk.exceptions import AirflowFailException
 
 from fruits_airflow import templates
-from fruits_airflow.objects import read
+from fruits_airflow.objects import read, read_json
 from fruits_features.families import MODEL_FAMILY
 from fruits_features.layout import RunLayout
 from fruits_features.layout import latest as latest_uri
@@ -65,7 +64,7 @@ def take_inventory() -> dict[str, Any]:
         s3.load_file_obj(file, f"{run.inventory}/part-00000.parquet", replace=True)
     log.info("Inventory %s: %s images, %s categories.", run.inventory, summary.images, len(summary.categories))
     return {
-        "name": run.prefix.rpartition("/")[2],
+        "name": run.name,
         "bucket": bucket,
         "uri": run.prefix,
         "images": summary.images,
@@ -166,13 +165,13 @@ def _published(s3: S3Hook, bucket: str) -> Published | None:
     paths = _published_paths(s3, bucket)
     if not paths:
         return None
-    record, stored = json.loads(read(s3, paths["run"]) or b"{}"), read(s3, paths["projection"])
+    record, stored = read_json(s3, paths["run"]), read(s3, paths["projection"])
     return Published(record.get("categories", {}), projection.read(stored)[0] if stored else None)
 
 
 def _published_paths(s3: S3Hook, bucket: str) -> dict[str, str]:
     """Where the results of the published run lie; empty where nothing is published."""
-    paths: dict[str, str] = json.loads(read(s3, latest_uri(bucket)) or b"{}").get("paths", {})
+    paths: dict[str, str] = read_json(s3, latest_uri(bucket)).get("paths", {})
     return paths
 
 
@@ -229,7 +228,7 @@ def _write_report(s3: S3Hook, layout: RunLayout, context: Context, validation: M
 
     files = RunFiles(layout, _filesystem(s3))
     inputs = report.Inputs(
-        run=layout.prefix.rpartition("/")[2],
+        run=layout.name,
         files=files,
         projection=Projection.from_bytes(read(s3, layout.portable_projection) or b""),
         validation=validation,
@@ -258,12 +257,10 @@ def _previous(s3: S3Hook, bucket: str) -> Previous | None:
     from include.report import Previous
 
     paths = _published_paths(s3, bucket)
-    record = read(s3, paths["run"]) if paths else None
-    if record is None:
+    document = read_json(s3, paths["run"]) if paths else {}
+    if not document:
         return None
-    document = json.loads(record)
-    figures = read(s3, RunLayout(paths["run"].rpartition("/")[0]).report_figures)
-    return Previous(document, json.loads(figures) if figures else None)
+    return Previous(document, read_json(s3, RunLayout(paths["run"].rpartition("/")[0]).report_figures) or None)
 
 
 def _checksums(s3: S3Hook, layout: RunLayout) -> dict[str, str]:

@@ -43,6 +43,11 @@ class RunLayout:
         return cls(f"s3://{bucket}/{FEATURES_ROOT}/runs/{run}")
 
     @property
+    def name(self) -> str:
+        """The run's name."""
+        return self.prefix.rpartition("/")[2]
+
+    @property
     def inventory(self) -> str:
         """Folder of the inventory's Parquet files: what the run is about."""
         return f"{self.prefix}/inventory"

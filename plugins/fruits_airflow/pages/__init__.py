@@ -5,7 +5,6 @@ whether the user may read the DAG whose run it shows. Reports are shown in a san
 other people's file names must not act in Airflow's name.
 """
 
-import json
 from typing import Annotated, Any
 
 from airflow.api_fastapi.app import get_auth_manager
@@ -18,7 +17,7 @@ from fastapi import Depends, FastAPI, Path
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, PackageLoader
 
-from fruits_airflow.objects import read
+from fruits_airflow.objects import read, read_json
 from fruits_features.layout import FEATURES_ROOT, RunLayout, latest
 from include.settings import settings
 
@@ -37,7 +36,7 @@ def published_runs(user: GetUserDep) -> HTMLResponse:
     """List the deployment's published runs, newest first, of the DAGs that the user may read."""
     s3, bucket = S3Hook(), settings().bucket
     records = [record for record in _records(s3, bucket) if _may_read(user, record["dag"]["dag_id"])]
-    pointer = json.loads(read(s3, latest(bucket)) or b"{}")
+    pointer = read_json(s3, latest(bucket))
     return _page("runs.html", bucket=bucket, records=records, published=pointer.get("run"))
 
 
@@ -45,7 +44,7 @@ def published_runs(user: GetUserDep) -> HTMLResponse:
 def report(dag_id: str, run: Annotated[str, Path(pattern=r"^[\w-]+$")]) -> HTMLResponse:
     """Show the report of a published run."""
     s3, layout = S3Hook(), RunLayout.of(settings().bucket, run)
-    record = json.loads(read(s3, layout.record) or b"{}")
+    record = read_json(s3, layout.record)
     if record.get("dag", {}).get("dag_id") != dag_id:
         return _missing(f"DAG {dag_id} has not published a run {run}.")
     return _report(s3, layout)
@@ -73,8 +72,8 @@ def _records(s3: S3Hook, bucket: str) -> list[dict[str, Any]]:
     """Read the records of the newest published runs; their names begin with their dates."""
     names = s3.list_prefixes(bucket, f"{FEATURES_ROOT}/runs/", "/")
     layouts = [RunLayout(f"s3://{bucket}/{name}") for name in sorted(names, reverse=True)]
-    found = (read(s3, layout.record) for layout in layouts[:SHOWN_RUNS])
-    return [json.loads(record) for record in found if record]
+    found = (read_json(s3, layout.record) for layout in layouts[:SHOWN_RUNS])
+    return [record for record in found if record]
 
 
 def _may_read(user: GetUserDep, dag_id: str) -> bool:
