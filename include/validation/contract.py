@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 import pandera.polars as pandera
@@ -108,13 +109,9 @@ class Contract:
 
     def see(self, batch: pl.DataFrame) -> None:
         """Count the rows of a batch that break a rule."""
-        rules = self._rules()
-        schema = pandera.DataFrameSchema(
-            {name: pandera.Column(checks=rule.check, nullable=True) for name, rule in rules.items()}
-        )
-        figures = batch.select(rule.figure.alias(name) for name, rule in rules.items())
+        figures = batch.select(rule.figure.alias(name) for name, rule in self._rules.items())
         try:
-            schema.validate(figures, lazy=True)
+            self._schema.validate(figures, lazy=True)
         except SchemaErrors as errors:
             for error in errors.schema_errors:
                 self._broken[str(error.column_name)] += len(cast("pl.DataFrame", error.failure_cases))
@@ -127,9 +124,17 @@ class Contract:
 
     def checks(self) -> Iterator[Check]:
         """Tell of each rule how many rows break it."""
-        for name in self._rules():
+        for name in self._rules:
             yield Check.none(f"{self.name}: {name}", "rows break it", self._broken[name])
 
+    @cached_property
+    def _schema(self) -> pandera.DataFrameSchema:
+        """All rules as pandera holds them against figures."""
+        return pandera.DataFrameSchema(
+            {name: pandera.Column(checks=rule.check, nullable=True) for name, rule in self._rules.items()}
+        )
+
+    @cached_property
     def _rules(self) -> dict[str, Rule]:
         """Give all rules of this table by what they say."""
         told = {f"{column.name} is not null": _not_null(column.name) for column in self.columns if not column.nullable}

@@ -14,6 +14,7 @@ import polars as pl
 
 from fruits_features.components import Moments
 from fruits_features.inventory import FITTED_SPLIT
+from fruits_features.worker import as_matrix
 from include.validation.checks import Check
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ class Vectors:
         d, k = self.projection.components.shape
         whole = batch.filter(pl.col("features").list.len() == d, pl.col("pca").list.len() == k)
         if whole.height:
-            self._compare(whole, d, k)
+            self._compare(whole)
             self._draw(whole)
 
     def checks(self) -> Iterator[Check]:
@@ -76,10 +77,10 @@ class Vectors:
         if self._moments is not None:
             yield from _spread(self._moments, self.projection.explained_variance)
 
-    def _compare(self, batch: pl.DataFrame, d: int, k: int) -> None:
+    def _compare(self, batch: pl.DataFrame) -> None:
         """Apply the projection again, and add up the components of what it was fitted on."""
-        stored = _matrix(batch["pca"], k)
-        again = self.projection.project(_matrix(batch["features"], d))
+        stored = as_matrix(batch["pca"].to_arrow())
+        again = self.projection.project(as_matrix(batch["features"].to_arrow()))
         scale = np.abs(again).max(initial=1e-12)
         self._not_projected += int((~(np.abs(stored - again) <= PCA_TOLERANCE * scale).all(axis=1)).sum())
         if self.has_split:
@@ -113,8 +114,3 @@ def _spread(moments: Moments, shares: NDArray[np.float64]) -> Iterator[Check]:
     )
     for name, values, limit in figures:
         yield Check.at_most(f"features: {name}", float(values.max()), limit)
-
-
-def _matrix(lists: pl.Series, width: int) -> NDArray[np.float32]:
-    """View lists of one length as rows of a matrix."""
-    return lists.explode().to_numpy().reshape(-1, width)
