@@ -1,7 +1,7 @@
 """The final Parquet files: staged images projected and written, rejected ones gathered. Knows no Spark.
 
 pyarrow writes them, not Spark: that keeps the wide rows out of the JVM, puts the run's parameters into each file's own
-metadata, and replaces each object in a single request, so that there is nothing to commit or rename.
+metadata, and makes each object appear at once and whole, so that there is nothing to commit or rename.
 """
 
 import json
@@ -10,8 +10,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from functools import partial
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 import pyarrow as pa
@@ -31,6 +29,11 @@ FILE_BYTES = 128 * 1024 * 1024
 LEAST_EVEN_BYTES = 90 * 1024 * 1024
 """Least size of a file on average when there are more of them for the cores' sake: above 64 MB, since they are made of
 staged files, which do not end where one would cut."""
+
+
+_LEVELS = {"descriptors": -7}
+"""zstd's levels other than its default: descriptors are half of a file and look like noise (97 % remain at any level),
+so little is looked for."""
 
 
 @dataclass(frozen=True)
@@ -120,23 +123,24 @@ def write_parquet(
 ) -> WrittenFile:
     """Write one Parquet file; nothing is there before it is complete. While one table is written, the next is made."""
     order = [(column, "ascending") for column in ("category", "path")] if "category" in schema.names else []
-    with TemporaryDirectory(prefix="fruits-features-") as scratch:
-        path = Path(scratch, name)
-        rows = 0
-        with pq.ParquetWriter(
-            path,
+    rows = 0
+    with (
+        storage.writing(folder, name) as sink,
+        pq.ParquetWriter(
+            sink,
             schema,
             compression="zstd",
+            compression_level=_LEVELS,
             use_dictionary=[column for column in ("split", "category", "stage", "reason") if column in schema.names],
             sorting_columns=pq.SortingColumn.from_ordering(schema, order),
-        ) as writer:
-            writer.add_key_value_metadata({METADATA_KEY: json.dumps(about(arguments), sort_keys=True)})
-            with closing(Behind()) as behind:
-                for table in tables_of_rows:
-                    rows += table.num_rows
-                    behind.call(writer.write_table, table)
-        storage.write_bytes(folder, name, path)
-        return WrittenFile(name, rows, path.stat().st_size)
+        ) as writer,
+    ):
+        writer.add_key_value_metadata({METADATA_KEY: json.dumps(about(arguments), sort_keys=True)})
+        with closing(Behind()) as behind:
+            for table in tables_of_rows:
+                rows += table.num_rows
+                behind.call(writer.write_table, table)
+    return WrittenFile(name, rows, sink.size)
 
 
 def about(arguments: Arguments) -> Mapping[str, object]:

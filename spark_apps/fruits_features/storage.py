@@ -4,9 +4,11 @@ One way for both, so that a run below `s3://` and one below a local folder diffe
 written whole or not at all. Requests that fail are tried again, as `PATIENCE` says.
 """
 
+import io
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import TypeVar
@@ -23,6 +25,11 @@ PATIENCE = Patience(silence_s=300.0)
 FRESH_STARTS = 3
 """How often a whole call is begun anew within the budget; pauses are seconds, doubled, with jitter:"""
 _FRESH_START_S = 0.5
+
+_PIECE_BYTES = 16 * 1024 * 1024
+"""Smaller objects are written in a single request; S3 wants pieces of 5 MB or more, and at most 10,000 of them."""
+_PIECES = 4
+"""On their way at once."""
 
 _S3 = "s3://"
 _T = TypeVar("_T")
@@ -63,9 +70,39 @@ def read(uri: str) -> bytes:
     return read_bytes(folder, name)
 
 
-def write_bytes(folder: str, name: str, data: bytes | Path) -> None:
-    """Write one object as a whole, given its content or a file that holds it; replaces what was there."""
+def write_bytes(folder: str, name: str, data: bytes) -> None:
+    """Write one object in a single request; replaces what was there."""
     obstore.put(open_folder(folder), name, data, use_multipart=False)
+
+
+@contextmanager
+def writing(folder: str, name: str) -> Iterator["Sink"]:
+    """Open one object to be written piece by piece, each of which travels while the next is made.
+
+    It is there, whole, when the block has ended, and is left as it was where the block raises. Requests are tried
+    again, but not one whose answer breaks off half-way: that raises, and the writer begins anew, as Spark's tasks do.
+    """
+    with obstore.open_writer(open_folder(folder), name, buffer_size=_PIECE_BYTES, max_concurrency=_PIECES) as writer:
+        yield Sink(writer.write)
+
+
+class Sink(io.RawIOBase):
+    """What is written, as Python's files are; counts its `size` in bytes."""
+
+    def __init__(self, write: Callable[[bytes], int]) -> None:
+        self._write = write
+        self.size = 0
+
+    def writable(self) -> bool:
+        """Yes."""
+        return True
+
+    def write(self, data: object) -> int:
+        """Write some bytes, all of them."""
+        content = bytes(memoryview(data))  # type: ignore[arg-type] # typeshed's Buffer is not there in Python 3.11
+        self._write(content)
+        self.size += len(content)
+        return len(content)
 
 
 def remove_folder(folder: str) -> None:

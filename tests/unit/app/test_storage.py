@@ -1,6 +1,7 @@
 """Folders of objects in a bucket that is in trouble; on a disk, all other tests use them."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
@@ -38,6 +39,36 @@ def test_folder_whose_every_first_request_fails_is_written_listed_read_and_remov
     assert not (bucket.folder / "run/features/a.parquet").exists()
     assert {method for method, _ in bucket.trouble.seen} == {"PUT", "GET", "POST"}
     assert bucket.trouble.failed[fault] == len(bucket.trouble.seen)
+
+
+@pytest.mark.parametrize("fault", [None, Fault.INTERNAL_ERROR, Fault.SLOW_DOWN, Fault.RESET])
+def test_object_written_in_pieces_is_whole_although_every_first_request_fails(
+    fault: Fault | None, troubled: Troubles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(storage, "_PIECE_BYTES", 5 * 1024 * 1024)
+    bucket = troubled(lambda request: fault if request.nth == 1 else None)
+    pieces = [bytes([number]) * 3_000_000 for number in range(7)]
+
+    with storage.writing(f"s3://{bucket.name}/run/features", "a.parquet") as sink:
+        for piece in pieces:
+            assert sink.write(piece) == len(piece)
+
+    assert (bucket.folder / "run/features/a.parquet").read_bytes() == b"".join(pieces)
+    assert sink.size == 21_000_000
+    assert len([True for method, _ in bucket.trouble.seen if method == "PUT"]) > 1
+
+
+@pytest.mark.parametrize("size", [10, 20_000_000])
+def test_object_whose_writer_raises_stays_as_it_was(size: int, troubled: Troubles) -> None:
+    bucket = troubled(lambda _: None)
+    folder = f"s3://{bucket.name}/run/features"
+    storage.write_bytes(folder, "a.parquet", b"before")
+
+    with suppress(ZeroDivisionError), storage.writing(folder, "a.parquet") as sink:
+        sink.write(bytes(size))
+        raise ZeroDivisionError
+
+    assert storage.read_bytes(folder, "a.parquet") == b"before"
 
 
 def test_folder_whose_requests_all_fail_raises_in_the_end(troubled: Troubles) -> None:
