@@ -14,6 +14,7 @@ import json
 import os
 import random
 import shlex
+import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -77,9 +78,16 @@ def _measure(options: argparse.Namespace, aws: LocalAws, ways: dict[str, str]) -
                 environment = aws.environment | {"AWS_ENDPOINT_URL_S3": ways[way]}
                 with started(candidate, options.extras, tasks[candidate], environment) as process:
                     for job in JOBS:
+                        _forget(tasks[candidate])
                         use = work(process, tasks[candidate])
                         yield Run(candidate.title, way, job, repeat, tasks[candidate].images, use)
                 bar.update()
+
+
+def _forget(task: Task) -> None:
+    """Remove what a job wrote to the bucket: nobody's next one is to pay for that, as no run's does."""
+    for written in ("app", "plain"):
+        shutil.rmtree(Path(task.folder, written), ignore_errors=True)
 
 
 def _present(options: argparse.Namespace) -> Iterator[Candidate]:
