@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from include.settings import Settings
 
 APPLICATION_TAG = "fruits-image-features"
+EMR_MAY_MANAGE = {"Key": "for-use-with-amazon-emr-managed-policies", "Value": "true"}
+"""EMR's service role may touch only what carries it (`AmazonEMRServicePolicy_v2`, also of `EMR_DefaultRole_V2`)."""
 PYTHON = "python3.11"
 """PySpark's interpreter on `emr-spark-8.x`, whose system Python is 3.9."""
 
@@ -64,7 +66,11 @@ def job_flow(settings: Settings, cluster: Cluster) -> dict[str, Any]:
             }
         ],
         "Configurations": _configurations(cluster.region),
-        "Tags": [{"Key": "application", "Value": APPLICATION_TAG}, {"Key": "run", "Value": cluster.run}],
+        "Tags": [
+            {"Key": "application", "Value": APPLICATION_TAG},
+            {"Key": "run", "Value": cluster.run},
+            EMR_MAY_MANAGE,
+        ],
     }
     if settings.emr_security_configuration:
         request["SecurityConfiguration"] = settings.emr_security_configuration
@@ -111,7 +117,17 @@ def _instances(settings: Settings) -> dict[str, Any]:
     }
     if settings.emr_subnet_id:
         instances["Ec2SubnetId"] = settings.emr_subnet_id
-    return instances
+    return instances | _security_groups(settings)
+
+
+def _security_groups(settings: Settings) -> dict[str, str]:
+    """The deployment's groups; EMR makes its own where none is named."""
+    named = {
+        "EmrManagedMasterSecurityGroup": settings.emr_primary_security_group,
+        "EmrManagedSlaveSecurityGroup": settings.emr_core_security_group,
+        "ServiceAccessSecurityGroup": settings.emr_service_security_group,
+    }
+    return {key: group for key, group in named.items() if group}
 
 
 def featurize_step(arguments: Arguments, artifacts: ArtifactUris) -> dict[str, Any]:

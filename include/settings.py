@@ -33,6 +33,10 @@ class Settings(BaseSettings):
     emr_instance_profile: str = "EMR_EC2_DefaultRole"
     emr_subnet_id: str | None = None
     emr_security_configuration: str | None = None
+    emr_primary_security_group: str | None = None
+    emr_core_security_group: str | None = None
+    emr_service_security_group: str | None = None
+    """The group through which EMR reaches nodes in a private subnet."""
     emr_primary_instance_type: str = "m7g.xlarge"
     emr_core_instance_type: str = "m7g.2xlarge"
     emr_core_instances: int = Field(default=2, ge=1, le=200)

@@ -16,7 +16,11 @@ ARTIFACTS = ArtifactUris(
 )
 ARGUMENTS = Arguments(bucket="fruits", inventory="s3://fruits/r/inventory", output="s3://fruits/r", run="r", k=3)
 
-
+GROUPS = {
+    "emr_primary_security_group": "sg-1",
+    "emr_core_security_group": "sg-2",
+    "emr_service_security_group": "sg-3",
+}
 CLUSTER = emr.Cluster(name="a run", run="r", bucket="fruits", region="eu-west-1", artifacts=ARTIFACTS)
 
 
@@ -29,9 +33,24 @@ def _errors(operation: str, request: dict) -> str:
     return ParamValidator().validate(request, shape).generate_report()
 
 
-@pytest.mark.parametrize("settings", [{}, {"emr_subnet_id": "subnet-1", "emr_security_configuration": "strict"}])
+@pytest.mark.parametrize(
+    "settings", [{}, {"emr_subnet_id": "subnet-1", "emr_security_configuration": "strict"}, GROUPS]
+)
 def test_job_flow_is_a_valid_request(settings: dict) -> None:
     assert _errors("RunJobFlow", _job_flow(**settings)) == ""
+
+
+def test_job_flow_names_the_groups_of_the_deployment_or_none() -> None:
+    instances = _job_flow(**GROUPS)["Instances"]
+
+    assert instances["EmrManagedMasterSecurityGroup"] == "sg-1"
+    assert instances["EmrManagedSlaveSecurityGroup"] == "sg-2"
+    assert instances["ServiceAccessSecurityGroup"] == "sg-3"
+    assert [key for key in _job_flow()["Instances"] if key.endswith("SecurityGroup")] == []
+
+
+def test_job_flow_carries_the_tag_without_which_emr_may_not_touch_it() -> None:
+    assert {"Key": "for-use-with-amazon-emr-managed-policies", "Value": "true"} in _job_flow()["Tags"]
 
 
 def test_featurize_step_is_a_valid_request() -> None:

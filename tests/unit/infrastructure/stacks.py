@@ -1,0 +1,68 @@
+"""The stack of `fruits.yaml`, as moto creates it."""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import boto3
+from moto.core import DEFAULT_ACCOUNT_ID
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+REGION = "eu-west-1"
+TEMPLATE = Path(__file__).parents[3] / "include" / "infrastructure" / "fruits.yaml"
+
+
+@dataclass(frozen=True)
+class Stack:
+    """A stack that was created, and its resources."""
+
+    outputs: dict[str, str]
+    resources: dict[str, str]
+    account: str = DEFAULT_ACCOUNT_ID
+
+    @property
+    def bucket(self) -> str:
+        return self.outputs["SettingBucket"]
+
+    def policies(self, role: str) -> list[dict[str, Any]]:
+        """The policies that the stack itself gives to one of its roles."""
+        iam, name = boto3.client("iam", region_name=REGION), self.resources[role]
+        names = iam.list_role_policies(RoleName=name)["PolicyNames"]
+        documents = [iam.get_role_policy(RoleName=name, PolicyName=one)["PolicyDocument"] for one in names]
+        return [ast.literal_eval(str(document)) for document in documents]  # as Python writes them, in moto
+
+    def trust(self, role: str) -> dict[str, Any]:
+        """Who may assume one of its roles."""
+        iam = boto3.client("iam", region_name=REGION)
+        document: dict[str, Any] = iam.get_role(RoleName=self.resources[role])["Role"]["AssumeRolePolicyDocument"]
+        return document
+
+    def security_configuration(self) -> dict[str, Any]:
+        emr = boto3.client("emr", region_name=REGION)
+        name = self.outputs["SettingEmrSecurityConfiguration"]
+        shown = emr.describe_security_configuration(Name=name)["SecurityConfiguration"]
+        document: dict[str, Any] = ast.literal_eval(shown)  # as Python writes it, in moto
+        return document
+
+
+def create(name: str, parameters: Mapping[str, str]) -> Stack:
+    """Create a stack in the AWS that moto has put in place."""
+    vpc = boto3.client("ec2", region_name=REGION).create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
+    formation = boto3.client("cloudformation", region_name=REGION)
+    given = [{"ParameterKey": key, "ParameterValue": value} for key, value in {"VpcId": vpc, **parameters}.items()]
+    formation.create_stack(
+        StackName=name, TemplateBody=TEMPLATE.read_text(), Parameters=given, Capabilities=["CAPABILITY_IAM"]
+    )
+    (stack,) = formation.describe_stacks(StackName=name)["Stacks"]
+    assert stack["StackStatus"] == "CREATE_COMPLETE"
+    listed = formation.describe_stack_resources(StackName=name)["StackResources"]
+    shown = {"LogicalResourceId", "PhysicalResourceId"}  # moto has neither for what it leaves out
+    return Stack(
+        {one["OutputKey"]: one["OutputValue"] for one in stack["Outputs"]},
+        {one["LogicalResourceId"]: one["PhysicalResourceId"] for one in listed if shown <= one.keys()},
+    )

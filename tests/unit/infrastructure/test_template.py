@@ -1,0 +1,133 @@
+"""The CloudFormation template: what cfn-lint says of it, and what a stack made from it is like."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import boto3
+import cfnlint.decode.cfn_yaml
+import pytest
+from cfnlint.api import lint_file
+
+from include.settings import Settings
+from tests.unit.infrastructure.stacks import REGION, TEMPLATE, Stack, create
+
+pytestmark = pytest.mark.filterwarnings("ignore:Tried to parse AWS:UserWarning")  # moto makes no policies of buckets
+
+
+@pytest.fixture(scope="module")
+def template() -> dict[str, Any]:
+    read, problems = cfnlint.decode.cfn_yaml.load(str(TEMPLATE)), []
+    assert not problems
+    return read
+
+
+def test_template_is_clean_to_cfn_lint() -> None:
+    assert [str(match) for match in lint_file(TEMPLATE)] == []
+
+
+def test_setting_outputs_are_settings_of_airflow(stack: Stack) -> None:
+    words = [key.removeprefix("Setting") for key in stack.outputs if key.startswith("Setting")]
+    names = {re.sub(r"(?<!^)(?=[A-Z])", "_", word).lower() for word in words}
+
+    assert "bucket" in names
+    assert names <= set(Settings.model_fields)
+
+
+def test_bucket_is_private_and_versioned(template: dict[str, Any]) -> None:
+    bucket = template["Resources"]["Bucket"]["Properties"]
+
+    assert len(bucket["PublicAccessBlockConfiguration"]) == 4
+    assert set(bucket["PublicAccessBlockConfiguration"].values()) == {True}
+    assert bucket["OwnershipControls"] == {"Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]}
+    assert bucket["VersioningConfiguration"] == {"Status": "Enabled"}
+
+
+def _encryption(stack: Stack) -> dict[str, Any]:
+    answer = boto3.client("s3", region_name=REGION).get_bucket_encryption(Bucket=stack.bucket)
+    (rule,) = answer["ServerSideEncryptionConfiguration"]["Rules"]
+    return rule["ApplyServerSideEncryptionByDefault"]
+
+
+def test_bucket_is_named_after_account_and_region_and_encrypted(stack: Stack) -> None:
+    assert stack.bucket == f"fruits-image-features-{stack.account}-{REGION}"
+    assert _encryption(stack)["SSEAlgorithm"] == "AES256"
+
+
+@pytest.mark.usefixtures("aws")
+def test_bucket_and_cluster_use_the_key_when_told_so() -> None:
+    stack = create("with-key", {"BucketEncryption": "SSE-KMS", "BucketName": "orchard"})
+    at_rest = stack.security_configuration()["EncryptionConfiguration"]["AtRestEncryptionConfiguration"]
+
+    key = _encryption(stack)
+    assert stack.bucket == "orchard"
+    assert key["SSEAlgorithm"] == "aws:kms"
+    assert key["KMSMasterKeyID"].endswith(stack.resources["Key"])
+    assert at_rest["S3EncryptionConfiguration"] == {"EncryptionMode": "SSE-KMS", "AwsKmsKey": key["KMSMasterKeyID"]}
+
+
+def test_lifecycle_ends_leftovers_and_never_what_is_published_unless_told_so(template: dict[str, Any]) -> None:
+    *rules, runs = template["Resources"]["Bucket"]["Properties"]["LifecycleConfiguration"]["Rules"]
+    condition, by_age, otherwise = runs["Fn::If"]
+
+    assert [rule["Id"] for rule in rules] == ["incomplete-uploads", "old-versions", "logs"]
+    assert rules[0]["AbortIncompleteMultipartUpload"] == {"DaysAfterInitiation": 7}
+    assert rules[1]["NoncurrentVersionExpiration"] == {"NoncurrentDays": {"Ref": "KeepOldVersionsDays"}}
+    assert [rule["Prefix"] for rule in rules if "ExpirationInDays" in rule] == ["logs/"]
+    assert (condition, otherwise) == ("ExpiresRuns", {"Ref": "AWS::NoValue"})
+    assert by_age["Prefix"] == "features/runs/"
+    assert template["Parameters"]["ExpireRunsAfterDays"]["Default"] == 0
+
+
+def test_clusters_are_encrypted_and_take_metadata_by_token_only(stack: Stack) -> None:
+    document = stack.security_configuration()
+    encryption = document["EncryptionConfiguration"]
+    disks = encryption["AtRestEncryptionConfiguration"]["LocalDiskEncryptionConfiguration"]
+    transit = encryption["InTransitEncryptionConfiguration"]["TLSCertificateConfiguration"]
+    metadata = document["InstanceMetadataServiceConfiguration"]
+
+    assert encryption["EnableAtRestEncryption"] is True
+    assert disks["EnableEbsEncryption"] is True
+    assert disks["AwsKmsKey"].endswith(stack.resources["Key"])
+    assert encryption["EnableInTransitEncryption"] is True
+    assert transit["S3Object"] == f"s3://{stack.bucket}/certificates/nodes.zip"
+    assert metadata == {"MinimumInstanceMetadataServiceVersion": 2, "HttpPutResponseHopLimit": 1}
+
+
+def test_no_security_group_lets_an_address_in(stack: Stack) -> None:
+    names = ("PrimaryGroup", "CoreGroup", "ServiceAccessGroup")
+    ids = [stack.resources[name] for name in names]
+    groups = boto3.client("ec2", region_name=REGION).describe_security_groups(GroupIds=ids)["SecurityGroups"]
+    ingress = [rule for group in groups for rule in group["IpPermissions"]]
+
+    assert len(groups) == 3
+    assert ingress
+    assert not [rule for rule in ingress if rule["IpRanges"] or rule["Ipv6Ranges"]]
+    assert {pair["GroupId"] for rule in ingress for pair in rule["UserIdGroupPairs"]} == set(ids)
+
+
+def test_key_and_bucket_outlive_the_stack(template: dict[str, Any]) -> None:
+    for name in ("Key", "Bucket"):
+        assert template["Resources"][name]["DeletionPolicy"] == "Retain"
+        assert template["Resources"][name]["UpdateReplacePolicy"] == "Retain"
+
+
+def test_region_outside_europe_is_refused_unless_asked_for(template: dict[str, Any]) -> None:
+    rule = template["Rules"]["DataStayInEurope"]
+    (assertion,) = rule["Assertions"]
+    regions, region = assertion["Assert"]["Fn::Contains"]
+
+    assert template["Parameters"]["AllowOutsideEurope"]["Default"] == "no"
+    assert rule["RuleCondition"] == {"Fn::Equals": [{"Ref": "AllowOutsideEurope"}, "no"]}
+    assert region == {"Ref": "AWS::Region"}
+    assert "eu-west-1" in regions
+    assert not {"eu-west-2", "eu-central-2", "us-east-1"} & set(regions)  # London and Zurich are not in the Union
+
+
+def test_budget_counts_what_clusters_are_tagged_with(template: dict[str, Any]) -> None:
+    budget = template["Resources"]["Budget"]["Properties"]
+
+    assert budget["Budget"]["CostFilters"] == {"TagKeyValue": ["user:application$fruits-image-features"]}
+    kinds = [one["Notification"]["NotificationType"] for one in budget["NotificationsWithSubscribers"]]
+    assert kinds == ["ACTUAL", "FORECASTED"]
