@@ -2,8 +2,8 @@
 
 moto 5.2's EMR has the API's shapes but no life: a cluster is born WAITING, its first step RUNNING for ever, a step
 added to a terminated cluster revives it, `CancelSteps` and the getters of both policies are missing, unknown ids give
-an empty answer or an HTTP 500. Subclasses here replace exactly that, and hand each cluster to `emr_lifecycle`; all
-else (tags, instance groups, security configurations, CloudFormation) stays moto's.
+an empty answer or an HTTP 500. Subclasses here replace exactly that, and hand each cluster to `emr_lifecycle`, instance
+fleets to `emr_fleets`; all else (tags, instance groups, security configurations, CloudFormation) stays moto's.
 
 Evidence for the answers: botocore's service model for shapes and enumerations; moto's own "error message verified
 against real AWS" for termination protection and `Cluster id '…' is not valid.`; public issues and code that quote the
@@ -18,13 +18,14 @@ import threading
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import moto.emr.urls
-from moto.core.responses import ActionResult, EmptyResult
+from moto.core.responses import ActionResult, EmptyResult, PaginatedResult
 from moto.core.utils import utcnow
 from moto.emr.exceptions import InvalidCluster, InvalidRequestException, ValidationException
 from moto.emr.models import Cluster, ElasticMapReduceBackend, Step, emr_backends
 from moto.emr.responses import ElasticMapReduceResponse
 from moto.iam.models import iam_backends
 
+from include.local_aws.emr_fleets import LocalFleet, instances
 from include.local_aws.emr_lifecycle import USER_REQUEST, ClusterLife, Ending
 from include.local_aws.emr_states import ACCEPTS_STEPS, TERMINATED
 
@@ -73,12 +74,14 @@ class LocalCluster(Cluster):
     Attributes:
         accepted: RunJobFlow has its answer, with instances and tags.
         ending: Why it is to end; None while nobody wants it to.
+        fleets: Its instance fleets; none where it has instance groups.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - moto's own signature
         self.changed = threading.Condition()
         self.accepted = threading.Event()
         self.ending: Ending | None = None
+        self.fleets: list[LocalFleet] = []
         self.reason: dict[str, str] = {}
         self._changes = 0
         self._seen = 0
@@ -92,9 +95,15 @@ class LocalCluster(Cluster):
         return super().status | {"StateChangeReason": self.reason}
 
     @property
+    def instance_collection_type(self) -> str:
+        """What the cluster's nodes come in, as DescribeCluster gives it."""
+        return "INSTANCE_FLEET" if self.fleets else "INSTANCE_GROUP"
+
+    @property
     def master_instance_id(self) -> str:
         """The EC2 id of the master node, which names its folder of logs."""
         masters = [node.ec2_instance_id for node in self.ec2_instances if node.instance_group.role == "MASTER"]
+        masters += [node.ec2_id for fleet in self.fleets if fleet.role == "MASTER" for node in fleet.nodes]
         return masters[0] if masters else f"i-{self.id[2:].lower()}"
 
     def start_cluster(self) -> None:
@@ -282,14 +291,27 @@ class LocalEmrResponse(ElasticMapReduceResponse):
     policies: ClassVar[dict[tuple[str, str], Any]] = {}
 
     def run_job_flow(self) -> ActionResult:
-        """Create a cluster, with its policies."""
+        """Create a cluster, with its fleets and policies."""
         result = super().run_job_flow()
-        cluster_id = result.result["JobFlowId"]  # type: ignore[index] # typed as object, is a dictionary
+        cluster = self._local().local_cluster(result.result["JobFlowId"])  # type: ignore[index] # typed as object
+        cluster.fleets = [LocalFleet.of(one) for one in self._get_param("Instances", {}).get("InstanceFleets", [])]
         for name in ("AutoTerminationPolicy", "ManagedScalingPolicy"):
             if (policy := self._get_params().get(name)) is not None:
-                self.policies[cluster_id, name] = policy
-        self._local().local_cluster(cluster_id).accepted.set()
+                self.policies[cluster.id, name] = policy
+        cluster.accepted.set()
         return result
+
+    def list_instance_fleets(self) -> ActionResult:
+        """List the fleets."""
+        cluster = self._local().local_cluster(self._get_param("ClusterId"))
+        return PaginatedResult({"InstanceFleets": [fleet.describe(cluster) for fleet in cluster.fleets]})
+
+    def list_instances(self) -> ActionResult:
+        """List the nodes."""
+        cluster = self._local().local_cluster(self._get_param("ClusterId"))
+        if not cluster.fleets:
+            return super().list_instances()
+        return PaginatedResult({"Instances": instances(cluster.fleets, cluster, self._get_params())})
 
     def cancel_steps(self) -> ActionResult:
         """Cancel pending and running steps."""

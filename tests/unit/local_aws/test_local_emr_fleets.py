@@ -1,0 +1,86 @@
+"""Instance fleets as clients see them: what was asked for is listed, from its creation to its end."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from include import emr as requests
+from include.artifacts import ArtifactUris
+from include.cluster import Nodes
+from include.costs import actual
+from include.prices import price_table
+from include.settings import Settings
+
+if TYPE_CHECKING:
+    from tests.unit.local_aws.conftest import Emr
+
+
+def _job_flow(emr: Emr) -> dict[str, Any]:
+    """Ask as the DAG does; without what has to be in S3."""
+    cluster = requests.Cluster(
+        name="fleets",
+        run="r",
+        dag_id="fruits_features",
+        owner="fruits",
+        bucket=emr.bucket,
+        region="eu-west-1",
+        artifacts=ArtifactUris(application="s3://a.zip", launcher="s3://l.py", bootstrap="s3://b.sh"),
+        nodes=Nodes(core=1, task=2),
+    )
+    return requests.job_flow(Settings(), cluster, price_table()) | {"BootstrapActions": []}
+
+
+def _instances(emr: Emr, cluster: str, **request: Any) -> list[dict[str, Any]]:  # noqa: ANN401 - boto3's own
+    pages = emr.api.get_paginator("list_instances").paginate(ClusterId=cluster, **request)
+    return [one for page in pages for one in page["Instances"]]
+
+
+def test_cluster_of_fleets_lists_the_nodes_that_were_asked_for(emr: Emr) -> None:
+    cluster = emr.api.run_job_flow(**_job_flow(emr))["JobFlowId"]
+    emr.wait(cluster, "WAITING")
+
+    fleets = emr.api.list_instance_fleets(ClusterId=cluster)["InstanceFleets"]
+    assert [(one["InstanceFleetType"], one["Status"]["State"]) for one in fleets] == [
+        ("MASTER", "RUNNING"),
+        ("CORE", "RUNNING"),
+        ("TASK", "RUNNING"),
+    ]
+    assert fleets[2]["ProvisionedSpotCapacity"] == fleets[2]["TargetSpotCapacity"] == 16
+    found = [(one["InstanceType"], one["Market"]) for one in _instances(emr, cluster)]
+    assert found == [("m7g.xlarge", "ON_DEMAND"), ("m7g.2xlarge", "ON_DEMAND"), *[("m7g.2xlarge", "SPOT")] * 2]
+    assert len({one["Ec2InstanceId"] for one in _instances(emr, cluster)}) == 4
+    assert emr.api.describe_cluster(ClusterId=cluster)["Cluster"]["InstanceCollectionType"] == "INSTANCE_FLEET"
+
+
+def test_instances_are_listed_by_fleet_type_and_state(emr: Emr) -> None:
+    cluster = emr.api.run_job_flow(**_job_flow(emr))["JobFlowId"]
+    emr.wait(cluster, "WAITING")
+    core = emr.api.list_instance_fleets(ClusterId=cluster)["InstanceFleets"][1]["Id"]
+
+    assert [one["InstanceFleetId"] for one in _instances(emr, cluster, InstanceFleetId=core)] == [core]
+    assert {one["Market"] for one in _instances(emr, cluster, InstanceFleetType="TASK")} == {"SPOT"}
+    assert _instances(emr, cluster, InstanceStates=["TERMINATED"]) == []
+
+
+def test_instances_of_ended_cluster_tell_their_time_and_so_their_cost(emr: Emr) -> None:
+    cluster = emr.api.run_job_flow(**_job_flow(emr))["JobFlowId"]
+    emr.wait(cluster, "WAITING")
+    emr.api.terminate_job_flows(JobFlowIds=[cluster])
+    ended = emr.wait(cluster, "TERMINATED")["Timeline"]
+
+    instances = _instances(emr, cluster)
+    assert {one["Status"]["State"] for one in instances} == {"TERMINATED"}
+    assert all(one["Status"]["Timeline"] == ended for one in instances)
+    cost = actual(instances, price_table(), datetime.now(UTC))
+    # a minute each, the least that is billed: primary 0.1819 + 0.0408, core 0.3638 + 0.0816, task half of 0.3638
+    assert cost.dollars == round((0.2227 + 0.4454 + 2 * (0.1819 + 0.0816)) / 60, 4)
+
+
+def test_cluster_of_groups_has_no_fleets_and_lists_its_instances(emr: Emr) -> None:
+    cluster = emr.create()
+    emr.wait(cluster, "WAITING")
+
+    assert emr.api.list_instance_fleets(ClusterId=cluster)["InstanceFleets"] == []
+    assert [one["InstanceType"] for one in _instances(emr, cluster)] == ["m5.xlarge"]
+    assert emr.api.describe_cluster(ClusterId=cluster)["Cluster"]["InstanceCollectionType"] == "INSTANCE_GROUP"
