@@ -1,7 +1,8 @@
 """### Fruit photographs to features
 
 Turns the images below `s3://<bucket>/<image_prefix>` into validated, published features: inventory, a transient EMR
-cluster, one Spark step that describes every image and reduces the features with PCA, validation, publication.
+cluster sized by it, one Spark step that describes every image and reduces the features with PCA, validation,
+publication.
 
 **Result** `s3://<bucket>/features/latest.json` names the published run; its Parquet lies below `features/runs/<run>/`.
 
@@ -19,7 +20,8 @@ from datetime import timedelta
 from airflow.sdk import DAG, chain
 
 from fruits_airflow import templates
-from fruits_airflow.dag_defaults import DAILY
+from fruits_airflow.clusters import plan_cluster
+from fruits_airflow.dag_defaults import DAILY_ON_EMR
 from fruits_airflow.operators import CreateClusterOperator, RunStepOperator, TerminateClusterOperator
 from fruits_airflow.sensors import ClusterReadySensor, ImagesSensor
 from fruits_airflow.tasks import publish, take_inventory, upload_application, validate_parquet
@@ -33,7 +35,7 @@ with DAG(
     doc_md=__doc__,
     schedule="@daily",
     tags=["fruits", "emr", "spark"],
-    **DAILY,
+    **DAILY_ON_EMR,
 ) as dag:
     wait_for_images = ImagesSensor(task_id="wait_for_images")
     create_cluster = CreateClusterOperator(
@@ -71,6 +73,7 @@ with DAG(
     chain(
         wait_for_images,
         take_inventory(),
+        plan_cluster(),
         upload_application(),
         create_cluster,
         cluster_ready,

@@ -8,16 +8,37 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from include.cluster import fleets
+
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from fruits_features.arguments import Arguments
     from include.artifacts import ArtifactUris
+    from include.cluster import Fleet, Nodes
+    from include.prices import PriceTable
     from include.settings import Settings
 
 APPLICATION_TAG = "fruits-image-features"
 EMR_MAY_MANAGE = {"Key": "for-use-with-amazon-emr-managed-policies", "Value": "true"}
 """EMR's service role may touch only what carries it (`AmazonEMRServicePolicy_v2`, also of `EMR_DefaultRole_V2`)."""
 PYTHON = "python3.11"
-"""PySpark's interpreter on `emr-spark-8.x`, whose system Python is 3.9."""
+"""PySpark's interpreter on `emr-spark-8.x`, and one of two on `emr-7.1` and later; the system's Python is 3.9."""
+
+SPOT_TIMEOUT_MINUTES = 10
+"""How long EMR looks for spot capacity while the cluster starts, before it takes instances on demand."""
+
+EXECUTOR_VCPUS = 4
+EXECUTOR_HEAP_MB = 2048
+"""Images and rows stay out of the JVM (decision 5)."""
+EXECUTOR_PYTHON_MB = 9728
+"""For the Python workers, one a core, which hold the images: 2.4 GB each, where 0.4 GB were measured with the default
+features. As overhead and not as `spark.executor.pyspark.memory`, which limits the address space: that counts what
+OpenCV and Arrow reserve and never touch.
+
+With the heap 11.5 GB: two executors and Spark's application master fit on a node of 8 virtual CPUs, where YARN has
+24 GB, and four, not five, on one of 16 with 56 GB. YARN counts memory alone on EMR, so this is what keeps it from
+giving a core to two tasks (EMR Release Guide, "Task configuration")."""
 
 
 @dataclass(frozen=True)
@@ -27,19 +48,25 @@ class Cluster:
     Args:
         name: unique to the DAG run; a retry finds its cluster by it.
         run: the run's name, for tags.
+        dag_id: the DAG's id, for tags.
+        owner: who answers for the DAG, for tags.
         bucket: where logs go.
         region: where the bucket is; EMR does not tell its nodes' programs.
         artifacts: what the cluster runs.
+        nodes: how many there are.
     """
 
     name: str
     run: str
+    dag_id: str
+    owner: str
     bucket: str
     region: str
     artifacts: ArtifactUris
+    nodes: Nodes
 
 
-def job_flow(settings: Settings, cluster: Cluster) -> dict[str, Any]:
+def job_flow(settings: Settings, cluster: Cluster, prices: PriceTable) -> dict[str, Any]:
     """A RunJobFlow request for one transient cluster, which lives as long as its run.
 
     `KeepJobFlowAliveWhenNoSteps` is on because the step comes later, from another task; `AutoTerminationPolicy` is
@@ -48,6 +75,10 @@ def job_flow(settings: Settings, cluster: Cluster) -> dict[str, Any]:
     Args:
         settings: the deployment's.
         cluster: the run's.
+        prices: tell which instance types there are.
+
+    Raises:
+        ClusterError: the table of prices has no instance type for a fleet.
     """
     request: dict[str, Any] = {
         "Name": cluster.name,
@@ -57,7 +88,7 @@ def job_flow(settings: Settings, cluster: Cluster) -> dict[str, Any]:
         "ServiceRole": settings.emr_service_role,
         "JobFlowRole": settings.emr_instance_profile,
         "VisibleToAllUsers": True,
-        "Instances": _instances(settings),
+        "Instances": _instances(settings, fleets(cluster.nodes, settings.emr_architecture, prices)),
         "AutoTerminationPolicy": {"IdleTimeout": settings.emr_idle_timeout_s},
         "BootstrapActions": [
             {
@@ -65,58 +96,72 @@ def job_flow(settings: Settings, cluster: Cluster) -> dict[str, Any]:
                 "ScriptBootstrapAction": {"Path": cluster.artifacts.bootstrap},
             }
         ],
-        "Configurations": _configurations(cluster.region),
-        "Tags": [
-            {"Key": "application", "Value": APPLICATION_TAG},
-            {"Key": "run", "Value": cluster.run},
-            EMR_MAY_MANAGE,
-        ],
+        "Configurations": _configurations(cluster),
+        "Tags": tags(cluster),
     }
+    if cluster.nodes.task:
+        request["ManagedScalingPolicy"] = {"ComputeLimits": _limits(cluster.nodes)}
     if settings.emr_security_configuration:
         request["SecurityConfiguration"] = settings.emr_security_configuration
     return request
 
 
-def _configurations(region: str) -> list[dict[str, Any]]:
-    """Spark's settings for the shape of this job: wide rows, and executors that fetch from S3 themselves."""
+def tags(cluster: Cluster) -> list[dict[str, str]]:
+    """What the cluster, its instances and the bill say of where they are from."""
+    told = {"application": APPLICATION_TAG, "dag": cluster.dag_id, "run": cluster.run, "owner": cluster.owner}
+    return [*({"Key": key, "Value": value} for key, value in told.items()), EMR_MAY_MANAGE]
+
+
+def _limits(nodes: Nodes) -> dict[str, Any]:
+    """Managed scaling may take away task nodes that have nothing to do, and give them back; core nodes stay."""
+    return {
+        "UnitType": "InstanceFleetUnits",
+        "MinimumCapacityUnits": nodes.core_vcpus,
+        "MaximumCapacityUnits": nodes.vcpus,
+        "MaximumOnDemandCapacityUnits": nodes.core_vcpus,
+        "MaximumCoreCapacityUnits": nodes.core_vcpus,
+    }
+
+
+def _configurations(cluster: Cluster) -> list[dict[str, Any]]:
+    """Spark's settings for the shape of this job: nearly all memory for Python, and executors that fetch from S3.
+
+    - The application cuts its inventory by `spark.default.parallelism`, which else would be the cores that happen to
+      be there when it starts. Nothing goes through Spark SQL, so neither its partitions nor Arrow's batches matter.
+    - All executors are asked for at once. One with nothing left to do goes after a minute, and managed scaling
+      can take its node.
+    - The application master runs on core nodes, where no spot instance is taken away under it.
+    """
+    executors = str(cluster.nodes.vcpus // EXECUTOR_VCPUS)
+    spark = {
+        "spark.pyspark.python": PYTHON,
+        "spark.pyspark.driver.python": PYTHON,
+        "spark.executorEnv.AWS_REGION": cluster.region,
+        "spark.executor.cores": str(EXECUTOR_VCPUS),
+        "spark.executor.memory": f"{EXECUTOR_HEAP_MB}m",
+        "spark.executor.memoryOverhead": f"{EXECUTOR_PYTHON_MB}m",
+        "spark.default.parallelism": str(cluster.nodes.vcpus),
+        "spark.dynamicAllocation.enabled": "true",
+        "spark.dynamicAllocation.initialExecutors": executors,
+        "spark.dynamicAllocation.maxExecutors": executors,
+    }
+    environment = {"Classification": "export", "Properties": {"AWS_REGION": cluster.region}}
+    labels = {"yarn.node-labels.enabled": "true", "yarn.node-labels.am.default-node-label-expression": "CORE"}
     return [
-        {
-            "Classification": "spark-defaults",
-            "Properties": {
-                "spark.pyspark.python": PYTHON,
-                "spark.pyspark.driver.python": PYTHON,
-                "spark.executorEnv.AWS_REGION": region,
-            },
-        },
-        {
-            "Classification": "spark-env",
-            "Properties": {},
-            "Configurations": [{"Classification": "export", "Properties": {"AWS_REGION": region}}],
-        },
+        {"Classification": "spark-defaults", "Properties": spark},
+        {"Classification": "spark-env", "Properties": {}, "Configurations": [environment]},
+        {"Classification": "yarn-site", "Properties": labels},
     ]
 
 
-def _instances(settings: Settings) -> dict[str, Any]:
+def _instances(settings: Settings, wanted: Sequence[Fleet]) -> dict[str, Any]:
     instances: dict[str, Any] = {
         "KeepJobFlowAliveWhenNoSteps": True,
         "TerminationProtected": False,
-        "InstanceGroups": [
-            {
-                "Name": "primary",
-                "InstanceRole": "MASTER",
-                "InstanceType": settings.emr_primary_instance_type,
-                "InstanceCount": 1,
-            },
-            {
-                "Name": "core",
-                "InstanceRole": "CORE",
-                "InstanceType": settings.emr_core_instance_type,
-                "InstanceCount": settings.emr_core_instances,
-            },
-        ],
+        "InstanceFleets": [_fleet(fleet) for fleet in wanted],
     }
     if settings.emr_subnet_id:
-        instances["Ec2SubnetId"] = settings.emr_subnet_id
+        instances["Ec2SubnetIds"] = settings.emr_subnet_id.split(",")
     return instances | _security_groups(settings)
 
 
@@ -128,6 +173,27 @@ def _security_groups(settings: Settings) -> dict[str, str]:
         "ServiceAccessSecurityGroup": settings.emr_service_security_group,
     }
     return {key: group for key, group in named.items() if group}
+
+
+def _fleet(fleet: Fleet) -> dict[str, Any]:
+    """One fleet; its units are virtual CPUs, but for the primary's, which is one instance."""
+    primary, spot = fleet.role == "MASTER", fleet.market == "SPOT"
+    specifications: dict[str, Any] = {"OnDemandSpecification": {"AllocationStrategy": "lowest-price"}}
+    if spot:
+        specifications["SpotSpecification"] = {
+            "TimeoutDurationMinutes": SPOT_TIMEOUT_MINUTES,
+            "TimeoutAction": "SWITCH_TO_ON_DEMAND",
+            "AllocationStrategy": "price-capacity-optimized",
+        }
+    return {
+        "Name": "primary" if primary else fleet.role.lower(),
+        "InstanceFleetType": fleet.role,
+        "TargetSpotCapacity" if spot else "TargetOnDemandCapacity": 1 if primary else fleet.vcpus,
+        "InstanceTypeConfigs": [
+            {"InstanceType": one.name, "WeightedCapacity": 1 if primary else one.vcpus} for one in fleet.types
+        ],
+        "LaunchSpecifications": specifications,
+    }
 
 
 def featurize_step(arguments: Arguments, artifacts: ArtifactUris) -> dict[str, Any]:

@@ -7,12 +7,14 @@ endpoints are boto3's own business (its standard variables, profiles and roles, 
 from __future__ import annotations
 
 from functools import cache
+from pathlib import Path  # noqa: TC003 - pydantic reads it
 from typing import Annotated
 
 from pydantic import Field, StringConstraints
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from fruits_features.layout import BUCKET_PATTERN, PREFIX_PATTERN
+from include.cluster import Architecture  # noqa: TC001 - pydantic reads it
 
 BucketName = Annotated[str, StringConstraints(pattern=BUCKET_PATTERN)]
 Prefix = Annotated[str, StringConstraints(pattern=PREFIX_PATTERN)]
@@ -28,20 +30,28 @@ class Settings(BaseSettings):
     artifact_prefix: Prefix = "artifacts/"
     log_prefix: Prefix = "logs/emr/"
 
-    emr_release: str = Field(default="emr-spark-8.1.0", pattern=r"^emr-(spark-)?\d+\.\d+\.\d+$")
+    emr_release: str = Field(default="emr-spark-8.1.0", pattern=r"^emr-(spark-8\.\d+|7\.[1-9]\d*)\.\d+$")
+    """One with Python 3.11 for PySpark: `emr-spark-8.x` (Spark 4), or `emr-7.1.0` and later (Spark 3.5)."""
     emr_service_role: str = "EMR_DefaultRole_V2"
     emr_instance_profile: str = "EMR_EC2_DefaultRole"
     emr_subnet_id: str | None = None
+    """Where clusters go; several, separated by commas, let EMR choose the one with capacity."""
     emr_security_configuration: str | None = None
     emr_primary_security_group: str | None = None
     emr_core_security_group: str | None = None
     emr_service_security_group: str | None = None
     """The group through which EMR reaches nodes in a private subnet."""
-    emr_primary_instance_type: str = "m7g.xlarge"
-    emr_core_instance_type: str = "m7g.2xlarge"
-    emr_core_instances: int = Field(default=2, ge=1, le=200)
+    emr_architecture: Architecture = "arm64"
+    emr_max_nodes: int = Field(default=32, ge=1, le=200)
+    """The most nodes of 8 virtual CPUs that `cluster_size: auto` takes, whatever the images."""
+    emr_images_per_core_s: float = Field(default=200, gt=0)
+    """How many images of 5 KB one core describes in a second, by which `auto` counts nodes. 4.2 to 4.8 ms of CPU an
+    image in a first job with the default features (docs/benchmarks.md, 2026-11-22); less with a model or pixels."""
     emr_idle_timeout_s: int = Field(default=1800, ge=60, le=604_800)
     """When AWS itself ends a cluster that nobody ended (EMR's limits: 60 s to 7 days)."""
+
+    prices: Path | None = None
+    """A table of prices and instance types in place of `include/prices.toml`."""
 
 
 @cache

@@ -17,6 +17,7 @@ from fruits_features.arguments import (
 )
 from fruits_features.families import DEFAULT_FAMILIES, FAMILIES
 from fruits_features.layout import BUCKET_PATTERN, PREFIX_PATTERN
+from include.cluster import NODE_VCPUS, SIZES
 
 PARAMS = {
     "bucket": Param(
@@ -89,6 +90,37 @@ PARAMS = {
     ),
 }
 
+CLUSTER_PARAMS = {
+    "cluster_size": Param(
+        "auto",
+        type="string",
+        enum=["auto", *SIZES],
+        values_display={
+            "auto": "auto: what the images need",
+            **{name: f"{name}: {nodes.core + nodes.task} x {NODE_VCPUS} virtual CPUs" for name, nodes in SIZES.items()},
+        },
+        title="Cluster size",
+        description="The nodes that describe the images, beside the primary one.",
+    ),
+    "target_minutes": Param(
+        15,
+        type="number",
+        minimum=1,
+        maximum=300,
+        title="Target (minutes)",
+        description="Size `auto` takes the fewest nodes that describe the images in this time. Starting and ending the "
+        "cluster takes about ten minutes more.",
+    ),
+    "max_cost": Param(
+        20,
+        type=["null", "number"],
+        minimum=0,
+        title="Largest cost (dollars)",
+        description="A run whose cluster may cost more is refused before there is a cluster. Empty: no limit.",
+    ),
+}
+"""Of a DAG that has a cluster of its own."""
+
 DAILY: dict[str, Any] = {
     "start_date": datetime(2026, 1, 1),  # noqa: DTZ001 - Airflow reads it in its own time zone, UTC
     "catchup": False,
@@ -102,3 +134,5 @@ DAILY: dict[str, Any] = {
         "max_retry_delay": timedelta(minutes=5),
     },
 }
+
+DAILY_ON_EMR: dict[str, Any] = DAILY | {"params": PARAMS | CLUSTER_PARAMS}

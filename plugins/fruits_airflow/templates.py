@@ -40,17 +40,22 @@ def image_prefix(context: Context, jinja_env: jinja2.Environment | None = None) 
 def job_flow(context: Context, jinja_env: jinja2.Environment | None = None) -> dict[str, Any]:  # noqa: ARG001
     """The cluster to create."""
     from include import emr
+    from include.cluster import Nodes
+    from include.prices import price_table
     from include.settings import settings
 
-    run = run_of(context)
+    run, dag_id = run_of(context), context["dag_run"].dag_id
     cluster = emr.Cluster(
-        name=f"fruits {context['dag_run'].dag_id} {context['dag_run'].run_id}",
+        name=f"fruits {dag_id} {context['dag_run'].run_id}",
         run=run["name"],
+        dag_id=dag_id,
+        owner=context["task"].owner,
         bucket=run["bucket"],
         region=S3Hook().conn_region_name,
         artifacts=artifacts_of(context),
+        nodes=Nodes(**context["ti"].xcom_pull(task_ids="plan_cluster")["nodes"]),
     )
-    return emr.job_flow(settings(), cluster)
+    return emr.job_flow(settings(), cluster, price_table(settings().prices))
 
 
 def steps(context: Context, jinja_env: jinja2.Environment | None = None) -> list[dict[str, Any]]:  # noqa: ARG001

@@ -27,7 +27,8 @@ def test_dagbag_reports_a_broken_dag(tmp_path: Path) -> None:
 
 EMR_EDGES = {
     "wait_for_images": {"take_inventory"},
-    "take_inventory": {"upload_application"},
+    "take_inventory": {"plan_cluster"},
+    "plan_cluster": {"upload_application"},
     "upload_application": {"create_cluster"},
     "create_cluster": {"cluster_ready", "featurize_and_reduce", "terminate_cluster"},
     "cluster_ready": {"featurize_and_reduce"},
@@ -116,3 +117,21 @@ def test_parameter_outside_its_limits_is_refused(dagbag: DagBag, dag_id: str, na
 
     with pytest.raises(ParamValidationError):
         param.resolve(value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("cluster_size", "huge"), ("target_minutes", 0), ("max_cost", -1), ("max_cost", "cheap")],
+)
+def test_parameter_of_the_cluster_outside_its_limits_is_refused(dagbag: DagBag, name: str, value: object) -> None:
+    param = dagbag.dags["fruits_features"].params.get_param(name)
+
+    with pytest.raises(ParamValidationError):
+        param.resolve(value)
+
+
+def test_dag_without_a_cluster_has_no_parameters_of_one(dagbag: DagBag) -> None:
+    ours, theirs = (set(dagbag.dags[dag_id].params) for dag_id in ("fruits_features", "fruits_features_spark"))
+
+    assert ours - theirs == {"cluster_size", "target_minutes", "max_cost"}
+    assert theirs <= ours

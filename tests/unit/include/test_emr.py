@@ -1,5 +1,7 @@
 """The requests we make of EMR, against botocore's own validation: what AWS would refuse fails here."""
 
+from dataclasses import replace
+
 import botocore.session
 import pytest
 from botocore.validate import ParamValidator
@@ -7,6 +9,8 @@ from botocore.validate import ParamValidator
 from fruits_features.arguments import Arguments
 from include import emr
 from include.artifacts import ArtifactUris
+from include.cluster import SIZES, Nodes
+from include.prices import price_table
 from include.settings import Settings
 
 ARTIFACTS = ArtifactUris(
@@ -21,11 +25,25 @@ GROUPS = {
     "emr_core_security_group": "sg-2",
     "emr_service_security_group": "sg-3",
 }
-CLUSTER = emr.Cluster(name="a run", run="r", bucket="fruits", region="eu-west-1", artifacts=ARTIFACTS)
+
+CLUSTER = emr.Cluster(
+    name="a run",
+    run="r",
+    dag_id="fruits_features",
+    owner="fruits",
+    bucket="fruits",
+    region="eu-west-1",
+    artifacts=ARTIFACTS,
+    nodes=Nodes(core=2, task=4),
+)
 
 
-def _job_flow(**settings: object) -> dict:
-    return emr.job_flow(Settings(**settings), CLUSTER)
+def _job_flow(nodes: Nodes = CLUSTER.nodes, **settings: object) -> dict:
+    return emr.job_flow(Settings(**settings), replace(CLUSTER, nodes=nodes), price_table())
+
+
+def _spark(request: dict) -> dict[str, str]:
+    return next(one for one in request["Configurations"] if one["Classification"] == "spark-defaults")["Properties"]
 
 
 def _errors(operation: str, request: dict) -> str:
@@ -34,10 +52,17 @@ def _errors(operation: str, request: dict) -> str:
 
 
 @pytest.mark.parametrize(
-    "settings", [{}, {"emr_subnet_id": "subnet-1", "emr_security_configuration": "strict"}, GROUPS]
+    "settings",
+    [
+        {},
+        {"emr_subnet_id": "subnet-1", "emr_security_configuration": "strict"},
+        GROUPS,
+        {"emr_architecture": "x86_64", "emr_release": "emr-7.10.0"},
+    ],
 )
-def test_job_flow_is_a_valid_request(settings: dict) -> None:
-    assert _errors("RunJobFlow", _job_flow(**settings)) == ""
+@pytest.mark.parametrize("size", SIZES)
+def test_job_flow_is_a_valid_request(settings: dict, size: str) -> None:
+    assert _errors("RunJobFlow", _job_flow(SIZES[size], **settings)) == ""
 
 
 def test_job_flow_names_the_groups_of_the_deployment_or_none() -> None:
@@ -68,7 +93,76 @@ def test_job_flow_stays_up_for_its_step_but_not_for_ever() -> None:
 
 
 def test_job_flow_without_subnet_leaves_the_choice_to_emr() -> None:
-    assert "Ec2SubnetId" not in _job_flow()["Instances"]
+    assert "Ec2SubnetIds" not in _job_flow()["Instances"]
+
+
+def test_job_flow_with_several_subnets_lets_emr_choose_among_them() -> None:
+    assert _job_flow(emr_subnet_id="subnet-1,subnet-2")["Instances"]["Ec2SubnetIds"] == ["subnet-1", "subnet-2"]
+
+
+def test_job_flow_has_primary_and_core_on_demand_and_task_on_spot_with_a_way_out() -> None:
+    primary, core, task = _job_flow()["Instances"]["InstanceFleets"]
+
+    assert (primary["InstanceFleetType"], primary["TargetOnDemandCapacity"]) == ("MASTER", 1)
+    assert (core["InstanceFleetType"], core["TargetOnDemandCapacity"]) == ("CORE", 16)
+    assert (task["InstanceFleetType"], task["TargetSpotCapacity"]) == ("TASK", 32)
+    assert "SpotSpecification" not in primary["LaunchSpecifications"] | core["LaunchSpecifications"]
+    assert task["LaunchSpecifications"] == {
+        "OnDemandSpecification": {"AllocationStrategy": "lowest-price"},
+        "SpotSpecification": {
+            "TimeoutDurationMinutes": 10,
+            "TimeoutAction": "SWITCH_TO_ON_DEMAND",
+            "AllocationStrategy": "price-capacity-optimized",
+        },
+    }
+
+
+def test_job_flow_weighs_instances_by_their_virtual_cpus() -> None:
+    primary, core, _ = _job_flow()["Instances"]["InstanceFleets"]
+
+    assert {one["WeightedCapacity"] for one in primary["InstanceTypeConfigs"]} == {1}
+    assert {one["InstanceType"]: one["WeightedCapacity"] for one in core["InstanceTypeConfigs"]} == {
+        "m7g.2xlarge": 8, "m6g.2xlarge": 8, "m7g.4xlarge": 16, "m6g.4xlarge": 16,
+    }  # fmt: skip
+
+
+def test_managed_scaling_only_takes_and_gives_task_nodes() -> None:
+    assert _job_flow()["ManagedScalingPolicy"]["ComputeLimits"] == {
+        "UnitType": "InstanceFleetUnits",
+        "MinimumCapacityUnits": 16,
+        "MaximumCapacityUnits": 48,
+        "MaximumOnDemandCapacityUnits": 16,
+        "MaximumCoreCapacityUnits": 16,
+    }
+
+
+def test_smallest_cluster_has_nothing_to_scale() -> None:
+    request = _job_flow(SIZES["small"])
+
+    assert "ManagedScalingPolicy" not in request
+    assert [fleet["InstanceFleetType"] for fleet in request["Instances"]["InstanceFleets"]] == ["MASTER", "CORE"]
+
+
+def test_cluster_is_tagged_with_application_dag_run_and_owner() -> None:
+    assert {tag["Key"]: tag["Value"] for tag in _job_flow()["Tags"]} == {
+        "application": "fruits-image-features", "dag": "fruits_features", "run": "r", "owner": "fruits",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(("vcpus", "yarn_mb"), [(8, 24_576), (16, 57_344)])
+def test_executors_fill_a_nodes_cores_and_no_more(vcpus: int, yarn_mb: int) -> None:
+    spark = _spark(_job_flow())
+    executor_mb = sum(int(spark[f"spark.executor.{name}"].rstrip("m")) for name in ("memory", "memoryOverhead"))
+    master_mb = 512 + 384  # Spark's application master in client mode, at its defaults
+
+    assert (yarn_mb - master_mb) // executor_mb == yarn_mb // executor_mb == vcpus // int(spark["spark.executor.cores"])
+
+
+def test_work_is_cut_for_all_cores_though_spot_nodes_come_later() -> None:
+    spark = _spark(_job_flow(Nodes(core=2, task=4)))
+
+    assert spark["spark.default.parallelism"] == "48"
+    assert spark["spark.dynamicAllocation.initialExecutors"] == spark["spark.dynamicAllocation.maxExecutors"] == "12"
 
 
 def test_featurize_step_runs_the_copy_in_s3_with_arguments_that_read_back() -> None:

@@ -17,7 +17,10 @@ def test_settings_read_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         ("FRUITS_IMAGE_PREFIX", "no-slash"),
         ("FRUITS_IMAGE_PREFIX", "wild*/"),
         ("FRUITS_EMR_RELEASE", "latest"),
-        ("FRUITS_EMR_CORE_INSTANCES", "0"),
+        ("FRUITS_EMR_RELEASE", "emr-6.15.0"),
+        ("FRUITS_EMR_RELEASE", "emr-7.0.0"),
+        ("FRUITS_EMR_ARCHITECTURE", "sparc"),
+        ("FRUITS_EMR_MAX_NODES", "0"),
         ("FRUITS_EMR_IDLE_TIMEOUT_S", "59"),
     ],
 )

@@ -1,0 +1,200 @@
+"""How many nodes a run's cluster has, of which kinds, and how long it needs. Pure: no AWS call, no request.
+
+`include.emr` makes EMR's request of it, `include.costs` its price; which instance types there are is told by the table
+of prices. A node is `NODE_VCPUS` virtual CPUs here, whatever the instances are that EMR gets.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from include.prices import InstanceType, PriceTable
+
+Architecture = Literal["arm64", "x86_64"]
+Market = Literal["ON_DEMAND", "SPOT"]
+Role = Literal["MASTER", "CORE", "TASK"]
+
+PRIMARY_VCPUS: Final = 4
+"""The primary node runs the driver, which holds the inventory and the moments: no images."""
+NODE_VCPUS: Final = 8
+
+NODES_A_CORE_NODE: Final = 4
+"""One node in so many is on demand, and cannot be taken away; what a spot node loses, the others do again."""
+
+IMAGE_OVERHEAD_BYTES: Final = 40_000
+"""What every image needs takes as long as fetching and decoding so many bytes (`fruits_features.inventory`)."""
+MEASURED_IMAGE_BYTES: Final = 5_000
+"""Size of the images that `Settings.emr_images_per_core_s` was measured with."""
+
+START_MINUTES: Final = 8.0
+"""From RunJobFlow to the first step. Not measured yet: AWS's guides speak of five to ten minutes."""
+STEP_OVERHEAD_MINUTES: Final = 1.5
+"""Of the step, whatever it works on: Spark's start, the fit, the files."""
+END_MINUTES: Final = 1.0
+"""From TerminateJobFlows to the end of the last instance. Not measured yet."""
+
+
+class ClusterError(ValueError):
+    """There is no such cluster to be had; the message tells the way out."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """What there is to describe.
+
+    Args:
+        images: how many.
+        size_bytes: all of them together.
+    """
+
+    images: int
+    size_bytes: int
+
+    def core_seconds(self, images_per_core_s: float) -> float:
+        """How long one core takes.
+
+        Args:
+            images_per_core_s: images of `MEASURED_IMAGE_BYTES` that one core describes in a second.
+
+        >>> Work(images=1000, size_bytes=5_000_000).core_seconds(200)
+        5.0
+        """
+        measured = IMAGE_OVERHEAD_BYTES + MEASURED_IMAGE_BYTES
+        return (self.images * IMAGE_OVERHEAD_BYTES + self.size_bytes) / (measured * images_per_core_s)
+
+
+@dataclass(frozen=True)
+class Nodes:
+    """A cluster's nodes, beside the primary one.
+
+    Args:
+        core: on demand.
+        task: spot, or on demand where there is no spot capacity when the cluster starts.
+    """
+
+    core: int
+    task: int
+
+    @property
+    def core_vcpus(self) -> int:
+        """Of the core nodes."""
+        return self.core * NODE_VCPUS
+
+    @property
+    def task_vcpus(self) -> int:
+        """Of the task nodes."""
+        return self.task * NODE_VCPUS
+
+    @property
+    def vcpus(self) -> int:
+        """Of core and task nodes together."""
+        return self.core_vcpus + self.task_vcpus
+
+    @classmethod
+    def of(cls, count: int) -> Nodes:
+        """Share out so many nodes.
+
+        >>> Nodes.of(1), Nodes.of(6)
+        (Nodes(core=1, task=0), Nodes(core=2, task=4))
+        """
+        core = math.ceil(count / NODES_A_CORE_NODE)
+        return cls(core, count - core)
+
+
+SIZES: Final[Mapping[str, Nodes]] = {"small": Nodes.of(1), "medium": Nodes.of(4), "large": Nodes.of(16)}
+AUTO: Final = "auto"
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How fast a cluster is to be, and may be.
+
+    Args:
+        images_per_core_s: what one core does in a second (`Settings.emr_images_per_core_s`).
+        target_minutes: what `auto` aims at for describing the images.
+        max_nodes: how many nodes `auto` may take for that.
+    """
+
+    images_per_core_s: float
+    target_minutes: float
+    max_nodes: int
+
+
+def choose(size: str, work: Work, pace: Pace) -> Nodes:
+    """Choose the nodes: those of a size, or for `auto` the fewest that describe the images in time.
+
+    >>> choose("auto", Work(10_000_000, 50_000_000_000), Pace(200, target_minutes=15, max_nodes=32))
+    Nodes(core=2, task=5)
+    """
+    if size != AUTO:
+        return SIZES[size]
+    node_seconds = work.core_seconds(pace.images_per_core_s) / NODE_VCPUS
+    wanted = math.ceil(node_seconds / (pace.target_minutes * 60))
+    return Nodes.of(min(max(wanted, 1), pace.max_nodes))
+
+
+def minutes(nodes: Nodes, work: Work, images_per_core_s: float) -> float:
+    """How long a cluster lives for a run, from its request to its end.
+
+    >>> minutes(Nodes(1, 0), Work(90_380, 450_000_000), 200)
+    11.4
+    """
+    describing = work.core_seconds(images_per_core_s) / nodes.vcpus / 60
+    return round(START_MINUTES + STEP_OVERHEAD_MINUTES + describing + END_MINUTES, 1)
+
+
+@dataclass(frozen=True)
+class Fleet:
+    """Instances of one role, which EMR picks from several types.
+
+    Args:
+        role: in EMR's words.
+        market: on demand or spot.
+        vcpus: of all its instances together.
+        types: those that EMR may pick; any number of any of them makes exactly `vcpus`.
+    """
+
+    role: Role
+    market: Market
+    vcpus: int
+    types: tuple[InstanceType, ...]
+
+
+def fleets(nodes: Nodes, architecture: Architecture, prices: PriceTable) -> tuple[Fleet, ...]:
+    """The fleets of a cluster: primary and core, and task where there are task nodes.
+
+    All nodes are of one architecture: EMR's default image is, and a cluster of both needs an image of one's own for
+    each instance type (EMR Management Guide, "Working with Amazon Linux AMIs").
+
+    Raises:
+        ClusterError: the table of prices has no fitting instance type.
+    """
+    asked: tuple[tuple[Role, Market, int], ...] = (
+        ("MASTER", "ON_DEMAND", PRIMARY_VCPUS),
+        ("CORE", "ON_DEMAND", nodes.core_vcpus),
+        ("TASK", "SPOT", nodes.task_vcpus),
+    )
+    return tuple(
+        Fleet(role, market, vcpus, _types(role, vcpus, architecture, prices)) for role, market, vcpus in asked if vcpus
+    )
+
+
+def _types(role: Role, vcpus: int, architecture: Architecture, prices: PriceTable) -> tuple[InstanceType, ...]:
+    """The types that a fleet of so many virtual CPUs can be made of without one too many."""
+    least = PRIMARY_VCPUS if role == "MASTER" else NODE_VCPUS
+    fitting = tuple(
+        one
+        for one in prices.types
+        if one.architecture == architecture and one.vcpus >= least and vcpus % one.vcpus == 0
+    )
+    if not fitting:
+        raise ClusterError(
+            f"The table of prices has no {architecture} instance type of {least} virtual CPUs for the {role.lower()} "
+            "fleet: add one, or choose the other FRUITS_EMR_ARCHITECTURE."
+        )
+    return fitting

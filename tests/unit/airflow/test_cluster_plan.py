@@ -1,0 +1,121 @@
+"""The cluster that a run plans, and what its cost says."""
+
+from __future__ import annotations
+
+import logging
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from airflow.sdk.exceptions import AirflowFailException
+
+from fruits_airflow import clusters, templates
+from include import settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+PARAMS = {"cluster_size": "auto", "target_minutes": 15, "max_cost": 20}
+RUN = {
+    "name": "r",
+    "bucket": "fruits",
+    "uri": "s3://fruits/features/runs/r",
+    "images": 90_380,
+    "size_bytes": 480_000_000,
+}
+UPLOADED = {"application": "s3://a.zip", "launcher": "s3://l.py", "bootstrap": "s3://b.sh"}
+
+pytestmark = pytest.mark.usefixtures("aws_environment")
+
+
+@pytest.fixture(autouse=True)
+def _fresh_settings() -> Iterator[None]:
+    """Settings are read once a process; tests change them."""
+    settings.settings.cache_clear()
+    yield
+    settings.settings.cache_clear()
+
+
+def _context(run: dict[str, Any] = RUN, plan: dict[str, Any] | None = None, **params: object) -> Any:  # noqa: ANN401
+    xcoms = {"take_inventory": run, "plan_cluster": plan, "upload_application": UPLOADED}
+    return {
+        "params": PARAMS | params,
+        "dag_run": SimpleNamespace(dag_id="fruits_features", run_id="manual"),
+        "task": SimpleNamespace(owner="orchard team"),
+        "ti": SimpleNamespace(xcom_pull=lambda task_ids: xcoms[task_ids]),
+    }
+
+
+@pytest.fixture
+def plan(monkeypatch: pytest.MonkeyPatch) -> Any:  # noqa: ANN401
+    def plan(**context: Any) -> dict[str, Any]:  # noqa: ANN401
+        monkeypatch.setattr(clusters, "get_current_context", lambda: _context(**context))
+        return clusters.plan_cluster.function()
+
+    return plan
+
+
+def test_plan_is_the_smallest_cluster_for_a_small_inventory_and_says_its_cost(
+    plan: Any,  # noqa: ANN401
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with caplog.at_level(logging.INFO):
+        made = plan()
+
+    assert made["nodes"] == {"core": 1, "task": 0}
+    assert made["estimate"] == {
+        "minutes": 11.4,
+        "dollars": 0.1269,  # 11.4 minutes of m7g.xlarge and m7g.2xlarge
+        "most_dollars": 0.1269,
+        "prices": "eu-west-1, 2026-11-22",
+    }
+    assert "1 primary, 1 core and 0 task nodes; about 11 minutes and $0.13" in caplog.text
+
+
+def test_plan_of_many_images_has_task_nodes_and_a_dearer_way_out(plan: Any) -> None:  # noqa: ANN401
+    made = plan(run=RUN | {"images": 10_000_000, "size_bytes": 50_000_000_000})
+
+    assert made["nodes"] == {"core": 2, "task": 5}
+    assert made["estimate"]["dollars"] < made["estimate"]["most_dollars"]
+
+
+def test_plan_above_the_largest_cost_is_refused_before_there_is_a_cluster(plan: Any) -> None:  # noqa: ANN401
+    with pytest.raises(AirflowFailException, match=r"up to \$1.30 .* `max_cost` allows \$1.00. No cluster was created"):
+        plan(cluster_size="large", max_cost=1)
+
+
+def test_plan_without_a_limit_is_never_refused(plan: Any) -> None:  # noqa: ANN401
+    assert plan(cluster_size="large", max_cost=None)["nodes"] == {"core": 4, "task": 12}
+
+
+def test_plan_in_another_region_warns_of_the_prices(
+    plan: Any,  # noqa: ANN401
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
+    monkeypatch.setenv("AWS_REGION", "eu-central-1")
+    plan()
+
+    assert "The prices are those of eu-west-1, the cluster's region is eu-central-1: see FRUITS_PRICES." in caplog.text
+
+
+def test_plan_with_an_unusable_table_of_prices_names_it(
+    plan: Any,  # noqa: ANN401
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    monkeypatch.setenv("FRUITS_PRICES", str(tmp_path / "gone.toml"))
+
+    with pytest.raises(AirflowFailException, match=r"gone.toml: No such file or directory; see FRUITS_PRICES"):
+        plan()
+
+
+def test_job_flow_is_of_the_plan_and_tells_whose_it_is(plan: Any) -> None:  # noqa: ANN401
+    request = templates.job_flow(_context(plan=plan(cluster_size="medium")))
+
+    roles = [fleet["InstanceFleetType"] for fleet in request["Instances"]["InstanceFleets"]]
+    assert roles == ["MASTER", "CORE", "TASK"]
+    assert {"Key": "owner", "Value": "orchard team"} in request["Tags"]
+    assert {"Key": "dag", "Value": "fruits_features"} in request["Tags"]

@@ -1,0 +1,81 @@
+"""Nodes, fleets and minutes of clusters."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from include.cluster import SIZES, ClusterError, Nodes, Pace, Work, choose, fleets, minutes
+from include.prices import price_table
+
+PACE = Pace(images_per_core_s=200, target_minutes=15, max_nodes=32)
+FRUITS_360 = Work(images=90_380, size_bytes=480_000_000)
+
+
+@pytest.mark.parametrize(
+    ("work", "nodes"),
+    [
+        (FRUITS_360, 1),
+        (Work(images=1, size_bytes=5_000), 1),
+        (Work(images=0, size_bytes=0), 1),
+        (Work(images=10_000_000, size_bytes=50_000_000_000), 7),
+        (Work(images=1_000_000, size_bytes=1_000_000_000_000), 17),  # a megabyte each: the bytes count
+        (Work(images=1_000_000_000, size_bytes=5_000_000_000_000), 32),  # no more than the limit
+    ],
+)
+def test_auto_takes_the_fewest_nodes_that_describe_the_images_in_time(work: Work, nodes: int) -> None:
+    chosen = choose("auto", work, PACE)
+
+    assert chosen.core + chosen.task == nodes
+    fewer = work.core_seconds(200) / (8 * 60 * max(nodes - 1, 1))
+    assert nodes == 1 or fewer > PACE.target_minutes
+
+
+def test_auto_with_half_the_time_takes_about_twice_the_nodes() -> None:
+    work = Work(images=10_000_000, size_bytes=50_000_000_000)
+
+    assert choose("auto", work, replace(PACE, target_minutes=7.5)) == Nodes.of(14)
+
+
+def test_size_by_name_does_not_depend_on_the_work() -> None:
+    assert [choose(size, FRUITS_360, PACE).vcpus for size in SIZES] == [8, 32, 128]
+
+
+@pytest.mark.parametrize("count", range(1, 201))
+def test_a_quarter_of_the_nodes_cannot_be_taken_away(count: int) -> None:
+    nodes = Nodes.of(count)
+
+    assert nodes.core + nodes.task == count
+    assert nodes.core >= max(1, count / 4)
+
+
+def test_more_nodes_make_a_run_shorter_but_not_its_start() -> None:
+    one, sixteen = (minutes(nodes, FRUITS_360, 200) for nodes in (Nodes.of(1), Nodes.of(16)))
+
+    assert one > sixteen > 10
+
+
+@pytest.mark.parametrize("architecture", ["arm64", "x86_64"])
+@pytest.mark.parametrize("count", [1, 2, 7, 32])
+def test_fleets_make_exactly_their_nodes_of_any_of_several_types(architecture: str, count: int) -> None:
+    nodes = Nodes.of(count)
+    made = fleets(nodes, architecture, price_table())
+
+    assert [(one.role, one.market) for one in made] == [
+        ("MASTER", "ON_DEMAND"),
+        ("CORE", "ON_DEMAND"),
+        ("TASK", "SPOT"),
+    ][: 3 if nodes.task else 2]
+    assert sum(one.vcpus for one in made[1:]) == nodes.vcpus
+    for fleet in made:
+        assert len({one.name.partition(".")[0] for one in fleet.types}) > 1, "one family, one pool of capacity"
+        assert {one.architecture for one in fleet.types} == {architecture}
+        assert all(fleet.vcpus % one.vcpus == 0 for one in fleet.types)
+
+
+def test_table_without_types_for_the_architecture_is_told_with_the_way_out() -> None:
+    prices = replace(price_table(), types=tuple(one for one in price_table().types if one.architecture == "arm64"))
+
+    with pytest.raises(ClusterError, match=r"no x86_64 instance type of 4 virtual CPUs .* FRUITS_EMR_ARCHITECTURE"):
+        fleets(Nodes.of(1), "x86_64", prices)
