@@ -20,6 +20,7 @@ from datetime import timedelta
 from airflow.sdk import DAG, chain
 
 from fruits_airflow import templates
+from fruits_airflow.changes import find_changes
 from fruits_airflow.clusters import plan_cluster
 from fruits_airflow.dag_defaults import DAILY_ON_EMR
 from fruits_airflow.operators import CreateClusterOperator, RunStepOperator, TerminateClusterOperator
@@ -73,8 +74,9 @@ with DAG(
     chain(
         wait_for_images,
         take_inventory(),
-        plan_cluster(),
         upload_application(),
+        find_changes(),
+        plan_cluster(),
         create_cluster,
         cluster_ready,
         featurize_and_reduce,

@@ -18,6 +18,7 @@ from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOpe
 from airflow.sdk import DAG, chain
 
 from fruits_airflow import templates
+from fruits_airflow.changes import find_changes
 from fruits_airflow.dag_defaults import DAILY
 from fruits_airflow.sensors import ImagesSensor
 from fruits_airflow.tasks import publish, take_inventory, upload_application, validate_parquet
@@ -46,6 +47,7 @@ with DAG(
         wait_for_images,
         take_inventory(),
         artifacts,
+        find_changes(),
         featurize_and_reduce,
         validate_parquet(),
         publish(),

@@ -31,7 +31,7 @@ def run_document(
     """`run.json`: what a run read, made and ran, complete enough to explain it or to run it again.
 
     Args:
-        run: the run as `take_inventory` fixed it.
+        run: the run as `take_inventory` fixed it, and its `recipe` (`include.recipe`).
         figures: what validation counted and checked, and `files`: each object's checksum by its name in the run.
         params: the DAG run's parameters.
         artifacts: URIs of what the cluster ran, named by their content's hash.
@@ -51,6 +51,7 @@ def run_document(
         "files": figures["files"],
         "params": dict(params),
         "artifacts": dict(artifacts),
+        "recipe": dict(run["recipe"]),
     }
 
 

@@ -88,6 +88,12 @@ PARAMS = {
         title="Largest quarantine share",
         description="The run fails when a larger share of the images cannot be read or described.",
     ),
+    "force": Param(
+        default=False,
+        type="boolean",
+        title="Run even when nothing has changed",
+        description="Otherwise a run that would repeat the published one is skipped, and costs nothing.",
+    ),
 }
 
 CLUSTER_PARAMS = {

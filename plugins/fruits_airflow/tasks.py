@@ -67,6 +67,7 @@ def take_inventory() -> dict[str, Any]:
         "name": run.name,
         "bucket": bucket,
         "uri": run.prefix,
+        "prefix": prefix,
         "images": summary.images,
         "size_bytes": summary.size_bytes,
         "categories": len(summary.categories),
@@ -206,7 +207,7 @@ def publish() -> str:
     layout, validation = RunLayout(run["uri"]), context["ti"].xcom_pull(task_ids="validate_parquet")
     _write_report(s3, layout, context, validation)
     document = publishing.run_document(
-        run,
+        {**run, "recipe": context["ti"].xcom_pull(task_ids="find_changes")},
         figures={**validation, "files": _checksums(s3, layout)},
         params=context["params"],
         artifacts=templates.as_xcom(templates.artifacts_of(context)),

@@ -97,7 +97,7 @@ def test_dataset_opens_the_published_run(
 def test_same_date_again_gives_the_same_rows_beside_the_published_ones(
     pipeline: Pipeline, published: Published
 ) -> None:
-    again = pipeline.run(DATE, **PARAMS)
+    again = pipeline.run(DATE, force=True, **PARAMS)
 
     assert again.ok, again.why
     assert pipeline.latest()["run"] == f"{published.latest['run']}-2"

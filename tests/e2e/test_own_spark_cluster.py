@@ -34,7 +34,7 @@ def test_own_spark_cluster_gives_the_rows_of_emr(
     }
 
     run = replace(pipeline, environment={**pipeline.environment, **on_cluster}).run(
-        DATE, dag_id="fruits_features_spark", **PARAMS
+        DATE, dag_id="fruits_features_spark", force=True, **PARAMS
     )
 
     assert run.ok, run.why

@@ -27,9 +27,10 @@ def test_dagbag_reports_a_broken_dag(tmp_path: Path) -> None:
 
 EMR_EDGES = {
     "wait_for_images": {"take_inventory"},
-    "take_inventory": {"plan_cluster"},
-    "plan_cluster": {"upload_application"},
-    "upload_application": {"create_cluster"},
+    "take_inventory": {"upload_application"},
+    "upload_application": {"find_changes"},
+    "find_changes": {"plan_cluster"},
+    "plan_cluster": {"create_cluster"},
     "create_cluster": {"cluster_ready", "featurize_and_reduce", "terminate_cluster"},
     "cluster_ready": {"featurize_and_reduce"},
     "featurize_and_reduce": {"terminate_cluster", "validate_parquet"},
@@ -40,7 +41,8 @@ EMR_EDGES = {
 SPARK_EDGES = {
     "wait_for_images": {"take_inventory"},
     "take_inventory": {"upload_application"},
-    "upload_application": {"featurize_and_reduce"},
+    "upload_application": {"find_changes", "featurize_and_reduce"},
+    "find_changes": {"featurize_and_reduce"},
     "featurize_and_reduce": {"validate_parquet"},
     "validate_parquet": {"publish"},
     "publish": set(),

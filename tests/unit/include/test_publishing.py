@@ -12,6 +12,7 @@ RUN = {
     "categories": 1,
     "uncategorised": 0,
     "digest": "d",
+    "recipe": {"images": "d"},
 }
 FIGURES = {
     "counts": {"inventory": 4, "features": 3, "quarantine": 1},
@@ -25,7 +26,11 @@ FIGURES = {
 def _document() -> dict:
     dag_run = {"dag_id": "fruits_features", "run_id": "manual"}
     return publishing.run_document(
-        RUN, figures=FIGURES, params={"k": 2}, artifacts={"application": "s3://fruits/artifacts/a.zip"}, dag_run=dag_run
+        RUN,
+        figures=FIGURES,
+        params={"k": 2},
+        artifacts={"application": "s3://fruits/artifacts/a.zip"},
+        dag_run=dag_run,
     )
 
 

@@ -1,0 +1,92 @@
+"""The task that ends a run before it costs anything, when nothing has changed since the published one."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.amazon.aws.hooks.s3 import S3Hook
+from airflow.sdk import get_current_context, task
+from airflow.sdk.exceptions import AirflowSkipException
+from botocore.exceptions import ClientError
+
+from fruits_airflow import templates
+from fruits_airflow.objects import read_json
+from fruits_features.layout import latest as latest_uri
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from airflow.sdk import Context
+
+log = logging.getLogger(__name__)
+
+STAYS_PUBLISHED = "stays_published"
+"""XCom of a run that was skipped: the name of the run that it would only have repeated."""
+
+
+@task(
+    retries=3,
+    doc_md="Compares images, application and parameters with the published run's. When nothing has changed, "
+    "everything after this is skipped: no cluster, no cost. The parameter `force` overrides.",
+)
+def find_changes() -> dict[str, Any]:
+    """Go on only when the run would publish something new.
+
+    Returns:
+        What the run is made from (`include.recipe`).
+
+    Raises:
+        AirflowSkipException: the published run is made from just that.
+    """
+    from include import recipe
+
+    context = get_current_context()
+    run, s3 = templates.run_of(context), S3Hook()
+    mine = recipe.of(
+        run,
+        arguments=templates.arguments_of(context),
+        artifacts=templates.as_xcom(templates.artifacts_of(context)),
+        model=_model(s3, context),
+    )
+    published = read_json(s3, latest_uri(run["bucket"]))
+    if not published:
+        log.info("Nothing is published in s3://%s yet.", run["bucket"])
+        return mine
+    changed = recipe.differences(read_json(s3, published["paths"]["run"]).get("recipe", {}), mine)
+    if changed:
+        log.info("Changed since run %s: %s.", published["run"], ", ".join(changed))
+    elif context["params"]["force"]:
+        log.info("Nothing has changed since run %s; going on because of `force`.", published["run"])
+    else:
+        _skip(context, published)
+    return mine
+
+
+def _skip(context: Context, published: Mapping[str, Any]) -> None:
+    """End the run as skipped, naming the one that stays."""
+    context["ti"].xcom_push(key=STAYS_PUBLISHED, value=published["run"])
+    raise AirflowSkipException(
+        f"Nothing has changed since run {published['run']} of {published['published_at']}, which stays published: "
+        "the same images, application and parameters. Set the parameter `force` to run nevertheless."
+    )
+
+
+def _model(s3: S3Hook, context: Context) -> str | None:
+    """Tell one content of the model from another: by its ETag.
+
+    A model that cannot be looked at from here, on the cluster's own disk or for its role only, may always be another.
+    """
+    uri = context["params"]["onnx_model"]
+    if uri is None:
+        return None
+    unknown = f"unknown to {templates.run_of(context)['name']}"
+    if not uri.startswith("s3://"):
+        return unknown
+    bucket, key = S3Hook.parse_s3_url(uri)
+    try:
+        found = s3.head_object(key, bucket)
+    except ClientError as error:
+        log.info("The model %s cannot be looked at (%s), so it may have changed.", uri, error)
+        return unknown
+    return found["ETag"].strip('"') if found else unknown

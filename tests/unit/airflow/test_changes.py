@@ -1,0 +1,114 @@
+"""A run that would only repeat the published one is skipped, unless it is forced; whatever may differ is run."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from airflow.sdk.exceptions import AirflowSkipException
+
+from fruits_airflow import changes
+from fruits_features.layout import RunLayout
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+    from include.local_aws.local import LocalAws
+
+pytestmark = pytest.mark.usefixtures("aws_environment")
+
+PARAMS = {
+    "features": ["orb", "onnx"],
+    "k": None,
+    "explained_variance": 0.9,
+    "include_pixels": False,
+    "max_quarantine_share": 0.05,
+    "force": False,
+}
+
+
+class Run:
+    """A DAG run at the task, in a bucket of its own."""
+
+    def __init__(self, s3: S3Client, bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.s3, self.bucket, self.pushed = s3, bucket, {}
+        self.digest, self.model = "d", f"s3://{bucket}/net.onnx"
+        self.put("net.onnx", b"model")
+        self._patch = monkeypatch
+
+    def put(self, key: str, content: bytes) -> None:
+        self.s3.put_object(Bucket=self.bucket, Key=key, Body=content)
+
+    def xcom_pull(self, task_ids: str) -> dict[str, str]:
+        uri = RunLayout.of(self.bucket, "r2").prefix
+        taken = {"name": "r2", "bucket": self.bucket, "uri": uri, "prefix": "images/", "digest": self.digest}
+        uploaded = {"application": "s3://a.zip", "launcher": "s3://l.py", "bootstrap": "s3://b.sh"}
+        return {"take_inventory": taken, "upload_application": uploaded}[task_ids]
+
+    def xcom_push(self, key: str, value: str) -> None:
+        self.pushed[key] = value
+
+    def find_changes(self, **params: object) -> dict[str, Any]:
+        context = {"ti": self, "params": PARAMS | {"onnx_model": self.model} | params}
+        self._patch.setattr(changes, "get_current_context", lambda: context)
+        recipe: dict[str, Any] = changes.find_changes.function()
+        return recipe
+
+    def publish(self, recipe: dict[str, Any]) -> None:
+        record = RunLayout.of(self.bucket, "r1").record
+        pointer = {"run": "r1", "published_at": "2026-11-22T08:00:00+00:00", "paths": {"run": record}}
+        self.put("features/runs/r1/run.json", json.dumps({"recipe": recipe}).encode())
+        self.put("features/latest.json", json.dumps(pointer).encode())
+
+
+@pytest.fixture
+def run(local_aws: LocalAws, bucket: str, monkeypatch: pytest.MonkeyPatch) -> Run:
+    return Run(local_aws.s3(), bucket, monkeypatch)
+
+
+@pytest.fixture
+def repeated(run: Run) -> Run:
+    """A run whose like is published."""
+    run.publish(run.find_changes())
+    return run
+
+
+def test_run_like_the_published_one_is_skipped_and_names_it(repeated: Run) -> None:
+    with pytest.raises(AirflowSkipException, match=r"Nothing has changed since run r1 of 2026-11-22T08:00:00\+00:00"):
+        repeated.find_changes()
+
+    assert repeated.pushed == {"stays_published": "r1"}
+
+
+def test_forced_run_goes_on(repeated: Run) -> None:
+    assert repeated.find_changes(force=True)["images"] == "d"
+
+
+def test_changed_images_go_on(repeated: Run) -> None:
+    repeated.digest = "e"
+
+    assert repeated.find_changes()["images"] == "e"
+
+
+def test_changed_parameter_goes_on(repeated: Run) -> None:
+    assert repeated.find_changes(k=2)["parameter k"] == 2
+
+
+def test_model_replaced_under_the_same_address_goes_on(repeated: Run) -> None:
+    repeated.put("net.onnx", b"another model")
+
+    assert repeated.find_changes()["model"]
+
+
+def test_model_that_cannot_be_looked_at_goes_on(run: Run) -> None:
+    run.model = "/opt/net.onnx"
+    run.publish(run.find_changes() | {"model": "unknown to r1"})
+
+    assert run.find_changes()["model"] == "unknown to r2"
+
+
+def test_record_without_a_recipe_goes_on(repeated: Run) -> None:
+    repeated.put("features/runs/r1/run.json", b"{}")
+
+    assert repeated.find_changes()["images"] == "d"
