@@ -18,6 +18,7 @@ from tests.e2e.pipeline import Pipeline
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from playwright.sync_api import Page
 
@@ -63,7 +64,10 @@ def page() -> Iterator[Page]:
         browser.close()
 
 
-def test_person_triggers_the_dag_and_reads_its_report(ui: tuple[str, str], orchard: str, page: Page) -> None:
+def test_person_triggers_the_dag_and_reads_its_report(
+    ui: tuple[str, str], orchard: str, page: Page, tmp_path: Path
+) -> None:
+    """Screenshots are left in pytest's folder for this test; those in docs/screenshots were taken by it."""
     address, password = ui
     page.goto(f"{address}/fruits/")
     assert "Not authenticated" in page.content()
@@ -78,14 +82,25 @@ def test_person_triggers_the_dag_and_reads_its_report(ui: tuple[str, str], orcha
     page.get_by_role("button", name="Trigger").first.click()
     page.locator("#element_bucket").fill(orchard)
     page.get_by_label("PCA components").fill("5")
+    page.screenshot(path=tmp_path / "airflow-trigger.png")
     page.get_by_role("button", name="Trigger", exact=True).last.click()
     page.get_by_role("link", name=re.compile("manual__")).first.click()
     _await_success(page, address)
+    page.screenshot(path=tmp_path / "airflow-run.png")
 
     page.get_by_role("link", name="Report", exact=True).click()
     report = page.frame_locator("iframe")
     expect(report.get_by_role("heading").first).to_be_visible()
     expect(report.get_by_text("Banana").first).to_be_visible()
+    page.screenshot(path=tmp_path / "airflow-report.png")
+    for plot in ("components", "plane"):
+        section = report.locator(f"#{plot}")
+        section.scroll_into_view_if_needed()
+        expect(section.locator("canvas").first).to_be_visible()
+        page.screenshot(path=tmp_path / f"airflow-report-{plot}.png")
+
+    page.goto(f"{address}/fruits/")
+    expect(page.get_by_text("'no-such-bucket'")).to_be_visible()
 
 
 def _await_success(page: Page, address: str) -> None:

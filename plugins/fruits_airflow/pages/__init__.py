@@ -13,7 +13,8 @@ from airflow.api_fastapi.common.db.common import SessionDep
 from airflow.api_fastapi.core_api.security import GetUserDep, requires_access_dag
 from airflow.models.xcom import XComModel
 from airflow.providers.amazon.aws.hooks.s3 import S3Hook
-from fastapi import Depends, FastAPI, Path
+from botocore.exceptions import ClientError
+from fastapi import Depends, FastAPI, Path, Request
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, PackageLoader
 
@@ -29,6 +30,16 @@ SANDBOX = (
 app = FastAPI(title="Fruits", docs_url=None, redoc_url=None, openapi_url=None)
 _templates = Environment(loader=PackageLoader("fruits_airflow", "pages"), autoescape=True)
 _may_read_runs = Depends(requires_access_dag("GET", DagAccessEntity.RUN))
+
+
+@app.exception_handler(ClientError)
+def explain(request: Request, error: ClientError) -> HTMLResponse:  # noqa: ARG001 - FastAPI's signature
+    """Say what S3 answered instead of what a page needs."""
+    sentence = (
+        f"{error}. See the deployment's bucket (FRUITS_BUCKET, now {settings().bucket!r}) "
+        "and what Airflow's AWS connection may read."
+    )
+    return _page("missing.html", status=502, heading="S3 did not give what this page shows", sentence=sentence)
 
 
 @app.get("/")
@@ -83,7 +94,7 @@ def _may_read(user: GetUserDep, dag_id: str) -> bool:
 
 
 def _missing(sentence: str) -> HTMLResponse:
-    return _page("missing.html", status=404, sentence=sentence)
+    return _page("missing.html", status=404, heading="No report", sentence=sentence)
 
 
 def _page(template: str, status: int = 200, **values: object) -> HTMLResponse:

@@ -107,6 +107,19 @@ def test_list_of_a_bucket_without_runs_says_what_to_do(
 
 
 @pytest.mark.usefixtures("deployment")
+def test_list_of_a_bucket_that_is_not_there_names_it_and_the_way_out(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FRUITS_BUCKET", "no-such-bucket")
+    settings.cache_clear()
+
+    page = client.get(LIST, headers=_as("viewer"))
+
+    assert page.status_code == 502
+    assert "(FRUITS_BUCKET, now &#39;no-such-bucket&#39;)" in page.text
+
+
+@pytest.mark.usefixtures("deployment")
 def test_report_is_shown_in_a_sandbox(client: TestClient) -> None:
     page = client.get(REPORT, headers=_as("viewer"))
 
