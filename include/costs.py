@@ -146,4 +146,4 @@ def by_task(dollars: float, seconds: Mapping[str, float]) -> dict[str, float]:
     {'cluster_ready': 0.25, 'featurize_and_reduce': 0.75}
     """
     shares = {task: seconds[task] for task in CLUSTER_TASKS if task in seconds}
-    return {task: round(dollars * share / sum(shares.values()), 6) for task, share in shares.items()}
+    return {task: dollars * share / sum(shares.values()) for task, share in shares.items()}

@@ -32,7 +32,8 @@ def run_document(
 
     Args:
         run: the run as `take_inventory` fixed it, and its `recipe` (`include.recipe`).
-        figures: what validation counted and checked, and `files`: each object's checksum by its name in the run.
+        figures: what validation counted and checked; `files`: each object's checksum by its name in the run; and
+            `cost`: what the cluster was to cost and has cost (docs/costs.md), `None` where the DAG has none of its own.
         params: the DAG run's parameters.
         artifacts: URIs of what the cluster ran, named by their content's hash.
         dag_run: ids of the DAG and of its run.
@@ -46,6 +47,7 @@ def run_document(
         "categories": figures["categories"],
         "projection": figures["projection"],
         "checks": figures["checks"],
+        "cost": figures["cost"],
         "paths": _paths(RunLayout(run["uri"])),
         "versions": {"fruits_features": __version__, "application": artifacts["application"].rpartition("/")[2]},
         "files": figures["files"],

@@ -37,6 +37,7 @@ class Inputs:
         fetch: gets objects of the bucket, for pictures.
         seconds: how long each task took, in the order of the tasks.
         dollars: what each task cost, where that is known.
+        expected_dollars: what all of them were expected to cost.
         previous: the run that was published before; `None` for none.
     """
 
@@ -47,6 +48,7 @@ class Inputs:
     fetch: Fetch
     seconds: Mapping[str, float] = field(default_factory=dict)
     dollars: Mapping[str, float] = field(default_factory=dict)
+    expected_dollars: float | None = None
     previous: Previous | None = None
 
 
@@ -102,6 +104,7 @@ def _tasks(inputs: Inputs) -> dict[str, Any]:
     return {
         "seconds": round(sum(inputs.seconds.values()), 3) if inputs.seconds else None,
         "dollars": round(sum(inputs.dollars.values()), 6) if inputs.dollars else None,
+        "expected_dollars": inputs.expected_dollars,
         "by_task": by_task,
     }
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 MOST_CATEGORY_PICTURES = 300
 _MINUTE_S = 60
+_CENT = 0.01
 _KILO = 1024
 _THIN = "\N{NARROW NO-BREAK SPACE}"
 _NOTHING = "\N{EN DASH}"
@@ -144,12 +145,14 @@ def duration(seconds: float | None) -> str:
 
 
 def dollars(amount: float | None) -> str:
-    """Write an amount of money.
+    """Write an amount of money; a little of it does not look like nothing.
 
-    >>> dollars(0.5)
-    '$0.50'
+    >>> dollars(0.5), dollars(0.002), dollars(0)
+    ('$0.50', '< $0.01', '$0.00')
     """
-    return _NOTHING if amount is None else f"${amount:,.2f}"
+    if amount is None:
+        return _NOTHING
+    return "< $0.01" if 0 < amount < _CENT else f"${amount:,.2f}"
 
 
 def figure(value: float | None, name: str) -> str:

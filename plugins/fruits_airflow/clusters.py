@@ -8,20 +8,29 @@ from __future__ import annotations
 
 import logging
 from dataclasses import asdict
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 from airflow.sdk import get_current_context, task
 from airflow.sdk.exceptions import AirflowFailException
+from botocore.exceptions import BotoCoreError, ClientError
 
 from fruits_airflow import templates
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from airflow.sdk import Context
+    from mypy_boto3_emr import EMRClient
+
+    from include.costs import Cost
     from include.prices import PriceTable
 
 log = logging.getLogger(__name__)
+
+COST_XCOM = "cost"
+"""Key under which `terminate_cluster` leaves what the cluster has cost."""
 
 
 @task(
@@ -70,3 +79,46 @@ def _plan(run: Mapping[str, Any], params: Mapping[str, Any], prices: PriceTable)
     )
     costs.check(expected, params["max_cost"])
     return {"nodes": asdict(nodes), "estimate": {**asdict(expected), "prices": prices.name}}
+
+
+def cluster_cost(emr: EMRClient, cluster_id: str) -> dict[str, Any] | None:
+    """Add up what a cluster that is gone has cost, and say it.
+
+    Returns:
+        `include.costs.Cost` in plain types; `None` where it cannot be told, which ends no run: the log says why.
+    """
+    from include.costs import actual
+    from include.prices import PricesError, price_table
+    from include.settings import settings
+
+    try:
+        prices = price_table(settings().prices)
+        pages = emr.get_paginator("list_instances").paginate(ClusterId=cluster_id)
+        cost = actual((one for page in pages for one in page["Instances"]), prices, datetime.now(UTC))
+    except (BotoCoreError, ClientError, PricesError) as error:
+        log.warning("What cluster %s has cost is not known: %s", cluster_id, error)
+        return None
+    _say(cluster_id, cost)
+    return cost.as_dict()
+
+
+def _say(cluster_id: str, cost: Cost) -> None:
+    hours = ", ".join(f"{one.instances} x {one.type} {one.market} {one.hours:.2f} h" for one in cost.hours)
+    if cost.dollars is None:
+        log.warning(
+            "What cluster %s has cost is not known (%s): the table of prices of %s lacks %s; see FRUITS_PRICES.",
+            *(cluster_id, hours, cost.prices, ", ".join(cost.unpriced)),
+        )
+    else:
+        log.info(
+            "Cluster %s has cost about $%.2f: %s (list prices of %s).", cluster_id, cost.dollars, hours, cost.prices
+        )
+
+
+def run_cost(context: Context) -> dict[str, Any] | None:
+    """What the run's cluster was to cost, and has cost; `None` for a DAG without a cluster."""
+    plan = context["ti"].xcom_pull(task_ids="plan_cluster")
+    return plan and {
+        "estimate": plan["estimate"],
+        "actual": context["ti"].xcom_pull(task_ids="terminate_cluster", key=COST_XCOM),
+    }

@@ -17,6 +17,7 @@ from airflow.providers.amazon.aws.operators.emr import (
 from airflow.sdk.exceptions import AirflowFailException
 
 from fruits_airflow import templates
+from fruits_airflow.clusters import COST_XCOM, cluster_cost
 from fruits_airflow.links import ReportLink, RunFolderLink, StepLogsLink
 from fruits_airflow.step_logs import fetch_tails
 from fruits_airflow.triggers import StepProgressTrigger
@@ -123,7 +124,7 @@ class RunStepOperator(EmrAddStepsOperator):
 
 
 class TerminateClusterOperator(EmrTerminateJobFlowOperator):
-    """Ends a cluster and waits until it is gone, however it went.
+    """Ends a cluster, waits until it is gone, however it went, and says what it has cost.
 
     The provider's operator fails when the cluster ended with errors. For a teardown that cluster is down as it
     should be: what went wrong is told by the task that met it.
@@ -141,6 +142,7 @@ class TerminateClusterOperator(EmrTerminateJobFlowOperator):
         state = _emr(self).describe_cluster(ClusterId=self.job_flow_id)["Cluster"]["Status"]["State"]
         if state in {"TERMINATED", "TERMINATED_WITH_ERRORS"}:
             self.log.info("Cluster %s is %s.", self.job_flow_id, state)
+            context["ti"].xcom_push(key=COST_XCOM, value=cluster_cost(_emr(self), str(self.job_flow_id)))
             return
         super().execute_complete(context, event)
 

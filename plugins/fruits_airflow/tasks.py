@@ -18,7 +18,7 @@ from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 from airflow.sdk import get_current_context, task
 from airflow.sdk.exceptions import AirflowFailException
 
-from fruits_airflow import templates
+from fruits_airflow import clusters, templates
 from fruits_airflow.objects import read, read_json
 from fruits_features.families import MODEL_FAMILY
 from fruits_features.layout import RunLayout
@@ -208,7 +208,7 @@ def publish() -> str:
     _write_report(s3, layout, context, validation)
     document = publishing.run_document(
         {**run, "recipe": context["ti"].xcom_pull(task_ids="find_changes")},
-        figures={**validation, "files": _checksums(s3, layout)},
+        figures={**validation, "files": _checksums(s3, layout), "cost": clusters.run_cost(context)},
         params=context["params"],
         artifacts=templates.as_xcom(templates.artifacts_of(context)),
         dag_run={"dag_id": dag_run.dag_id, "run_id": dag_run.run_id},
@@ -227,14 +227,15 @@ def _write_report(s3: S3Hook, layout: RunLayout, context: Context, validation: M
     from include import publishing, report
     from include.validation import RunFiles
 
-    files = RunFiles(layout, _filesystem(s3))
+    files, seconds = RunFiles(layout, _filesystem(s3)), _durations(context)
     inputs = report.Inputs(
         run=layout.name,
         files=files,
         projection=Projection.from_bytes(read(s3, layout.portable_projection) or b""),
         validation=validation,
         fetch=lambda key: read(s3, f"s3://{files.bucket}/{key}"),
-        seconds=_durations(context),
+        seconds=seconds,
+        **_dollars(clusters.run_cost(context), seconds),
         previous=_previous(s3, files.bucket),
     )
     made = report.build(inputs)
@@ -251,6 +252,16 @@ def _durations(context: Context) -> dict[str, float]:
     took = {one["task_id"]: one["duration"] for one in over if one["duration"]}
     flow = [one.task_id for one in context["dag"].topological_sort()]  # type: ignore[no-untyped-call]
     return {task: took[task] for task in flow if task in took}
+
+
+def _dollars(cost: Mapping[str, Any] | None, seconds: Mapping[str, float]) -> dict[str, Any]:
+    """What the report tells of the run's cost; nothing where there is nothing to tell."""
+    from include.costs import by_task
+
+    actual = (cost and cost["actual"]) or {}
+    if not cost or actual.get("dollars") is None:
+        return {}
+    return {"dollars": by_task(actual["dollars"], seconds), "expected_dollars": cost["estimate"]["dollars"]}
 
 
 def _previous(s3: S3Hook, bucket: str) -> Previous | None:

@@ -65,6 +65,22 @@ def test_cluster_is_gone_and_its_step_left_its_logs(pipeline: Pipeline, publishe
     assert [entry["Key"] for entry in listed if "/steps/" in entry["Key"] and entry["Key"].endswith("stderr.gz")]
 
 
+def test_cost_of_the_cluster_is_in_the_record_and_by_task_in_the_report(
+    pipeline: Pipeline, published: Published
+) -> None:
+    cost = pipeline.record()["cost"]
+    figures = pipeline.key(published.latest["paths"]["report"]).replace("index.html", "figures.json")
+    tasks = pipeline.json(figures)["tasks"]
+
+    assert cost["estimate"]["minutes"] == 10.5
+    assert {one["type"] for one in cost["actual"]["hours"]} == {"m7g.xlarge", "m7g.2xlarge"}
+    assert 0 < cost["actual"]["dollars"] < cost["estimate"]["dollars"]
+    assert tasks["dollars"] == pytest.approx(cost["actual"]["dollars"])
+    assert [one["task"] for one in tasks["by_task"] if one["dollars"]] == [
+        "create_cluster", "cluster_ready", "featurize_and_reduce", "terminate_cluster",
+    ]  # fmt: skip
+
+
 def test_published_rows_read_with_pandas_and_duckdb(pipeline: Pipeline, published: Published, tmp_path: Path) -> None:
     prefix = pipeline.key(published.latest["paths"]["features"])
     keys = [entry["Key"] for entry in pipeline.s3.list_objects_v2(Bucket=pipeline.bucket, Prefix=prefix)["Contents"]]

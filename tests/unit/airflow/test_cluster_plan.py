@@ -10,11 +10,17 @@ import pytest
 from airflow.sdk.exceptions import AirflowFailException
 
 from fruits_airflow import clusters, templates
+from fruits_airflow.operators import TerminateClusterOperator
 from include import settings
+from include.prices import OURS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from mypy_boto3_emr import EMRClient
+
+    from include.local_aws.local import LocalAws
 
 PARAMS = {"cluster_size": "auto", "target_minutes": 15, "max_cost": 20}
 RUN = {
@@ -119,3 +125,52 @@ def test_job_flow_is_of_the_plan_and_tells_whose_it_is(plan: Any) -> None:  # no
     assert roles == ["MASTER", "CORE", "TASK"]
     assert {"Key": "owner", "Value": "orchard team"} in request["Tags"]
     assert {"Key": "dag", "Value": "fruits_features"} in request["Tags"]
+
+
+def _ended(local_aws: LocalAws, emr: EMRClient) -> str:
+    """Make a cluster as the DAG does, without what has to be in S3, and end it."""
+    plan = {"nodes": {"core": 1, "task": 0}}
+    request = templates.job_flow(_context(plan=plan)) | {"BootstrapActions": []}
+    cluster = emr.run_job_flow(**request)["JobFlowId"]
+    emr.terminate_job_flows(JobFlowIds=[cluster])
+    emr.get_waiter("cluster_terminated").wait(ClusterId=cluster, WaiterConfig={"Delay": 1})
+    assert cluster not in local_aws.active_clusters()
+    return cluster
+
+
+def test_terminated_cluster_leaves_its_cost(local_aws: LocalAws, caplog: pytest.LogCaptureFixture) -> None:
+    pushed: dict[str, Any] = {}
+    cluster = _ended(local_aws, local_aws.emr())
+    operator = TerminateClusterOperator(task_id="terminate_cluster", job_flow_id=cluster)
+
+    with caplog.at_level(logging.INFO):
+        operator.execute_complete({"ti": SimpleNamespace(xcom_push=lambda key, value: pushed.update({key: value}))})
+
+    # a minute of each, the least that is billed: 0.2227 and 0.4454 an hour
+    assert pushed["cost"]["dollars"] == 0.0111
+    assert [(one["type"], one["instances"]) for one in pushed["cost"]["hours"]] == [
+        ("m7g.2xlarge", 1),
+        ("m7g.xlarge", 1),
+    ]
+    assert f"Cluster {cluster} has cost about $0.01: 1 x m7g.2xlarge ON_DEMAND 0.02 h" in caplog.text
+
+
+def test_cost_of_a_cluster_with_an_unpriced_type_is_unknown_and_names_type_and_way_out(
+    local_aws: LocalAws, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    cluster = _ended(local_aws, local_aws.emr())
+    other = tmp_path / "prices.toml"
+    other.write_text(OURS.read_text().replace("m7g.2xlarge", "m9g.2xlarge"))
+    monkeypatch.setenv("FRUITS_PRICES", str(other))
+    settings.settings.cache_clear()
+
+    cost = clusters.cluster_cost(local_aws.emr(), cluster)
+
+    assert cost is not None
+    assert cost["dollars"] is None
+    assert "the table of prices of eu-west-1, 2026-11-22 lacks m7g.2xlarge; see FRUITS_PRICES." in caplog.text
+
+
+def test_cost_that_cannot_be_read_ends_no_run(local_aws: LocalAws, caplog: pytest.LogCaptureFixture) -> None:
+    assert clusters.cluster_cost(local_aws.emr(), "j-UNKNOWN") is None
+    assert "What cluster j-UNKNOWN has cost is not known: " in caplog.text

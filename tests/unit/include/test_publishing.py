@@ -14,24 +14,25 @@ RUN = {
     "digest": "d",
     "recipe": {"images": "d"},
 }
+COST = {"estimate": {"dollars": 0.2}, "actual": {"dollars": 0.1}}
 FIGURES = {
     "counts": {"inventory": 4, "features": 3, "quarantine": 1},
     "categories": {"Limes": 3},
     "projection": {"components": 2, "explained_variance": 0.9},
     "checks": [{"name": "readable", "passed": True, "saw": "every file", "wanted": "every file"}],
     "files": {"features/part-00000.parquet": "etag:0123"},
+    "cost": COST,
 }
 
 
 def _document() -> dict:
     dag_run = {"dag_id": "fruits_features", "run_id": "manual"}
-    return publishing.run_document(
-        RUN,
-        figures=FIGURES,
-        params={"k": 2},
-        artifacts={"application": "s3://fruits/artifacts/a.zip"},
-        dag_run=dag_run,
-    )
+    artifacts = {"application": "s3://fruits/artifacts/a.zip"}
+    return publishing.run_document(RUN, figures=FIGURES, params={"k": 2}, artifacts=artifacts, dag_run=dag_run)
+
+
+def test_run_document_tells_what_the_run_was_to_cost_and_has_cost() -> None:
+    assert _document()["cost"] == COST
 
 
 def test_run_document_names_everything_below_the_run() -> None:

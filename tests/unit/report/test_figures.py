@@ -167,11 +167,12 @@ def test_nearest_across_blocks_equals_one_large_product(monkeypatch: pytest.Monk
 
 
 def test_tasks_with_time_and_cost_are_added_up(tmp_path: Path) -> None:
-    made = report(tmp_path, LEARNT, seconds={"a": 1.5, "b": 2.0}, dollars={"b": 0.25})
+    made = report(tmp_path, LEARNT, seconds={"a": 1.5, "b": 2.0}, dollars={"b": 0.25}, expected_dollars=0.3)
 
     assert made.figures["tasks"] == {
         "seconds": 3.5,
         "dollars": 0.25,
+        "expected_dollars": 0.3,
         "by_task": [{"task": "a", "seconds": 1.5, "dollars": None}, {"task": "b", "seconds": 2.0, "dollars": 0.25}],
     }
 
