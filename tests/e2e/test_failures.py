@@ -46,6 +46,17 @@ def test_missing_bucket_names_it_and_way_out(pipeline: Pipeline) -> None:
     assert pipeline.aws.active_clusters() == []
 
 
+def test_run_that_may_cost_too_much_is_refused_before_there_is_a_cluster(pipeline: Pipeline) -> None:
+    before, clusters = pipeline.latest(), pipeline.cluster_states()
+
+    run = pipeline.run("2026-04-07", cluster_size="large", max_cost=1)
+
+    assert not run.ok
+    assert "`max_cost` allows $1.00. No cluster was created. Raise `max_cost`" in run.log
+    assert pipeline.cluster_states() == clusters
+    assert pipeline.latest() == before
+
+
 def test_failed_bootstrap_tells_the_reason_and_leaves_no_cluster(pipeline: Pipeline) -> None:
     before, clusters = pipeline.latest(), len(pipeline.cluster_states())
     artifacts = pipeline.s3.list_objects_v2(Bucket=pipeline.bucket, Prefix="artifacts/bootstrap-")["Contents"]
