@@ -31,7 +31,8 @@ class Settings(BaseSettings):
     log_prefix: Prefix = "logs/emr/"
 
     emr_release: str = Field(default="emr-spark-8.1.0", pattern=r"^emr-(spark-8\.\d+|7\.[1-9]\d*)\.\d+$")
-    """One with Python 3.11 for PySpark: `emr-spark-8.x` (Spark 4), or `emr-7.1.0` and later (Spark 3.5)."""
+    """One with Python 3.11 for PySpark: `emr-spark-8.x` (Spark 4), or `emr-7.1.0` and later (Spark 3.5; the
+    job's tests pass with 3.5.6)."""
     emr_service_role: str = "EMR_DefaultRole_V2"
     emr_instance_profile: str = "EMR_EC2_DefaultRole"
     emr_subnet_id: str | None = None
