@@ -97,11 +97,13 @@ class Cost:
         dollars: all in all; `None` where a type has no price.
         hours: by type and market.
         prices: region and date of the prices.
+        spot_share: what spot instances are taken to cost, as a share of the price on demand.
     """
 
     dollars: float | None
     hours: tuple[Hours, ...]
     prices: str
+    spot_share: float
 
     def as_dict(self) -> dict[str, Any]:
         """The cost in plain types."""
@@ -130,7 +132,7 @@ def actual(instances: Iterable[Mapping[str, Any]], prices: PriceTable, now: date
     hours = tuple(_hours(kind, market, lived, prices) for (kind, market), lived in sorted(seconds.items()))
     known = [one.dollars for one in hours if one.dollars is not None]
     dollars = round(sum(known), 4) if len(known) == len(hours) else None
-    return Cost(dollars, hours, prices.name)
+    return Cost(dollars, hours, prices.name, prices.spot_share)
 
 
 def _hours(kind: str, market: Market, lived: Sequence[float], prices: PriceTable) -> Hours:

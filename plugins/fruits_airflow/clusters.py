@@ -111,7 +111,8 @@ def _say(cluster_id: str, cost: Cost) -> None:
         )
     else:
         log.info(
-            "Cluster %s has cost about $%.2f: %s (list prices of %s).", cluster_id, cost.dollars, hours, cost.prices
+            "Cluster %s has cost about $%.2f: %s (list prices of %s, spot taken as %g of them).",
+            *(cluster_id, cost.dollars, hours, cost.prices, cost.spot_share),
         )
 
 

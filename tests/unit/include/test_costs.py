@@ -84,7 +84,7 @@ def test_cost_adds_up_instances_by_type_and_market(file: Path) -> None:
         ("a.2xlarge", "SPOT", 2, 1.25, 1.5),
         ("p.xlarge", "ON_DEMAND", 1, 0.5, 0.5),
     ]
-    assert (cost.dollars, cost.prices) == (4.0, "eu-west-1, 2026-01-31")
+    assert (cost.dollars, cost.prices, cost.spot_share) == (4.0, "eu-west-1, 2026-01-31", 0.5)
 
 
 def test_cost_of_an_instance_that_ended_at_once_is_a_minutes(file: Path) -> None:
