@@ -13,18 +13,18 @@ LOCK = uv pip compile --quiet --universal --python-version 3.11 --generate-hashe
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
 
-demo: .venv/.runtime ## Run the whole pipeline on this machine and show what came out
+demo: .venv/.wheels ## Run the whole pipeline on this machine and show what came out
 	@$(PYTHON) include/prerequisites.py
 	@$(IN_ENVIRONMENT) python -m include.demo
 
-up: .venv/.runtime ## Start the local AWS and Airflow's UI
+up: .venv/.wheels ## Start the local AWS and Airflow's UI
 	@$(PYTHON) include/prerequisites.py
 	@$(IN_ENVIRONMENT) python -m include.local_airflow start --port $(PORT)
 
 down: .venv/.runtime ## Stop what `make up` started
 	@$(IN_ENVIRONMENT) python -m include.local_airflow stop
 
-test: .venv/.development ## Run all tests
+test: .venv/.development .venv/.wheels ## Run all tests
 	@$(PYTHON) include/prerequisites.py
 	@$(IN_ENVIRONMENT) pytest --numprocesses 2
 
@@ -57,6 +57,11 @@ clean: ## Remove the virtual environment and everything the demo made
 	@echo "Installing the locked requirements into .venv (some minutes, once) …"
 	@test -x .venv/bin/python || $(PYTHON) -m venv .venv
 	@unset PYTHONDONTWRITEBYTECODE && .venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
+	@touch $@
+
+# What the local AWS's clusters install: the same packages again, as files. pip has them in its cache.
+.venv/.wheels: .venv/.runtime spark_apps/requirements.txt spark_apps/requirements-onnx.txt
+	@$(IN_ENVIRONMENT) PYTHONPATH="spark_apps:$$PYTHONPATH" python -m include.local_aws.deployment --download-only
 	@touch $@
 
 .venv/.development: .venv/.runtime requirements-dev.txt

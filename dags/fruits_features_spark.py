@@ -32,7 +32,7 @@ with DAG(
     **DAILY,
 ) as dag:
     wait_for_images = ImagesSensor(task_id="wait_for_images")
-    artifacts = upload_application()
+    artifacts = upload_application(for_emr=False)  # the cluster that is there has its requirements
     featurize_and_reduce = SparkSubmitOperator(
         task_id="featurize_and_reduce",
         name="fruits_features",

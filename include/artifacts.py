@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import fruits_features
+from include import wheelhouse
 
 EPOCH = (1980, 1, 1, 0, 0, 0)
 """The first instant a ZIP archive can hold: equal content makes equal bytes."""
@@ -35,6 +36,7 @@ class ArtifactUris:
     application: str
     launcher: str
     bootstrap: str
+    wheelhouse: str
 
 
 def application_folder() -> Path:
@@ -43,13 +45,13 @@ def application_folder() -> Path:
 
 
 def build(folder: Path, *, onnx: bool = False) -> dict[str, Artifact]:
-    """The artifacts by role, the roles being the fields of `ArtifactUris`.
+    """The small artifacts by role, the roles being fields of `ArtifactUris`.
 
     Args:
         folder: `spark_apps/`: the package `fruits_features`, `launch.py` and the locked requirements.
         onnx: whether the cluster needs what the family `onnx` does, too.
     """
-    requirements = (folder / ("requirements-onnx.txt" if onnx else "requirements.txt")).read_text().strip()
+    requirements = lock(folder, onnx=onnx)
     return {
         "application": _named("fruits_features", ".zip", _zipped(folder / "fruits_features")),
         "launcher": _named("launch", ".py", (folder / "launch.py").read_bytes()),
@@ -57,9 +59,19 @@ def build(folder: Path, *, onnx: bool = False) -> dict[str, Artifact]:
     }
 
 
-def uris(artifacts: dict[str, Artifact], base: str) -> ArtifactUris:
-    """Where the artifacts lie below `base` (`s3://bucket/prefix/`)."""
-    return ArtifactUris(**{role: base + artifact.name for role, artifact in artifacts.items()})
+def lock(folder: Path, *, onnx: bool = False) -> str:
+    """The requirements as they stand in the bootstrap script, and as a wheelhouse fulfils them."""
+    return (folder / ("requirements-onnx.txt" if onnx else "requirements.txt")).read_text().strip()
+
+
+def wheelhouse_name(folder: Path, *, onnx: bool = False) -> str:
+    """The wheelhouse that goes with `build`: too large to be made for each run, `make deploy` puts it there."""
+    return wheelhouse.name_of(lock(folder, onnx=onnx))
+
+
+def uris(artifacts: dict[str, Artifact], base: str, wheels: str) -> ArtifactUris:
+    """Where the artifacts lie below `base` (`s3://bucket/prefix/`), and the URI of the wheelhouse."""
+    return ArtifactUris(**{role: base + artifact.name for role, artifact in artifacts.items()}, wheelhouse=wheels)
 
 
 def _named(stem: str, suffix: str, content: bytes) -> Artifact:

@@ -22,6 +22,7 @@ import psutil
 
 from fruits_features import layout
 from include.airflow_database import AirflowDatabaseError, ensure_database
+from include.local_aws.deployment import deploy
 from include.local_aws.errors import LocalAwsError
 from include.local_aws.local import LocalAws
 from include.local_aws.processes import end, tree
@@ -60,6 +61,7 @@ def main() -> int:
     try:
         with _local_aws() as aws:
             environment = os.environ | aws.environment
+            deploy(aws.s3())
             _say("Sample images")
             _command("include.sample_images", str(LOCAL / "images"), environment=environment)
             _command(

@@ -93,7 +93,10 @@ def job_flow(settings: Settings, cluster: Cluster, prices: PriceTable) -> dict[s
         "BootstrapActions": [
             {
                 "Name": "install the application's requirements",
-                "ScriptBootstrapAction": {"Path": cluster.artifacts.bootstrap},
+                "ScriptBootstrapAction": {
+                    "Path": cluster.artifacts.bootstrap,
+                    "Args": [cluster.artifacts.wheelhouse],
+                },
             }
         ],
         "Configurations": _configurations(cluster),

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from urllib.error import URLError
 from urllib.request import urlopen
 
+from include.local_aws.deployment import deploy
 from include.local_aws.errors import LocalAwsError
 from include.local_aws.local import LocalAws
 from include.local_aws.processes import Identity, end, tree
@@ -139,6 +140,7 @@ def start(port: int) -> None:
         aws.start()
     print("Starting Airflow …", flush=True)
     try:
+        deploy(aws.s3())
         address = airflow.start(port, os.environ | aws.environment)
     except BaseException:
         if not was_running:

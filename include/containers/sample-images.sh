@@ -1,8 +1,11 @@
 #!/usr/bin/env bash
-# Draws the sample images and uploads those that the bucket does not have yet; options go to `include.sample_images`.
+# Puts into the local AWS what clusters install and run; draws the sample images and uploads those that the bucket does
+# not have yet; options go to `include.sample_images`.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 . include/environment.sh
+
+python -m include.local_aws.deployment
 
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

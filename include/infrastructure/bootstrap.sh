@@ -1,17 +1,38 @@
 #!/usr/bin/env bash
 # Bootstrap action: gives PySpark's interpreter what the application needs, exact versions with their hashes.
-# The requirements stand inside this script: its name carries one hash for both, and a node needs no download of ours.
+#
+#   bootstrap.sh s3://bucket/artifacts/wheelhouse-….txt
+#
+# The requirements stand inside this script: its name carries one hash for both. The argument lists which machine takes
+# which wheel; the wheels lie below it. No package index is asked: a node needs to reach S3 and nothing else.
 set -euo pipefail
 
-requirements=$(mktemp)
-trap 'rm -f "$requirements"' EXIT
-cat >"$requirements" <<'REQUIREMENTS'
+wheelhouse=${1:?"say where the list of wheels is: s3://bucket/artifacts/wheelhouse-….txt"}
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+cat >"$work/requirements.txt" <<'REQUIREMENTS'
 @REQUIREMENTS@
 REQUIREMENTS
+pip=(python3.11 -m pip --isolated --quiet --disable-pip-version-check)
+install=(install --no-index --require-hashes --requirement "$work/requirements.txt")
 
-# Where everything is there already (a custom image, a laptop), nothing is installed and no index is asked.
-if python3.11 -m pip install --quiet --dry-run --no-index --require-hashes -r "$requirements" 2>/dev/null; then
+# Where everything is there already (a custom image, a second cluster on one machine), nothing is fetched.
+if "${pip[@]}" "${install[@]}" --dry-run 2>/dev/null; then
     echo "the application's requirements are installed already"
-else
-    sudo python3.11 -m pip install --quiet --require-hashes -r "$requirements"
+    exit
 fi
+
+machine=$(uname -m)
+mkdir "$work/wheels"
+aws s3 cp --only-show-errors "$wheelhouse" "$work/wheelhouse"
+while read -r kind wheel; do
+    if [[ $kind == "$machine" ]]; then
+        aws s3 cp --only-show-errors "${wheelhouse%/*}/$wheel" "$work/wheels/${wheel##*/}" </dev/null
+    fi
+done <"$work/wheelhouse"
+if [[ -z $(ls "$work/wheels") ]]; then
+    echo "$wheelhouse lists no wheel for $machine: deploy again, with this kind of machine." >&2
+    exit 1
+fi
+sudo "${pip[@]}" "${install[@]}" --find-links "$work/wheels"
+echo "installed from $wheelhouse: $(ls "$work/wheels" | wc -l) wheels for $machine"

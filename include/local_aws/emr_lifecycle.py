@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from include.local_aws.node_python import NodePython
 from include.local_aws.processes import CLUSTER_MARK, end_marked
 from include.local_aws.s3_server import BELIEF_S
 from include.local_aws.spark_conf import spark_settings, write_spark_conf
@@ -46,6 +47,7 @@ class Runtime(Protocol):
     """What a cluster needs of the machine it runs on."""
 
     folder: Path
+    nodes: Path
     s3_folder: Path
     aws: dict[str, str]
     mark: dict[str, str]
@@ -105,21 +107,32 @@ class ClusterLife:
             return self.cluster.ending
         for name in ("bin", "tmp", "steps"):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
-        self.environment = cluster_environment(self.cluster.id, self.folder, self.runtime.aws, self.runtime.mark)
         return self.cluster.unusable_role()
 
     def _bootstrap(self) -> Ending | None:
         self.cluster.enter("BOOTSTRAPPING", message="Running bootstrap actions")
         if self._asked_to_end_within(self.runtime.state_s):
             return self.cluster.ending
+        scripts: list[Path] = []
         for number, action in enumerate(self.cluster.bootstrap_actions, start=1):
-            folder = self.folder / "bootstrap-actions" / str(number)
             try:
-                script = self._fetch(action.script_path or "", folder)
+                scripts.append(self._fetch(action.script_path or "", self._bootstrap_folder(number)))
             except (BotoCoreError, ClientError, ValueError) as error:
                 logger.warning("bootstrap action %d of %s: %s", number, self.cluster.id, error)
                 return self._bootstrap_failure(number, downloaded=False)
-            process = StepProcess(_as_command(script, action.args), folder, self.environment)
+        with NodePython(self.runtime.nodes, [script.read_bytes() for script in scripts]) as python:
+            while not python.take():
+                if self._asked_to_end_within(TICK_S):
+                    return self.cluster.ending
+            ending = self._run_bootstrap_actions(scripts, python.executable)
+            python.discard() if ending else python.keep()
+        return ending
+
+    def _run_bootstrap_actions(self, scripts: list[Path], python: Path) -> Ending | None:
+        runtime = self.runtime
+        self.environment = cluster_environment(self.cluster.id, self.folder, python, runtime.aws, runtime.mark)
+        for number, (script, action) in enumerate(zip(scripts, self.cluster.bootstrap_actions, strict=True), start=1):
+            process = StepProcess(_as_command(script, action.args), self._bootstrap_folder(number), self.environment)
             exit_code = self._run(process)
             self._upload(process, f"node/{self.cluster.master_instance_id}/bootstrap-actions/{number}/")
             if self.cluster.ending:
@@ -127,6 +140,9 @@ class ClusterLife:
             if exit_code:
                 return self._bootstrap_failure(number, downloaded=True)
         return None
+
+    def _bootstrap_folder(self, number: int) -> Path:
+        return self.folder / "bootstrap-actions" / str(number)
 
     def _bootstrap_failure(self, number: int, *, downloaded: bool) -> Ending:
         node = self.cluster.master_instance_id

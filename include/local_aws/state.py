@@ -12,13 +12,13 @@ from __future__ import annotations
 import json
 import os
 import shlex
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from include.local_aws.s3_server import ACCESS_KEY_ID, SECRET_ACCESS_KEY
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
+NODES = Path(__file__).resolve().parents[2] / ".local" / "nodes"
+"""The clusters' Pythons: shared by every local AWS of this checkout, since each is named after what made it."""
 DEFAULT_BUCKET = "fruits"
 REGION = "eu-west-1"
 

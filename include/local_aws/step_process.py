@@ -27,26 +27,27 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 KEPT = ("HOME", "USER", "LOGNAME", "SHELL", "TZ", "JAVA_HOME", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")
-KEPT_PREFIXES = ("PIP_", "UV_", "http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
-"""What a cluster takes over from this machine: where things are, and how a bootstrap action finds a package index."""
+"""What a cluster takes over from this machine: where things are. How it finds a package index is not among them."""
 
 
 def cluster_environment(
-    cluster_id: str, folder: Path, aws: Mapping[str, str], mark: Mapping[str, str]
+    cluster_id: str, folder: Path, python: Path, aws: Mapping[str, str], mark: Mapping[str, str]
 ) -> dict[str, str]:
     """Return the environment of a cluster's processes, made from nothing, as a fresh machine has it.
 
     Neither the checkout's `PYTHONPATH` nor any `AIRFLOW_*`, `SPARK_*` or `AWS_PROFILE` of the caller gets through: the
-    application has to come from its copy in S3. `python3` and `python3.11` are this interpreter, as on EMR PySpark's.
+    application has to come from its copy in S3. `python3` and `python3.11` are the nodes' Python, as on EMR PySpark's;
+    `aws` and `sudo` are there too.
 
     Args:
         cluster_id: The cluster's id.
         folder: The cluster's own folder.
+        python: The nodes' interpreter.
         aws: The variables with which AWS clients find local AWS.
         mark: The run's mark.
     """
-    kept = {key: value for key, value in os.environ.items() if key in KEPT or key.startswith(KEPT_PREFIXES)}
-    path = [_interpreter_folder(folder / "bin"), sysconfig.get_path("scripts"), os.environ.get("PATH", os.defpath)]
+    kept = {key: value for key, value in os.environ.items() if key in KEPT}
+    path = [_commands(folder / "bin", python), sysconfig.get_path("scripts"), os.environ.get("PATH", os.defpath)]
     spark = importlib.util.find_spec("pyspark")
     return kept | {
         "PATH": os.pathsep.join(map(str, path)),
@@ -54,8 +55,8 @@ def cluster_environment(
         "TMPDIR": str(folder / "tmp"),
         "SPARK_HOME": str(Path(spark.origin).parent) if spark and spark.origin else "",
         "SPARK_LOCAL_IP": "127.0.0.1",
-        "PYSPARK_PYTHON": sys.executable,
-        "PYSPARK_DRIVER_PYTHON": sys.executable,
+        "PYSPARK_PYTHON": str(python),
+        "PYSPARK_DRIVER_PYTHON": str(python),
         CLUSTER_MARK: cluster_id,
         **aws,
         **mark,
@@ -157,13 +158,21 @@ def upload_logs(s3: S3Client, logs: Path, bucket: str, prefix: str) -> None:
         s3.put_object(Bucket=bucket, Key=f"{prefix}{log.name}.gz", Body=gzip.compress(log.read_bytes(), mtime=0))
 
 
-def _interpreter_folder(folder: Path) -> Path:
-    """Make a folder in which `python3` and `python3.11` are this very interpreter.
+def _commands(folder: Path, python: Path) -> Path:
+    """Make a folder with the commands of a node: `python3` and `python3.11` are its Python, `sudo` is not needed.
 
     Scripts and no links: a link outside of a virtual environment starts the interpreter without the environment.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    for name in ("python3", f"python3.{sys.version_info.minor}", "python3.11"):
-        (folder / name).write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} "$@"\n', encoding="utf-8")
+    interpreter = [str(python)]
+    commands = {
+        "python3": interpreter,
+        f"python3.{sys.version_info.minor}": interpreter,
+        "python3.11": interpreter,
+        "aws": [sys.executable, str(Path(__file__).with_name("aws_command.py"))],
+        "sudo": [],
+    }
+    for name, words in commands.items():
+        (folder / name).write_text(f'#!/bin/sh\nexec {shlex.join(words)} "$@"\n', encoding="utf-8")
         (folder / name).chmod(0o755)
     return folder

@@ -37,7 +37,7 @@ from include.local_aws.errors import LocalAwsError
 from include.local_aws.guardian import start_guardian
 from include.local_aws.processes import MARK, Identity, end_marked
 from include.local_aws.s3_server import create_bucket, start_s3_server
-from include.local_aws.state import DEFAULT_BUCKET, StateFolder, aws_environment
+from include.local_aws.state import DEFAULT_BUCKET, NODES, StateFolder, aws_environment
 
 if TYPE_CHECKING:
     import subprocess
@@ -57,6 +57,7 @@ class ClusterRuntime:
     """What every cluster gets from this machine (`emr_lifecycle.Runtime`)."""
 
     folder: Path
+    nodes: Path
     s3_folder: Path
     aws: dict[str, str]
     mark: dict[str, str]
@@ -187,6 +188,7 @@ class Supervisor:
     def _start_emr(self, bound: socket.socket, aws: dict[str, str]) -> None:
         runtime = ClusterRuntime(
             folder=self.state.clusters,
+            nodes=Path(self.options.nodes),
             s3_folder=self.state.s3,
             aws=aws,
             mark={MARK: self.run_id},
@@ -241,6 +243,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run local AWS until told to stop."""
     parser = argparse.ArgumentParser(prog="python -m include.local_aws.supervisor", description=__doc__)
     parser.add_argument("--state", required=True)
+    parser.add_argument("--nodes", default=str(NODES), help="where the clusters' Pythons are kept (%(default)s)")
     parser.add_argument(
         "--host",
         default="127.0.0.1",

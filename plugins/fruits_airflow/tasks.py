@@ -18,7 +18,7 @@ from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 from airflow.sdk import get_current_context, task
 from airflow.sdk.exceptions import AirflowFailException
 
-from fruits_airflow import clusters, templates
+from fruits_airflow import clusters, deployed, templates
 from fruits_airflow.objects import read, read_json
 from fruits_features.families import MODEL_FAMILY
 from fruits_features.layout import RunLayout
@@ -90,8 +90,11 @@ def _free_layout(context: Context, s3: S3Hook, bucket: str) -> RunLayout:
 
 
 @task(retries=3, doc_md="Puts the Spark application into S3 under its content's hash, unless it is there already.")
-def upload_application() -> dict[str, str]:
+def upload_application(*, for_emr: bool = True) -> dict[str, str]:
     """Make sure that S3 holds what the cluster will run.
+
+    Args:
+        for_emr: the cluster is made for this run and installs the application's requirements from the wheelhouse.
 
     Returns:
         Artifact URIs by role (`include.artifacts.ArtifactUris`).
@@ -100,9 +103,11 @@ def upload_application() -> dict[str, str]:
     from include.settings import settings
 
     context = get_current_context()
+    folder, onnx = artifacts.application_folder(), MODEL_FAMILY in context["params"]["features"]
     base = f"s3://{templates.bucket(context)}/{settings().artifact_prefix}"
-    built = artifacts.build(artifacts.application_folder(), onnx=MODEL_FAMILY in context["params"]["features"])
+    built = artifacts.build(folder, onnx=onnx)
     s3 = S3Hook()
+    wheels = deployed.wheelhouse(s3, artifacts.wheelhouse_name(folder, onnx=onnx), required=for_emr)
     for artifact in built.values():
         uri = f"{base}{artifact.name}"
         if s3.check_for_key(uri):
@@ -110,7 +115,7 @@ def upload_application() -> dict[str, str]:
         else:
             s3.load_bytes(artifact.content, uri, replace=True)
             log.info("Uploaded %s (%s bytes).", uri, len(artifact.content))
-    return templates.as_xcom(artifacts.uris(built, base))
+    return templates.as_xcom(artifacts.uris(built, base, wheels))
 
 
 @task(

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from include.airflow_database import ensure_database
+from include.local_aws.deployment import deploy
 from include.sample_images import generate, make_plan
 from tests.e2e.pipeline import DATE, ODD_NAMES, PARAMS, Pipeline, Published
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 @pytest.fixture(scope="session")
 def airflow_environment(local_aws: LocalAws) -> Mapping[str, str]:
     environment = os.environ | local_aws.environment
+    deploy(local_aws.s3())
     ensure_database(Path(environment["AIRFLOW_HOME"]), environment)
     return environment
 

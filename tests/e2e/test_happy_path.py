@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from typing import TYPE_CHECKING
 
 import duckdb
@@ -79,6 +80,16 @@ def test_cost_of_the_cluster_is_in_the_record_and_by_task_in_the_report(
     assert [one["task"] for one in tasks["by_task"] if one["dollars"]] == [
         "create_cluster", "cluster_ready", "featurize_and_reduce", "terminate_cluster",
     ]  # fmt: skip
+
+
+def test_cluster_installed_its_requirements_from_the_wheelhouse(pipeline: Pipeline, published: Published) -> None:
+    record = pipeline.json(pipeline.key(published.latest["paths"]["run"]))
+    listed = pipeline.s3.list_objects_v2(Bucket=pipeline.bucket, Prefix="logs/emr/")["Contents"]
+    logs = [one["Key"] for one in listed if one["Key"].endswith("bootstrap-actions/1/stdout.gz")]
+    said = gzip.decompress(pipeline.get(logs[0])).decode()
+
+    assert record["artifacts"]["wheelhouse"].startswith("s3://fruits/artifacts/wheelhouse-")
+    assert f"installed from {record['artifacts']['wheelhouse']}" in said or "installed already" in said
 
 
 def test_published_rows_read_with_pandas_and_duckdb(pipeline: Pipeline, published: Published, tmp_path: Path) -> None:

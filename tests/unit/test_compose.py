@@ -14,6 +14,7 @@ import yaml
 
 ROOT = Path(__file__).parents[2]
 CONTAINERS = ROOT / "include" / "containers"
+BOOTSTRAP = ROOT / "include" / "infrastructure" / "bootstrap.sh"
 SECRETS = ("POSTGRES_PASSWORD", "AIRFLOW_FERNET_KEY", "AIRFLOW_JWT_SECRET", "AIRFLOW_API_SECRET_KEY")
 COMPOSE = shutil.which("docker-compose")
 
@@ -155,7 +156,7 @@ def test_lock_has_the_spark_of_emr_once() -> None:
 
 @pytest.mark.skipif(shutil.which("shellcheck") is None, reason="shellcheck is not installed (Debian: shellcheck)")
 def test_scripts_are_clean_to_shellcheck() -> None:
-    scripts = [*CONTAINERS.glob("*.sh"), ROOT / "include" / "environment.sh", ROOT / ".ci" / "run"]
+    scripts = [*CONTAINERS.glob("*.sh"), ROOT / "include" / "environment.sh", ROOT / ".ci" / "run", BOOTSTRAP]
     result = subprocess.run(["shellcheck", "-x", *scripts], cwd=ROOT, capture_output=True, text=True, check=False)  # noqa: S607
     assert result.returncode == 0, result.stdout
 

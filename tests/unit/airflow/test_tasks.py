@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from airflow.sdk.exceptions import AirflowFailException
 
 from fruits_airflow import tasks
+from include import artifacts, settings
 
 if TYPE_CHECKING:
     from include.local_aws.local import LocalAws
@@ -19,6 +21,8 @@ def test_application_comes_with_what_its_features_need(
 ) -> None:
     context = {"params": {"bucket": "fruits", "features": features}}
     monkeypatch.setattr(tasks, "get_current_context", lambda: context)
+    name = artifacts.wheelhouse_name(artifacts.application_folder(), onnx=with_model)
+    local_aws.s3().put_object(Bucket="fruits", Key=f"artifacts/{name}", Body=b"")
 
     uris = tasks.upload_application.function()
 
@@ -26,3 +30,16 @@ def test_application_comes_with_what_its_features_need(
     script = local_aws.s3().get_object(Bucket="fruits", Key=key)["Body"].read().decode()
     assert "obstore==" in script
     assert ("onnxruntime==" in script) == with_model
+    assert uris["wheelhouse"] == f"s3://fruits/artifacts/{name}"
+
+
+@pytest.mark.usefixtures("aws_environment")
+def test_application_without_its_wheelhouse_says_to_deploy(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tasks, "get_current_context", lambda: {"params": {"bucket": bucket, "features": ["orb"]}})
+    monkeypatch.setattr(settings, "settings", lambda: settings.Settings(bucket=bucket))
+
+    with pytest.raises(
+        AirflowFailException, match=rf"There is no s3://{bucket}/artifacts/wheelhouse-\w+\.txt.*`make deploy`"
+    ):
+        tasks.upload_application.function()
+    assert tasks.upload_application.function(for_emr=False)["launcher"].startswith(f"s3://{bucket}/artifacts/launch-")

@@ -22,7 +22,12 @@ PARAMS = {
 }
 XCOMS = {
     "take_inventory": {"name": "r", "bucket": "fruits", "uri": "s3://fruits/features/runs/r"},
-    "upload_application": {"application": "s3://a.zip", "launcher": "s3://l.py", "bootstrap": "s3://b.sh"},
+    "upload_application": {
+        "application": "s3://a.zip",
+        "launcher": "s3://l.py",
+        "bootstrap": "s3://b.sh",
+        "wheelhouse": "s3://w.txt",
+    },
 }
 
 

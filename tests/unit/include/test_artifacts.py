@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from include import artifacts
+from include import artifacts, wheelhouse
 
 
 @pytest.fixture
@@ -61,7 +61,18 @@ def test_build_for_a_model_puts_its_requirements_into_another_bootstrap_script(f
     assert built["application"] == plain["application"]
 
 
+def test_wheelhouse_is_named_after_the_requirements_in_the_bootstrap_script(folder: Path) -> None:
+    before = artifacts.wheelhouse_name(folder)
+    (folder / "requirements.txt").write_text("numpy==2.4.7 \\\n    --hash=sha256:00\n")
+
+    assert artifacts.wheelhouse_name(folder) == wheelhouse.name_of(artifacts.lock(folder)) != before
+    assert artifacts.lock(folder) in artifacts.build(folder)["bootstrap"].content.decode()
+
+
 def test_uris_lie_below_the_base(folder: Path) -> None:
     built = artifacts.build(folder)
 
-    assert artifacts.uris(built, "s3://b/a/").application == f"s3://b/a/{built['application'].name}"
+    uris = artifacts.uris(built, "s3://b/a/", "s3://c/w.txt")
+
+    assert uris.application == f"s3://b/a/{built['application'].name}"
+    assert uris.wheelhouse == "s3://c/w.txt"

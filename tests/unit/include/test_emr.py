@@ -17,6 +17,7 @@ ARTIFACTS = ArtifactUris(
     application="s3://fruits/artifacts/fruits_features-1.zip",
     launcher="s3://fruits/artifacts/launch-2.py",
     bootstrap="s3://fruits/artifacts/bootstrap-3.sh",
+    wheelhouse="s3://fruits/artifacts/wheelhouse-4.txt",
 )
 ARGUMENTS = Arguments(bucket="fruits", inventory="s3://fruits/r/inventory", output="s3://fruits/r", run="r", k=3)
 
@@ -72,6 +73,12 @@ def test_job_flow_names_the_groups_of_the_deployment_or_none() -> None:
     assert instances["EmrManagedSlaveSecurityGroup"] == "sg-2"
     assert instances["ServiceAccessSecurityGroup"] == "sg-3"
     assert [key for key in _job_flow()["Instances"] if key.endswith("SecurityGroup")] == []
+
+
+def test_job_flow_tells_its_bootstrap_script_where_the_wheels_are() -> None:
+    (action,) = _job_flow()["BootstrapActions"]
+
+    assert action["ScriptBootstrapAction"] == {"Path": ARTIFACTS.bootstrap, "Args": [ARTIFACTS.wheelhouse]}
 
 
 def test_job_flow_carries_the_tag_without_which_emr_may_not_touch_it() -> None:

@@ -1,0 +1,70 @@
+"""What `make deploy` does for an AWS account, for a local AWS: clusters find there what they install and run.
+
+`python -m include.local_aws.deployment` does it for the local AWS that the environment names.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TYPE_CHECKING
+
+import boto3
+
+from include import artifacts, wheelhouse
+from include.deploy import uploads
+from include.local_aws.errors import LocalAwsError
+from include.local_aws.state import DEFAULT_BUCKET
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+PREFIX = "artifacts/"
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Deploy; the exit code tells whether that went well."""
+    parser = argparse.ArgumentParser(prog="python -m include.local_aws.deployment", description=__doc__)
+    parser.add_argument("--download-only", action="store_true", help="get the wheels and put nothing anywhere")
+    options = parser.parse_args(argv)
+    try:
+        built = build()
+        if not options.download_only:
+            _put(boto3.client("s3"), built)
+    except LocalAwsError as error:
+        print(error, file=sys.stderr)  # noqa: T201 - a command
+        return 1
+    return 0
+
+
+def deploy(s3: S3Client) -> None:
+    """Put the artifacts, with wheels for this machine, into the default bucket, unless they are there.
+
+    Args:
+        s3: a client of the local S3.
+
+    Raises:
+        LocalAwsError: wheels are not there and cannot be downloaded.
+    """
+    _put(s3, build())
+
+
+def build() -> list[uploads.Upload]:
+    """All that is to be there.
+
+    Raises:
+        LocalAwsError: wheels are not there and cannot be downloaded.
+    """
+    try:
+        return uploads.build(artifacts.application_folder(), [wheelhouse.LOCAL])
+    except wheelhouse.WheelhouseError as error:
+        raise LocalAwsError(f"{error} They are needed once, then kept in {uploads.WHEELS}.") from None
+
+
+def _put(s3: S3Client, built: list[uploads.Upload]) -> None:
+    for upload in uploads.missing(s3, DEFAULT_BUCKET, PREFIX, built):
+        uploads.send(s3, DEFAULT_BUCKET, PREFIX, upload)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

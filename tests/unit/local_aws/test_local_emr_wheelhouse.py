@@ -1,0 +1,112 @@
+"""Clusters install from a wheelhouse in S3 by the bootstrap script that EMR runs, with no package index at hand."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from include import artifacts, wheelhouse
+from include.deploy import uploads
+from include.deploy.uploads import Upload
+from tests.wheels import make_wheel
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.unit.local_aws.conftest import Emr
+
+SHOW = "import sys, stone; print(stone.TAG, sys.prefix)"
+
+
+class Deployed:
+    """A lock of one small wheel, its wheelhouse and its bootstrap script, in a bucket."""
+
+    def __init__(self, emr: Emr, index: Path, tmp_path: Path, version: str) -> None:
+        self.emr = emr
+        self.lock = f"stone=={version} --hash=sha256:{make_wheel(index, 'stone', version)}"
+        self.house = wheelhouse.gather([self.lock], [wheelhouse.LOCAL], tmp_path / "wheels")
+        self.list = wheelhouse.name_of(self.lock)
+        script = artifacts.BOOTSTRAP.read_text().replace("@REQUIREMENTS@", self.lock)
+        put = [Upload(wheel.name, wheel.path) for wheel in self.house.wheels]
+        put += [Upload(self.list, self.house.lists[self.list].encode()), Upload("bootstrap.sh", script.encode())]
+        for upload in put:
+            uploads.send(emr.s3, emr.bucket, "artifacts/", upload)
+
+    def put(self, name: str, content: bytes) -> None:
+        self.emr.s3.put_object(Bucket=self.emr.bucket, Key=f"artifacts/{name}", Body=content)
+
+    def cluster(self) -> str:
+        base = f"s3://{self.emr.bucket}/artifacts/"
+        action = {"Path": f"{base}bootstrap.sh", "Args": [f"{base}{self.list}"]}
+        return self.emr.create(BootstrapActions=[{"Name": "wheels", "ScriptBootstrapAction": action}])
+
+    def bootstrap_log(self, cluster: str, stream: str) -> str:
+        node = self.emr.api.list_instances(ClusterId=cluster)["Instances"][0]["Ec2InstanceId"]
+        return self.emr.log(f"{cluster}/node/{node}/bootstrap-actions/1/{stream}.gz")
+
+    def failure(self) -> str:
+        """What the bootstrap of a new cluster says when it fails."""
+        cluster = self.cluster()
+        status = self.emr.wait(cluster, "TERMINATED_WITH_ERRORS", "WAITING")
+        assert status["StateChangeReason"]["Code"] == "BOOTSTRAP_FAILURE"
+        return self.bootstrap_log(cluster, "stderr")
+
+
+def _run(emr: Emr, cluster: str, program: str) -> tuple[str, str]:
+    """State and output of a step that runs a Python program."""
+    (step,) = emr.add(cluster, emr.step("python3.11", "-c", program))
+    status: dict[str, Any] = emr.wait_step(cluster, step, "COMPLETED", "FAILED")
+    stream = "stdout" if status["State"] == "COMPLETED" else "stderr"
+    return status["State"], emr.log(f"{cluster}/steps/{step}/{stream}.gz")
+
+
+def test_node_has_what_its_bootstrap_installed_and_nothing_of_this_machine(
+    emr: Emr, index: Path, tmp_path: Path
+) -> None:
+    deployed = Deployed(emr, index, tmp_path, "1.0")
+    cluster = deployed.cluster()
+    emr.wait(cluster, "WAITING")
+
+    assert _run(emr, cluster, SHOW)[0] == "COMPLETED"
+    assert "py3-none-any" in _run(emr, cluster, SHOW)[1]
+    assert "No module named 'numpy'" in _run(emr, cluster, "import numpy")[1]
+    assert _run(emr, cluster, "import pyspark")[0] == "COMPLETED"
+
+
+def test_second_cluster_finds_installed_what_the_first_one_installed(emr: Emr, index: Path, tmp_path: Path) -> None:
+    deployed = Deployed(emr, index, tmp_path, "1.1")
+    emr.wait(deployed.cluster(), "WAITING")
+    for wheel in deployed.house.wheels:
+        deployed.put(wheel.name, b"no longer needed")
+
+    second = deployed.cluster()
+    emr.wait(second, "WAITING")
+
+    assert "installed already" in deployed.bootstrap_log(second, "stdout")
+
+
+@pytest.fixture
+def fresh(emr: Emr, index: Path, tmp_path: Path) -> Deployed:
+    """Never installed: its bootstraps fail, and what a failed bootstrap leaves is thrown away."""
+    return Deployed(emr, index, tmp_path, "2.0")
+
+
+def test_wheel_that_is_not_the_locked_one_is_refused(fresh: Deployed, index: Path) -> None:
+    make_wheel(index, "stone", "2.0")
+    other = next(index.iterdir()).read_bytes() + b"\0"
+    fresh.put(fresh.house.wheels[0].name, other)
+
+    assert "DO NOT MATCH THE HASHES" in fresh.failure()
+
+
+def test_machine_without_wheels_is_named(fresh: Deployed) -> None:
+    fresh.put(fresh.list, b"riscv64 wheels/0123/stone.whl\n")
+
+    assert f"lists no wheel for {wheelhouse.LOCAL.machine}: deploy again" in fresh.failure()
+
+
+def test_missing_wheelhouse_is_named(fresh: Deployed) -> None:
+    fresh.emr.s3.delete_object(Bucket=fresh.emr.bucket, Key=f"artifacts/{fresh.list}")
+
+    assert f"download failed: s3://{fresh.emr.bucket}/artifacts/{fresh.list}" in fresh.failure()
