@@ -30,7 +30,7 @@ RUN = {
     "images": 90_380,
     "size_bytes": 480_000_000,
 }
-UPLOADED = {"application": "s3://a.zip", "launcher": "s3://l.py", "bootstrap": "s3://b.sh"}
+UPLOADED = {role: f"s3://a/{role}" for role in ("application", "launcher", "bootstrap", "wheelhouse")}
 
 pytestmark = pytest.mark.usefixtures("aws_environment")
 
