@@ -122,6 +122,22 @@ def test_page_says_first_how_the_checks_went(tmp_path: Path, severities: tuple[s
     assert words in Page(report(tmp_path, LEARNT, validation={"checks": checks})).text
 
 
+def test_page_with_a_cost_tells_what_it_is_and_what_was_expected(tmp_path: Path) -> None:
+    page = Page(report(tmp_path, LEARNT, seconds={"a": 1.0}, dollars={"a": 0.002}, expected_dollars=0.13))
+
+    assert "Cost < $0.01" in page.text
+    assert (
+        "instance hours at list prices; $0.13 were expected. Storage, requests and traffic are not in it." in page.text
+    )
+
+
+def test_page_without_a_cost_does_not_speak_of_it(tmp_path: Path) -> None:
+    text = Page(report(tmp_path, LEARNT, seconds={"a": 1.0})).text
+
+    assert "Time by task" in text
+    assert "cost" not in text.lower()
+
+
 def test_page_shows_pictures_where_there_is_something_to_see(tmp_path: Path) -> None:
     random = np.random.default_rng(0)
     whole = cv2.imencode(".jpg", random.integers(0, 255, (300, 200, 3), np.uint8))[1].tobytes()
