@@ -123,3 +123,18 @@ def run_cost(context: Context) -> dict[str, Any] | None:
         "estimate": plan["estimate"],
         "actual": context["ti"].xcom_pull(task_ids="terminate_cluster", key=COST_XCOM),
     }
+
+
+def reported_cost(cost: Mapping[str, Any] | None, seconds: Mapping[str, float]) -> dict[str, Any]:
+    """What the report is told of a run's cost (`include.report.Inputs`); nothing where it is not known.
+
+    Args:
+        cost: as `run_cost` gives it.
+        seconds: how long each task took.
+    """
+    from include.costs import by_task
+
+    actual = (cost and cost["actual"]) or {}
+    if not cost or actual.get("dollars") is None:
+        return {}
+    return {"dollars": by_task(actual["dollars"], seconds), "expected_dollars": cost["estimate"]["dollars"]}

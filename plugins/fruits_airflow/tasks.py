@@ -240,7 +240,7 @@ def _write_report(s3: S3Hook, layout: RunLayout, context: Context, validation: M
         validation=validation,
         fetch=lambda key: read(s3, f"s3://{files.bucket}/{key}"),
         seconds=seconds,
-        **_dollars(clusters.run_cost(context), seconds),
+        **clusters.reported_cost(clusters.run_cost(context), seconds),
         previous=_previous(s3, files.bucket),
     )
     made = report.build(inputs)
@@ -257,16 +257,6 @@ def _durations(context: Context) -> dict[str, float]:
     took = {one["task_id"]: one["duration"] for one in over if one["duration"]}
     flow = [one.task_id for one in context["dag"].topological_sort()]  # type: ignore[no-untyped-call]
     return {task: took[task] for task in flow if task in took}
-
-
-def _dollars(cost: Mapping[str, Any] | None, seconds: Mapping[str, float]) -> dict[str, Any]:
-    """What the report tells of the run's cost; nothing where there is nothing to tell."""
-    from include.costs import by_task
-
-    actual = (cost and cost["actual"]) or {}
-    if not cost or actual.get("dollars") is None:
-        return {}
-    return {"dollars": by_task(actual["dollars"], seconds), "expected_dollars": cost["estimate"]["dollars"]}
 
 
 def _previous(s3: S3Hook, bucket: str) -> Previous | None:

@@ -174,3 +174,20 @@ def test_cost_of_a_cluster_with_an_unpriced_type_is_unknown_and_names_type_and_w
 def test_cost_that_cannot_be_read_ends_no_run(local_aws: LocalAws, caplog: pytest.LogCaptureFixture) -> None:
     assert clusters.cluster_cost(local_aws.emr(), "j-UNKNOWN") is None
     assert "What cluster j-UNKNOWN has cost is not known: " in caplog.text
+
+
+def test_cost_of_a_run_is_reported_by_the_clusters_tasks() -> None:
+    cost = {"estimate": {"dollars": 0.2}, "actual": {"dollars": 0.1}}
+
+    assert clusters.reported_cost(cost, {"publish": 9.0, "cluster_ready": 2.0, "terminate_cluster": 2.0}) == {
+        "dollars": {"cluster_ready": 0.05, "terminate_cluster": 0.05},
+        "expected_dollars": 0.2,
+    }
+
+
+@pytest.mark.parametrize(
+    "cost",
+    [None, {"estimate": {"dollars": 0.2}, "actual": None}, {"estimate": {"dollars": 0.2}, "actual": {"dollars": None}}],
+)
+def test_cost_that_is_not_known_is_not_reported(cost: dict[str, Any] | None) -> None:
+    assert clusters.reported_cost(cost, {"cluster_ready": 2.0}) == {}
