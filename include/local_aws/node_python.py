@@ -68,8 +68,9 @@ class NodePython:
         self._complete.touch()
 
     def discard(self) -> None:
-        """Remove what a failed bootstrap may have left half-way."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        """Remove what a failed bootstrap may have left half-way; what was complete before may be in use."""
+        if not self._complete.exists():
+            shutil.rmtree(self.folder, ignore_errors=True)
 
     def _create(self) -> None:
         self.discard()

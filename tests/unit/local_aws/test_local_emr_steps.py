@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
 
-if TYPE_CHECKING:
-    from pathlib import Path
+from include.local_aws.state import NODES
 
+if TYPE_CHECKING:
     from include.local_aws.local import LocalAws
     from tests.unit.local_aws.conftest import Emr
 
@@ -172,11 +173,11 @@ def test_step_environment_is_the_clusters_and_not_the_callers(emr: Emr, local_aw
     (step,) = emr.add(cluster, emr.step("python3.11", "-c", show, str(file)))
     emr.wait_step(cluster, step, "COMPLETED")
     environment, interpreter, folder = json.loads(file.read_text())
-    assert interpreter == sys.executable
+    assert Path(interpreter).is_relative_to(NODES)
     assert folder.endswith(f"{cluster}/steps/{step}")
     assert local_aws.environment.items() <= environment.items()
-    assert environment["PYSPARK_PYTHON"] == sys.executable
-    leaks = [key for key in environment if key.startswith(("AIRFLOW", "PYTHON")) or key == "AWS_PROFILE"]
+    assert environment["PYSPARK_PYTHON"] == interpreter
+    leaks = [key for key in environment if key.startswith(("AIRFLOW", "PIP_", "PYTHON")) or key == "AWS_PROFILE"]
     assert leaks == []
 
 
