@@ -8,7 +8,7 @@ IN_ENVIRONMENT := source include/environment.sh &&
 LOCK = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
        --custom-compile-command "make lock"
 
-.PHONY: help demo up down test check format docs lock bench clean
+.PHONY: help demo up down test check format docs lock bench deploy clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -47,6 +47,9 @@ lock: .venv/.development ## Make the locked requirements from the *.in files
 bench: .venv/.development ## Measure the speed beside other ways (BENCH="--help" tells the options)
 	@$(PYTHON) include/prerequisites.py
 	@$(IN_ENVIRONMENT) python -m benchmarks.speed $(BENCH)
+
+deploy: .venv/.runtime ## Create or update the AWS side, after showing the plan (DEPLOY="--help" tells the options)
+	@$(IN_ENVIRONMENT) python -m include.deploy $(DEPLOY)
 
 clean: ## Remove the virtual environment and everything the demo made
 	@rm -rf .venv .local

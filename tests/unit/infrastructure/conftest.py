@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from moto import mock_aws
 
-from tests.unit.infrastructure.stacks import create
+from tests.unit.infrastructure.stacks import amazons_policy, create
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="module")
 def aws() -> Iterator[None]:
-    """An AWS of moto's that knows Amazon's managed policies."""
-    with pytest.MonkeyPatch.context() as patch, mock_aws(config={"iam": {"load_aws_managed_policies": True}}):
+    """An AWS of moto's."""
+    with pytest.MonkeyPatch.context() as patch, amazons_policy(), mock_aws():
         patch.delenv("AWS_PROFILE", raising=False)
         yield
 

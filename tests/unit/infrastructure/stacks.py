@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import ast
+import json
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import boto3
+import moto.iam.models
+import pytest
 from moto.core import DEFAULT_ACCOUNT_ID
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 REGION = "eu-west-1"
 TEMPLATE = Path(__file__).parents[3] / "include" / "infrastructure" / "fruits.yaml"
@@ -48,6 +52,17 @@ class Stack:
         shown = emr.describe_security_configuration(Name=name)["SecurityConfiguration"]
         document: dict[str, Any] = ast.literal_eval(shown)  # as Python writes it, in moto
         return document
+
+
+@contextmanager
+def amazons_policy() -> Iterator[None]:
+    """Let moto know the one of Amazon's policies that we attach: reading all 1,400 takes 3 s for each account."""
+    name = "AmazonEMRServicePolicy_v2"
+    policy = json.loads(moto.iam.models.aws_managed_policies_data)[name]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(moto.iam.models, "aws_managed_policies_data", json.dumps({name: policy}))
+        patch.setenv("MOTO_IAM_LOAD_MANAGED_POLICIES", "true")
+        yield
 
 
 def create(name: str, parameters: Mapping[str, str]) -> Stack:

@@ -1,0 +1,7 @@
+"""`python -m include.deploy`."""
+
+import sys
+
+from include.deploy.cli import main
+
+sys.exit(main())
