@@ -8,7 +8,7 @@ IN_ENVIRONMENT := source include/environment.sh &&
 LOCK = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
        --custom-compile-command "make lock"
 
-.PHONY: help demo up down test check format docs lock bench deploy clean
+.PHONY: help demo up down test check format docs lock bench deploy mwaa clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -50,6 +50,9 @@ bench: .venv/.development ## Measure the speed beside other ways (BENCH="--help"
 
 deploy: .venv/.runtime ## Create or update the AWS side, after showing the plan (DEPLOY="--help" tells the options)
 	@$(IN_ENVIRONMENT) python -m include.deploy $(DEPLOY)
+
+mwaa: .venv/.runtime ## Make the files of an Amazon MWAA environment in dist/mwaa
+	@$(IN_ENVIRONMENT) python -m include.mwaa
 
 clean: ## Remove the virtual environment and everything the demo made
 	@rm -rf .venv .local

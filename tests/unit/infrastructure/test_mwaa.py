@@ -1,0 +1,134 @@
+"""The layout for MWAA: the DAGs parse from it, and tasks find what they need, with nothing else of the checkout."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import subprocess
+import sys
+import zipfile
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+import pytest
+
+from include import mwaa
+
+ROOT = Path(__file__).parents[3]
+MWAA_BRINGS = {"apache-airflow", "boto3", "botocore", "fastapi", "markupsafe", "packaging", "pydantic", "starlette"}
+ON_CLUSTERS_ONLY = {"pyspark", "py4j", "onnxruntime"}
+
+PROBE = """
+import json, sys
+from airflow.dag_processing.dagbag import DagBag
+from airflow import plugins_manager
+
+bag = DagBag(sys.argv[1])
+import fruits_airflow, fruits_features, include
+from include import artifacts
+plugins, errors = plugins_manager._get_plugins()
+print(json.dumps({
+    "errors": bag.import_errors,
+    "dags": sorted(bag.dags),
+    "files": [module.__file__ for module in (fruits_airflow, fruits_features, include)],
+    "artifacts": sorted(artifacts.build(artifacts.application_folder())),
+    "wheelhouse": artifacts.wheelhouse_name(artifacts.application_folder(), onnx=True),
+    "plugins": [plugin.name for plugin in plugins if plugin.name == "fruits"],
+    "plugin_errors": errors,
+    "report": [name for name in sys.modules if name == "include.report"],
+}))
+"""
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What MWAA makes of the layout: its Airflow home."""
+    layout, home = tmp_path_factory.mktemp("layout"), tmp_path_factory.mktemp("airflow")
+    mwaa.build(layout / "mwaa")
+    (layout / "mwaa" / "dags").rename(home / "dags")
+    (layout / "mwaa" / "requirements.txt").rename(home / "requirements.txt")
+    zipfile.ZipFile(layout / "mwaa" / "plugins.zip").extractall(home / "plugins")  # our own archive
+    return home
+
+
+def test_dags_parse_from_the_layout_alone(home: Path) -> None:
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(("AIRFLOW", "PYTHON"))}
+    environment |= {
+        "AIRFLOW_HOME": str(home),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "PYTHONPATH": f"{home / 'plugins'}:{home / 'dags'}",
+    }
+
+    parsed = subprocess.run(
+        [sys.executable, "-c", PROBE, str(home / "dags")],
+        cwd=home,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert parsed.returncode == 0, parsed.stderr[-3000:]
+    found = json.loads(parsed.stdout.splitlines()[-1])
+    assert found["errors"] == {}
+    assert found["dags"] == sorted({file.stem for file in (home / "dags").glob("*.py")})
+    assert "fruits_features" in found["dags"]
+    assert [Path(file).is_relative_to(home / "plugins") for file in found["files"]] == [True, True, True]
+    assert found["artifacts"] == ["application", "bootstrap", "launcher"]
+    assert found["wheelhouse"].startswith("wheelhouse-")
+    assert found["plugins"] == ["fruits"]
+    assert found["plugin_errors"] == {}
+    assert found["report"] == [], "looking for plugins must not import the rest"
+
+
+def test_requirements_name_all_that_the_code_imports(home: Path) -> None:
+    wanted = (home / "requirements.txt").read_text().splitlines()
+    distributions = packages_distributions()
+    ours = {path.name.removesuffix(".py") for path in (home / "plugins").iterdir()}
+    imported = {name for file in (home / "plugins").rglob("*.py") for name in _imported(file)} - ours
+    third = {
+        distributions[name][0].lower() for name in imported - set(sys.stdlib_module_names) if name in distributions
+    }
+    provided = {name for name in third if name.startswith("apache-airflow")} | MWAA_BRINGS | ON_CLUSTERS_ONLY
+
+    assert wanted[0] == '--constraint "/usr/local/airflow/dags/constraints.txt"'
+    assert {name.replace("_", "-") for name in third} - provided <= set(wanted[1:])
+    assert {"numpy", "polars", "pandera"} <= third
+
+
+def _imported(file: Path) -> set[str]:
+    """Top-level modules that a file imports when it runs; those for types alone may be missing."""
+    tree = ast.parse(file.read_text())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            node.body = []
+    names = [alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names]
+    names += [node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+    return {name.partition(".")[0] for name in names}
+
+
+def test_constraints_are_the_lock_without_airflow(home: Path) -> None:
+    lines = (home / "dags" / "constraints.txt").read_text().splitlines()
+    names = {line.partition("==")[0] for line in lines}
+
+    assert set(mwaa.NEEDED) <= names
+    assert not [name for name in names if name.startswith("apache-airflow")]
+    assert len(lines) == len(names), "one version each: conditions are decided for Python 3.11 on Linux"
+
+
+def test_layout_leaves_out_what_only_one_machine_needs(home: Path) -> None:
+    parts = {file.relative_to(home / "plugins").parts for file in (home / "plugins").rglob("*") if file.is_file()}
+
+    assert ("include", "infrastructure", "bootstrap.sh") in parts
+    assert ("include", "report", "page.html.j2") in parts
+    assert not [one for one in parts if one[:2] in {("include", "local_aws"), ("include", "deploy")}]
+    assert not (home / "dags" / "fruits_features_spark.py").exists()
+
+
+def test_layout_is_the_same_to_the_byte_each_time(tmp_path: Path) -> None:
+    mwaa.build(tmp_path / "a")
+    mwaa.build(tmp_path / "b")
+
+    assert (tmp_path / "a" / "plugins.zip").read_bytes() == (tmp_path / "b" / "plugins.zip").read_bytes()
+    assert (ROOT / "dags" / "fruits_features.py").exists()
