@@ -14,10 +14,14 @@ ValidationException).
 
 from __future__ import annotations
 
+import socket
 import threading
+import time
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import flask
 import moto.emr.urls
+from moto.core.exceptions import ServiceException
 from moto.core.responses import ActionResult, EmptyResult, PaginatedResult
 from moto.core.utils import utcnow
 from moto.emr.exceptions import InvalidCluster, InvalidRequestException, ValidationException
@@ -25,11 +29,14 @@ from moto.emr.models import Cluster, ElasticMapReduceBackend, Step, emr_backends
 from moto.emr.responses import ElasticMapReduceResponse
 from moto.iam.models import iam_backends
 
+from include.local_aws.emr_faults import FAULT_TAG, Fault, Injected, Refusals
 from include.local_aws.emr_fleets import LocalFleet, instances
 from include.local_aws.emr_lifecycle import USER_REQUEST, ClusterLife, Ending
 from include.local_aws.emr_states import ACCEPTS_STEPS, TERMINATED
 
 if TYPE_CHECKING:
+    from moto.core.common_types import TYPE_RESPONSE
+
     from include.local_aws.emr_lifecycle import Runtime
 
 MAX_STEPS_A_REQUEST = 256
@@ -83,6 +90,7 @@ class LocalCluster(Cluster):
         self.ending: Ending | None = None
         self.fleets: list[LocalFleet] = []
         self.reason: dict[str, str] = {}
+        self.injected: Injected | None = None
         self._changes = 0
         self._seen = 0
         super().__init__(*args, **kwargs)
@@ -92,7 +100,8 @@ class LocalCluster(Cluster):
     @property
     def status(self) -> dict[str, Any]:
         """The cluster's status as DescribeCluster and ListClusters give it."""
-        return super().status | {"StateChangeReason": self.reason}
+        details = self.ending.details if self.ending and self.state in TERMINATED else None
+        return super().status | {"StateChangeReason": self.reason, "ErrorDetails": [details] if details else []}
 
     @property
     def instance_collection_type(self) -> str:
@@ -105,6 +114,13 @@ class LocalCluster(Cluster):
         masters = [node.ec2_instance_id for node in self.ec2_instances if node.instance_group.role == "MASTER"]
         masters += [node.ec2_id for fleet in self.fleets if fleet.role == "MASTER" for node in fleet.nodes]
         return masters[0] if masters else f"i-{self.id[2:].lower()}"
+
+    @property
+    def master_instance_type(self) -> str:
+        """The type of the master node, as far as it was told."""
+        types = [group.instance_type for group in self.instance_groups if group.role == "MASTER"]
+        types += [node.type for fleet in self.fleets if fleet.role == "MASTER" for node in fleet.nodes]
+        return types[0] if types else "unknown"
 
     def start_cluster(self) -> None:
         """Replace moto's: be STARTING until the life says otherwise."""
@@ -122,10 +138,10 @@ class LocalCluster(Cluster):
             self._notify()
         return added
 
-    def terminate(self) -> None:
+    def terminate(self, ending: Ending = USER_REQUEST) -> None:
         """Wish the cluster to end; a cluster that is ending already has its reason."""
         with self.changed:
-            self.ending = self.ending or USER_REQUEST
+            self.ending = self.ending or ending
             self._notify()
 
     def enter(self, state: str, *, message: str, code: str | None = None) -> None:
@@ -140,6 +156,7 @@ class LocalCluster(Cluster):
 
     def end(self, state: str, ending: Ending) -> None:
         """Enter a final state."""
+        self.ending = ending
         self.end_datetime = utcnow()
         for group in self.instance_groups:
             group.state, group.end_date_time = "TERMINATED", self.end_datetime
@@ -187,7 +204,7 @@ class LocalCluster(Cluster):
         roles = {role.name for role in iam_backends[self.emr_backend.account_id]["aws"].roles.values()}
         if self.service_role is None or self.service_role.rpartition("/")[2] in roles:
             return None
-        return Ending("VALIDATION_ERROR", f"{self.service_role} is invalid", with_errors=True)
+        return Ending("VALIDATION_ERROR", f"EMR service role {self.service_role} is invalid", with_errors=True)
 
     def _notify(self) -> None:
         self._changes += 1
@@ -289,6 +306,25 @@ class LocalEmrResponse(ElasticMapReduceResponse):
     """The actions that moto lacks; each policy is kept and given back, none is acted upon."""
 
     policies: ClassVar[dict[tuple[str, str], Any]] = {}
+    refusals: ClassVar[Refusals] = Refusals()
+
+    def call_action(self) -> TYPE_RESPONSE:
+        """Answer a call, unless the fault of its cluster has it refused."""
+        try:
+            self._refuse()
+        except ServiceException as error:
+            status, headers, body = self.serialized(ActionResult(error))
+            return status, headers, body
+        return super().call_action()
+
+    def _refuse(self) -> None:
+        action, request = self._get_action(), self._get_params()
+        if action == "RunJobFlow":
+            self.refusals.check(action, request["Name"], _injected(request.get("Tags", [])), request)
+        named = request.get("ClusterId") or request.get("JobFlowId") or request.get("JobFlowIds", [""])[0]
+        cluster = self._local().clusters.get(named)
+        if isinstance(cluster, LocalCluster):
+            self.refusals.check(action, cluster.id, cluster.injected, request)
 
     def run_job_flow(self) -> ActionResult:
         """Create a cluster, with its fleets and policies."""
@@ -298,7 +334,12 @@ class LocalEmrResponse(ElasticMapReduceResponse):
         for name in ("AutoTerminationPolicy", "ManagedScalingPolicy"):
             if (policy := self._get_params().get(name)) is not None:
                 self.policies[cluster.id, name] = policy
+        cluster.injected = _injected(self._get_param("Tags", []))
         cluster.accepted.set()
+        if cluster.injected and cluster.injected.fault is Fault.ANSWER_LATE:
+            time.sleep(float(cluster.injected.argument))
+        elif cluster.injected and cluster.injected.fault is Fault.ANSWER_LOST:
+            flask.request.environ["werkzeug.socket"].shutdown(socket.SHUT_RDWR)
         return result
 
     def list_instance_fleets(self) -> ActionResult:
@@ -362,6 +403,18 @@ class LocalEmrResponse(ElasticMapReduceResponse):
     def _local(self) -> LocalEmrBackend:
         assert isinstance(self.backend, LocalEmrBackend)  # noqa: S101 - narrows the type; `install` made it so
         return self.backend
+
+
+def _injected(tags: list[dict[str, str]]) -> Injected | None:
+    """The fault that tags ask for.
+
+    Raises:
+        ValidationException: there is no such fault.
+    """
+    try:
+        return Injected.of(tags)
+    except ValueError as error:
+        raise ValidationException(f"Tag {FAULT_TAG}: {error}") from None
 
 
 def install(runtime: Runtime) -> None:

@@ -22,10 +22,12 @@ import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from include.local_aws import emr_faults
+from include.local_aws.emr_faults import Fault, Harm
 from include.local_aws.node_python import NodePython
 from include.local_aws.processes import CLUSTER_MARK, end_marked
 from include.local_aws.s3_server import BELIEF_S
@@ -63,12 +65,15 @@ class Ending:
     code: str
     message: str
     with_errors: bool = False
+    details: dict[str, Any] | None = None
+    """The one `ErrorDetail` that the service gives for some endings."""
 
 
 USER_REQUEST = Ending("USER_REQUEST", "Terminated by user request")
 STEP_FAILURE = Ending("STEP_FAILURE", "Shut down as step failed", with_errors=True)
 ALL_STEPS_COMPLETED = Ending("ALL_STEPS_COMPLETED", "Steps completed")
 STEPS_COMPLETED_WITH_ERRORS = Ending("STEP_FAILURE", "Steps completed with errors")
+NODE_TERMINATED = Ending("INSTANCE_FAILURE", "The master node was terminated", with_errors=True)
 
 
 class ClusterLife:
@@ -107,6 +112,10 @@ class ClusterLife:
             return self.cluster.ending
         for name in ("bin", "tmp", "steps"):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
+        injected = self.cluster.injected
+        if injected and injected.fault is Fault.NO_CAPACITY:
+            code, message, details = emr_faults.no_capacity(self.cluster.master_instance_type)
+            return Ending(code, message, with_errors=True, details=details)
         return self.cluster.unusable_role()
 
     def _bootstrap(self) -> Ending | None:
@@ -155,7 +164,8 @@ class ClusterLife:
         bucket, key = _split_s3(path)
         folder.mkdir(parents=True, exist_ok=True)
         script = folder / Path(key).name
-        script.write_bytes(self.runtime.s3.get_object(Bucket=bucket, Key=key)["Body"].read())
+        content = self.runtime.s3.get_object(Bucket=bucket, Key=key)["Body"].read()
+        script.write_bytes(emr_faults.bootstrap_of(self.cluster.injected, content))
         script.chmod(0o755)
         return script
 
@@ -182,14 +192,17 @@ class ClusterLife:
         step.begin()
         folder = self.folder / "steps" / step.id
         conf = write_spark_conf(folder.with_name(f"{step.id}.conf"), self._spark_settings())
-        process = StepProcess(step.args, folder, self.environment | {"SPARK_CONF_DIR": str(conf)})
+        injected = self.cluster.injected
+        environment = self.environment | {"SPARK_CONF_DIR": str(conf)} | emr_faults.environment_of(injected)
+        process = StepProcess(emr_faults.command_of(injected, step.args), folder, environment)
         process.note(f"INFO Ensure step {step.id} jar file {step.jar}")
         if step.jar != "command-runner.jar":
             process.note(f"ERROR jar {step.jar!r} is unknown: the local EMR only has command-runner.jar.")
             exit_code = 1
         else:
             exit_code = self._run(process, step)
-        process.note(f"{'WARN Step failed' if exit_code else 'INFO Step succeeded'} with exitCode {exit_code}")
+        told = exit_code if exit_code >= 0 else 128 - exit_code  # as a shell tells a signal
+        process.note(f"{'WARN Step failed' if exit_code else 'INFO Step succeeded'} with exitCode {told}")
         log_uri = self._upload(process, f"steps/{step.id}/")
         time.sleep(BELIEF_S)  # what Spark wrote behind the S3 server's back is seen by all once the step has ended
         if self.cluster.ending or step.cancel_option:
@@ -198,7 +211,7 @@ class ClusterLife:
         if exit_code == 0:
             step.finish("COMPLETED")
             return None
-        step.fail(process.last_line_of_stderr() or _last_line(process.logs / "controller"), log_uri)
+        step.fail(process.last_line_of_stderr() or _last_notes(process), log_uri)
         return self._act_on_failure(step)
 
     def _act_on_failure(self, step: LocalStep) -> Ending | None:
@@ -218,6 +231,7 @@ class ClusterLife:
             (process.logs / "stderr").write_text(f"Cannot run program: {error}\n", encoding="utf-8")
             return 127
         kill_at: float | None = None
+        harm = Harm(self.cluster.injected, lambda: self.cluster.terminate(NODE_TERMINATED))
         while (exit_code := process.poll()) is None:
             if self.cluster.ending or (step and step.cancel_option == "TERMINATE_PROCESS"):
                 process.kill()
@@ -228,10 +242,13 @@ class ClusterLife:
                 process.kill()
             else:
                 self.cluster.wait_for_change(TICK_S)
+            if step:
+                harm.look(process)
         return exit_code
 
     def _spark_settings(self) -> dict[str, str]:
-        return spark_settings(self.runtime.s3_folder, scratch=self.folder / "tmp")
+        settings = spark_settings(self.runtime.s3_folder, scratch=self.folder / "tmp")
+        return settings | emr_faults.spark_of(self.cluster.injected)
 
     def _upload(self, process: StepProcess, path: str) -> str | None:
         """Upload a process's logs below LogUri; return that place, or None where the cluster has no LogUri."""
@@ -280,6 +297,7 @@ def _as_command(script: Path, arguments: list[str]) -> list[str]:
     return [*([] if script.read_bytes().startswith(b"#!") else ["bash"]), str(script), *arguments]
 
 
-def _last_line(file: Path) -> str:
-    lines = file.read_text(encoding="utf-8").splitlines()
-    return lines[-2] if len(lines) > 1 else ""
+def _last_notes(process: StepProcess) -> str:
+    """What the controller says of a process that died without a word."""
+    lines = (process.logs / "controller").read_text(encoding="utf-8").splitlines()
+    return "; ".join(line.partition(" ")[2] for line in lines[-2:])

@@ -24,6 +24,7 @@ from include.local_aws.processes import CLUSTER_MARK, Identity, end, tree
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    import psutil
     from mypy_boto3_s3 import S3Client
 
 KEPT = ("HOME", "USER", "LOGNAME", "SHELL", "TZ", "JAVA_HOME", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")
@@ -86,6 +87,15 @@ class StepProcess:
         """The folder with `controller`, `stdout` and `stderr`."""
         return self.folder.with_name(f"{self.folder.name}.logs")
 
+    @property
+    def running_s(self) -> float:
+        """Seconds since it was made."""
+        return time.monotonic() - self._began
+
+    def family(self) -> list[psutil.Process]:
+        """Return the process and all its descendants."""
+        return tree(self._identity.process() if self._identity else None)
+
     def start(self) -> None:
         """Start the command.
 
@@ -116,7 +126,7 @@ class StepProcess:
         if self.exit_code is None and self._process is not None:
             self.exit_code = self._process.poll()
             if self.exit_code is not None:
-                took_s = round(time.monotonic() - self._began)
+                took_s = round(self.running_s)
                 self.note(f"INFO waitProcessCompletion ended with exit code {self.exit_code} after {took_s} seconds")
         return self.exit_code
 
@@ -129,7 +139,7 @@ class StepProcess:
     def kill(self, *, grace_s: float = 0.0) -> None:
         """End the process and all its descendants."""
         self.note("INFO ending the step's process and all its descendants")
-        end(tree(self._identity.process() if self._identity else None), grace_s=grace_s)
+        end(self.family(), grace_s=grace_s)
         if self._process is not None:
             self._process.wait()
 

@@ -130,7 +130,7 @@ def test_cluster_with_unknown_instance_profile_is_refused(emr: Emr, local_aws: L
 def test_cluster_with_unknown_service_role_ends_with_validation_error(emr: Emr) -> None:
     status = emr.wait(emr.create(ServiceRole="nobody"), *ENDED)
     assert status["State"] == "TERMINATED_WITH_ERRORS"
-    assert status["StateChangeReason"] == {"Code": "VALIDATION_ERROR", "Message": "nobody is invalid"}
+    assert status["StateChangeReason"] == {"Code": "VALIDATION_ERROR", "Message": "EMR service role nobody is invalid"}
 
 
 def test_policies_are_given_back(emr: Emr) -> None:

@@ -1,0 +1,231 @@
+"""What may go wrong with a cluster, asked for by its tag: `local-aws:fault` = `<fault>` or `<fault>:<argument>`.
+
+EMR itself ignores the tag. Here it decides the fate of one cluster, from RunJobFlow to its last step, so that a test
+injects a fault with nothing but the deployment's own setting of additional tags. What each looks like to a client, and
+where that is known from:
+
+* Codes and states: botocore's service model, `ClusterStateChangeReasonCode` and `ErrorDetail`; Management Guide,
+  "Error codes with ErrorDetail information" (`INTERNAL_ERROR_EC2_INSUFFICIENT_CAPACITY_AZ` and its ErrorData).
+* "The supplied release label is invalid", "EMR service role … is invalid", "The master node was terminated" and
+  "Rate exceeded" (ThrottlingException): answers of the service quoted in public issues, in mrjob, and on re:Post's page
+  "emr-cluster-status-throttling-error".
+* `VcpuLimitExceeded`, and the refusal of `iam:PassRole`: EC2's and IAM's own error messages, which EMR passes on.
+* `ExpiredTokenException`: "Common errors" of the API reference.
+* A process killed by SIGKILL: exit code 137, as a shell tells it, and nothing on stderr.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections import Counter
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import psutil
+from moto.core.exceptions import ServiceException
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from include.local_aws.step_process import StepProcess
+
+FAULT_TAG = "local-aws:fault"
+KILL_AFTER_S = 1.0
+TERMINATED_AFTER_S = 1.0
+EXECUTOR_CLASS = "org.apache.spark.executor.CoarseGrainedExecutorBackend"
+
+
+class Fault(StrEnum):
+    """What may happen; the argument's meaning in brackets."""
+
+    REFUSED_FOR_LIMIT = "refused-for-limit"
+    REFUSED_FOR_ROLE = "refused-for-role"
+    REFUSED_AS_INVALID = "refused-as-invalid"
+    ANSWER_LOST = "answer-lost"
+    ANSWER_LATE = "answer-late"
+    """RunJobFlow's answer comes late [by so many seconds]."""
+    THROTTLED = "throttled"
+    """The first calls of each action are refused [so many]."""
+    CREDENTIALS_EXPIRED = "credentials-expired"
+    """One ListSteps is refused [the how manieth]."""
+    NO_CAPACITY = "no-capacity"
+    BOOTSTRAP_FAILED = "bootstrap-failed"
+    NODE_TERMINATED = "node-terminated"
+    """The master's spot instance is taken back while a step runs."""
+    STEP_FAILED = "step-failed"
+    STEP_HANGS = "step-hangs"
+    DRIVER_KILLED = "driver-killed"
+    EXECUTOR_KILLED = "executor-killed"
+    """Executors are processes of their own; the first one to work is killed."""
+    S3_ENDPOINT = "s3-endpoint"
+    """Steps find S3 at another address [its URL], where trouble may wait."""
+
+
+class Injected(NamedTuple):
+    """A fault and its argument."""
+
+    fault: Fault
+    argument: str = ""
+
+    @classmethod
+    def of(cls, tags: Iterable[Mapping[str, str]]) -> Injected | None:
+        """Read the fault from a cluster's tags.
+
+        >>> Injected.of([{"Key": "local-aws:fault", "Value": "throttled:3"}])
+        Injected(fault=<Fault.THROTTLED: 'throttled'>, argument='3')
+
+        Raises:
+            ValueError: there is no such fault.
+        """
+        value = next((tag["Value"] for tag in tags if tag["Key"] == FAULT_TAG), None)
+        if value is None:
+            return None
+        fault, _, argument = value.partition(":")
+        return cls(Fault(fault), argument)
+
+
+class Refused(ServiceException):
+    """An answer that is an error."""
+
+    def __init__(self, code: str, message: str) -> None:
+        self.code = code
+        super().__init__(message)
+
+
+class Refusals:
+    """Refuses API calls, and counts those that it may refuse only for a while."""
+
+    def __init__(self) -> None:
+        self._seen: Counter[tuple[str, str]] = Counter()
+        self._lock = threading.Lock()
+
+    def check(self, action: str, cluster: str, injected: Injected | None, request: Mapping[str, Any]) -> None:
+        """Let a call pass or refuse it.
+
+        Args:
+            action: the API's.
+            cluster: the cluster's id, or its name before it has one.
+            injected: its fault.
+            request: the call's parameters.
+
+        Raises:
+            Refused: it is refused.
+        """
+        if injected is None:
+            return
+        if action == "RunJobFlow":
+            _refuse_for_good(injected.fault, request)
+        if injected.fault not in {Fault.THROTTLED, Fault.CREDENTIALS_EXPIRED}:
+            return
+        nth, limit = self._count(action, cluster), int(injected.argument)
+        if injected.fault is Fault.THROTTLED and nth <= limit:
+            raise Refused("ThrottlingException", "Rate exceeded")
+        if injected.fault is Fault.CREDENTIALS_EXPIRED and action == "ListSteps" and nth == limit:
+            raise Refused("ExpiredTokenException", "The security token included in the request is expired")
+
+    def _count(self, action: str, cluster: str) -> int:
+        with self._lock:
+            self._seen[action, cluster] += 1
+            return self._seen[action, cluster]
+
+
+def _refuse_for_good(fault: Fault, request: Mapping[str, Any]) -> None:
+    if fault is Fault.REFUSED_FOR_LIMIT:
+        raise Refused(
+            "ValidationException",
+            "VcpuLimitExceeded: You have requested more vCPU capacity than your current vCPU limit of 32 allows for "
+            "the instance bucket that the specified instance type belongs to.",
+        )
+    if fault is Fault.REFUSED_FOR_ROLE:
+        raise Refused(
+            "AccessDeniedException",
+            "User: arn:aws:sts::123456789012:assumed-role/airflow/x is not authorized to perform: iam:PassRole on "
+            f"resource: arn:aws:iam::123456789012:role/{request.get('ServiceRole')}",
+        )
+    if fault is Fault.REFUSED_AS_INVALID:
+        raise Refused("ValidationException", f"The supplied release label is invalid: {request.get('ReleaseLabel')}.")
+
+
+def no_capacity(instance_type: str) -> tuple[str, str, dict[str, Any]]:
+    """Code, message and ErrorDetail of a cluster for which EC2 had no machines."""
+    message = (
+        f"Instance type {instance_type} has insufficient capacity in the availability zone eu-west-1a: use another "
+        "instance type, or another subnet."
+    )
+    data = [{"instance-type": instance_type}, {"availability-zone": "eu-west-1a"}]
+    code = "INTERNAL_ERROR_EC2_INSUFFICIENT_CAPACITY_AZ"
+    return "INTERNAL_ERROR", message, {"ErrorCode": code, "ErrorData": data, "ErrorMessage": message}
+
+
+def command_of(injected: Injected | None, command: list[str]) -> list[str]:
+    """What a step runs instead of its command."""
+    if injected is None:
+        return command
+    stand_ins = {
+        Fault.STEP_FAILED: ["sh", "-c", "echo 'the application gave up' >&2; exit 1"],
+        Fault.STEP_HANGS: ["sleep", "86400"],
+        Fault.NODE_TERMINATED: ["sleep", "86400"],
+    }
+    return stand_ins.get(injected.fault, command)
+
+
+def bootstrap_of(injected: Injected | None, script: bytes) -> bytes:
+    """What a bootstrap action runs instead of its script."""
+    if injected and injected.fault is Fault.BOOTSTRAP_FAILED:
+        return b"#!/bin/sh\necho 'No matching distribution found for numpy' >&2\nexit 1\n"
+    return script
+
+
+def environment_of(injected: Injected | None) -> dict[str, str]:
+    """What is different in a step's environment."""
+    if injected and injected.fault is Fault.S3_ENDPOINT:
+        return {"AWS_ENDPOINT_URL_S3": injected.argument}
+    return {}
+
+
+def spark_of(injected: Injected | None) -> dict[str, str]:
+    """What is different in a step's Spark: executors are processes of their own where one is to be killed."""
+    if injected and injected.fault is Fault.EXECUTOR_KILLED:
+        return {"spark.master": "local-cluster[1,2,1024]", "spark.executor.memory": "1g"}
+    return {}
+
+
+class Harm:
+    """Does to one running step what its cluster's fault says, once.
+
+    Args:
+        injected: the fault.
+        terminate: ends the cluster as EC2 does that takes its machine back.
+    """
+
+    def __init__(self, injected: Injected | None, terminate: Callable[[], None]) -> None:
+        self._fault = injected.fault if injected else None
+        self._terminate = terminate
+
+    def look(self, process: StepProcess) -> None:
+        """Do it when the time has come."""
+        if self._fault is Fault.DRIVER_KILLED and process.running_s > KILL_AFTER_S:
+            for one in process.family():
+                _kill(one)
+        elif self._fault is Fault.NODE_TERMINATED and process.running_s > TERMINATED_AFTER_S:
+            self._terminate()
+        elif self._fault is not Fault.EXECUTOR_KILLED or not _kill_working_executor(process):
+            return
+        self._fault = None
+
+
+def _kill_working_executor(process: StepProcess) -> bool:
+    """Kill the first executor that has begun to work, which is when it has a Python worker; tell whether there was."""
+    for one in process.family():
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if EXECUTOR_CLASS in one.cmdline() and one.children():
+                return _kill(one)
+    return False
+
+
+def _kill(process: psutil.Process) -> bool:
+    """Kill a process, and leave it to its parent to hear of that."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        process.kill()
+    return True
