@@ -15,8 +15,6 @@ the same place, or beside it once that date is published.
 
 from __future__ import annotations
 
-from datetime import timedelta
-
 from airflow.sdk import DAG, chain
 
 from fruits_airflow import templates
@@ -26,9 +24,6 @@ from fruits_airflow.dag_defaults import DAILY_ON_EMR
 from fruits_airflow.operators import CreateClusterOperator, RunStepOperator, TerminateClusterOperator
 from fruits_airflow.sensors import ClusterReadySensor, ImagesSensor
 from fruits_airflow.tasks import publish, take_inventory, upload_application, validate_parquet
-
-STEP_TIMEOUT = timedelta(hours=6)
-POLL = timedelta(seconds=5)
 
 with DAG(
     dag_id="fruits_features",
@@ -48,24 +43,18 @@ with DAG(
     cluster_ready = ClusterReadySensor(
         task_id="cluster_ready",
         job_flow_id=create_cluster.output,
-        poke_interval=POLL.total_seconds(),
-        max_attempts=360,
         doc_md="Waits until the cluster takes steps; fails with EMR's reason when it ends instead.",
     )
     featurize_and_reduce = RunStepOperator(
         task_id="featurize_and_reduce",
         job_flow_id=create_cluster.output,
         steps=templates.steps,
-        waiter_delay=int(POLL.total_seconds()),
-        waiter_max_attempts=STEP_TIMEOUT // POLL,
         retries=0,  # Spark retries its tasks itself; a failed step wants its cause read, not the same cost again
         doc_md="Runs the Spark application as one EMR step. When it fails, the end of its output is in this log.",
     )
     terminate_cluster = TerminateClusterOperator(
         task_id="terminate_cluster",
         job_flow_id=create_cluster.output,
-        waiter_delay=int(POLL.total_seconds()),
-        waiter_max_attempts=240,
         retries=5,
         doc_md="Ends the cluster, whatever happened, and waits until it is gone: the bill ends here.",
     ).as_teardown(setups=create_cluster, on_failure_fail_dagrun=True)

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any
 from include.cluster import fleets
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from fruits_features.arguments import Arguments
     from include.artifacts import ArtifactUris
     from include.cluster import Fleet, Nodes
+    from include.ownership import Origin
     from include.prices import PriceTable
     from include.settings import Settings
 
-APPLICATION_TAG = "fruits-image-features"
 EMR_MAY_MANAGE = {"Key": "for-use-with-amazon-emr-managed-policies", "Value": "true"}
 """EMR's service role may touch only what carries it (`AmazonEMRServicePolicy_v2`, also of `EMR_DefaultRole_V2`)."""
 PYTHON = "python3.11"
@@ -46,9 +46,8 @@ class Cluster:
     """What tells one run's cluster from another's.
 
     Args:
-        name: unique to the DAG run; a retry finds its cluster by it.
+        origin: the DAG run it works for; a retry finds its cluster by the origin's tags.
         run: the run's name, for tags.
-        dag_id: the DAG's id, for tags.
         owner: who answers for the DAG, for tags.
         bucket: where logs go.
         region: where the bucket is; EMR does not tell its nodes' programs.
@@ -56,9 +55,8 @@ class Cluster:
         nodes: how many there are.
     """
 
-    name: str
+    origin: Origin
     run: str
-    dag_id: str
     owner: str
     bucket: str
     region: str
@@ -81,7 +79,7 @@ def job_flow(settings: Settings, cluster: Cluster, prices: PriceTable) -> dict[s
         ClusterError: the table of prices has no instance type for a fleet.
     """
     request: dict[str, Any] = {
-        "Name": cluster.name,
+        "Name": cluster.origin.cluster_name,
         "ReleaseLabel": settings.emr_release,
         "Applications": [{"Name": "Spark"}],
         "LogUri": f"s3://{cluster.bucket}/{settings.log_prefix}",
@@ -100,7 +98,7 @@ def job_flow(settings: Settings, cluster: Cluster, prices: PriceTable) -> dict[s
             }
         ],
         "Configurations": _configurations(cluster),
-        "Tags": tags(cluster),
+        "Tags": tags(cluster, settings.emr_tags),
     }
     if cluster.nodes.task:
         request["ManagedScalingPolicy"] = {"ComputeLimits": _limits(cluster.nodes)}
@@ -109,10 +107,10 @@ def job_flow(settings: Settings, cluster: Cluster, prices: PriceTable) -> dict[s
     return request
 
 
-def tags(cluster: Cluster) -> list[dict[str, str]]:
-    """What the cluster, its instances and the bill say of where they are from."""
-    told = {"application": APPLICATION_TAG, "dag": cluster.dag_id, "run": cluster.run, "owner": cluster.owner}
-    return [*({"Key": key, "Value": value} for key, value in told.items()), EMR_MAY_MANAGE]
+def tags(cluster: Cluster, more: Mapping[str, str]) -> list[dict[str, str]]:
+    """What the cluster, its instances and the bill say of where they are from, and what the deployment adds."""
+    told = {"run": cluster.run, "owner": cluster.owner, **more}
+    return [*cluster.origin.tags(), *({"Key": key, "Value": value} for key, value in told.items()), EMR_MAY_MANAGE]
 
 
 def _limits(nodes: Nodes) -> dict[str, Any]:

@@ -26,6 +26,8 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="FRUITS_", frozen=True, extra="ignore")
 
     bucket: BucketName = "fruits"
+    deployment: str | None = Field(default=None, pattern=r"^[\w.:/=+@ -]{1,128}$")
+    """Tells apart the Airflows that share an AWS account and a bucket; none touches another's clusters."""
     image_prefix: Prefix = "images/"
     artifact_prefix: Prefix = "artifacts/"
     log_prefix: Prefix = "logs/emr/"
@@ -50,6 +52,21 @@ class Settings(BaseSettings):
     image in a first job with the default features (docs/benchmarks.md, 2026-11-22); less with a model or pixels."""
     emr_idle_timeout_s: int = Field(default=1800, ge=60, le=604_800)
     """When AWS itself ends a cluster that nobody ended (EMR's limits: 60 s to 7 days)."""
+    emr_tags: dict[str, str] = {}
+    """Additional tags of clusters, as JSON: a cost centre, for one."""
+    emr_poll_s: int = Field(default=5, ge=1, le=300)
+    """Seconds between two looks at a cluster or a step; EMR throttles accounts that ask too often."""
+    step_timeout_s: int = Field(default=6 * 3600, ge=1)
+    """How long a step may take before it is cancelled."""
+    log_wait_s: int = Field(default=360, ge=0, le=3600)
+    """How long a failed task waits for EMR to deliver logs, which it does every five minutes."""
+    alert_topic_arn: str | None = Field(default=None, pattern=r"^arn:aws[\w-]*:sns:[\w-]+:\d{12}:[\w-]+$")
+    """The SNS topic that is told of each task that failed for good."""
+
+    @property
+    def deployment_name(self) -> str:
+        """What clusters are tagged with: the deployment's name, or else its bucket's, which is unique in AWS."""
+        return self.deployment or self.bucket
 
     prices: Path | None = None
     """A table of prices and instance types in place of `include/prices.toml`."""

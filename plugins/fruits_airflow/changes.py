@@ -10,7 +10,7 @@ from airflow.sdk import get_current_context, task
 from airflow.sdk.exceptions import AirflowSkipException
 from botocore.exceptions import ClientError
 
-from fruits_airflow import templates
+from fruits_airflow import aws, templates
 from fruits_airflow.objects import read_json
 from fruits_features.layout import latest as latest_uri
 
@@ -42,7 +42,7 @@ def find_changes() -> dict[str, Any]:
     from include import recipe
 
     context = get_current_context()
-    run, s3 = templates.run_of(context), S3Hook()
+    run, s3 = templates.run_of(context), aws.s3()
     mine = recipe.of(
         run,
         arguments=templates.arguments_of(context),

@@ -11,12 +11,11 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 from airflow.sdk import get_current_context, task
 from airflow.sdk.exceptions import AirflowFailException
 from botocore.exceptions import BotoCoreError, ClientError
 
-from fruits_airflow import templates
+from fruits_airflow import aws, templates
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -56,7 +55,7 @@ def plan_cluster() -> dict[str, Any]:
         plan = _plan(templates.run_of(context), context["params"], prices)
     except (ClusterError, PricesError) as error:
         raise AirflowFailException(str(error)) from error
-    region = S3Hook().conn_region_name
+    region = aws.s3().conn_region_name
     if region != prices.region:
         log.warning("The prices are those of %s, the cluster's region is %s: see FRUITS_PRICES.", prices.region, region)
     return plan

@@ -5,21 +5,25 @@ Each class mends one thing and says which; the requests themselves are built in 
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
-from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 from airflow.providers.amazon.aws.links.emr import EmrClusterLink
 from airflow.providers.amazon.aws.operators.emr import (
     EmrAddStepsOperator,
     EmrCreateJobFlowOperator,
     EmrTerminateJobFlowOperator,
 )
+from airflow.providers.amazon.aws.triggers.emr import EmrAddStepsTrigger
 from airflow.sdk.exceptions import AirflowFailException
+from botocore.exceptions import ClientError
 
 from fruits_airflow import templates
+from fruits_airflow.aws import EXPIRED, CreateHook, patience, s3, was_throttled
 from fruits_airflow.clusters import COST_XCOM, cluster_cost
+from fruits_airflow.diagnosis import doctor, of_refusal
 from fruits_airflow.links import ReportLink, RunFolderLink, StepLogsLink
-from fruits_airflow.step_logs import fetch_tails
+from fruits_airflow.owned_clusters import owned
 from fruits_airflow.triggers import StepProgressTrigger
 
 if TYPE_CHECKING:
@@ -30,47 +34,77 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
     from airflow.triggers.base import BaseTrigger
     from mypy_boto3_emr import EMRClient
-    from mypy_boto3_s3 import S3Client
 
-ACTIVE_STATES = ["STARTING", "BOOTSTRAPPING", "RUNNING", "WAITING"]
+LONGEST_END_S = 20 * 60
+UNFINISHED = ("PENDING", "RUNNING")
+MAX_ATTEMPTS = "max attempts reached"
+"""How the provider's triggers say that they have waited long enough."""
 
 
 class CreateClusterOperator(EmrCreateJobFlowOperator):
-    """Creates a cluster and returns its id at once, and leaves none behind when it fails.
+    """Finds the run's cluster or creates one, returns its id at once, and leaves none behind when it fails.
 
     The provider's operator cleans up only after a failed wait. Here any failure after EMR accepted the cluster ends
-    it, and a retry adopts the cluster of an earlier try whose answer was lost on its way to Airflow's database: the
-    cluster's name is unique to its DAG run. Retries are Airflow's alone, since botocore repeats a RunJobFlow whose
-    answer it did not get without looking, and so makes one cluster more with each.
+    it, and a retry adopts the cluster of an earlier try whose answer was lost on its way to Airflow's database. The
+    cluster is known by its tags. A cleared run adopts a cluster that is still up too, and gets a new one otherwise.
     """
 
+    aws_hook_class = CreateHook
+
     def __init__(self, **kwargs: Any) -> None:
-        once = {"retries": {"total_max_attempts": 1}}
-        super().__init__(emr_conn_id=None, wait_for_completion=False, botocore_config=once, **kwargs)
+        super().__init__(emr_conn_id=None, wait_for_completion=False, **kwargs)
         self._job_flow_id: str | None = None
 
     def execute(self, context: Context) -> str | None:
         """Find or create the cluster."""
-        name = cast("dict[str, Any]", self.job_flow_overrides)["Name"]
-        adopted: str | None = self.hook.get_cluster_id_by_name(name, ACTIVE_STATES)
+        adopted = self._find()
         if adopted:
-            self.log.info("Adopting cluster %s, which an earlier try created as %r.", adopted, name)
             return adopted
         try:
             created: str | None = super().execute(context)
+        except ClientError as error:
+            self._leave_none()
+            if _is_final(error):
+                raise AirflowFailException(of_refusal(error)) from error
+            raise
         except BaseException:
-            if self._job_flow_id:
-                self.log.warning("Ending cluster %s: its creation failed half-way.", self._job_flow_id)
-                _emr(self).terminate_job_flows(JobFlowIds=[self._job_flow_id])
+            self._leave_none()
             raise
         return created
+
+    def _leave_none(self) -> None:
+        """End the cluster that this try made."""
+        if self._job_flow_id:
+            self.log.warning("Ending cluster %s: its creation failed half-way.", self._job_flow_id)
+            self._end(self._job_flow_id)
+
+    def _find(self) -> str | None:
+        """The active cluster of this run, the oldest if there should be several; the others are ended."""
+        from include.ownership import Origin
+
+        request = cast("dict[str, Any]", self.job_flow_overrides)
+        origin = Origin.of(request.get("Tags", ()))
+        if origin is None:
+            raise AirflowFailException(f"The cluster {request['Name']!r} has no origin's tags: no retry would find it.")
+        found = [one for one in owned(_emr(self), origin.deployment) if one.origin == origin]
+        for surplus in found[1:]:
+            self.log.warning("Ending cluster %s: run %s has %s already.", surplus.id, origin.run_id, found[0].id)
+            self._end(surplus.id)
+        if not found:
+            return None
+        self.log.info("Adopting cluster %s, which an earlier try created for run %s.", found[0].id, origin.run_id)
+        return found[0].id
+
+    def _end(self, cluster_id: str) -> None:
+        _emr(self).terminate_job_flows(JobFlowIds=[cluster_id])
 
 
 class RunStepOperator(EmrAddStepsOperator):
     """Runs one step, deferred, shows how far it is, and why it failed.
 
     The provider reports a failed step by its id alone. Here the log holds EMR's reason and the end of the step's
-    output, fetched from the cluster's `LogUri`.
+    output, fetched from the cluster's `LogUri`. A task that is cleared while its step runs waits for that step, if it
+    would add the same again; a wait that breaks off, for one because the triggerer's credentials expired, goes on.
 
     Args:
         progress: URI of the `progress.json` that the step keeps up to date (templated); the run's by default.
@@ -90,11 +124,26 @@ class RunStepOperator(EmrAddStepsOperator):
         if logs:
             StepLogsLink.to(f"{logs.rstrip('/')}/{self.job_flow_id}/steps", context, self)
         RunFolderLink.to(self.progress.rpartition("/")[0], context, self)
-        return super().execute(context)
+        if adopted := self._find():
+            self.log.info("Waiting for step %s, which an earlier try added.", adopted)
+            self._wait_again(adopted)
+        added: list[str] = super().execute(context)
+        return added
+
+    def _find(self) -> str | None:
+        """The step of an earlier try that is under way and does the same; one that does another thing is cancelled."""
+        command = cast("list[dict[str, Any]]", self.steps)[0]["HadoopJarStep"]["Args"]
+        listed = _emr(self).list_steps(ClusterId=str(self.job_flow_id), StepStates=["PENDING", "RUNNING"])["Steps"]
+        same = [step["Id"] for step in listed if step["Config"]["Args"] == command]
+        if others := [step["Id"] for step in listed if step["Id"] not in same[:1]]:
+            self.log.warning("Cancelling steps %s, which earlier tries left.", others)
+            self._cancel(others)
+        return same[0] if same else None
 
     def defer(self, *, trigger: BaseTrigger, **kwargs: Any) -> NoReturn:
-        """Wait by the trigger that tells the progress."""
+        """Wait by the trigger that tells the progress, as long as the deployment's settings say."""
         _, arguments = trigger.serialize()
+        arguments |= patience(_longest_s())
         super().defer(trigger=StepProgressTrigger(progress=self.progress, **arguments), **kwargs)
 
     def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> str:
@@ -106,21 +155,44 @@ class RunStepOperator(EmrAddStepsOperator):
         if event and event.get("status") == "success":
             return super().execute_complete(context, event)
         step_id = (event or {}).get("value", [None])[0]
-        raise AirflowFailException(self._failure(step_id, event))
-
-    def _failure(self, step_id: str | None, event: dict[str, Any] | None) -> str:
         if step_id is None:
-            return f"The wait for the step of cluster {self.job_flow_id} ended without a step: {event}"
-        status = _emr(self).describe_step(ClusterId=str(self.job_flow_id), StepId=step_id)["Step"]["Status"]
-        s3 = cast("S3Client", S3Hook(aws_conn_id=self.aws_conn_id).conn)
-        tails = fetch_tails(_emr(self), s3, cluster_id=str(self.job_flow_id), step_id=step_id)
-        for stream, tail in tails.items():
-            self.log.error("Last lines of the step's %s:\n%s", stream, tail)
-        if not tails:
-            self.log.error("EMR has not delivered the step's logs yet; look below its LogUri in some minutes.")
-        details = status.get("FailureDetails") or status.get("StateChangeReason") or {}
-        reason = details.get("Message") or details.get("Reason") or (event or {}).get("message")
-        return f"Step {step_id} of cluster {self.job_flow_id} is {status['State']}: {reason}"
+            raise AirflowFailException(f"The wait for cluster {self.job_flow_id} ended without a step: {event}")
+        message = (event or {}).get("message", "")
+        if MAX_ATTEMPTS not in message and self._state(step_id) in UNFINISHED:
+            self.log.warning("The wait for step %s broke off, and goes on: %s", step_id, message)
+            self._wait_again(step_id)
+        raise AirflowFailException(self._failure(step_id, message))
+
+    def _state(self, step_id: str) -> str:
+        return _emr(self).describe_step(ClusterId=str(self.job_flow_id), StepId=step_id)["Step"]["Status"]["State"]
+
+    def _wait_again(self, step_id: str) -> NoReturn:
+        self.defer(
+            trigger=EmrAddStepsTrigger(
+                job_flow_id=str(self.job_flow_id),
+                step_ids=[step_id],
+                waiter_delay=self.waiter_delay,
+                waiter_max_attempts=self.waiter_max_attempts,
+                aws_conn_id=self.aws_conn_id,
+                botocore_config=self.botocore_config,
+            ),
+            method_name="execute_complete",
+        )
+
+    def _failure(self, step_id: str, message: str) -> str:
+        if MAX_ATTEMPTS in message:
+            self._cancel([step_id])
+            return (
+                f"The step was cancelled because it did not end within {timedelta(seconds=_longest_s())}, which is "
+                f"FRUITS_STEP_TIMEOUT_S. {self._diagnosis(step_id)}"
+            )
+        return self._diagnosis(step_id)
+
+    def _diagnosis(self, step_id: str) -> str:
+        return doctor(_emr(self), s3(aws_conn_id=self.aws_conn_id), str(self.job_flow_id)).of_step(step_id)
+
+    def _cancel(self, step_ids: list[str]) -> None:
+        _emr(self).cancel_steps(ClusterId=str(self.job_flow_id), StepIds=step_ids)
 
 
 class TerminateClusterOperator(EmrTerminateJobFlowOperator):
@@ -132,6 +204,12 @@ class TerminateClusterOperator(EmrTerminateJobFlowOperator):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(deferrable=True, **kwargs)
+
+    def execute(self, context: Context) -> None:
+        """Ask for the end, and wait for it in the triggerer."""
+        waiting = patience(LONGEST_END_S)
+        self.waiter_delay, self.waiter_max_attempts = waiting["waiter_delay"], waiting["waiter_max_attempts"]
+        super().execute(context)
 
     def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> None:
         """Continue when the wait is over.
@@ -145,6 +223,19 @@ class TerminateClusterOperator(EmrTerminateJobFlowOperator):
             context["ti"].xcom_push(key=COST_XCOM, value=cluster_cost(_emr(self), str(self.job_flow_id)))
             return
         super().execute_complete(context, event)
+
+
+def _longest_s() -> int:
+    """How long a step may take."""
+    from include.settings import settings
+
+    return settings().step_timeout_s
+
+
+def _is_final(error: ClientError) -> bool:
+    """Whether AWS refused a request for what it asks, so that it would refuse it again in a minute."""
+    status = error.response["ResponseMetadata"]["HTTPStatusCode"]
+    return 400 <= status < 500 and not was_throttled(error) and error.response["Error"]["Code"] not in EXPIRED  # noqa: PLR2004
 
 
 def _emr(operator: AwsBaseOperator[EmrHook]) -> EMRClient:

@@ -12,6 +12,8 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException, Airfl
 from botocore.exceptions import ClientError
 
 from fruits_airflow import templates
+from fruits_airflow.aws import patience, s3
+from fruits_airflow.diagnosis import ENDED_STATES, doctor
 from fruits_airflow.triggers import S3KeyDeadlineTrigger
 
 if TYPE_CHECKING:
@@ -19,8 +21,8 @@ if TYPE_CHECKING:
 
     from airflow.sdk import Context
 
+LONGEST_START_S = 30 * 60
 READY_STATES = ("RUNNING", "WAITING")
-ENDED_STATES = ("TERMINATING", "TERMINATED", "TERMINATED_WITH_ERRORS")
 
 
 class ImagesSensor(S3KeySensor):
@@ -88,6 +90,7 @@ class ImagesSensor(S3KeySensor):
                 bucket_key=self.bucket_key,
                 wildcard_match=True,
                 aws_conn_id=self.aws_conn_id,
+                botocore_config=self.botocore_config,
                 poke_interval=self.poke_interval,
             ),
             method_name="execute_complete",
@@ -126,7 +129,8 @@ class ClusterReadySensor(EmrJobFlowSensor):
         try:
             ready: bool = super().poke(context)
         except AirflowException as error:
-            raise AirflowFailException(f"Cluster {self.job_flow_id} ended before it was ready: {error}") from error
+            why = doctor(self.hook.conn, s3(aws_conn_id=self.aws_conn_id), self.job_flow_id).of_cluster()
+            raise AirflowFailException(f"The cluster ended before it was ready. {why}") from error
         return ready
 
     def execute(self, context: Context) -> None:
@@ -137,8 +141,8 @@ class ClusterReadySensor(EmrJobFlowSensor):
             trigger=EmrCreateJobFlowTrigger(
                 job_flow_id=self.job_flow_id,
                 aws_conn_id=self.aws_conn_id,
-                waiter_delay=int(self.poke_interval),
-                waiter_max_attempts=self.max_attempts,
+                botocore_config=self.botocore_config,
+                **patience(LONGEST_START_S),
             ),
             method_name="execute_complete",
         )

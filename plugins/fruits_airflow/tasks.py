@@ -18,7 +18,7 @@ from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 from airflow.sdk import get_current_context, task
 from airflow.sdk.exceptions import AirflowFailException
 
-from fruits_airflow import clusters, deployed, templates
+from fruits_airflow import aws, clusters, deployed, templates
 from fruits_airflow.objects import read, read_json
 from fruits_features.families import MODEL_FAMILY
 from fruits_features.layout import RunLayout
@@ -54,7 +54,7 @@ def take_inventory() -> dict[str, Any]:
 
     context = get_current_context()
     bucket, prefix = templates.bucket(context), templates.image_prefix(context)
-    s3 = S3Hook()
+    s3 = aws.s3()
     run = _free_layout(context, s3, bucket)
     with tempfile.TemporaryFile() as file:
         summary = inventory.write(inventory.list_objects(s3.conn, bucket, prefix), file)
@@ -106,7 +106,7 @@ def upload_application(*, for_emr: bool = True) -> dict[str, str]:
     folder, onnx = artifacts.application_folder(), MODEL_FAMILY in context["params"]["features"]
     base = f"s3://{templates.bucket(context)}/{settings().artifact_prefix}"
     built = artifacts.build(folder, onnx=onnx)
-    s3 = S3Hook()
+    s3 = aws.s3()
     wheels = deployed.wheelhouse(s3, artifacts.wheelhouse_name(folder, onnx=onnx), required=for_emr)
     for artifact in built.values():
         uri = f"{base}{artifact.name}"
@@ -147,7 +147,7 @@ def validate_parquet() -> dict[str, Any]:
 def _audit(run: Mapping[str, Any], params: Mapping[str, Any]) -> Report:
     from include.validation import Audit, RunFiles
 
-    s3, layout = S3Hook(), RunLayout(run["uri"])
+    s3, layout = aws.s3(), RunLayout(run["uri"])
     stored = read(s3, layout.portable_projection)
     if stored is None:
         raise AirflowFailException(
@@ -207,7 +207,7 @@ def publish() -> str:
     from include import publishing
 
     context = get_current_context()
-    s3 = S3Hook(extra_args={"ContentType": "application/json; charset=utf-8"})
+    s3 = aws.s3(extra_args={"ContentType": "application/json; charset=utf-8"})
     run, dag_run = templates.run_of(context), context["dag_run"]
     layout, validation = RunLayout(run["uri"]), context["ti"].xcom_pull(task_ids="validate_parquet")
     _write_report(s3, layout, context, validation)
@@ -244,7 +244,7 @@ def _write_report(s3: S3Hook, layout: RunLayout, context: Context, validation: M
         previous=_previous(s3, files.bucket),
     )
     made = report.build(inputs)
-    pages = S3Hook(extra_args={"ContentType": "text/html; charset=utf-8"})
+    pages = aws.s3(extra_args={"ContentType": "text/html; charset=utf-8"})
     pages.load_bytes(made.html, layout.report_page, replace=True)
     s3.load_bytes(publishing.encode(made.figures), layout.report_figures, replace=True)
     log.info("Report: %s (%d KB).", layout.report_page, len(made.html) // 1024)

@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 from airflow.sdk.exceptions import AirflowFailException
 
+from fruits_airflow import aws
 from fruits_features.arguments import Arguments
 from fruits_features.layout import RunLayout
 
@@ -41,17 +41,17 @@ def job_flow(context: Context, jinja_env: jinja2.Environment | None = None) -> d
     """The cluster to create."""
     from include import emr
     from include.cluster import Nodes
+    from include.ownership import Origin
     from include.prices import price_table
     from include.settings import settings
 
-    run, dag_id = run_of(context), context["dag_run"].dag_id
+    run, dag_run = run_of(context), context["dag_run"]
     cluster = emr.Cluster(
-        name=f"fruits {dag_id} {context['dag_run'].run_id}",
+        origin=Origin(settings().deployment_name, dag_run.dag_id, dag_run.run_id),
         run=run["name"],
-        dag_id=dag_id,
         owner=context["task"].owner,
         bucket=run["bucket"],
-        region=S3Hook().conn_region_name,
+        region=aws.s3().conn_region_name,
         artifacts=artifacts_of(context),
         nodes=Nodes(**context["ti"].xcom_pull(task_ids="plan_cluster")["nodes"]),
     )
@@ -96,7 +96,7 @@ def arguments_of(context: Context) -> Arguments:
     """
     run, params = run_of(context), context["params"]
     layout, k = RunLayout(run["uri"]), params["k"]
-    if S3Hook().check_for_key(layout.record):
+    if aws.s3().check_for_key(layout.record):
         raise AirflowFailException(
             f"Run {run['name']} is published and stays as it is: clear the DAG run from `take_inventory` on, which "
             "gives it a place of its own, or trigger a new one."

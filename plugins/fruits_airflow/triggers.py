@@ -14,6 +14,8 @@ from airflow.providers.amazon.aws.triggers.s3 import S3KeyTrigger
 from airflow.triggers.base import TriggerEvent
 from botocore.exceptions import BotoCoreError, ClientError
 
+from fruits_airflow.aws import s3
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
@@ -75,16 +77,23 @@ class StepProgressTrigger(EmrAddStepsTrigger):
             if isinstance(ended, Exception):  # not the cancellation
                 self.log.warning("The progress could not be told: %s", ended)
 
+    async def on_kill(self) -> None:
+        """Cancel the step: somebody has cleared the task, or marked it, and nobody waits for its end."""
+        waited_for = self.serialized_fields
+        async with await self.hook().get_async_conn() as emr:  # type: ignore[no-untyped-call]
+            await emr.cancel_steps(ClusterId=waited_for["job_flow_id"], StepIds=waited_for["step_ids"])
+        self.log.info("Cancelled steps %s of cluster %s.", waited_for["step_ids"], waited_for["job_flow_id"])
+
     async def _tell(self) -> None:
         """Log every new state of the application until cancelled; the wait does not depend on it."""
         from fruits_features.progress import State
 
         bucket, key = S3Hook.parse_s3_url(self.progress)
         told = datetime.now(UTC).isoformat()  # an earlier try may have left its own
-        async with await S3Hook(aws_conn_id=self.aws_conn_id).get_async_conn() as s3:  # type: ignore[no-untyped-call]
+        async with await s3(aws_conn_id=self.aws_conn_id).get_async_conn() as client:  # type: ignore[no-untyped-call]
             while True:
                 with suppress(_NotThereError):
-                    state = State(**json.loads(await _read(s3, bucket, key)))
+                    state = State(**json.loads(await _read(client, bucket, key)))
                     if state.updated_at > told:
                         self.log.info("Progress: %s", state)
                         told = state.updated_at
@@ -95,14 +104,14 @@ class _NotThereError(Exception):
     """The application has not told anything yet."""
 
 
-async def _read(s3: Any, bucket: str, key: str) -> bytes:
+async def _read(client: Any, bucket: str, key: str) -> bytes:
     """Read an object.
 
     Raises:
         _NotThereError: when there is none, or S3 is in trouble.
     """
     try:
-        answer = await s3.get_object(Bucket=bucket, Key=key)
+        answer = await client.get_object(Bucket=bucket, Key=key)
         content: bytes = await answer["Body"].read()
     except (BotoCoreError, ClientError) as error:
         raise _NotThereError(key) from error

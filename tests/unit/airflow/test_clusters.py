@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-import gzip
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from unittest.mock import Mock
 
 import pytest
 from airflow.providers.amazon.aws.operators import emr as provider
 from airflow.sdk.exceptions import AirflowFailException
+from botocore.exceptions import ClientError, ConnectionClosedError
+from tenacity import wait_none
 
+from fruits_airflow.aws import PATIENT, CreateHook
 from fruits_airflow.operators import CreateClusterOperator
+from fruits_airflow.owned_clusters import owned
 from fruits_airflow.sensors import ClusterReadySensor
-from fruits_airflow.step_logs import TAIL_LINES, fetch_tails
+from include.local_aws.emr_faults import FAULT_TAG
+from include.ownership import Origin
 
 if TYPE_CHECKING:
     from include.local_aws.local import LocalAws
@@ -39,12 +44,31 @@ def _no_links(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(provider, link, SimpleNamespace(persist=lambda **_: None))
 
 
-def _operator(name: str) -> CreateClusterOperator:
-    return CreateClusterOperator(task_id="create_cluster", job_flow_overrides={"Name": name, **REQUEST})
+def _origin(run_id: str, deployment: str = "tests") -> Origin:
+    return Origin(deployment, "fruits_features", run_id)
 
 
-def _named(aws: LocalAws, name: str) -> list[str]:
-    return [cluster["Id"] for cluster in aws.emr().list_clusters()["Clusters"] if cluster["Name"] == name]
+def _request(origin: Origin) -> dict[str, Any]:
+    return {"Name": origin.cluster_name, "Tags": origin.tags(), **REQUEST}
+
+
+def _operator(run_id: str, fault: str | None = None) -> CreateClusterOperator:
+    request = _request(_origin(run_id))
+    request["Tags"] += [{"Key": FAULT_TAG, "Value": fault}] if fault else []
+    return CreateClusterOperator(task_id="create_cluster", job_flow_overrides=request, botocore_config=PATIENT)
+
+
+def _end(aws: LocalAws, *clusters: str) -> None:
+    aws.emr().terminate_job_flows(JobFlowIds=list(clusters))
+    for cluster in clusters:
+        aws.emr().get_waiter("cluster_terminated").wait(ClusterId=cluster, WaiterConfig={"Delay": 1})
+
+
+def _of(aws: LocalAws, run_id: str) -> list[str]:
+    """Every cluster of a run, the oldest first, be it active or over."""
+    name = _origin(run_id).cluster_name
+    mine = [cluster for cluster in aws.emr().list_clusters()["Clusters"] if cluster["Name"] == name]
+    return [one["Id"] for one in sorted(mine, key=lambda one: one["Status"]["Timeline"]["CreationDateTime"])]
 
 
 def test_create_cluster_that_fails_after_emr_accepted_it_ends_the_cluster(
@@ -58,21 +82,107 @@ def test_create_cluster_that_fails_after_emr_accepted_it_ends_the_cluster(
     with pytest.raises(PermissionError):
         _operator("half-way").execute({})
 
-    (cluster,) = _named(local_aws, "half-way")
+    (cluster,) = _of(local_aws, "half-way")
     local_aws.emr().get_waiter("cluster_terminated").wait(ClusterId=cluster, WaiterConfig={"Delay": 1})
 
 
 def test_create_cluster_again_adopts_the_cluster_of_the_first_try(local_aws: LocalAws) -> None:
     first = _operator("retried").execute({})
     second = _operator("retried").execute({})
-    local_aws.emr().terminate_job_flows(JobFlowIds=[str(first)])
+    _end(local_aws, str(first))
 
     assert first == second
-    assert _named(local_aws, "retried") == [first]
+    assert _of(local_aws, "retried") == [first]
 
 
-def test_create_cluster_asks_emr_once_a_try() -> None:
-    assert _operator("once").hook.conn.meta.config.retries["total_max_attempts"] == 1
+def test_create_cluster_of_a_cleared_run_makes_a_new_one_once_the_old_one_is_over(local_aws: LocalAws) -> None:
+    first = str(_operator("cleared").execute({}))
+    _end(local_aws, first)
+
+    second = str(_operator("cleared").execute({}))
+    _end(local_aws, second)
+
+    assert _of(local_aws, "cleared") == [first, second]
+
+
+def test_create_cluster_adopts_no_cluster_of_another_run_deployment_or_application(local_aws: LocalAws) -> None:
+    emr, mine = local_aws.emr(), _request(_origin("mine"))
+    forged = [tag | {"Value": "another"} if tag["Key"] == "application" else tag for tag in mine["Tags"]]
+    others = [
+        emr.run_job_flow(**request)["JobFlowId"]
+        for request in (
+            _request(_origin("another")),
+            mine | {"Tags": _origin("mine", deployment="another").tags()},
+            mine | {"Tags": forged},
+            mine | {"Tags": []},
+        )
+    ]
+
+    created = str(_operator("mine").execute({}))
+
+    assert created not in others
+    assert [one.id for one in owned(emr, "tests")] == [others[0], created]
+    _end(local_aws, *others, created)
+
+
+def test_create_cluster_that_finds_two_keeps_the_first_and_ends_the_other(local_aws: LocalAws) -> None:
+    emr = local_aws.emr()
+    first, second = (emr.run_job_flow(**_request(_origin("twice")))["JobFlowId"] for _ in range(2))
+
+    adopted = _operator("twice").execute({})
+
+    emr.get_waiter("cluster_terminated").wait(ClusterId=second, WaiterConfig={"Delay": 1})
+    assert adopted == first
+    _end(local_aws, first)
+
+
+def test_cluster_that_may_not_be_described_is_taken_for_anothers() -> None:
+    denied = ClientError({"Error": {"Code": "AccessDeniedException", "Message": "no"}}, "DescribeCluster")
+    listed = [{"Id": "j-1", "Name": "fruits x", "Status": {"Timeline": {"CreationDateTime": 0}}}]
+    emr = Mock()
+    emr.get_paginator.return_value.paginate.return_value = [{"Clusters": listed}]
+    emr.describe_cluster.side_effect = denied
+
+    assert list(owned(emr, "tests")) == []
+
+
+@pytest.mark.parametrize(
+    ("fault", "sentence"),
+    [
+        ("refused-for-limit", r"ValidationException: VcpuLimitExceeded.*Service Quotas"),
+        ("refused-for-role", r"AccessDeniedException: .*iam:PassRole.*FRUITS_EMR_SERVICE_ROLE"),
+        (
+            "refused-as-invalid",
+            r"ValidationException: .*release label is invalid: emr-spark-8.1.0\).*FRUITS_EMR_RELEASE",
+        ),
+    ],
+)
+def test_create_cluster_that_is_refused_says_so_once(local_aws: LocalAws, fault: str, sentence: str) -> None:
+    with pytest.raises(AirflowFailException, match=f"EMR refused to create the cluster .{sentence}"):
+        _operator(fault, fault=fault).execute({})
+
+    assert _of(local_aws, fault) == []
+
+
+def test_create_cluster_that_is_throttled_asks_again_and_makes_one(
+    local_aws: LocalAws, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(CreateHook.create_job_flow.retry, "wait", wait_none())
+
+    created = str(_operator("throttled", fault="throttled:2").execute({}))
+
+    assert _of(local_aws, "throttled") == [created]
+    _end(local_aws, created)
+
+
+def test_create_cluster_whose_answer_is_lost_is_not_asked_again_but_found_by_the_next_try(local_aws: LocalAws) -> None:
+    with pytest.raises(ConnectionClosedError):
+        _operator("lost", fault="answer-lost").execute({})
+
+    adopted = str(_operator("lost", fault="answer-lost").execute({}))
+
+    assert _of(local_aws, "lost") == [adopted]
+    _end(local_aws, adopted)
 
 
 def test_cluster_that_ended_fails_the_wait_at_once_with_emrs_reason(local_aws: LocalAws) -> None:
@@ -83,27 +193,8 @@ def test_cluster_that_ended_fails_the_wait_at_once_with_emrs_reason(local_aws: L
     sensor = ClusterReadySensor(task_id="cluster_ready", job_flow_id=cluster)
     sensor.get_emr_response = lambda context: emr.describe_cluster(ClusterId=cluster)  # noqa: ARG005 - stores no link
 
-    with pytest.raises(AirflowFailException, match=rf"Cluster {cluster} ended before it was ready: .*USER_REQUEST"):
+    with pytest.raises(
+        AirflowFailException,
+        match=rf"ended before it was ready. Cluster {cluster} is TERMINATED \(USER_REQUEST: Terminated by",
+    ):
         sensor.execute({})
-
-
-def test_fetch_tails_gives_the_last_lines_of_both_streams(local_aws: LocalAws) -> None:
-    s3 = local_aws.s3()
-    emr = SimpleNamespace(describe_cluster=lambda **_: {"Cluster": {"LogUri": "s3n://fruits/some/prefix/"}})
-    folder = "some/prefix/j-1/steps/s-1/"
-    lines = "\n".join(str(n) for n in range(100))
-    s3.put_object(Bucket="fruits", Key=folder + "stderr.gz", Body=gzip.compress(lines.encode()))
-    s3.put_object(Bucket="fruits", Key=folder + "stdout.txt.gz", Body=gzip.compress(b"done\n"))
-    s3.put_object(Bucket="fruits", Key=folder + "controller.gz", Body=gzip.compress(b"INFO"))
-
-    tails = fetch_tails(emr, s3, cluster_id="j-1", step_id="s-1")
-
-    assert tails["stdout"] == "done"
-    assert tails["stderr"].splitlines() == [str(n) for n in range(100 - TAIL_LINES, 100)]
-    assert set(tails) == {"stderr", "stdout"}
-
-
-def test_fetch_tails_of_a_cluster_without_logs_gives_nothing(local_aws: LocalAws) -> None:
-    emr = SimpleNamespace(describe_cluster=lambda **_: {"Cluster": {}})
-
-    assert fetch_tails(emr, local_aws.s3(), cluster_id="j-1", step_id="s-1") == {}

@@ -10,6 +10,7 @@ from fruits_features.arguments import Arguments
 from include import emr
 from include.artifacts import ArtifactUris
 from include.cluster import SIZES, Nodes
+from include.ownership import Origin
 from include.prices import price_table
 from include.settings import Settings
 
@@ -28,9 +29,8 @@ GROUPS = {
 }
 
 CLUSTER = emr.Cluster(
-    name="a run",
+    origin=Origin("orchard", "fruits_features", "manual__1"),
     run="r",
-    dag_id="fruits_features",
     owner="fruits",
     bucket="fruits",
     region="eu-west-1",
@@ -150,12 +150,14 @@ def test_smallest_cluster_has_nothing_to_scale() -> None:
     assert [fleet["InstanceFleetType"] for fleet in request["Instances"]["InstanceFleets"]] == ["MASTER", "CORE"]
 
 
-def test_cluster_is_tagged_with_application_dag_run_and_owner() -> None:
-    tags = {tag["Key"]: tag["Value"] for tag in _job_flow()["Tags"]}
+def test_cluster_is_tagged_with_application_dag_run_owner_and_what_the_deployment_adds() -> None:
+    tags = _job_flow(emr_tags={"cost-center": "42"})["Tags"]
 
-    assert tags.items() >= {
+    assert {tag["Key"]: tag["Value"] for tag in tags}.items() >= {
         "application": "fruits-image-features", "dag": "fruits_features", "run": "r", "owner": "fruits",
+        "deployment": "orchard", "dag_run": "manual__1", "cost-center": "42",
     }.items()  # fmt: skip
+    assert Origin.of(tags) == CLUSTER.origin
 
 
 @pytest.mark.parametrize(("vcpus", "yarn_mb"), [(8, 24_576), (16, 57_344)])

@@ -1,0 +1,122 @@
+"""A step is added once, waited for in spite of trouble, and cancelled when nobody wants it any more."""
+
+from __future__ import annotations
+
+import asyncio
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from airflow.providers.amazon.aws.operators import emr as provider
+from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
+
+from fruits_airflow import operators
+from fruits_airflow.operators import RunStepOperator
+from fruits_airflow.triggers import StepProgressTrigger
+from include.settings import settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from include.local_aws.local import LocalAws
+
+pytestmark = pytest.mark.usefixtures("aws_environment")
+CONTEXT: Any = {"ti": SimpleNamespace(xcom_push=lambda **_: None)}
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """No link is stored, since there is no task instance, and no log is waited for."""
+    for module, link in ((provider, "EmrClusterLink"), (provider, "EmrLogsLink")):
+        monkeypatch.setattr(module, link, SimpleNamespace(persist=lambda **_: None))
+    for link in ("StepLogsLink", "RunFolderLink"):
+        monkeypatch.setattr(getattr(operators, link), "to", lambda *_: None)
+    monkeypatch.setenv("FRUITS_LOG_WAIT_S", "1")
+    monkeypatch.setenv("FRUITS_STEP_TIMEOUT_S", "60")
+    monkeypatch.setenv("FRUITS_EMR_POLL_S", "2")
+    settings.cache_clear()
+    yield
+    settings.cache_clear()
+
+
+@pytest.fixture
+def cluster(local_aws: LocalAws) -> Iterator[str]:
+    emr = local_aws.emr()
+    cluster = emr.run_job_flow(Name="steps", Instances={"KeepJobFlowAliveWhenNoSteps": True})["JobFlowId"]
+    yield cluster
+    emr.terminate_job_flows(JobFlowIds=[cluster])
+    emr.get_waiter("cluster_terminated").wait(ClusterId=cluster, WaiterConfig={"Delay": 1})
+
+
+def _operator(cluster: str, *command: str) -> RunStepOperator:
+    step = {"Name": "step", "ActionOnFailure": "CONTINUE", "HadoopJarStep": {"Jar": "command-runner.jar"}}
+    step["HadoopJarStep"]["Args"] = list(command)  # type: ignore[index]
+    progress = "s3://fruits/run/progress.json"
+    return RunStepOperator(task_id="featurize", job_flow_id=cluster, steps=[step], progress=progress, aws_conn_id=None)
+
+
+def _deferred(operator: RunStepOperator, event: dict[str, Any] | None = None) -> dict[str, Any]:
+    """What the task waits for, once it is begun or an event has come."""
+    with pytest.raises(TaskDeferred) as deferred:
+        operator.execute_complete(CONTEXT, event) if event else operator.execute(CONTEXT)
+    trigger = deferred.value.trigger
+    assert isinstance(trigger, StepProgressTrigger)
+    return trigger.serialize()[1]
+
+
+def _states(aws: LocalAws, cluster: str) -> list[str]:
+    return [step["Status"]["State"] for step in aws.emr().list_steps(ClusterId=cluster)["Steps"]][::-1]
+
+
+def test_step_begun_again_is_the_one_that_is_under_way(local_aws: LocalAws, cluster: str) -> None:
+    first = _deferred(_operator(cluster, "sleep", "60"))
+    second = _deferred(_operator(cluster, "sleep", "60"))
+
+    assert first["step_ids"] == second["step_ids"]
+    assert len(_states(local_aws, cluster)) == 1
+
+
+def test_step_that_is_to_do_something_else_is_added_and_the_old_one_cancelled(
+    local_aws: LocalAws, cluster: str
+) -> None:
+    _deferred(_operator(cluster, "sleep", "60"))
+    second = _deferred(_operator(cluster, "true"))
+
+    local_aws.emr().get_waiter("step_complete").wait(
+        ClusterId=cluster, StepId=second["step_ids"][0], WaiterConfig={"Delay": 1}
+    )
+    assert _states(local_aws, cluster) == ["CANCELLED", "COMPLETED"]
+
+
+def test_step_may_take_as_long_as_the_deployment_says(cluster: str) -> None:
+    assert _deferred(_operator(cluster, "sleep", "60"))["waiter_max_attempts"] == 31
+
+
+def test_wait_that_breaks_off_goes_on_while_the_step_runs(cluster: str) -> None:
+    operator = _operator(cluster, "sleep", "60")
+    steps = _deferred(operator)["step_ids"]
+
+    again = _deferred(operator, {"status": "error", "value": steps, "message": "ExpiredTokenException"})
+
+    assert again["step_ids"] == steps
+
+
+def test_step_that_takes_too_long_is_cancelled_and_says_so(local_aws: LocalAws, cluster: str) -> None:
+    operator = _operator(cluster, "sleep", "60")
+    steps = _deferred(operator)["step_ids"]
+    event = {"status": "error", "value": steps, "message": "Waiter error: max attempts reached"}
+
+    with pytest.raises(
+        AirflowFailException, match=r"did not end within 0:01:00, which is FRUITS_STEP_TIMEOUT_S\. Step"
+    ):
+        operator.execute_complete(CONTEXT, event)
+
+    assert _states(local_aws, cluster)[0] in {"CANCEL_PENDING", "CANCELLED"}
+
+
+def test_trigger_that_is_killed_by_somebody_cancels_its_step(local_aws: LocalAws, cluster: str) -> None:
+    arguments = _deferred(_operator(cluster, "sleep", "60"))
+
+    asyncio.run(StepProgressTrigger(**arguments).on_kill())
+
+    assert _states(local_aws, cluster)[0] in {"CANCEL_PENDING", "CANCELLED"}
