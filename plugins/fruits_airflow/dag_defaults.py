@@ -10,6 +10,8 @@ from typing import Any
 
 from airflow.sdk import Param
 
+from fruits_airflow.alerts import FailureAlert
+from fruits_airflow.aws import PATIENT
 from fruits_features.arguments import (
     DEFAULT_EXPLAINED_VARIANCE,
     DEFAULT_MAX_QUARANTINE_SHARE,
@@ -127,18 +129,25 @@ CLUSTER_PARAMS = {
 }
 """Of a DAG that has a cluster of its own."""
 
+START = datetime(2026, 1, 1)  # noqa: DTZ001 - Airflow reads it in its own time zone, UTC
+
+TASKS: dict[str, Any] = {
+    "owner": "fruits",
+    "retries": 2,
+    "retry_delay": timedelta(seconds=15),
+    "retry_exponential_backoff": True,
+    "max_retry_delay": timedelta(minutes=5),
+    "botocore_config": PATIENT,
+    "on_failure_callback": FailureAlert(),
+}
+"""What all tasks have in common."""
+
 DAILY: dict[str, Any] = {
-    "start_date": datetime(2026, 1, 1),  # noqa: DTZ001 - Airflow reads it in its own time zone, UTC
+    "start_date": START,
     "catchup": False,
     "max_active_runs": 1,
     "params": PARAMS,
-    "default_args": {
-        "owner": "fruits",
-        "retries": 2,
-        "retry_delay": timedelta(seconds=15),
-        "retry_exponential_backoff": True,
-        "max_retry_delay": timedelta(minutes=5),
-    },
+    "default_args": TASKS,
 }
 
 DAILY_ON_EMR: dict[str, Any] = DAILY | {"params": PARAMS | CLUSTER_PARAMS}

@@ -1,0 +1,76 @@
+"""Requests that AWS refuses for their rate are repeated, by whoever makes them."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import pytest
+from airflow.dag_processing.dagbag import DagBag
+from airflow.providers.amazon.aws.hooks.emr import EmrHook
+from airflow.providers.amazon.aws.operators.base_aws import AwsBaseOperator
+from airflow.providers.amazon.aws.sensors.base_aws import AwsBaseSensor
+
+from fruits_airflow import aws
+from include.local_aws.emr_faults import FAULT_TAG
+from include.local_aws.s3_trouble import Fault, S3Trouble, first
+
+if TYPE_CHECKING:
+    from include.local_aws.local import LocalAws
+
+REFUSALS = 6
+"""More than botocore repeats by default (four times)."""
+DAGS = Path(__file__).parents[3] / "dags"
+
+pytestmark = pytest.mark.usefixtures("aws_environment")
+
+
+@pytest.fixture(autouse=True)
+def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("botocore.endpoint.time.sleep", lambda _: None)
+    monkeypatch.setattr("botocore.retries.standard.ExponentialBackoff.delay_amount", lambda *_: 0)
+
+
+@pytest.fixture
+def throttled() -> str:
+    """A cluster about which EMR does not answer at first."""
+    tags = [{"Key": FAULT_TAG, "Value": f"throttled:{REFUSALS}"}]
+    instances = {"KeepJobFlowAliveWhenNoSteps": False}
+    hook = EmrHook(config=aws.PATIENT, emr_conn_id=None)
+    cluster: str = hook.conn.run_job_flow(Name=f"throttled {id(hook)}", Instances=instances, Tags=tags)["JobFlowId"]
+    return cluster
+
+
+def test_hook_of_emr_gets_its_answer(throttled: str) -> None:
+    answer = EmrHook(config=aws.PATIENT).conn.describe_cluster(ClusterId=throttled)
+
+    assert answer["Cluster"]["Id"] == throttled
+
+
+def test_client_of_a_trigger_gets_its_answer(throttled: str) -> None:
+    async def describe() -> str:
+        async with await EmrHook(config=aws.PATIENT).get_async_conn() as emr:
+            return (await emr.describe_cluster(ClusterId=throttled))["Cluster"]["Id"]
+
+    assert asyncio.run(describe()) == throttled
+
+
+def test_hook_of_s3_gets_its_answer(local_aws: LocalAws, monkeypatch: pytest.MonkeyPatch) -> None:
+    local_aws.s3().put_object(Bucket="fruits", Key="throttled", Body=b"content")
+    server = urlsplit(local_aws.environment["AWS_ENDPOINT_URL_S3"])
+    with S3Trouble((str(server.hostname), int(server.port or 0)), faults=first(REFUSALS, Fault.SLOW_DOWN)) as trouble:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", trouble.url)
+
+        assert aws.s3().read_key("throttled", "fruits") == "content"
+
+        assert trouble.failed[Fault.SLOW_DOWN] == REFUSALS
+
+
+def test_every_task_that_talks_to_aws_is_patient() -> None:
+    tasks = [task for dag in DagBag(str(DAGS)).dags.values() for task in dag.tasks]
+    talking = [task for task in tasks if isinstance(task, (AwsBaseOperator, AwsBaseSensor))]
+
+    assert len(talking) >= 6
+    assert {task.task_id for task in talking if task.botocore_config != aws.PATIENT} == set()
