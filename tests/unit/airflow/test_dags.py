@@ -6,6 +6,8 @@ import pytest
 from airflow.dag_processing.dagbag import DagBag
 from airflow.sdk.exceptions import ParamValidationError
 
+from fruits_airflow.alerts import FailureAlert
+
 DAGS = Path(__file__).parents[3] / "dags"
 
 
@@ -16,7 +18,7 @@ def dagbag() -> DagBag:
 
 def test_dagbag_holds_our_dags_and_no_error(dagbag: DagBag) -> None:
     assert dagbag.import_errors == {}
-    assert sorted(dagbag.dags) == ["fruits_features", "fruits_features_spark"]
+    assert sorted(dagbag.dags) == ["fruits_features", "fruits_features_spark", "fruits_janitor"]
 
 
 def test_dagbag_reports_a_broken_dag(tmp_path: Path) -> None:
@@ -64,7 +66,20 @@ def test_dag_runs_daily_once_at_a_time_without_catching_up(dagbag: DagBag, dag_i
     dag.check_cycle()
 
 
-@pytest.mark.parametrize("dag_id", ["fruits_features", "fruits_features_spark"])
+def test_janitor_runs_every_hour_from_the_first(dagbag: DagBag) -> None:
+    dag = dagbag.dags["fruits_janitor"]
+
+    assert (dag.schedule, dag.catchup, dag.max_active_runs) == ("@hourly", False, 1)
+    assert dag.is_paused_upon_creation is False
+
+
+@pytest.mark.parametrize("dag_id", ["fruits_features", "fruits_features_spark", "fruits_janitor"])
+def test_every_task_tells_of_its_failure(dagbag: DagBag, dag_id: str) -> None:
+    for task in dagbag.dags[dag_id].tasks:
+        assert [type(callback) for callback in task.on_failure_callback] == [FailureAlert], task.task_id
+
+
+@pytest.mark.parametrize("dag_id", ["fruits_features", "fruits_features_spark", "fruits_janitor"])
 def test_every_task_has_an_owner_retries_and_documentation(dagbag: DagBag, dag_id: str) -> None:
     for task in dagbag.dags[dag_id].tasks:
         assert task.owner == "fruits", task.task_id
