@@ -8,10 +8,10 @@ IN_ENVIRONMENT := source include/environment.sh &&
 LOCK = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
        --custom-compile-command "make lock"
 
-.PHONY: help demo up down test check format docs lock bench deploy mwaa clean
+.PHONY: help demo up down test test-fast check format docs lock bench deploy mwaa clean
 
 help: ## List the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
 
 demo: .venv/.wheels ## Run the whole pipeline on this machine and show what came out
 	@$(PYTHON) include/prerequisites.py
@@ -27,6 +27,10 @@ down: .venv/.runtime ## Stop what `make up` started
 test: .venv/.development .venv/.wheels ## Run all tests
 	@$(PYTHON) include/prerequisites.py
 	@$(IN_ENVIRONMENT) pytest --numprocesses 2
+
+test-fast: .venv/.development ## Run what needs neither Spark nor whole DAGs: an answer within four minutes
+	@$(PYTHON) include/prerequisites.py
+	@$(IN_ENVIRONMENT) pytest --numprocesses 2 tests/unit include spark_apps
 
 check: .venv/.development ## Check style, types and imports; changes nothing
 	@$(IN_ENVIRONMENT) ruff check && ruff format --check && mypy && PYTHONPATH="plugins:$$PYTHONPATH" lint-imports
