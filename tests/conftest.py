@@ -24,7 +24,12 @@ os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
 pytest_plugins = ["include.local_aws.pytest_plugin", "tests.spark_cluster", "tests.wheels"]
 
 
-PUBLISH_FOR_THEMSELVES = {"test_browser.py", "test_real_photographs.py"}
+PUBLISH_FOR_THEMSELVES = {
+    "test_airflow_faults.py",
+    "test_browser.py",
+    "test_fault_matrix.py",
+    "test_real_photographs.py",
+}
 """Tests of a level that share nothing with the others of it."""
 
 

@@ -102,6 +102,9 @@ class Pipeline:
         """The published run's `run.json`."""
         return self.json(self.key(self.latest()["paths"]["run"]))
 
+    def has(self, key: str) -> bool:
+        return "Contents" in self.s3.list_objects_v2(Bucket=self.bucket, Prefix=key)
+
     def json(self, key: str) -> dict[str, Any]:
         return json.loads(self.s3.get_object(Bucket=self.bucket, Key=key)["Body"].read())
 

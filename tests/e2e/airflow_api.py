@@ -1,0 +1,118 @@
+"""A whole Airflow under test: its API, and its processes to kill."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import httpx
+import psutil
+
+from include.local_aws.processes import end, tree
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+T = TypeVar("T")
+DEADLINE_S = 240
+TIMEOUT_S = 60
+
+
+def wait_for(read: Callable[[], T], wanted: Callable[[T], bool] = bool) -> T:
+    """Read until the value is wanted."""
+    until = time.monotonic() + DEADLINE_S
+    while not wanted(value := read()):
+        assert time.monotonic() < until, f"still {value!r} after {DEADLINE_S} s"
+        time.sleep(0.2)
+    return value
+
+
+class Airflow:
+    """One running Airflow.
+
+    Args:
+        address: of its API.
+        password: of user admin.
+    """
+
+    def __init__(self, address: str, password: str) -> None:
+        user = {"username": "admin", "password": password}
+        answer = httpx.post(f"{address}/auth/token", json=user, timeout=TIMEOUT_S)
+        token = answer.raise_for_status().json()["access_token"]
+        self._client = httpx.Client(
+            base_url=f"{address}/api/v2/", headers={"Authorization": f"Bearer {token}"}, timeout=TIMEOUT_S
+        )
+        self._respawned: list[psutil.Process] = []
+
+    def close(self) -> None:
+        """End what was started anew."""
+        self._client.close()
+        for process in self._respawned:
+            end(tree(process), grace_s=5)
+
+    def call(self, method: str, path: str, **body: Any) -> Any:  # noqa: ANN401 - JSON
+        answer = self._client.request(method, path, json=body or None)
+        assert answer.is_success, f"{method} {path}: {answer.text}"
+        return answer.json()
+
+    def unpause(self, dag_id: str) -> None:
+        wait_for(lambda: self._client.get(f"dags/{dag_id}").is_success)
+        self.call("PATCH", f"dags/{dag_id}", is_paused=False)
+
+    def end_scheduled_run(self, dag_id: str) -> None:
+        """End the run that begins as soon as a DAG is unpaused."""
+        (run,) = wait_for(lambda: self.call("GET", f"dags/{dag_id}/dagRuns")["dag_runs"])
+        self.call("PATCH", f"dags/{dag_id}/dagRuns/{run['dag_run_id']}", state="failed")
+        self.await_end(dag_id, run["dag_run_id"])
+
+    def trigger(self, dag_id: str, run_id: str, **conf: Any) -> None:  # noqa: ANN401 - parameters
+        self.call("POST", f"dags/{dag_id}/dagRuns", dag_run_id=run_id, logical_date=None, conf=conf)
+
+    def state(self, dag_id: str, run_id: str) -> str:
+        """The state of a run."""
+        state: str = self.call("GET", f"dags/{dag_id}/dagRuns/{run_id}")["state"]
+        return state
+
+    def task(self, dag_id: str, run_id: str, task_id: str) -> dict[str, Any]:
+        """What is known of a task of a run."""
+        task: dict[str, Any] = self.call("GET", f"dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}")
+        return task
+
+    def log(self, dag_id: str, run_id: str, task_id: str) -> str:
+        """The logs of all of a task's tries."""
+        tries = range(1, self.task(dag_id, run_id, task_id)["try_number"] + 1)
+        path = f"dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/logs"
+        return "".join(str(self.call("GET", f"{path}/{number}?full_content=true")["content"]) for number in tries)
+
+    def await_end(self, dag_id: str, run_id: str) -> str:
+        """The final state of a run."""
+        return wait_for(lambda: self.state(dag_id, run_id), lambda state: state in {"success", "failed"})
+
+    def kill_and_restart(self, component: str) -> None:
+        """Kill a component with all its processes, and start it again as it was."""
+        process = next(one for one in self._processes() if _arguments(one)[-1:] == [component])  # parents come first
+        arguments, environment, folder = process.cmdline(), process.environ(), process.cwd()
+        for one in tree(process):
+            one.kill()
+        quiet = subprocess.DEVNULL
+        started = subprocess.Popen(arguments, env=environment, cwd=folder, stdout=quiet, stderr=quiet)
+        self._respawned.append(psutil.Process(started.pid))
+
+    def kill_worker_of(self, task: dict[str, Any]) -> None:
+        """Kill the process that runs a task, and the worker that watches it."""
+        (process,) = [
+            one for one in self._processes() if f"airflow worker -- {task['id']}" in " ".join(_arguments(one))
+        ]
+        worker = process.parent()
+        assert worker
+        for one in (worker, process):
+            one.kill()
+
+    @staticmethod
+    def _processes() -> list[psutil.Process]:
+        return psutil.Process().children(recursive=True)
+
+
+def _arguments(process: psutil.Process) -> list[str]:
+    return process.as_dict(["cmdline"], ad_value=[])["cmdline"] or []

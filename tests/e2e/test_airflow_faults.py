@@ -1,0 +1,158 @@
+"""Each fault of Airflow's own processes and people, with a whole Airflow: scheduler, triggerer, workers, API."""
+
+from __future__ import annotations
+
+import os
+import socket
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from include.local_airflow import LocalAirflow
+from include.local_aws.deployment import deploy
+from include.local_aws.emr_faults import FAULT_TAG
+from include.sample_images import generate, make_plan
+from tests.e2e.airflow_api import Airflow, wait_for
+from tests.e2e.faults import OF_AIRFLOW, Case
+from tests.e2e.pipeline import Pipeline
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from include.local_aws.local import LocalAws
+
+DAG = "fruits_features"
+STEP = "featurize_and_reduce"
+ANSWER_LATE_S = 6
+SETTINGS = {
+    "FRUITS_DEPLOYMENT": "killed",
+    "FRUITS_LOG_WAIT_S": "5",
+    "FRUITS_EMR_POLL_S": "1",
+    "FRUITS_EMR_TAGS": f'{{"{FAULT_TAG}": "answer-late:{ANSWER_LATE_S}"}}',
+    # who is dead is found out in seconds, not minutes
+    "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "15",
+    "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "3",
+    "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_THRESHOLD": "15",
+    "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "5",
+    "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "10",
+}
+
+
+@pytest.fixture(scope="module")
+def orchard(local_aws: LocalAws, tmp_path_factory: pytest.TempPathFactory) -> Pipeline:
+    orchard = Pipeline(local_aws, local_aws.s3(), local_aws.create_bucket("killed"), {})
+    folder = tmp_path_factory.mktemp("images")
+    generate(folder, make_plan(["Avocado", "Banana"], 16), seed=0, jobs=1, progress=False)
+    orchard.put_folder(folder)
+    return orchard
+
+
+@pytest.fixture(scope="module")
+def airflow(local_aws: LocalAws, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Airflow]:
+    deploy(local_aws.s3())
+    local = LocalAirflow(tmp_path_factory.mktemp("airflow"))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    address = local.start(port, os.environ | local_aws.environment | SETTINGS)
+    try:
+        airflow = Airflow(address, local.passwords()["admin"])
+        airflow.unpause(DAG)
+        airflow.end_scheduled_run(DAG)
+        yield airflow
+        airflow.close()
+    finally:
+        local.stop()
+
+
+class Run:
+    """A run under test, up to the moment of the fault."""
+
+    def __init__(self, airflow: Airflow, orchard: Pipeline, run_id: str) -> None:
+        self.airflow, self.orchard, self.id = airflow, orchard, run_id
+        self._clusters = len(orchard.cluster_states())
+        self._before = self._published()
+        airflow.trigger(DAG, run_id, bucket=orchard.bucket, k=3, force=True)
+
+    def await_cluster(self) -> str:
+        """The run's cluster, as soon as EMR has it."""
+        (cluster,) = wait_for(self.orchard.aws.active_clusters)
+        return cluster
+
+    def await_step(self) -> str:
+        """The run's cluster, as soon as its step runs and Airflow waits for it."""
+        cluster, emr = self.await_cluster(), self.orchard.aws.emr()
+        wait_for(lambda: emr.list_steps(ClusterId=cluster, StepStates=["RUNNING"])["Steps"])
+        wait_for(lambda: self.task(STEP)["state"], lambda state: state == "deferred")
+        return cluster
+
+    def task(self, task_id: str) -> dict[str, Any]:
+        return self.airflow.task(DAG, self.id, task_id)
+
+    def check(self, case: Case) -> None:
+        """Compare the outcome with the table's."""
+        state = self.airflow.await_end(DAG, self.id)
+        made = tuple(state for state, _ in self.orchard.cluster_states()[self._clusters :])
+        log = "".join(self.airflow.log(DAG, self.id, task) for task in ("create_cluster", STEP))
+        assert (state, made) == (case.state, case.clusters)
+        assert self.orchard.aws.active_clusters() == []
+        assert [words for words in case.says if words not in log] == []
+        assert self._published() == (f"{self.id}-{DAG}" if case.succeeds else self._before)
+
+    def _published(self) -> str | None:
+        return self.orchard.latest()["run"] if self.orchard.has("features/latest.json") else None
+
+
+def _case(injected: str) -> Case:
+    (case,) = [case for case in OF_AIRFLOW if case.injected.startswith(injected)]
+    return case
+
+
+@pytest.mark.parametrize("component", ["scheduler", "triggerer"])
+def test_killed_component_does_not_keep_the_run_from_succeeding(
+    airflow: Airflow, orchard: Pipeline, component: str
+) -> None:
+    run = Run(airflow, orchard, f"{component}-killed")
+    run.await_step()
+
+    airflow.kill_and_restart(component)
+
+    run.check(_case(f"{component} killed"))
+
+
+def test_worker_killed_between_runjobflow_and_xcom_is_followed_by_one_that_adopts_its_cluster(
+    airflow: Airflow, orchard: Pipeline
+) -> None:
+    run = Run(airflow, orchard, "worker-killed")
+    run.await_cluster()
+
+    airflow.kill_worker_of(run.task("create_cluster"))
+
+    run.check(_case("worker killed"))
+    assert run.task("create_cluster")["try_number"] == 2
+
+
+def test_cleared_task_runs_again_on_the_same_cluster(airflow: Airflow, orchard: Pipeline) -> None:
+    run = Run(airflow, orchard, "task-cleared")
+    run.await_step()
+
+    cleared = {"dry_run": False, "only_failed": False, "dag_run_id": run.id, "task_ids": [STEP]}
+    airflow.call("POST", f"dags/{DAG}/clearTaskInstances", **cleared, include_downstream=True)
+
+    run.check(_case("task cleared"))
+
+
+def test_run_marked_failed_by_hand_ends_its_step_and_cluster_and_can_run_again(
+    airflow: Airflow, orchard: Pipeline
+) -> None:
+    run = Run(airflow, orchard, "marked-failed")
+    run.await_step()
+
+    airflow.call("PATCH", f"dags/{DAG}/dagRuns/{run.id}", state="failed")
+
+    run.check(_case("run marked failed"))
+    assert [run.task(task)["state"] for task in (STEP, "terminate_cluster", "publish")] == [
+        *("failed", "success", "skipped"),
+    ]
+    again = Run(airflow, orchard, "marked-failed-again")
+    again.check(Case("nothing", succeeds=True))

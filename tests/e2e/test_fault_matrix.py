@@ -1,0 +1,108 @@
+"""Each fault of AWS: what the run says, that no cluster stays, that what is published stays whole, that a rerun helps.
+
+The faults of Airflow's own processes are in `test_airflow_faults.py`.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from include.local_aws.emr_faults import FAULT_TAG
+from include.local_aws.s3_trouble import Fault, S3Trouble, first
+from include.ownership import Origin
+from include.sample_images import generate, make_plan
+from tests.e2e.faults import OF_AWS, Case
+from tests.e2e.pipeline import Pipeline
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from include.local_aws.local import LocalAws
+
+PARAMS = {"k": 3, "force": True}  # the images stay the same
+SETTINGS = {"FRUITS_DEPLOYMENT": "faults", "FRUITS_LOG_WAIT_S": "5", "FRUITS_EMR_POLL_S": "1"}
+
+
+@pytest.fixture(scope="module")
+def orchard(
+    local_aws: LocalAws, airflow_environment: Mapping[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Pipeline:
+    """A bucket of its own, with something published."""
+    environment = {**airflow_environment, **SETTINGS}
+    orchard = Pipeline(local_aws, local_aws.s3(), local_aws.create_bucket("faults"), environment)
+    folder = tmp_path_factory.mktemp("images")
+    generate(folder, make_plan(["Avocado", "Banana"], 16), seed=0, jobs=1, progress=False)
+    orchard.put_folder(folder)
+    run = orchard.run("2026-05-01", **PARAMS)
+    assert run.ok, run.why
+    return orchard
+
+
+@pytest.fixture(scope="module")
+def trouble(local_aws: LocalAws) -> Iterator[S3Trouble]:
+    """An S3 that answers the first GET of each object with 503."""
+    server = urlsplit(local_aws.environment["AWS_ENDPOINT_URL_S3"])
+    with S3Trouble((str(server.hostname), int(server.port or 0)), faults=first(1, Fault.SLOW_DOWN)) as trouble:
+        yield trouble
+
+
+@pytest.mark.parametrize(
+    ("case", "day"), [(case, day) for day, case in enumerate(OF_AWS, 2)], ids=[case.injected for case in OF_AWS]
+)
+def test_fault_is_told_leaves_no_cluster_and_nothing_half_published(
+    case: Case, day: int, orchard: Pipeline, trouble: S3Trouble
+) -> None:
+    date, before, clusters = f"2026-05-{day:02}", _published(orchard), len(orchard.cluster_states())
+    fault = f"{case.fault}:{trouble.url}" if case.fault == "s3-endpoint" else case.fault
+    tags = {"FRUITS_EMR_TAGS": json.dumps({FAULT_TAG: fault} if fault else {})}
+
+    run = replace(orchard, environment={**orchard.environment, **tags, **case.settings}).run(date, **PARAMS)
+
+    assert run.ok == case.succeeds, run.why
+    assert [words for words in case.says if words not in run.log] == []
+    assert tuple(state for state, _ in orchard.cluster_states()[clusters:]) == case.clusters
+    assert orchard.aws.active_clusters() == []
+    after = _published(orchard)
+    assert (after == before) == (not case.succeeds)
+    if not case.succeeds:
+        again = orchard.run(date, **PARAMS)
+        assert again.ok, again.why
+        after = _published(orchard)
+    assert after["run"] == f"{date}T000000Z-fruits_features"
+    assert (case.fault == "s3-endpoint") <= bool(trouble.failed[Fault.SLOW_DOWN])
+
+
+def test_janitor_ends_the_cluster_of_an_unknown_run_and_no_others(orchard: Pipeline) -> None:
+    emr, instances = orchard.aws.emr(), {"KeepJobFlowAliveWhenNoSteps": True}
+    forgotten, others = (
+        emr.run_job_flow(Name=origin.cluster_name, Tags=origin.tags(), Instances=instances)["JobFlowId"]
+        for origin in (Origin(deployment, "fruits_features", "deleted") for deployment in ("faults", "another"))
+    )
+
+    run = orchard.run("2026-05-30", dag_id="fruits_janitor")
+
+    assert run.ok, run.why
+    assert f"Cluster {forgotten} (fruits fruits_features deleted): its run is unknown, it is ended." in run.log
+    emr.get_waiter("cluster_terminated").wait(ClusterId=forgotten, WaiterConfig={"Delay": 1})
+    assert orchard.aws.active_clusters() == [others]
+    emr.terminate_job_flows(JobFlowIds=[others])
+    emr.get_waiter("cluster_terminated").wait(ClusterId=others, WaiterConfig={"Delay": 1})
+
+
+def _published(orchard: Pipeline) -> dict[str, Any]:
+    """What `latest.json` says, when all that it names is there and is what it was."""
+    latest = orchard.latest()
+    record = orchard.get(latest["paths"]["run"])
+    assert latest["checksums"]["run.json"] == f"sha256:{sha256(record).hexdigest()}"
+    prefix = orchard.key(latest["paths"]["run"]).removesuffix("run.json")
+    listed = orchard.s3.list_objects_v2(Bucket=orchard.bucket, Prefix=prefix)["Contents"]
+    there = {one["Key"].removeprefix(prefix): f"etag:{one['ETag'].strip(chr(34))}" for one in listed}
+    told = {name: checksum for name, checksum in latest["checksums"].items() if name != "run.json"}
+    assert told.items() <= there.items()
+    return latest
