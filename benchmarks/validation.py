@@ -8,7 +8,6 @@ about a millisecond and a request for each of 48 images.
 """
 
 import argparse
-import io
 import os
 import resource
 import subprocess
@@ -22,6 +21,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pyarrow as pa
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from pyarrow.fs import LocalFileSystem, SubTreeFileSystem
 
@@ -78,9 +78,8 @@ def make(folder: Path, images: int) -> None:
     write_parquet(
         str(place / "quarantine"), "part-00000.parquet", schemas.arrow_schema(schemas.QUARANTINE), [], arguments
     )
-    file = io.BytesIO()
-    inventory.write(listing(images), file)
-    (place / "inventory" / "part-00000.parquet").write_bytes(file.getvalue())
+    listed = pa.Table.from_pylist(list(listing(images)), schema=inventory.SCHEMA)
+    pq.write_table(listed, place / "inventory" / "part-00000.parquet")
 
 
 def rows(projection: Projection, schema: pa.Schema, first: int, last: int) -> pa.Table:

@@ -20,6 +20,9 @@ FORMAT = 1
 """Version of both documents; grows when a reader of today could not read tomorrow's."""
 
 
+_INVENTORY = ("images", "size_bytes", "categories", "uncategorised", "digest", "source", "taken_at")
+
+
 def run_document(
     run: Mapping[str, Any],
     *,
@@ -42,7 +45,7 @@ def run_document(
         "format": FORMAT,
         "run": run["name"],
         "dag": dict(dag_run),
-        "inventory": {key: run[key] for key in ("images", "size_bytes", "categories", "uncategorised", "digest")},
+        "inventory": {key: run[key] for key in _INVENTORY},
         "counts": figures["counts"],
         "categories": figures["categories"],
         "projection": figures["projection"],

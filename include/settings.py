@@ -31,6 +31,8 @@ class Settings(BaseSettings):
     image_prefix: Prefix = "images/"
     artifact_prefix: Prefix = "artifacts/"
     log_prefix: Prefix = "logs/emr/"
+    inventory_report: str | None = Field(default=None, pattern=r"^s3://[^/]+/.+")
+    """Folder of an S3 Inventory configuration's reports on the bucket, to read instead of listing it."""
 
     emr_release: str = Field(default="emr-spark-8.1.0", pattern=r"^emr-(spark-8\.\d+|7\.[1-9]\d*)\.\d+$")
     """One with Python 3.11 for PySpark: `emr-spark-8.x` (Spark 4), or `emr-7.1.0` and later (Spark 3.5; the

@@ -4,7 +4,10 @@ import hashlib
 from datetime import UTC, datetime
 from pathlib import Path
 
-from include.inventory import split_and_category, write
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from include.inventory import SCHEMA, split_and_category
 from include.sample_images.plan import fruits_360, make_plan
 from include.sample_images.writing import generate
 
@@ -35,8 +38,7 @@ def take_inventory(bucket: Path, folder: Path) -> int:
             f"Of {len(rows)} images in {bucket}, {distinct} are distinct and {linked} are links."
         )
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "part-00000.parquet").open("wb") as sink:
-        write(rows, sink)
+    pq.write_table(pa.Table.from_pylist(rows, schema=SCHEMA), folder / "part-00000.parquet")
     return len(rows)
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import re
-import tempfile
 from datetime import UTC, datetime
 from itertools import count
 from typing import TYPE_CHECKING, Any, cast
@@ -18,7 +17,7 @@ from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 from airflow.sdk import get_current_context, task
 from airflow.sdk.exceptions import AirflowFailException
 
-from fruits_airflow import aws, clusters, deployed, templates
+from fruits_airflow import aws, clusters, deployed, inventories, templates
 from fruits_airflow.objects import read, read_json
 from fruits_features.families import MODEL_FAMILY
 from fruits_features.layout import RunLayout
@@ -50,18 +49,14 @@ def take_inventory() -> dict[str, Any]:
     Raises:
         AirflowFailException: nothing but folder markers was listed.
     """
-    from include import inventory
-
     context = get_current_context()
     bucket, prefix = templates.bucket(context), templates.image_prefix(context)
     s3 = aws.s3()
     run = _free_layout(context, s3, bucket)
-    with tempfile.TemporaryFile() as file:
-        summary = inventory.write(inventory.list_objects(s3.conn, bucket, prefix), file)
-        if not summary.images:
-            raise AirflowFailException(f"No image is left below s3://{bucket}/{prefix}: upload some and run again.")
-        file.seek(0)
-        s3.load_file_obj(file, f"{run.inventory}/part-00000.parquet", replace=True)
+    taken = inventories.take(s3, (bucket, prefix), run.inventory, frozenset())
+    summary = taken.summary
+    if not summary.images:
+        raise AirflowFailException(f"No image is left below s3://{bucket}/{prefix}: upload some and run again.")
     log.info("Inventory %s: %s images, %s categories.", run.inventory, summary.images, len(summary.categories))
     return {
         "name": run.name,
@@ -73,6 +68,8 @@ def take_inventory() -> dict[str, Any]:
         "categories": len(summary.categories),
         "uncategorised": summary.uncategorised,
         "digest": summary.digest,
+        "source": taken.source,
+        "taken_at": taken.taken_at,
     }
 
 

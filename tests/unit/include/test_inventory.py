@@ -1,31 +1,28 @@
-import io
 from datetime import UTC, datetime
+from typing import IO
 
 import polars as pl
+import pyarrow as pa
 import pytest
 
 from include import inventory
 
 WHEN = datetime(2026, 11, 22, tzinfo=UTC)
+Listed = tuple[str, int]
 
 
-class ListedBucket:
-    """Stands for an S3 client: pages as boto3 gives them."""
+def _batch(*objects: Listed, prefix: str = "", leave_out: frozenset[str] = frozenset()) -> pa.RecordBatch:
+    rows = [{"key": key, "size": size, "etag": str(size), "last_modified": WHEN} for key, size in objects]
+    return inventory.describe(pa.RecordBatch.from_pylist(rows, inventory.LISTED), prefix, leave_out)
 
-    def __init__(self, *pages: list[tuple[str, int]]) -> None:
-        self.pages = pages
 
-    def get_paginator(self, operation: str) -> "ListedBucket":
-        assert operation == "list_objects_v2"
-        return self
+def _write(*batches: pa.RecordBatch) -> tuple[inventory.Summary, dict[str, pl.DataFrame]]:
+    files: dict[str, pl.DataFrame] = {}
 
-    def paginate(self, **_: str) -> list[dict]:
-        return [
-            {"Contents": [{"Key": key, "Size": size, "ETag": f'"{size}"', "LastModified": WHEN} for key, size in page]}
-            if page
-            else {"KeyCount": 0}
-            for page in self.pages
-        ]
+    def store(name: str, file: IO[bytes]) -> None:
+        files[name] = pl.read_parquet(file.read())
+
+    return inventory.write(batches, store), files
 
 
 @pytest.mark.parametrize(
@@ -44,35 +41,46 @@ def test_split_and_category_come_from_the_folders(relative_key: str, expected: t
     assert inventory.split_and_category(relative_key) == expected
 
 
-def test_write_keeps_every_object_but_folder_markers() -> None:
-    bucket = ListedBucket(
-        [("images/", 0), ("images/Limes/", 0), ("images/Limes/1.jpg", 7)], [("images/stray.jpg", 0)], []
-    )
-    file = io.BytesIO()
+def test_inventory_keeps_every_object_but_folder_markers_and_what_is_left_out() -> None:
+    first = [("images/", 0), ("images/Limes/", 0), ("images/Limes/1.jpg", 7)]
+    second = [("images/_SUCCESS", 0), ("images/stray.jpg", 0)]
+    leave_out = frozenset({"images/_SUCCESS"})
 
-    summary = inventory.write(inventory.list_objects(bucket, "fruits", "images/"), file)
+    summary, files = _write(*(_batch(*page, prefix="images/", leave_out=leave_out) for page in (first, [], second)))
 
-    frame = pl.read_parquet(file.getvalue())
+    frame = files["part-00000.parquet"]
     assert frame["key"].to_list() == ["images/Limes/1.jpg", "images/stray.jpg"]
     assert frame["category"].to_list() == ["Limes", None]
     assert frame["etag"].to_list() == ["7", "0"]
     assert (summary.images, summary.size_bytes, summary.uncategorised, summary.categories) == (2, 7, 1, {"Limes"})
 
 
-def test_write_more_than_one_batch_loses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(inventory, "BATCH_ROWS", 10)
-    bucket = ListedBucket([(f"Limes/{n:02}.jpg", n) for n in range(25)])
-    file = io.BytesIO()
+def test_inventory_of_several_batches_and_files_loses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inventory, "BATCH_ROWS", 4)
+    monkeypatch.setattr(inventory, "PART_ROWS", 10)
 
-    summary = inventory.write(inventory.list_objects(bucket, "fruits", ""), file)
+    summary, files = _write(*(_batch((f"Limes/{n:02}.jpg", n)) for n in range(25)))
 
     assert summary.images == 25
-    assert pl.read_parquet(file.getvalue())["size"].to_list() == list(range(25))
+    assert {name: frame.height for name, frame in files.items()} == {
+        "part-00000.parquet": 12,
+        "part-00001.parquet": 12,
+        "part-00002.parquet": 1,
+    }
+    assert pl.concat(files.values())["size"].to_list() == list(range(25))
 
 
-def test_digest_tells_a_changed_object_from_an_unchanged_one() -> None:
-    def digest(*objects: tuple[str, int]) -> str:
-        return inventory.write(inventory.list_objects(ListedBucket(list(objects)), "fruits", ""), io.BytesIO()).digest
+def test_inventory_of_nothing_writes_nothing() -> None:
+    summary, files = _write(_batch())
 
-    assert digest(("a/1.jpg", 1), ("a/2.jpg", 2)) == digest(("a/1.jpg", 1), ("a/2.jpg", 2))
+    assert (summary.images, files) == (0, {})
+
+
+def test_digest_tells_a_changed_object_from_an_unchanged_one_in_any_order() -> None:
+    def digest(*objects: Listed) -> str:
+        return _write(*(_batch(one) for one in objects))[0].digest
+
+    assert digest(("a/1.jpg", 1), ("a/2.jpg", 2)) == digest(("a/2.jpg", 2), ("a/1.jpg", 1))
     assert digest(("a/1.jpg", 1), ("a/2.jpg", 2)) != digest(("a/1.jpg", 1), ("a/2.jpg", 3))
+    assert digest(("a/1.jpg", 1), ("a/2.jpg", 2)) != digest(("a/1.jpg", 2), ("a/2.jpg", 1))
+    assert digest(("a/1.jpg", 1)) != digest()

@@ -12,6 +12,8 @@ RUN = {
     "categories": 1,
     "uncategorised": 0,
     "digest": "d",
+    "source": "listing",
+    "taken_at": "2026-11-22T07:59:00+00:00",
     "recipe": {"images": "d"},
 }
 COST = {"estimate": {"dollars": 0.2}, "actual": {"dollars": 0.1}}

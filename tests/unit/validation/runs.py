@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from copy import deepcopy
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 from pyarrow.fs import LocalFileSystem, SubTreeFileSystem
 
 from fruits_features import schemas
@@ -92,11 +92,9 @@ class Run:
             self._write(self.layout.features, f"part-{number:05}.parquet", schema, rows, said)
         quarantine = schemas.arrow_schema(schemas.QUARANTINE)
         self._write(self.layout.quarantine, "part-00000.parquet", quarantine, self.rejected, self.arguments)
-        file = io.BytesIO()
-        inventory.write(self._listing(), file)
         place = self.path(self.layout.inventory) / "part-00000.parquet"
         place.parent.mkdir(parents=True, exist_ok=True)
-        place.write_bytes(file.getvalue())
+        pq.write_table(pa.Table.from_pylist(list(self._listing()), schema=inventory.SCHEMA), place)
 
     def validate(
         self,

@@ -1,0 +1,131 @@
+"""What taking an inventory costs: time and peak memory, the figures of docs/reruns.md.
+
+    PYTHONPATH=.:spark_apps python -m benchmarks.inventory --images 90380 --reported 5000000
+
+Lists a bucket of the local AWS, every answer of which comes as late as S3's, in one piece and folder by folder; then
+reads an S3 Inventory report of many more objects. Each in a process of its own; the objects hold a few bytes.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from hashlib import file_digest
+from pathlib import Path
+from typing import IO
+from urllib.parse import urlsplit
+
+import boto3
+import pyarrow as pa
+import pyarrow.parquet as pq
+from mypy_boto3_s3 import S3Client
+
+from include import inventory, listing, s3_report
+from include.local_aws.local import LocalAws
+from include.local_aws.s3_trouble import S3Trouble
+
+BUCKET, PREFIX, REPORTS = "fruits", "images/", "reports/"
+CATEGORIES = 131
+ROWS_A_FILE = 1_000_000
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def keys(images: int) -> Iterator[str]:
+    """Name images as Fruits-360 does."""
+    for n in range(images):
+        split = "Test" if n % 4 == 0 else "Training"
+        yield f"{PREFIX}{split}/Fruit {n // 4 % CATEGORIES:03}/{n:09}_100.jpg"
+
+
+def make_images(folder: Path, images: int) -> None:
+    """Write small objects into the bucket's folder."""
+    for key in keys(images):
+        (folder / key).parent.mkdir(parents=True, exist_ok=True)
+        (folder / key).write_bytes(key.encode())
+
+
+def make_report(folder: Path, images: int) -> None:
+    """Write a report on so many objects into the bucket's folder."""
+    (folder / REPORTS / "data").mkdir(parents=True)
+    names, files = keys(images), []
+    for first in range(0, images, ROWS_A_FILE):
+        rows = [next(names) for _ in range(min(ROWS_A_FILE, images - first))]
+        columns = {"bucket": [BUCKET] * len(rows), "key": rows, "size": [5000] * len(rows)}
+        columns |= {"e_tag": [f"{first + n:032x}" for n in range(len(rows))], "last_modified_date": [NOW] * len(rows)}
+        path = folder / REPORTS / "data" / f"{first:09}.parquet"
+        pq.write_table(pa.table(columns), path)
+        with path.open("rb") as file:
+            files.append({"key": f"{REPORTS}data/{path.name}", "MD5checksum": file_digest(file, "md5").hexdigest()})
+    document = {"sourceBucket": BUCKET, "destinationBucket": BUCKET, "fileFormat": "Parquet", "files": files}
+    place = folder / REPORTS / f"{NOW:%Y-%m-%dT%H-%MZ}"
+    place.mkdir()
+    (place / "manifest.json").write_text(json.dumps(document))
+    with (place / "manifest.json").open("rb") as file:
+        (place / "manifest.checksum").write_text(file_digest(file, "md5").hexdigest())
+
+
+def listed(s3: S3Client, way: str) -> Iterator[pa.RecordBatch]:
+    """Tell what is in the bucket, in one of the ways that are compared."""
+    if way == "in one piece":
+        listing.FOLDERS_AT_ONCE = 1
+        return listing.list_objects(s3, BUCKET, PREFIX)
+    if way == "by folder":
+        return listing.list_objects(s3, BUCKET, PREFIX)
+    report = s3_report.newest(s3, f"s3://{BUCKET}/{REPORTS}", BUCKET, NOW)
+    return s3_report.list_objects(s3, report, BUCKET, PREFIX)
+
+
+def take(way: str) -> None:
+    """Take the inventory, and print what it took."""
+    session = boto3.Session()
+    listing.read_times_quickly(session)
+    s3 = session.client("s3")
+    size = 0
+
+    def store(_: str, file: IO[bytes]) -> None:
+        nonlocal size
+        size += file.seek(0, os.SEEK_END)
+
+    began, before = time.perf_counter(), time.process_time()
+    batches = (inventory.describe(batch, PREFIX, frozenset()) for batch in listed(s3, way))
+    summary = inventory.write(batches, store)
+    wall_s, cpu_s = time.perf_counter() - began, time.process_time() - before
+    peak = (
+        int(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0]) / 1024
+    )  # getrusage has a parent's
+    figures = f"{summary.images} | {wall_s:.1f} | {cpu_s:.1f} | {peak:.0f} | {size / 2**20:.1f} | {summary.digest[:8]}"
+    print(f"| {way} | {figures} |", flush=True)
+
+
+def main() -> None:
+    """Make the bucket, and take its inventory in each way in a process of its own."""
+    parser = argparse.ArgumentParser(description="Measure the inventory.")
+    parser.add_argument("--images", type=int, default=90_380)
+    parser.add_argument("--reported", type=int, default=5_000_000)
+    parser.add_argument("--latency", type=float, default=0.1, help="seconds, of every answer")
+    parser.add_argument("--way", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.way:
+        take(arguments.way)
+        return
+    with tempfile.TemporaryDirectory() as folder, LocalAws(folder) as aws:
+        make_images(aws.s3_folder / BUCKET, arguments.images)
+        make_report(aws.s3_folder / BUCKET, arguments.reported)
+        print(
+            f"| listed | objects | seconds | CPU seconds | peak MB | Parquet MB | digest |\n{'|---' * 7}|", flush=True
+        )
+        server = urlsplit(aws.environment["AWS_ENDPOINT_URL_S3"])
+        with S3Trouble((str(server.hostname), int(server.port or 80)), latency_s=arguments.latency) as far:
+            for way in ("in one piece", "by folder", "report"):
+                command = [sys.executable, "-m", "benchmarks.inventory", "--way", way]
+                environment = os.environ | aws.environment | {"AWS_ENDPOINT_URL_S3": far.url}
+                subprocess.run(command, check=True, env=environment)  # noqa: S603 - ourselves
+
+
+if __name__ == "__main__":
+    main()
