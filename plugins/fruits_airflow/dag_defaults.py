@@ -42,7 +42,22 @@ PARAMS = {
         minimum=0,
         maximum=1440,
         title="Longest wait (minutes)",
-        description="How long to wait for the first image before the run fails.",
+        description="How long to wait for images, and for quiet and marker, before the run fails.",
+    ),
+    "quiet_minutes": Param(
+        0,
+        type="number",
+        minimum=0,
+        maximum=1440,
+        title="Quiet (minutes)",
+        description="Begin only when no object has come for so long: an upload under way is let finish.",
+    ),
+    "marker": Param(
+        None,
+        type=["null", "string"],
+        pattern=r"^[^/](.*[^/])?$",
+        title="Marker",
+        description="Begin only when this object, a key below the image prefix such as `_SUCCESS`, is there.",
     ),
     "features": Param(
         list(DEFAULT_FAMILIES),

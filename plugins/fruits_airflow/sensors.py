@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 from airflow.providers.amazon.aws.sensors.emr import EmrJobFlowSensor
-from airflow.providers.amazon.aws.sensors.s3 import S3KeySensor
 from airflow.providers.amazon.aws.triggers.emr import EmrCreateJobFlowTrigger
+from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSensorTimeout
 from botocore.exceptions import ClientError
 
-from fruits_airflow import templates
+from fruits_airflow import templates, waiting
 from fruits_airflow.aws import patience, s3
 from fruits_airflow.diagnosis import ENDED_STATES, doctor
-from fruits_airflow.triggers import S3KeyDeadlineTrigger
+from fruits_airflow.triggers import ImagesTrigger
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,18 +27,22 @@ LONGEST_START_S = 30 * 60
 READY_STATES = ("RUNNING", "WAITING")
 
 
-class ImagesSensor(S3KeySensor):
-    """Waits until a bucket holds at least one object below a prefix.
+class ImagesSensor(BaseOperator):
+    """Waits until a bucket holds images below a prefix: at least one, and, as wanted, all of them.
 
     Args:
         bucket: the bucket's name (templated); the run's by default.
         prefix: the prefix, empty or ending in "/" (templated); the run's by default.
-        wait_minutes: how long to wait for the first image (templated); the run's parameter by default.
-        poke_interval: seconds between two looks.
-        kwargs: as for `S3KeySensor`.
+        wait_minutes: how long to wait (templated); this and what follows are the run's parameters by default.
+        quiet_minutes: for how long no object must have come (templated); 0 for not at all.
+        marker: key below the prefix of an object that tells that all images are there (templated); empty for none.
+        kwargs: as for `BaseOperator`.
     """
 
-    template_fields: Sequence[str] = (*S3KeySensor.template_fields, "prefix", "wait_minutes")
+    deferrable = True
+    poke_interval = 5
+    aws_conn_id = S3Hook.default_conn_name
+    template_fields: Sequence[str] = ("bucket", "prefix", "wait_minutes", "quiet_minutes", "marker")
 
     def __init__(
         self,
@@ -44,70 +50,67 @@ class ImagesSensor(S3KeySensor):
         bucket: Any = templates.bucket,
         prefix: Any = templates.image_prefix,
         wait_minutes: Any = "{{ params.wait_minutes }}",
-        poke_interval: float = 5,
+        quiet_minutes: Any = "{{ params.quiet_minutes }}",
+        marker: Any = "{{ params.marker or '' }}",
         **kwargs: Any,
     ) -> None:
-        kwargs.setdefault("doc_md", "Waits for the first image in the triggerer, at most `wait_minutes`.")
-        super().__init__(
-            bucket_name=bucket,
-            bucket_key="",
-            wildcard_match=True,
-            deferrable=True,
-            poke_interval=poke_interval,
-            **kwargs,
+        kwargs.setdefault(
+            "doc_md", "Waits in the triggerer, at most `wait_minutes`, for images, `quiet_minutes` and the `marker`."
         )
+        super().__init__(**kwargs)
+        self.bucket = bucket
         self.prefix = prefix
         self.wait_minutes = wait_minutes
+        self.quiet_minutes = quiet_minutes
+        self.marker = marker
 
-    def execute(self, context: Context) -> None:
+    def execute(self, context: Context) -> None:  # noqa: ARG002 - Airflow's signature
         """Look once, then wait in the triggerer.
 
         Raises:
             AirflowFailException: there is no such bucket, or no access to it.
         """
-        self.bucket_key = f"{self.prefix}?*"  # at least one character: a console's folder marker is no image
+        wanted = self._wanted()
         try:
-            super().execute(context)
+            lack = waiting.look(wanted, self.aws_conn_id)
         except ClientError as error:
-            raise AirflowFailException(self._explanation(error)) from error
+            sentence = waiting.refusal(error, wanted)
+            if sentence is None:
+                raise
+            raise AirflowFailException(sentence) from error
+        if lack:
+            self._defer(wanted, lack)
 
-    def _explanation(self, error: ClientError) -> str:
-        code = error.response.get("Error", {}).get("Code", "")
-        if code in {"NoSuchBucket", "404"}:
-            return (
-                f"There is no bucket {self.bucket_name!r}: create it, or set the parameter `bucket` "
-                "or the variable FRUITS_BUCKET to the one that holds the images."
-            )
-        return f"S3 refused to list s3://{self.bucket_name}/{self.prefix} ({code}): {error}"
+    def _wanted(self) -> waiting.Wanted:
+        return waiting.Wanted(self.bucket, self.prefix, float(self.quiet_minutes), self.marker or None)
 
-    def _defer(self) -> None:
+    def _defer(self, wanted: waiting.Wanted, lack: waiting.Lack) -> None:
         wait = timedelta(minutes=float(self.wait_minutes))
-        self.log.info("No image below s3://%s/%s yet: waiting up to %s.", self.bucket_name, self.prefix, wait)
+        self.log.info("%s yet: waiting up to %s.", lack.seen, wait)
         self.defer(
-            trigger=S3KeyDeadlineTrigger(
+            trigger=ImagesTrigger(
+                **asdict(wanted),
                 deadline=(datetime.now(UTC) + wait).timestamp(),
-                bucket_name=self.bucket_name,
-                bucket_key=self.bucket_key,
-                wildcard_match=True,
-                aws_conn_id=self.aws_conn_id,
-                botocore_config=self.botocore_config,
                 poke_interval=self.poke_interval,
+                aws_conn_id=self.aws_conn_id,
             ),
             method_name="execute_complete",
         )
 
-    def execute_complete(self, context: Context, event: dict[str, Any]) -> None:
+    def execute_complete(self, context: Context, event: dict[str, Any]) -> None:  # noqa: ARG002
         """Continue after the wait.
 
         Raises:
-            AirflowSensorTimeout: no image came in time.
+            AirflowFailException: S3 refused to tell.
+            AirflowSensorTimeout: what is wanted did not come in time.
         """
+        if event["status"] == "refused":
+            raise AirflowFailException(event["message"])
         if event["status"] == "timeout":
             raise AirflowSensorTimeout(
-                f"No image came to s3://{self.bucket_name}/{self.prefix} within {self.wait_minutes} minutes: upload "
-                "images there, or set the parameters `bucket` and `image_prefix`, or wait longer with `wait_minutes`."
+                f"{event['seen']} within {self.wait_minutes} minutes: {event['way_out']}, "
+                "or wait longer with `wait_minutes`."
             )
-        super().execute_complete(context, event)
 
 
 class ClusterReadySensor(EmrJobFlowSensor):

@@ -19,6 +19,7 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from fruits_airflow import aws, clusters, deployed, inventories, templates
 from fruits_airflow.objects import read, read_json
+from fruits_airflow.waiting import Wanted
 from fruits_features.families import MODEL_FAMILY
 from fruits_features.layout import RunLayout
 from fruits_features.layout import latest as latest_uri
@@ -53,7 +54,8 @@ def take_inventory() -> dict[str, Any]:
     bucket, prefix = templates.bucket(context), templates.image_prefix(context)
     s3 = aws.s3()
     run = _free_layout(context, s3, bucket)
-    taken = inventories.take(s3, (bucket, prefix), run.inventory, frozenset())
+    no_images = Wanted(bucket, prefix, marker=context["params"]["marker"]).no_images
+    taken = inventories.take(s3, (bucket, prefix), run.inventory, no_images)
     summary = taken.summary
     if not summary.images:
         raise AirflowFailException(f"No image is left below s3://{bucket}/{prefix}: upload some and run again.")

@@ -127,6 +127,10 @@ def test_emr_tasks_wait_in_the_triggerer(dagbag: DagBag) -> None:
         ("k", 0),
         ("max_quarantine_share", 2),
         ("wait_minutes", -1),
+        ("quiet_minutes", -1),
+        ("marker", "/_SUCCESS"),
+        ("marker", "done/"),
+        ("force", "yes"),
     ],
 )
 def test_parameter_outside_its_limits_is_refused(dagbag: DagBag, dag_id: str, name: str, value: object) -> None:
