@@ -71,6 +71,7 @@ def latest_document(document: Mapping[str, Any], *, published_at: str) -> dict[s
         "format": FORMAT,
         "run": document["run"],
         "published_at": published_at,
+        "inventory": document["inventory"],
         "counts": document["counts"],
         "projection": document["projection"],
         "versions": document["versions"],
@@ -90,6 +91,12 @@ def _paths(run: RunLayout) -> dict[str, str]:
         "report": run.report_page,
         "run": run.record,
     }
+
+
+def decode(content: bytes) -> dict[str, Any]:
+    """Read a document back."""
+    document: dict[str, Any] = json.loads(content)
+    return document
 
 
 def encode(document: Mapping[str, Any]) -> bytes:

@@ -17,7 +17,7 @@ from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 from airflow.sdk import get_current_context, task
 from airflow.sdk.exceptions import AirflowFailException
 
-from fruits_airflow import aws, clusters, deployed, inventories, templates
+from fruits_airflow import aws, clusters, deployed, inventories, publication, templates
 from fruits_airflow.objects import read, read_json
 from fruits_airflow.waiting import Wanted
 from fruits_features.families import MODEL_FAMILY
@@ -202,12 +202,16 @@ def publish() -> str:
 
     Returns:
         The URI of `latest.json`.
+
+    Raises:
+        AirflowSkipException: a run that read the bucket later is published.
     """
     from include import publishing
 
     context = get_current_context()
     s3 = aws.s3(extra_args={"ContentType": "application/json; charset=utf-8"})
     run, dag_run = templates.run_of(context), context["dag_run"]
+    publication.require_newer(read_json(s3, latest_uri(run["bucket"])), run["name"], run["taken_at"])
     layout, validation = RunLayout(run["uri"]), context["ti"].xcom_pull(task_ids="validate_parquet")
     _write_report(s3, layout, context, validation)
     document = publishing.run_document(
@@ -218,9 +222,7 @@ def publish() -> str:
         dag_run={"dag_id": dag_run.dag_id, "run_id": dag_run.run_id},
     )
     pointer = publishing.latest_document(document, published_at=datetime.now(UTC).isoformat(timespec="seconds"))
-    latest = latest_uri(run["bucket"])
-    s3.load_bytes(publishing.encode(document), layout.record, replace=True)
-    s3.load_bytes(publishing.encode(pointer), latest, replace=True)
+    latest = publication.publish(s3, document, pointer)
     log.info("Published run %s.", run["name"])
     return latest
 

@@ -5,6 +5,7 @@ Standard library only; knows no file system and reads nothing.
 """
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 FEATURES_ROOT = "features"
 PORTABLE = "projection.npz"
@@ -106,6 +107,34 @@ class RunLayout:
     def record(self) -> str:
         """What the run was and what came out, as JSON; written by whoever publishes it."""
         return f"{self.prefix}/run.json"
+
+
+def history(bucket: str) -> str:
+    """Tell where the earlier pointers lie: those that `latest.json` has replaced."""
+    return f"s3://{bucket}/{FEATURES_ROOT}/published"
+
+
+def publication(bucket: str, published_at: str, run: str) -> str:
+    """Tell where an earlier pointer lies; names sort by time.
+
+    >>> publication("fruits", "2026-11-22T08:00:00+00:00", "r")
+    's3://fruits/features/published/2026-11-22T080000Z-r.json'
+    """
+    return f"{history(bucket)}/{stamp(datetime.fromisoformat(published_at))}-{run}.json"
+
+
+def published_run(name: str) -> str:
+    """Read the run from the name of an earlier pointer.
+
+    >>> published_run("2026-11-22T080000Z-2026-11-22T000000Z-fruits_features.json")
+    '2026-11-22T000000Z-fruits_features'
+    """
+    return name.partition("Z-")[2].removesuffix(".json")
+
+
+def stamp(moment: datetime) -> str:
+    """Write a moment, to the second, as it stands in names."""
+    return f"{moment.astimezone(UTC):%Y-%m-%dT%H%M%SZ}"
 
 
 def latest(bucket: str) -> str:

@@ -1,0 +1,158 @@
+"""The pointer moves forward only, keeps what it was, and gives way to whoever was faster."""
+
+from __future__ import annotations
+
+import json
+from itertools import count
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from airflow.providers.amazon.aws.hooks.s3 import S3Hook
+from airflow.sdk.exceptions import AirflowException, AirflowSkipException
+from moto import mock_aws
+
+from fruits_airflow import publication
+from fruits_features.layout import RunLayout
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+class Orchard:
+    """A bucket of an S3 that heeds conditions, and runs to publish there."""
+
+    def __init__(self) -> None:
+        self.s3 = S3Hook(aws_conn_id=None, region_name="us-east-1")
+        self.s3.conn.create_bucket(Bucket="fruits")
+
+    def publish(self, run: str, hour: int, taken: int | None = None) -> str:
+        """Publish a run at an hour; its inventory was taken at another."""
+        return publication.publish(self.s3, {"run": run}, self.pointer(run, hour, hour - 1 if taken is None else taken))
+
+    def pointer(self, run: str, hour: int, taken: int) -> dict[str, Any]:
+        return {
+            "run": run,
+            "published_at": f"2026-11-22T{hour:02}:00:00+00:00",
+            "inventory": {"taken_at": f"2026-11-22T{taken:02}:00:00.000000+00:00"},
+            "paths": {"run": RunLayout.of("fruits", run).record},
+        }
+
+    def written(self) -> list[str]:
+        return self.s3.list_keys("fruits", "features/")
+
+    def read(self, key: str) -> dict[str, Any]:
+        document: dict[str, Any] = json.loads(self.s3.read_key(key, "fruits"))
+        return document
+
+    @property
+    def latest(self) -> dict[str, Any]:
+        return self.read("features/latest.json")
+
+
+@pytest.fixture
+def orchard(monkeypatch: pytest.MonkeyPatch) -> Iterator[Orchard]:
+    for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    with mock_aws():
+        yield Orchard()
+
+
+def test_earlier_pointer_is_kept_as_it_was(orchard: Orchard) -> None:
+    orchard.publish("a", 8)
+    first = orchard.latest
+    orchard.publish("b", 9)
+
+    assert orchard.latest["run"] == "b"
+    assert orchard.read("features/published/2026-11-22T080000Z-a.json") == first
+    assert len(orchard.written()) == 4  # and the runs' two records
+
+
+def test_repeated_publication_changes_nothing(orchard: Orchard) -> None:
+    orchard.publish("a", 8)
+    before = orchard.written(), orchard.latest
+
+    orchard.publish("a", 9, taken=7)
+
+    assert (orchard.written(), orchard.latest) == before
+
+
+def test_run_that_read_the_bucket_earlier_is_not_published(orchard: Orchard) -> None:
+    orchard.publish("b", 9, taken=8)
+
+    with pytest.raises(AirflowSkipException, match=r"Run a is not published: its inventory is of .*T07.*run b.*T08"):
+        orchard.publish("a", 10, taken=7)
+
+    assert orchard.latest["run"] == "b"
+    assert "features/runs/a/run.json" not in orchard.written()
+
+
+def test_pointer_without_a_time_gives_way(orchard: Orchard) -> None:
+    orchard.s3.load_string(
+        '{"run": "old", "published_at": "2026-11-21T08:00:00+00:00"}', "features/latest.json", "fruits"
+    )
+
+    orchard.publish("a", 8)
+
+    assert orchard.latest["run"] == "a"
+
+
+@pytest.mark.parametrize(("taken", "stays"), [(6, "a"), (8, "b")])
+@pytest.mark.parametrize("published", [False, True])
+def test_of_two_at_once_the_one_that_read_the_bucket_later_stays(
+    orchard: Orchard,
+    monkeypatch: pytest.MonkeyPatch,
+    taken: int,
+    stays: str,
+    *,
+    published: bool,
+) -> None:
+    """Run b is published between the look of run a at the pointer and its moving it."""
+    if published:
+        orchard.publish("before", 5)
+    current = publication._current  # noqa: SLF001 - between looking and moving
+
+    def overtaken(client: Any, uri: str) -> Any:  # noqa: ANN401
+        seen = current(client, uri)
+        monkeypatch.setattr(publication, "_current", current)
+        orchard.publish("b", 9, taken=taken)
+        return seen
+
+    monkeypatch.setattr(publication, "_current", overtaken)
+    if stays == "b":
+        with pytest.raises(AirflowSkipException, match="stays published"):
+            orchard.publish("a", 10, taken=7)
+    else:
+        orchard.publish("a", 10, taken=7)
+        assert "features/published/2026-11-22T090000Z-b.json" in orchard.written()
+
+    assert orchard.latest["run"] == stays
+    assert ("features/published/2026-11-22T050000Z-before.json" in orchard.written()) == published
+
+
+def test_publisher_that_is_always_overtaken_says_so(orchard: Orchard, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(publication, "_current", lambda *_: (b"{}", {"IfMatch": '"another"'}))
+
+    with pytest.raises(AirflowException, match="Others kept publishing to s3://fruits while run a tried 5 times"):
+        orchard.publish("a", 8)
+
+
+@pytest.mark.parametrize("at", [1, 2, 3], ids=["record", "earlier pointer", "pointer"])
+def test_publication_that_breaks_off_anywhere_ends_as_if_it_had_not(orchard: Orchard, at: int) -> None:
+    orchard.publish("a", 8)
+    before = orchard.latest
+    writes = count(1)
+
+    def break_off(**_: object) -> None:
+        if next(writes) == at:
+            raise ConnectionError(at)
+
+    orchard.s3.conn.meta.events.register_first("before-call.s3.PutObject", break_off)
+    with pytest.raises(ConnectionError):
+        orchard.publish("b", 9)
+    left = orchard.latest
+    orchard.publish("b", 9)
+
+    assert left == before
+    assert orchard.latest == orchard.pointer("b", 9, 8)
+    assert orchard.read("features/published/2026-11-22T080000Z-a.json") == before
+    assert len(orchard.written()) == 4
