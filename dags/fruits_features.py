@@ -18,6 +18,7 @@ from __future__ import annotations
 from airflow.sdk import DAG, chain
 
 from fruits_airflow import templates
+from fruits_airflow.assets import announce
 from fruits_airflow.changes import find_changes
 from fruits_airflow.clusters import plan_cluster
 from fruits_airflow.dag_defaults import DAILY_ON_EMR
@@ -71,4 +72,4 @@ with DAG(
         featurize_and_reduce,
         terminate_cluster,
     )
-    chain([featurize_and_reduce, terminate_cluster], validated, publish())
+    chain([featurize_and_reduce, terminate_cluster], validated, publish(), announce())

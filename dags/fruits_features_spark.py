@@ -18,6 +18,7 @@ from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOpe
 from airflow.sdk import DAG, chain
 
 from fruits_airflow import templates
+from fruits_airflow.assets import announce
 from fruits_airflow.changes import find_changes
 from fruits_airflow.dag_defaults import DAILY
 from fruits_airflow.sensors import ImagesSensor
@@ -51,4 +52,5 @@ with DAG(
         featurize_and_reduce,
         validate_parquet(),
         publish(),
+        announce(),
     )

@@ -18,7 +18,12 @@ def dagbag() -> DagBag:
 
 def test_dagbag_holds_our_dags_and_no_error(dagbag: DagBag) -> None:
     assert dagbag.import_errors == {}
-    assert sorted(dagbag.dags) == ["fruits_features", "fruits_features_spark", "fruits_janitor"]
+    assert sorted(dagbag.dags) == [
+        "fruits_example_downstream",
+        "fruits_features",
+        "fruits_features_spark",
+        "fruits_janitor",
+    ]
 
 
 def test_dagbag_reports_a_broken_dag(tmp_path: Path) -> None:
@@ -38,7 +43,8 @@ EMR_EDGES = {
     "featurize_and_reduce": {"terminate_cluster", "validate_parquet"},
     "terminate_cluster": {"validate_parquet"},
     "validate_parquet": {"publish"},
-    "publish": set(),
+    "publish": {"announce"},
+    "announce": set(),
 }
 SPARK_EDGES = {
     "wait_for_images": {"take_inventory"},
@@ -47,7 +53,8 @@ SPARK_EDGES = {
     "find_changes": {"featurize_and_reduce"},
     "featurize_and_reduce": {"validate_parquet"},
     "validate_parquet": {"publish"},
-    "publish": set(),
+    "publish": {"announce"},
+    "announce": set(),
 }
 
 
@@ -85,6 +92,16 @@ def test_every_task_has_an_owner_retries_and_documentation(dagbag: DagBag, dag_i
         assert task.owner == "fruits", task.task_id
         assert task.doc_md, task.task_id
         assert task.retries > 0 or task.task_id == "featurize_and_reduce", task.task_id
+
+
+def test_those_downstream_are_told_of_what_is_published(dagbag: DagBag) -> None:
+    example = dagbag.dags["fruits_example_downstream"]
+
+    assert [one.name for one in example.timetable.asset_condition.objects] == ["fruits_features"]
+    assert example.doc_md
+    for dag_id in ("fruits_features", "fruits_features_spark"):
+        outlets = {task.task_id: [one.name for one in task.outlets] for task in dagbag.dags[dag_id].tasks}
+        assert {task: names for task, names in outlets.items() if names} == {"announce": ["fruits_features"]}
 
 
 def test_cluster_is_torn_down_whatever_happens_and_its_failure_counts(dagbag: DagBag) -> None:
