@@ -23,6 +23,7 @@ from fruits_airflow.changes import find_changes
 from fruits_airflow.clusters import plan_cluster
 from fruits_airflow.dag_defaults import DAILY_ON_EMR
 from fruits_airflow.operators import CreateClusterOperator, RunStepOperator, TerminateClusterOperator
+from fruits_airflow.retention import remove_old_runs
 from fruits_airflow.sensors import ClusterReadySensor, ImagesSensor
 from fruits_airflow.tasks import publish, take_inventory, upload_application, validate_parquet
 
@@ -72,4 +73,4 @@ with DAG(
         featurize_and_reduce,
         terminate_cluster,
     )
-    chain([featurize_and_reduce, terminate_cluster], validated, publish(), announce())
+    chain([featurize_and_reduce, terminate_cluster], validated, publish(), [announce(), remove_old_runs()])

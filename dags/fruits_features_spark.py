@@ -21,6 +21,7 @@ from fruits_airflow import templates
 from fruits_airflow.assets import announce
 from fruits_airflow.changes import find_changes
 from fruits_airflow.dag_defaults import DAILY
+from fruits_airflow.retention import remove_old_runs
 from fruits_airflow.sensors import ImagesSensor
 from fruits_airflow.tasks import publish, take_inventory, upload_application, validate_parquet
 
@@ -52,5 +53,5 @@ with DAG(
         featurize_and_reduce,
         validate_parquet(),
         publish(),
-        announce(),
+        [announce(), remove_old_runs()],
     )

@@ -34,6 +34,11 @@ class Settings(BaseSettings):
     inventory_report: str | None = Field(default=None, pattern=r"^s3://[^/]+/.+")
     """Folder of an S3 Inventory configuration's reports on the bucket, to read instead of listing it."""
 
+    retention_days: int | None = Field(default=None, ge=1)
+    """Runs that nothing was written to for so many days are removed; unset: none is."""
+    retention_runs: int = Field(default=3, ge=1)
+    """Of the published runs, the newest so many stay, however old."""
+
     emr_release: str = Field(default="emr-spark-8.1.0", pattern=r"^emr-(spark-8\.\d+|7\.[1-9]\d*)\.\d+$")
     """One with Python 3.11 for PySpark: `emr-spark-8.x` (Spark 4), or `emr-7.1.0` and later (Spark 3.5; the
     job's tests pass with 3.5.6)."""

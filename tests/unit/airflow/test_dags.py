@@ -43,8 +43,9 @@ EMR_EDGES = {
     "featurize_and_reduce": {"terminate_cluster", "validate_parquet"},
     "terminate_cluster": {"validate_parquet"},
     "validate_parquet": {"publish"},
-    "publish": {"announce"},
+    "publish": {"announce", "remove_old_runs"},
     "announce": set(),
+    "remove_old_runs": set(),
 }
 SPARK_EDGES = {
     "wait_for_images": {"take_inventory"},
@@ -53,8 +54,9 @@ SPARK_EDGES = {
     "find_changes": {"featurize_and_reduce"},
     "featurize_and_reduce": {"validate_parquet"},
     "validate_parquet": {"publish"},
-    "publish": {"announce"},
+    "publish": {"announce", "remove_old_runs"},
     "announce": set(),
+    "remove_old_runs": set(),
 }
 
 

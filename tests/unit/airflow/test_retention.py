@@ -1,0 +1,104 @@
+"""Old runs go, with all that leads to them; the published one and those not known to be old stay."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from fruits_airflow import retention
+from include.settings import settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from include.local_aws.local import LocalAws
+
+pytestmark = pytest.mark.usefixtures("aws_environment")
+
+
+class Bucket:
+    """A bucket of runs that were written some days ago."""
+
+    def __init__(self, aws: LocalAws, name: str) -> None:
+        self.aws, self.name = aws, name
+
+    def put(self, key: str, days: float, content: bytes = b"{}") -> None:
+        self.aws.s3().put_object(Bucket=self.name, Key=key, Body=content)
+        then = time.time() - 86_400 * days
+        os.utime(self.aws.s3_folder / self.name / key, (then, then))
+
+    def add(self, run: str, days: float, *, whole: bool = True) -> None:
+        for name in ("inventory/part-00000.parquet", "features/part-00000.parquet", *(["run.json"] if whole else [])):
+            self.put(f"features/runs/{run}/{name}", days)
+        if whole:
+            self.put(f"features/published/2026-11-01T080000Z-{run}.json", days)
+
+    def written(self) -> list[str]:
+        listed = self.aws.s3().list_objects_v2(Bucket=self.name).get("Contents", [])
+        return sorted(one["Key"] for one in listed)
+
+    def runs(self) -> set[str]:
+        return {key.split("/")[2] for key in self.written() if key.startswith("features/runs/")}
+
+
+@pytest.fixture
+def orchard(local_aws: LocalAws, bucket: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bucket]:
+    orchard = Bucket(local_aws, bucket)
+    orchard.add("published", 40)
+    orchard.put("features/latest.json", 40, json.dumps({"run": "published"}).encode())
+    for run, days in (("oldest", 30), ("older", 20), ("newest", 10)):
+        orchard.add(run, days)
+    orchard.add("failed", 9, whole=False)
+    orchard.add("under-way", 0, whole=False)
+    orchard.put("images/Limes/1.jpg", 400)
+    monkeypatch.setattr(retention, "get_current_context", dict)
+    monkeypatch.setattr(retention.templates, "run_of", lambda _: {"name": "mine", "bucket": bucket})
+    settings.cache_clear()
+    yield orchard
+    settings.cache_clear()
+
+
+def test_nothing_is_removed_unless_the_deployment_says_so(orchard: Bucket) -> None:
+    before = orchard.written()
+
+    assert retention.remove_old_runs.function() == []
+    assert orchard.written() == before
+
+
+def test_old_runs_go_with_their_pointers_and_nothing_else(orchard: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FRUITS_RETENTION_DAYS", "7")
+    monkeypatch.setenv("FRUITS_RETENTION_RUNS", "1")
+
+    assert retention.remove_old_runs.function() == ["oldest", "older", "failed"]
+
+    assert orchard.runs() == {"published", "newest", "under-way"}
+    assert not [key for key in orchard.written() if "oldest" in key or "older" in key]
+    assert {"images/Limes/1.jpg", "features/latest.json"} < set(orchard.written())
+
+
+def test_removal_that_breaks_off_leaves_no_pointer_to_half_a_run(
+    orchard: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FRUITS_RETENTION_DAYS", "7")
+    monkeypatch.setenv("FRUITS_RETENTION_RUNS", "1")
+    delete = retention.S3Hook.delete_objects
+
+    def break_off(self: retention.S3Hook, bucket: str, keys: list[str]) -> None:
+        if any("/runs/oldest/features/" in key for key in keys):
+            raise ConnectionError("half-way")
+        delete(self, bucket, keys)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(retention.S3Hook, "delete_objects", break_off)
+        with pytest.raises(ConnectionError):
+            retention.remove_old_runs.function()
+    left = [key for key in orchard.written() if "oldest" in key]
+    again = retention.remove_old_runs.function()
+
+    assert left == [f"features/runs/oldest/{name}/part-00000.parquet" for name in ("features", "inventory")]
+    assert "oldest" in again
+    assert "oldest" not in orchard.runs()
