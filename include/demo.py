@@ -111,7 +111,7 @@ def _dags_test(environment: dict[str, str]) -> dict[str, float]:
     Returns:
         Seconds by task, in order.
     """
-    command = ["airflow", "dags", "test", DAG_ID]
+    command = ["airflow", "dags", "test", DAG_ID, "--conf", '{"force": true}']  # the second demo, too
     began = None
     task_s: dict[str, float] = {}
     errors: list[str] = []

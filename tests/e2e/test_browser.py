@@ -1,4 +1,4 @@
-"""A person in a browser: logs in, triggers the DAG by its form, watches it succeed, and reads its report."""
+"""A person in a browser: logs in, triggers the DAG by its form, watches it succeed, reads its report; others follow."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from include.local_aws.local import LocalAws
 
+DOWNSTREAM = "fruits_example_downstream"
 CHROMIUM = shutil.which("chromium")
 RUN_TIMEOUT_S = 400
 pytestmark = pytest.mark.skipif(not CHROMIUM, reason="chromium is not installed (Debian: apt install chromium)")
@@ -68,15 +69,11 @@ def test_person_triggers_the_dag_and_reads_its_report(
     ui: tuple[str, str], orchard: str, page: Page, tmp_path: Path
 ) -> None:
     """Screenshots are left in pytest's folder for this test; those in docs/screenshots were taken by it."""
-    address, password = ui
+    address = ui[0]
     page.goto(f"{address}/fruits/")
     assert "Not authenticated" in page.content()
-
-    page.goto(address)
-    page.fill("input[name=username]", "admin")
-    page.fill("input[name=password]", password)
-    page.keyboard.press("Enter")
-    page.get_by_role("link", name="Dags", exact=True).first.wait_for()
+    _log_in(page, ui)
+    assert page.request.patch(f"{address}/api/v2/dags/{DOWNSTREAM}", data={"is_paused": False}).ok
 
     page.goto(f"{address}/dags/fruits_features")
     page.get_by_role("button", name="Trigger").first.click()
@@ -101,6 +98,27 @@ def test_person_triggers_the_dag_and_reads_its_report(
 
     page.goto(f"{address}/fruits/")
     expect(page.get_by_text("'no-such-bucket'")).to_be_visible()
+
+
+def test_those_downstream_follow_what_the_person_published(ui: tuple[str, str], page: Page) -> None:
+    _log_in(page, ui)
+    url = f"{ui[0]}/api/v2/dags/{DOWNSTREAM}/dagRuns"
+    until = time.monotonic() + RUN_TIMEOUT_S
+    runs: list[dict[str, str]] = []
+    while [run["state"] for run in runs] not in (["success"], ["failed"]) and time.monotonic() < until:
+        page.wait_for_timeout(1000)
+        runs = page.request.get(url).json()["dag_runs"]
+
+    (run,) = runs
+    assert (run["run_type"], run["state"]) == ("asset_triggered", "success")
+
+
+def _log_in(page: Page, ui: tuple[str, str]) -> None:
+    page.goto(ui[0])
+    page.fill("input[name=username]", "admin")
+    page.fill("input[name=password]", ui[1])
+    page.keyboard.press("Enter")
+    page.get_by_role("link", name="Dags", exact=True).first.wait_for()
 
 
 def _await_success(page: Page, address: str) -> None:
