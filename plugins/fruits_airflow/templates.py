@@ -13,7 +13,7 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from fruits_airflow import aws
 from fruits_features.arguments import Arguments
-from fruits_features.layout import RunLayout
+from fruits_features.layout import RunLayout, described
 
 if TYPE_CHECKING:
     import jinja2
@@ -106,6 +106,7 @@ def arguments_of(context: Context) -> Arguments:
         inventory=layout.inventory,
         output=layout.prefix,
         run=run["name"],
+        store=described(run["bucket"]),
         features=tuple(params["features"]),
         onnx_model=params["onnx_model"],
         k=k,

@@ -16,6 +16,7 @@ from pyspark.errors import PySparkException
 
 from fruits_features import job
 from fruits_features.arguments import Arguments, InvalidArgumentsError
+from fruits_features.assembly import StoreError
 from fruits_features.components import ReductionError
 from fruits_features.families.onnx import ModelError
 from fruits_features.inventory import InventoryError
@@ -40,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         outcome = _run(Arguments.from_argv(sys.argv[1:] if argv is None else argv))
     except InvalidArgumentsError as error:
         return _fail(str(error), code=2)
-    except (job.JobError, InventoryError, ModelError, ReductionError) as error:
+    except (job.JobError, InventoryError, ModelError, ReductionError, StoreError) as error:
         return _fail(str(error), code=1)
     except (BaseError, OSError, Py4JJavaError, PySparkException) as error:
         _log.exception("The run failed")

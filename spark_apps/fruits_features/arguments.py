@@ -35,6 +35,7 @@ class Arguments:
         inventory: folder of the inventory's Parquet files.
         output: the run's prefix (see `layout.RunLayout`).
         run: the run's name, for people.
+        store: where described images are remembered from run to run; `None`: nowhere.
         features: names of the families, in the order in which they are concatenated.
         onnx_model: where the model of the family `onnx` lies, as `s3://bucket/key` or an absolute path; given exactly
             when that family is.
@@ -54,6 +55,7 @@ class Arguments:
     inventory: str
     output: str
     run: str
+    store: str | None = None
     features: tuple[str, ...] = DEFAULT_FAMILIES
     onnx_model: str | None = None
     k: int | None = None
@@ -95,6 +97,7 @@ class Arguments:
             "inventory": self.inventory,
             "output": self.output,
             "run": self.run,
+            "store": self.store,
             "features": ",".join(self.features),
             "onnx-model": self.onnx_model,
             "k": self.k,
@@ -111,9 +114,9 @@ class Arguments:
             value = getattr(self, name)
             if not value or "/" in value:
                 raise InvalidArgumentsError(f"--{name} is {value!r}; give a name without a slash.")
-        for name in ("inventory", "output"):
+        for name in ("inventory", "output", "store"):
             value = getattr(self, name)
-            if not _URI.match(value):
+            if value is not None and not _URI.match(value):
                 raise InvalidArgumentsError(
                     f"--{name} is {value!r}; give a URI such as s3://bucket/prefix, or an absolute path."
                 )
@@ -192,6 +195,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--inventory", required=True, help="folder of the inventory's Parquet files")
     add("--output", required=True, help="the run's prefix")
     add("--run", required=True, help="the run's name")
+    add("--store", help="where described images are remembered from run to run (default: nowhere)")
     add("--features", type=_names, default=DEFAULT_FAMILIES, help=f"families, from {', '.join(FAMILIES)}")
     add("--onnx-model", help="s3://bucket/key or path of the model of the family onnx")
     add("--k", type=int, help="how many components to keep")

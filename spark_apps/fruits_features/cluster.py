@@ -11,19 +11,23 @@ from pathlib import Path
 
 from pyspark import SparkContext, SparkFiles, TaskContext
 
+from fruits_features.assembly import Selection
+from fruits_features.components import Moments, merge_all
 from fruits_features.families.onnx import Weights
 from fruits_features.final import FeaturesFile, Finish, WrittenFile
-from fruits_features.parts import Account, Part
+from fruits_features.parts import Account, Part, fitted_moments
 from fruits_features.progress import Reporter
 from fruits_features.worker import Worker
 
 
 def describe(context: SparkContext, parts: Sequence[Part], worker: Worker, reporter: Reporter) -> Account:
-    """Work off the parts, each in a task of its own; merge their accounts in a tree where there are many.
+    """Work off the parts, if any, each in a task of its own; merge their accounts in a tree where there are many.
 
     A task that is tried again may have met an image that kills its process, so it minds that. Spark tries again
     `spark.task.maxFailures` times, by default 4; a master `local[N]` never does, `local[N,4]` does.
     """
+    if not parts:
+        return Account()
     context.setJobDescription("describe the images")
     if worker.model:
         context.addFile(str(worker.model.path))
@@ -35,6 +39,21 @@ def describe(context: SparkContext, parts: Sequence[Part], worker: Worker, repor
         return part.work_off(here, partial(reporter.report, part.number))
 
     return context.parallelize(parts, len(parts)).map(work_off).treeReduce(Account.merge)
+
+
+def measure(context: SparkContext, selections: Sequence[Selection], store: str) -> Moments | None:
+    """Compute the moments of the features of stored rows, each selection in a task of its own."""
+    if not selections:
+        return None
+    context.setJobDescription("measure the features known already")
+
+    def measured(selection: Selection) -> Moments | None:
+        return merge_all(fitted_moments(table, None) for table in selection.read(store, ["features"]))
+
+    def merged(one: Moments | None, other: Moments | None) -> Moments | None:
+        return merge_all([one, other])
+
+    return context.parallelize(selections, len(selections)).map(measured).treeReduce(merged)
 
 
 def _on_this_executor(model: Weights | None) -> Weights | None:

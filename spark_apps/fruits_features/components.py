@@ -60,9 +60,11 @@ class Moments:
         return Moments(count, mean, self.scatter + other.scatter + between)
 
 
-def merge_all(parts: Iterable[Moments]) -> Moments | None:
-    """Merge any number of moments; `None` for none."""
-    return reduce(lambda left, right: right if left is None else left.merge(right), parts, None)
+def merge_all(parts: Iterable[Moments | None]) -> Moments | None:
+    """Merge any number of moments, of which some may be none; `None` for none."""
+    some = (part for part in parts if part)
+    first = next(some, None)
+    return reduce(Moments.merge, some, first) if first else None
 
 
 def fit(moments: Moments, families: Sequence[str], *, k: int | None, explained_variance: float | None) -> Projection:

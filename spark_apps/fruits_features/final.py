@@ -1,4 +1,4 @@
-"""The final Parquet files: staged images projected and written, rejected ones gathered. Knows no Spark.
+"""The final Parquet files: stored images projected and written, rejected ones gathered. Knows no Spark.
 
 pyarrow writes them, not Spark: that keeps the wide rows out of the JVM, puts the run's parameters into each file's own
 metadata, and makes each object appear at once and whole, so that there is nothing to commit or rename.
@@ -9,26 +9,27 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
-from functools import partial
+from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from fruits_features import __version__, storage, tables
-from fruits_features.ahead import Behind, map_ahead
+from fruits_features import __version__, storage
+from fruits_features.ahead import Behind
 from fruits_features.arguments import Arguments
-from fruits_features.parts import StagedFile
+from fruits_features.assembly import Selection, bytes_of, paths
 from fruits_features.projection import Projection
-from fruits_features.schemas import METADATA_KEY, QUARANTINE, arrow_schema, features_columns
+from fruits_features.schemas import METADATA_KEY, QUARANTINE, arrow_schema, features_columns, stored_columns
+from fruits_features.store import StoredFile
 from fruits_features.worker import as_array, as_matrix
 
 FILE_BYTES = 128 * 1024 * 1024
 """About what a file holds; those of one run are of one size, between half of this and one and a half."""
 
 LEAST_EVEN_BYTES = 90 * 1024 * 1024
-"""Least size of a file on average when there are more of them for the cores' sake: above 64 MB, since they are made of
-staged files, which do not end where one would cut."""
+"""Least size of a file on average when there are more of them for the cores' sake: above 64 MB, since what rows of one
+file of the store have in common is only their average size."""
 
 
 _LEVELS = {"descriptors": -7}
@@ -42,11 +43,11 @@ class FeaturesFile:
 
     Args:
         name: its name in the folder.
-        staged: the staged files that it is made of, in order.
+        rows: the stored rows that it is made of, in order.
     """
 
     name: str
-    staged: tuple[str, ...]
+    rows: Selection
 
 
 @dataclass(frozen=True)
@@ -64,34 +65,38 @@ class WrittenFile:
     size: int
 
 
-def plan_files(staged: Sequence[StagedFile], cores: int = 1) -> list[FeaturesFile]:
-    """Spread staged files over files of about equal size, without touching their order.
+def plan_files(described: pa.Table, files: Sequence[StoredFile], cores: int = 1) -> list[FeaturesFile]:
+    """Spread described images, in their order, over files of about equal size.
 
     As many for every core, so that none waits while the last file is written, unless that makes them too small.
+
+    Args:
+        described: where each is, as `Assembly` tells.
+        files: of the store.
+        cores: how many files are written at once.
     """
-    sizes = np.array([file.size for file in staged])
-    files = max(1, round(sizes.sum() / FILE_BYTES))
-    even = math.ceil(files / cores) * cores
-    if sizes.sum() / even >= LEAST_EVEN_BYTES:
-        files = even
-    middles = sizes.cumsum() - sizes / 2
-    numbers = np.minimum((middles * files / sizes.sum()).astype(int), files - 1)
-    groups = [tuple(file.name for file, one in zip(staged, numbers, strict=True) if one == n) for n in range(files)]
-    return [FeaturesFile(f"part-{n:05}.parquet", group) for n, group in enumerate(group for group in groups if group)]
+    ends = bytes_of(described["file"], files, "size").cumsum()
+    count = max(1, round(ends[-1] / FILE_BYTES))
+    even = math.ceil(count / cores) * cores
+    if ends[-1] / even >= LEAST_EVEN_BYTES:
+        count = even
+    cuts = np.searchsorted(ends, np.arange(1, count) * ends[-1] / count, "right").tolist()
+    pieces = [described.slice(start, end - start) for start, end in pairwise([0, *cuts, len(ends)]) if end > start]
+    return [FeaturesFile(f"part-{n:05}.parquet", Selection.of(rows, files)) for n, rows in enumerate(pieces)]
 
 
 @dataclass(frozen=True)
 class Finish:
-    """How staged images become rows of `features/`.
+    """How stored images become rows of `features/`.
 
     Args:
-        staging: folder of the staged files.
-        features: folder of the final ones.
+        store: folder of the store.
+        features: folder of the final files.
         projection: gives the column `pca`.
         arguments: of the run; they go into the files' metadata.
     """
 
-    staging: str
+    store: str
     features: str
     projection: Projection
     arguments: Arguments
@@ -99,23 +104,22 @@ class Finish:
     def write(self, file: FeaturesFile) -> WrittenFile:
         """Write one file."""
         schema = arrow_schema(features_columns(include_pixels=self.arguments.include_pixels))
-        read = partial(storage.read_bytes, self.staging)
-        staged = map(tables.from_bytes, map_ahead(read, file.staged))
-        projected = (self._project(table, schema) for table in staged)
+        stored = stored_columns(include_pixels=self.arguments.include_pixels)
+        read = file.rows.read(self.store, [column.name for column in stored if column.name != "etag"])
+        projected = (self._project(table, schema) for table in read)
         return write_parquet(self.features, file.name, schema, projected, self.arguments)
 
-    def _project(self, staged: pa.Table, schema: pa.Schema) -> pa.Table:
-        """Add the column `pca`."""
-        lists = staged["features"].combine_chunks()
-        field = schema.field("pca")
-        pca = as_array(self.projection.project(as_matrix(lists)), field.type)
-        return staged.add_column(schema.get_field_index("pca"), field, pca)
+    def _project(self, rows: pa.Table, schema: pa.Schema) -> pa.Table:
+        """Add the columns `path` and `pca`."""
+        pca = as_array(self.projection.project(as_matrix(rows["features"].combine_chunks())), schema.field("pca").type)
+        made = {"path": paths(self.arguments.bucket, rows["key"]), "pca": pca}
+        columns = [made[name] if name in made else rows[name] for name in schema.names]
+        return pa.Table.from_arrays(columns, schema=schema)
 
 
-def write_quarantine(staging: str, names: Iterable[str], folder: str, arguments: Arguments) -> WrittenFile:
-    """Gather the staged rejections in one file, in their order; it is there even when nothing was rejected."""
-    rejected = map(tables.from_bytes, map_ahead(partial(storage.read_bytes, staging), names))
-    return write_parquet(folder, "part-00000.parquet", arrow_schema(QUARANTINE), rejected, arguments)
+def write_quarantine(rejected: pa.Table, folder: str, arguments: Arguments) -> WrittenFile:
+    """Write the rejections as one file, in their order; it is there even when nothing was rejected."""
+    return write_parquet(folder, "part-00000.parquet", arrow_schema(QUARANTINE), [rejected], arguments)
 
 
 def write_parquet(

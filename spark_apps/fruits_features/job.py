@@ -1,4 +1,4 @@
-"""The job: read, describe, account, reduce, write."""
+"""The job: read, recall, describe, account, reduce, write."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -10,14 +10,16 @@ from pyspark import SparkContext
 
 from fruits_features import cluster, spark_model, storage, tables
 from fruits_features.arguments import Arguments
-from fruits_features.components import ReductionError, fit
+from fruits_features.assembly import Assembly, Recall
+from fruits_features.components import Moments, ReductionError, fit, merge_all
 from fruits_features.families.onnx import Weights, fetched
 from fruits_features.final import Finish, WrittenFile, plan_files, write_quarantine
 from fruits_features.inventory import FITTED_SPLIT, cut, read_inventory
 from fruits_features.layout import PORTABLE, RunLayout
-from fruits_features.parts import Account, Part
-from fruits_features.progress import Progress
+from fruits_features.parts import Part
+from fruits_features.progress import Progress, Tally
 from fruits_features.projection import Projection
+from fruits_features.store import Known, Store
 from fruits_features.worker import Worker
 
 _log = logging.getLogger(__name__)
@@ -35,6 +37,7 @@ class Outcome:
         inventoried: how many objects the inventory lists.
         described: how many of them are rows of `features/`.
         quarantined: how many of them are rows of `quarantine/`.
+        reused: how many of them earlier runs have described, or rejected for good.
         k: how many components there are.
         explained_variance: their share of the variance together.
     """
@@ -42,8 +45,38 @@ class Outcome:
     inventoried: int
     described: int
     quarantined: int
+    reused: int
     k: int
     explained_variance: float
+
+
+@dataclass(frozen=True)
+class _Run:
+    """One run while it goes on.
+
+    Args:
+        context: Spark's.
+        arguments: what is asked for.
+        model: of the family `onnx`, where it is one of them.
+        store: of described images.
+        fitted_split: the split that the projection is fitted on; `None` for all images.
+    """
+
+    context: SparkContext
+    arguments: Arguments
+    model: Weights | None
+    store: Store
+    fitted_split: str | None
+
+    @property
+    def layout(self) -> RunLayout:
+        """Where the run's results go."""
+        return RunLayout(self.arguments.output)
+
+    @property
+    def cores(self) -> int:
+        """How many tasks run at once."""
+        return int(self.context.defaultParallelism)
 
 
 def run(context: SparkContext, arguments: Arguments) -> Outcome:
@@ -55,53 +88,78 @@ def run(context: SparkContext, arguments: Arguments) -> Outcome:
         JobError: when the run cannot be completed as asked.
         ModelError: when the model cannot be used.
         ReductionError: when the images are too few or too alike for what was asked.
+        StoreError: when the store of described images is damaged.
     """
     with fetched(arguments.onnx_model) as model:
         if model:
             arguments.check_k(model.dimension)
-        return _run(context, arguments, model)
+        inventory, layout = read_inventory(arguments.inventory), RunLayout(arguments.output)
+        for folder in (layout.staging, layout.features, layout.quarantine):
+            storage.remove_folder(folder)
+        try:
+            store = Store.of(arguments.store or layout.staging, arguments, model)
+            return _work(_Run(context, arguments, model, store, _fitted_split(inventory)), inventory)
+        finally:
+            storage.remove_folder(layout.staging)
 
 
-def _run(context: SparkContext, arguments: Arguments, model: Weights | None) -> Outcome:
-    layout = RunLayout(arguments.output)
-    inventory = read_inventory(arguments.inventory)
-    for folder in (layout.staging, layout.features, layout.quarantine):
-        storage.remove_folder(folder)
-    try:
-        with _progress(context, arguments, inventory.num_rows) as progress:
-            parts = _parts(inventory, context.defaultParallelism, layout)
-            account = cluster.describe(context, parts, _worker(arguments, model), progress.reporter)
-            quarantine = write_quarantine(layout.staging, account.rejections, layout.quarantine, arguments)
-            _check_quarantine(account, layout, arguments.max_quarantine_share)
-            progress.begin_reduction()
-            projection = replace(_fit(account, layout, arguments), model=model)
-            finish = Finish(layout.staging, layout.features, projection, arguments)
-            features = cluster.write_features(context, plan_files(account.files, context.defaultParallelism), finish)
-            storage.write_bytes(layout.projection, PORTABLE, projection.to_bytes())
-            spark_model.save(projection, layout.spark_model)
-            _check_written(inventory.num_rows, {layout.features: features, layout.quarantine: [quarantine]})
-    finally:
-        storage.remove_folder(layout.staging)
+def _work(run: _Run, inventory: pa.Table) -> Outcome:
+    recall = Recall.of(inventory, run.store.recall())
+    reused = inventory.num_rows - recall.wanted.num_rows
+    with _progress(run, inventory.num_rows, reused) as progress:
+        fresh, moments = _describe(run, recall, progress)
+        assembly = recall.completed(fresh)
+        quarantine = write_quarantine(assembly.quarantine(run.arguments.bucket), run.layout.quarantine, run.arguments)
+        _check_quarantine(assembly, run.layout, run.arguments.max_quarantine_share)
+        progress.begin_reduction()
+        projection = replace(_fit(run, assembly, moments), model=run.model)
+        files = plan_files(assembly.described, assembly.files, run.cores)
+        finish = Finish(run.store.folder, run.layout.features, projection, run.arguments)
+        features = cluster.write_features(run.context, files, finish)
+        storage.write_bytes(run.layout.projection, PORTABLE, projection.to_bytes())
+        spark_model.save(projection, run.layout.spark_model)
+        _check_written(inventory.num_rows, {run.layout.features: features, run.layout.quarantine: [quarantine]})
+    described, rejected = assembly.described.num_rows, assembly.rejected.num_rows
     shares = float(projection.explained_variance.sum())
-    return Outcome(inventory.num_rows, account.described, account.rejected, projection.k, shares)
+    return Outcome(inventory.num_rows, described, rejected, reused, projection.k, shares)
 
 
-def _fit(account: Account, layout: RunLayout, arguments: Arguments) -> Projection:
-    """Fit the projection."""
-    if account.moments is None:
+def _describe(run: _Run, recall: Recall, progress: Progress) -> tuple[Known, Moments | None]:
+    """Describe what no earlier run has, and add it to the store: it is kept whatever becomes of this run."""
+    if not recall.wanted.num_rows:
+        return Known.nothing(), None
+    volume = run.store.begin(run.arguments.run)
+    parts = [
+        Part(number, tables.to_bytes(rows), f"{run.store.folder}/{volume}", run.fitted_split)
+        for number, rows in enumerate(cut(recall.wanted, run.cores))
+    ]
+    account = cluster.describe(run.context, parts, _worker(run.arguments, run.model), progress.reporter)
+    return run.store.read([run.store.complete(volume, run.arguments.run, account.parts)]), account.moments
+
+
+def _fit(run: _Run, assembly: Assembly, moments: Moments | None) -> Projection:
+    """Fit the projection.
+
+    Args:
+        run: the run.
+        assembly: its images.
+        moments: of those that it has described itself.
+    """
+    is_fitted = pc.equal(assembly.described["split"], run.fitted_split) if run.fitted_split else True
+    selections = assembly.select(pc.and_(assembly.of_earlier_runs, is_fitted), run.cores)
+    whole = merge_all([cluster.measure(run.context, selections, run.store.folder), moments])
+    if whole is None:
         raise ReductionError(
             f"None of the images in {FITTED_SPLIT} could be described, so there is nothing to fit; "
-            f"see {layout.quarantine}."
+            f"see {run.layout.quarantine}."
         )
-    return fit(account.moments, arguments.features, k=arguments.k, explained_variance=arguments.explained_variance)
+    wish = run.arguments
+    return fit(whole, wish.features, k=wish.k, explained_variance=wish.explained_variance)
 
 
-def _parts(inventory: pa.Table, cores: int, layout: RunLayout) -> list[Part]:
-    has_split = bool(pc.any(pc.equal(inventory["split"], FITTED_SPLIT)).as_py())
-    fitted = FITTED_SPLIT if has_split else None
-    return [
-        Part(number, tables.to_bytes(rows), layout.staging, fitted) for number, rows in enumerate(cut(inventory, cores))
-    ]
+def _fitted_split(inventory: pa.Table) -> str | None:
+    """Tell which split the projection is fitted on: Training where there is one."""
+    return FITTED_SPLIT if pc.any(pc.equal(inventory["split"], FITTED_SPLIT)).as_py() else None
 
 
 def _worker(arguments: Arguments, model: Weights | None) -> Worker:
@@ -115,17 +173,18 @@ def _worker(arguments: Arguments, model: Weights | None) -> Worker:
     )
 
 
-def _progress(context: SparkContext, arguments: Arguments, images: int) -> Progress:
+def _progress(run: _Run, images: int, reused: int) -> Progress:
     """Listen where Spark's own workers reach the driver; Spark itself sets the host where nobody has."""
-    host = context.getConf().get("spark.driver.host")
-    bind = context.getConf().get("spark.driver.bindAddress", host)
-    return Progress(arguments.run, images, arguments.output, str(host), str(bind))
+    host = run.context.getConf().get("spark.driver.host")
+    bind = run.context.getConf().get("spark.driver.bindAddress", host)
+    return Progress(Tally(run.arguments.run, images, reused), run.arguments.output, str(host), str(bind))
 
 
-def _check_quarantine(account: Account, layout: RunLayout, max_share: float) -> None:
+def _check_quarantine(assembly: Assembly, layout: RunLayout, max_share: float) -> None:
     """Refuse to go on when too much was quarantined, telling the counts by reason."""
-    quarantined, inventoried = account.rejected, account.described + account.rejected
-    counts = ", ".join(f"{reason}: {count}" for reason, count in account.reasons.most_common())
+    quarantined = assembly.rejected.num_rows
+    inventoried = assembly.described.num_rows + quarantined
+    counts = ", ".join(f"{reason}: {count}" for reason, count in assembly.reasons.most_common())
     if quarantined:
         _log.warning("%d of %d images quarantined (%s); see %s", quarantined, inventoried, counts, layout.quarantine)
     if quarantined == inventoried:

@@ -65,7 +65,7 @@ class RunLayout:
 
     @property
     def staging(self) -> str:
-        """Folder of what the application keeps between describing and reducing; gone after a successful run."""
+        """Folder of the images' descriptions where the run keeps no store of them; gone at its end."""
         return f"{self.prefix}/staging"
 
     @property
@@ -135,6 +135,15 @@ def published_run(name: str) -> str:
 def stamp(moment: datetime) -> str:
     """Write a moment, to the second, as it stands in names."""
     return f"{moment.astimezone(UTC):%Y-%m-%dT%H%M%SZ}"
+
+
+def described(bucket: str) -> str:
+    """Tell where a bucket's runs remember described images.
+
+    >>> described("fruits")
+    's3://fruits/features/described'
+    """
+    return f"s3://{bucket}/{FEATURES_ROOT}/described"
 
 
 def latest(bucket: str) -> str:

@@ -1,38 +1,23 @@
-"""One part of the inventory, worked off: its images described and staged, its rejections too, and an account of both.
+"""One part of the inventory, worked off: its images described and stored, its rejections too, and an account of both.
 
-Knows no Spark. What is staged lies below the run's own folder under names that depend on the part alone, each written
-whole: a part that is worked off twice leaves the same objects.
+Knows no Spark. What is stored lies in the run's volume of the store under names of this very try, each written whole:
+of a part that is worked off twice, the account names the files that count.
 """
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from fruits_features import storage, tables
+from fruits_features import tables
 from fruits_features.ahead import Behind
-from fruits_features.components import Moments
+from fruits_features.components import Moments, merge_all
+from fruits_features.schemas import stored_columns
+from fruits_features.store import StoredPart
+from fruits_features.stored import FILE_BYTES, PartWriter
 from fruits_features.worker import Worker, as_matrix
-
-STAGED_BYTES = 32 * 1024 * 1024
-"""About what one staged object holds before compression: bounds the memory of whoever writes or reads it."""
-
-
-@dataclass(frozen=True)
-class StagedFile:
-    """Some described images, in order.
-
-    Args:
-        name: its name in the staging folder; names sort as the images do.
-        rows: how many images.
-        size: in bytes, as stored.
-    """
-
-    name: str
-    rows: int
-    size: int
 
 
 @dataclass(frozen=True)
@@ -40,36 +25,17 @@ class Account:
     """What became of the images of some parts.
 
     Args:
-        files: the staged files of those described.
+        parts: what has been stored.
         moments: of the features of those that the projection is fitted on; `None` for none.
-        reasons: how many were rejected, by reason.
-        rejections: names of the staged files of those.
     """
 
-    files: tuple[StagedFile, ...] = ()
+    parts: tuple[StoredPart, ...] = ()
     moments: Moments | None = None
-    reasons: Counter[str] = field(default_factory=Counter)
-    rejections: tuple[str, ...] = ()
-
-    @property
-    def described(self) -> int:
-        """How many images were described."""
-        return sum(file.rows for file in self.files)
-
-    @property
-    def rejected(self) -> int:
-        """How many images were rejected."""
-        return self.reasons.total()
 
     def merge(self, other: "Account") -> "Account":
         """Merge with the account of other parts, in whatever order they come."""
-        both = [moments for moments in (self.moments, other.moments) if moments]
-        return Account(
-            tuple(sorted((*self.files, *other.files), key=lambda file: file.name)),
-            both[0].merge(both[1]) if len(both) > 1 else next(iter(both), None),
-            self.reasons + other.reasons,
-            tuple(sorted((*self.rejections, *other.rejections))),
-        )
+        parts = sorted((*self.parts, *other.parts), key=lambda part: part.index)
+        return Account(tuple(parts), merge_all([self.moments, other.moments]))
 
 
 @dataclass(frozen=True)
@@ -79,32 +45,33 @@ class Part:
     Args:
         number: its place among the parts.
         inventory: its rows, as `tables.to_bytes` writes them.
-        staging: the folder that its outcome is staged in.
+        volume: the folder that its outcome is stored in.
         fitted_split: the split that the projection is fitted on; `None` for all images.
     """
 
     number: int
     inventory: bytes
-    staging: str
+    volume: str
     fitted_split: str | None
 
     def work_off(self, worker: Worker, report: Callable[[int], None]) -> Account:
-        """Describe and stage the part's images.
+        """Describe and store the part's images.
 
         Args:
             worker: describes them.
             report: is told how many images are done, again and again.
         """
-        account = Account()
+        columns = [column.name for column in stored_columns(include_pixels=worker.include_pixels)]
+        moments: Moments | None = None
         rejected: list[pa.RecordBatch] = []
         with closing(Behind()) as uploads:
-            for number, table in enumerate(_files(self._describe(worker, rejected, report))):
-                name = f"described-{self.number:05}-{number:05}.arrow"
-                data = tables.to_bytes(table)
-                uploads.call(storage.write_bytes, self.staging, name, data)
-                file = StagedFile(name, table.num_rows, len(data))
-                account = account.merge(Account((file,), self._moments(table)))
-        return account.merge(self._stage_rejected(rejected))
+            writer = PartWriter(self.volume, self.number, uploads)
+            for table in _files(self._describe(worker, rejected, report)):
+                writer.write(table, columns)
+                moments = merge_all([moments, fitted_moments(table, self.fitted_split)])
+            reasons = pa.Table.from_batches(rejected)
+            writer.note(reasons, {name: reasons[name] for name in ("stage", "reason", "detail")})
+            return Account((writer.finish(),), moments)
 
     def _describe(
         self, worker: Worker, rejected: list[pa.RecordBatch], report: Callable[[int], None]
@@ -117,28 +84,25 @@ class Part:
             rejected.append(chunk.rejected)
             yield chunk.described
 
-    def _moments(self, table: pa.Table) -> Moments | None:
-        fitted = table if self.fitted_split is None else table.filter(pa.compute.field("split") == self.fitted_split)
-        if not fitted.num_rows:
-            return None
-        return Moments.of(as_matrix(fitted["features"].combine_chunks()))
 
-    def _stage_rejected(self, rejected: list[pa.RecordBatch]) -> Account:
-        table = pa.Table.from_batches(rejected)
-        if not table.num_rows:
-            return Account()
-        name = f"rejected-{self.number:05}.arrow"
-        storage.write_bytes(self.staging, name, tables.to_bytes(table))
-        return Account(reasons=Counter(table["reason"].to_pylist()), rejections=(name,))
+def fitted_moments(table: pa.Table, split: str | None) -> Moments | None:
+    """Compute the moments of the rows that are fitted; `None` for none.
+
+    Args:
+        table: with the columns `features` and `split`.
+        split: which rows; all for `None`.
+    """
+    fitted = table if split is None else table.filter(pc.field("split") == split)
+    return Moments.of(as_matrix(fitted["features"].combine_chunks())) if fitted.num_rows else None
 
 
 def _files(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
-    """Gather batches until they fill a staged file."""
+    """Gather batches until they fill a stored file."""
     gathered: list[pa.RecordBatch] = []
     for batch in batches:
         if batch.num_rows:
             gathered.append(batch)
-        if sum(one.nbytes for one in gathered) >= STAGED_BYTES:
+        if sum(one.nbytes for one in gathered) >= FILE_BYTES:
             yield pa.Table.from_batches(gathered)
             gathered = []
     if gathered:

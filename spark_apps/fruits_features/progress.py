@@ -63,6 +63,7 @@ class State:
         images_per_second: since the first image was done; 0 before.
         seconds_left: until all images are described, at that speed; `None` where it cannot be told.
         updated_at: when this was true; ISO 8601, UTC.
+        reused: how many images earlier runs have described; they count as done.
     """
 
     run: str
@@ -72,12 +73,15 @@ class State:
     images_per_second: float
     seconds_left: float | None
     updated_at: str
+    reused: int = 0
 
     def __str__(self) -> str:
         """Say it in a line of a log."""
         left = "" if self.seconds_left is None else f", {self.seconds_left:.0f} s left"
         share = self.done / self.images
-        return f"{self.stage}: {self.done} of {self.images} images ({share:.0%}), {self.images_per_second:.0f}/s{left}"
+        known = f", {self.reused} of them known already" if self.reused else ""
+        speed = f"{self.images_per_second:.0f}/s"
+        return f"{self.stage}: {self.done} of {self.images} images ({share:.0%}){known}, {speed}{left}"
 
 
 class Tally:
@@ -86,11 +90,12 @@ class Tally:
     Args:
         run: the run's name.
         images: how many there are.
+        reused: how many of them need not be done.
     """
 
-    def __init__(self, run: str, images: int) -> None:
+    def __init__(self, run: str, images: int, reused: int = 0) -> None:
         self.stage = "describe"
-        self._run, self._images = run, images
+        self._run, self._images, self._reused = run, images, reused
         self._done: dict[int, int] = {}
         self._first: tuple[float, int] | None = None
 
@@ -101,17 +106,19 @@ class Tally:
 
     def finish(self, stage: str) -> None:
         """Take in that every image is done and another stage begins."""
-        self.stage, self._done = stage, {0: self._images}
+        self.stage, self._done = stage, {0: self._images - self._reused}
 
     def state(self, now_s: float) -> State:
         """Estimate."""
-        done = min(self._images, sum(self._done.values()))
+        images = self._images - self._reused
+        done = min(images, sum(self._done.values()))
         began_s, before = self._first or (now_s, 0)
         speed = (done - before) / (now_s - began_s) if now_s > began_s else 0.0
-        left = (self._images - done) / speed if speed and self.stage == "describe" else None
+        left = (images - done) / speed if speed and self.stage == "describe" else None
         updated = datetime.fromtimestamp(now_s, UTC).isoformat(timespec="seconds")
         rounded = None if left is None else round(left, 1)
-        return State(self._run, self.stage, done, self._images, round(speed, 1), rounded, updated)
+        done += self._reused
+        return State(self._run, self.stage, done, self._images, round(speed, 1), rounded, updated, self._reused)
 
 
 class Progress:
@@ -125,8 +132,8 @@ class Progress:
         bind: the driver's own address that it listens on.
     """
 
-    def __init__(self, run: str, images: int, folder: str, host: str, bind: str) -> None:
-        self._tally, self._folder = Tally(run, images), folder
+    def __init__(self, tally: Tally, folder: str, host: str, bind: str) -> None:
+        self._tally, self._folder = tally, folder
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._socket.bind((bind, 0))
         self.reporter = Reporter(host, self._socket.getsockname()[1], secrets.token_bytes(16))

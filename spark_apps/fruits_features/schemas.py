@@ -45,6 +45,7 @@ _SPLIT = Column(
     nullable=True,
 )
 _CATEGORY = Column("category", pa.string(), "What the image shows: the name of its folder.")
+_SIZE = Column("size", pa.int64(), "The object's size when it was inventoried.", unit="bytes")
 _IMAGE = Column("image", pa.binary(), "The decoded image.", shape="height x width x 3 (uint8, row by row, RGB)")
 
 INVENTORY = (
@@ -58,10 +59,11 @@ INVENTORY = (
     Column("category", pa.string(), "The last folder of the key; null: the object lies outside any.", nullable=True),
 )
 
+LABELS = (_PATH, _SPLIT, _CATEGORY)
+"""What the inventory says of an image."""
+
 _FEATURES = (
-    _PATH,
-    _SPLIT,
-    _CATEGORY,
+    *LABELS,
     Column("width", pa.int32(), "The original image's width, upright (EXIF orientation applied).", unit="pixels"),
     Column("height", pa.int32(), "The original image's height, upright (EXIF orientation applied).", unit="pixels"),
     Column("keypoints", pa.int32(), "How many ORB keypoints the image has, at 100 x 100 pixels; 0 is valid."),
@@ -74,11 +76,30 @@ _FEATURES = (
 
 QUARANTINE = (
     _PATH,
-    Column("size", pa.int64(), "The object's size when it was inventoried.", unit="bytes"),
+    _SIZE,
     Column("stage", pa.string(), f"How far the image came: {', '.join(Stage)}."),
     Column("reason", pa.string(), "What was wrong, from a closed list (see below)."),
     Column("detail", pa.string(), "One sentence with the figures at hand."),
 )
+
+IDENTITY = (
+    Column("key", pa.string(), "The object's key, as it is (not URL-quoted)."),
+    Column("etag", pa.string(), "The object's ETag, without quotes."),
+    _SIZE,
+    Column("by_content", pa.bool_(), "Whether the ETag was found to be the MD5 of the object's bytes."),
+)
+"""Which object a row is about, as it was when it was described."""
+REJECTED = (*IDENTITY, *(column for column in QUARANTINE if column not in IDENTITY))
+"""The columns in which a worker gives rejected images."""
+INDEX = (
+    *IDENTITY,
+    Column("file", pa.int32(), "Which file of its part of the store holds it; null: none.", nullable=True),
+    Column("row", pa.int64(), "Which of the file's rows it is; null: none.", nullable=True),
+    Column("stage", pa.string(), "How far the image came; null: it is described.", nullable=True),
+    Column("reason", pa.string(), "Why it was rejected; null: it is described.", nullable=True),
+    Column("detail", pa.string(), "One sentence with the figures at hand; null: it is described.", nullable=True),
+)
+"""The store's own index (`store`): who is described where, or rejected why."""
 
 METADATA_KEY = "fruits_features"
 """Key of the Parquet metadata of `features/` and `quarantine/` that tells what wrote a file: a JSON object."""
@@ -97,6 +118,21 @@ def features_columns(*, include_pixels: bool) -> tuple[Column, ...]:
 def described_columns(*, include_pixels: bool) -> tuple[Column, ...]:
     """Tell the columns that are known of an image before the reduction."""
     return tuple(column for column in features_columns(include_pixels=include_pixels) if column.name != "pca")
+
+
+def worked_columns(*, include_pixels: bool) -> tuple[Column, ...]:
+    """Tell the columns in which a worker gives described images."""
+    return (*IDENTITY, *described_columns(include_pixels=include_pixels))
+
+
+def stored_columns(*, include_pixels: bool) -> tuple[Column, ...]:
+    """Tell the columns of the store's files: what an image's bytes tell, and the ETag that they had.
+
+    Where an image lies and what that makes it (path, split, category) is the inventory's to say, and may change.
+    """
+    described = described_columns(include_pixels=include_pixels)
+    etag = next(column for column in IDENTITY if column.name == "etag")
+    return (etag, *(column for column in described if column not in LABELS))
 
 
 def arrow_schema(columns: Sequence[Column]) -> pa.Schema:

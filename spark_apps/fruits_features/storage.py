@@ -5,6 +5,7 @@ written whole or not at all. Requests that fail are tried again, as `PATIENCE` s
 """
 
 import io
+import os
 import random
 import time
 from collections.abc import Callable, Iterator
@@ -68,6 +69,45 @@ def read(uri: str) -> bytes:
     """
     folder, _, name = uri.rpartition("/")
     return read_bytes(folder, name)
+
+
+class Ranges(io.RawIOBase):
+    """One object as Python's files are, of which only what is read travels.
+
+    Args:
+        folder: the object's.
+        name: its name in the folder.
+        size: in bytes.
+    """
+
+    def __init__(self, folder: str, name: str, size: int) -> None:
+        self._store, self._name, self._size, self._place = open_folder(folder), name, size, 0
+
+    def readable(self) -> bool:
+        """Yes."""
+        return True
+
+    def seekable(self) -> bool:
+        """Yes."""
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Go somewhere else."""
+        self._place = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._place, os.SEEK_END: self._size}[whence]
+        return self._place
+
+    def tell(self) -> int:
+        """Tell where that is."""
+        return self._place
+
+    def read(self, size: int = -1) -> bytes:
+        """Read so many bytes, or all that are left."""
+        end = self._size if size < 0 else min(self._size, self._place + size)
+        if end <= self._place:
+            return b""
+        data = bytes(obstore.get_range(self._store, self._name, start=self._place, end=end))
+        self._place = end
+        return data
 
 
 def write_bytes(folder: str, name: str, data: bytes) -> None:

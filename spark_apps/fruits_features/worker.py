@@ -3,6 +3,7 @@
 Knows no Spark: the same generator runs in a test or a plain process.
 """
 
+import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from fruits_features.families.onnx import BATCH_IMAGES, Model, Weights
 from fruits_features.fetch import Fetcher, Wanted, open_bucket
 from fruits_features.isolation import Isolated
 from fruits_features.rejections import Reason, Rejected, Stage
-from fruits_features.schemas import QUARANTINE, arrow_schema, described_columns
+from fruits_features.schemas import REJECTED, arrow_schema, worked_columns
 
 CHUNK_IMAGES = 256
 """Images that are fetched together, while those before them are described; fewer where they are large:"""
@@ -67,7 +68,7 @@ class Worker:
         with self._describer(model.size if model else None) as describe:
             for chunk, fetched in zip(chunks, map_ahead(fetch, chunks), strict=True):
                 outcomes = self._embed(model, describe, fetched) if model else describe(fetched)
-                yield self._assemble(chunk, outcomes)
+                yield self._assemble(chunk, fetched, outcomes)
 
     @contextmanager
     def _describer(self, model_size: tuple[int, int] | None) -> Iterator[_DescribeAll]:
@@ -92,17 +93,19 @@ class Worker:
         batches = (fetched[start : start + BATCH_IMAGES] for start in range(0, len(fetched), BATCH_IMAGES))
         return [one for batch in batches for one in embed(describe(batch), self.families, model)]
 
-    def _assemble(self, chunk: pa.RecordBatch, outcomes: Sequence[Description | Rejected]) -> Chunk:
+    def _assemble(
+        self, chunk: pa.RecordBatch, fetched: Sequence[bytes | Rejected], outcomes: Sequence[Description | Rejected]
+    ) -> Chunk:
         """Make the rows of a chunk's outcomes."""
         path = pa.array([f"s3://{self.bucket}/{key}" for key in chunk["key"].to_pylist()], pa.string())
-        rows = chunk.append_column("path", path)
+        rows = chunk.append_column("path", path).append_column("by_content", _by_content(chunk, fetched))
         sound = pa.array([isinstance(outcome, Description) for outcome in outcomes], pa.bool_())
         described = [outcome for outcome in outcomes if isinstance(outcome, Description)]
         rejected = [outcome for outcome in outcomes if isinstance(outcome, Rejected)]
-        columns = arrow_schema(described_columns(include_pixels=self.include_pixels))
+        columns = arrow_schema(worked_columns(include_pixels=self.include_pixels))
         return Chunk(
             _batch(columns, rows.filter(sound), _described(described)),
-            _batch(arrow_schema(QUARANTINE), rows.filter(pc.invert(sound)), _rejected(rejected)),
+            _batch(arrow_schema(REJECTED), rows.filter(pc.invert(sound)), _rejected(rejected)),
         )
 
 
@@ -116,6 +119,17 @@ def _described(descriptions: Sequence[Description]) -> dict[str, object]:
         "features": np.array([one.features for one in descriptions], np.float32),
         "image": [one.pixels.tobytes() for one in descriptions if one.pixels is not None],
     }
+
+
+def _by_content(chunk: pa.RecordBatch, fetched: Sequence[bytes | Rejected]) -> pa.Array:
+    """Tell whose ETag is the MD5 of its bytes, as that of a plain upload is, and so tells the same bytes elsewhere."""
+    return pa.array(
+        [
+            isinstance(data, bytes) and hashlib.md5(data, usedforsecurity=False).hexdigest() == etag
+            for data, etag in zip(fetched, chunk["etag"].to_pylist(), strict=True)
+        ],
+        pa.bool_(),
+    )
 
 
 def _rejected(rejections: Sequence[Rejected]) -> dict[str, object]:

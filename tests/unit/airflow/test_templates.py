@@ -50,6 +50,11 @@ def test_number_of_components_wins_over_explained_variance() -> None:
 
 
 @pytest.mark.usefixtures("aws_environment")
+def test_described_images_are_remembered_in_the_runs_own_bucket() -> None:
+    assert templates.arguments_of(_context()).store == "s3://fruits/features/described"
+
+
+@pytest.mark.usefixtures("aws_environment")
 def test_model_goes_with_the_family_that_needs_it() -> None:
     chosen = templates.arguments_of(_context(features=["orb", "onnx"], onnx_model="s3://models/net.onnx"))
 

@@ -20,7 +20,7 @@ PLACES = {
         {"explained_variance": 0.9, "features": ("color",), "include_pixels": True},
         {"max_quarantine_share": 0.25, "max_image_bytes": 1, "max_image_pixels": 10**9},
         {"features": ("orb", "onnx"), "onnx_model": "s3://models/a net.onnx", "k": 1000},
-        {"output": "/srv/a run/with spaces, commas = and #"},
+        {"output": "/srv/a run/with spaces, commas = and #", "store": "s3://fruits/features/described"},
     ],
 )
 def test_arguments_written_and_read_again_are_the_same(changes: dict[str, object]) -> None:
@@ -54,6 +54,7 @@ def test_arguments_without_a_wish_explain_95_percent() -> None:
         ({"max_image_pixels": 0}, "--max-image-pixels is 0"),
         ({"bucket": "fruits/images"}, "without a slash"),
         ({"output": "runs/r"}, "--output is 'runs/r'; give a URI"),
+        ({"store": "described"}, "--store is 'described'; give a URI"),
     ],
 )
 def test_arguments_outside_their_limits_are_refused_with_the_way_out(changes: dict[str, object], sentence: str) -> None:

@@ -1,49 +1,65 @@
-"""Which staged files become which final file."""
+"""Which stored rows become which final file."""
 
+import numpy as np
+import pyarrow as pa
 import pytest
 
-from fruits_features.final import FILE_BYTES, plan_files
-from fruits_features.parts import StagedFile
+from fruits_features.final import FILE_BYTES, FeaturesFile, plan_files
+from fruits_features.store import StoredFile
+from fruits_features.tables import from_bytes
 
 MB = 1024 * 1024
 
 
-def staged(*sizes: int) -> list[StagedFile]:
-    return [StagedFile(f"described-{number:03}", 1, size) for number, size in enumerate(sizes)]
+def planned(sizes: list[int], rows: int = 10, cores: int = 1) -> list[FeaturesFile]:
+    """Plan for stored files of so many bytes and rows each, wanted in their order."""
+    files = [StoredFile(f"described-{number:03}", rows, size, size) for number, size in enumerate(sizes)]
+    file = np.repeat(np.arange(len(files), dtype=np.int32), rows)
+    labels = {name: [f"{name} {n}" for n in range(len(file))] for name in ("key", "split", "category", "etag")}
+    places = {"file": file, "row": np.tile(np.arange(rows), len(files))}
+    return plan_files(pa.table({**labels, **places}), files, cores)
+
+
+def sizes_of(files: list[FeaturesFile], row_bytes: int) -> list[int]:
+    return [from_bytes(file.rows.rows).num_rows * row_bytes for file in files]
 
 
 @pytest.mark.parametrize("sizes", [[1], [20 * MB] * 9])
-def test_few_staged_files_become_one_file(sizes: list[int]) -> None:
-    files = staged(*sizes)
+def test_few_stored_rows_become_one_file(sizes: list[int]) -> None:
+    (file,) = planned(sizes)
 
-    (file,) = plan_files(files)
-
-    assert file.staged == tuple(one.name for one in files)
+    assert [one.name for one in file.rows.files] == [f"described-{number:03}" for number in range(len(sizes))]
     assert file.name == "part-00000.parquet"
 
 
 @pytest.mark.parametrize("count", [10, 37, 100, 1000])
-def test_many_staged_files_become_files_of_64_to_256_mb_in_order(count: int) -> None:
-    files = staged(*[25 * MB] * count)
+def test_many_stored_rows_become_files_of_64_to_256_mb_in_order(count: int) -> None:
+    files = planned([25 * MB] * count)
 
-    planned = plan_files(files)
-
-    assert [name for file in planned for name in file.staged] == [one.name for one in files]
-    assert all(64 * MB <= 25 * MB * len(file.staged) <= 256 * MB for file in planned)
+    keys = [key for file in files for key in from_bytes(file.rows.rows)["key"].to_pylist()]
+    assert keys == [f"key {n}" for n in range(10 * count)]
+    assert all(64 * MB <= size <= 256 * MB for size in sizes_of(files, 25 * MB // 10))
 
 
 @pytest.mark.parametrize(
     ("megabytes", "cores", "files"), [(400, 2, 4), (400, 1, 3), (130, 2, 1), (260, 8, 2), (1600, 8, 16)]
 )
 def test_files_are_as_many_for_every_core_unless_they_get_too_small(megabytes: int, cores: int, files: int) -> None:
-    planned = plan_files(staged(*[10 * MB] * (megabytes // 10)), cores)
+    made = planned([10 * MB] * (megabytes // 10), cores=cores)
 
-    assert len(planned) == files
-    assert all(64 * MB <= 10 * MB * len(file.staged) <= 256 * MB for file in planned)
+    assert len(made) == files
+    assert all(64 * MB <= size <= 256 * MB for size in sizes_of(made, MB))
 
 
-def test_staged_file_larger_than_a_file_is_a_file_of_its_own() -> None:
-    planned = plan_files(staged(FILE_BYTES, 10 * FILE_BYTES, FILE_BYTES))
+def test_row_larger_than_a_file_is_a_file_of_its_own() -> None:
+    files = planned([FILE_BYTES, 10 * FILE_BYTES, FILE_BYTES], rows=1)
 
-    assert [file.name for file in planned] == [f"part-{number:05}.parquet" for number in range(len(planned))]
-    assert [len(file.staged) for file in planned] == [1, 1, 1]
+    assert [file.name for file in files] == [f"part-{number:05}.parquet" for number in range(len(files))]
+    assert [len(file.rows.files) for file in files] == [1, 1, 1]
+
+
+def test_file_knows_the_stored_files_of_its_own_rows_only() -> None:
+    first, second = planned([FILE_BYTES, FILE_BYTES])
+
+    assert [[one.name for one in file.rows.files] for file in (first, second)] == [["described-000"], ["described-001"]]
+    assert from_bytes(second.rows.rows)["file"].to_pylist() == [0] * 10

@@ -38,6 +38,20 @@ def test_tally_of_a_part_that_is_tried_again_does_not_count_it_twice() -> None:
     assert tally.state(now_s=1).done == 512
 
 
+def test_tally_counts_what_is_known_already_as_done_but_not_into_the_speed() -> None:
+    tally = Tally("run", 1000, reused=600)
+    before = tally.state(now_s=49)
+    tally.count(0, 100, now_s=50)
+    tally.count(0, 200, now_s=52)
+
+    state = tally.state(now_s=54)
+
+    assert (before.done, state.done, state.images, state.images_per_second) == (600, 800, 1000, 25.0)
+    assert str(state) == "describe: 800 of 1000 images (80%), 600 of them known already, 25/s, 8 s left"
+    tally.finish("done")
+    assert (tally.state(now_s=60).done, tally.state(now_s=60).reused) == (1000, 600)
+
+
 def test_tally_before_the_first_image_tells_no_time() -> None:
     state = Tally("run", 10).state(now_s=5)
 
@@ -51,7 +65,7 @@ def test_progress_takes_in_what_workers_report_and_writes_it(
     caplog.set_level(logging.INFO)
     written = tmp_path / "progress.json"
 
-    with Progress("run", 600, str(tmp_path), "127.0.0.1", "127.0.0.1") as running:
+    with Progress(Tally("run", 600), str(tmp_path), "127.0.0.1", "127.0.0.1") as running:
         running.reporter.report(0, 256)
         running.reporter.report(1, 200)
         wait_for(lambda: written.exists() and json.loads(written.read_text())["done"] == 456)
@@ -64,7 +78,7 @@ def test_progress_takes_in_what_workers_report_and_writes_it(
 
 
 def test_progress_ignores_messages_that_are_not_its_workers(tmp_path: Path) -> None:
-    with Progress("run", 600, str(tmp_path), "127.0.0.1", "127.0.0.1") as running:
+    with Progress(Tally("run", 600), str(tmp_path), "127.0.0.1", "127.0.0.1") as running:
         own = running.reporter
         Reporter(own.host, own.port, b"someone else's!!").report(0, 256)
         own.report(1, 1)
@@ -81,7 +95,7 @@ def test_progress_that_cannot_be_written_is_a_warning_and_no_failure(
 
     monkeypatch.setattr("fruits_features.storage.write_bytes", refuse)
 
-    with Progress("run", 1, str(tmp_path), "127.0.0.1", "127.0.0.1"):
+    with Progress(Tally("run", 1), str(tmp_path), "127.0.0.1", "127.0.0.1"):
         pass
 
     assert "progress.json could not be written: read-only" in caplog.text

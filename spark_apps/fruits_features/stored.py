@@ -1,0 +1,134 @@
+"""The files of the store: written part by part, read again row by row. Knows no Spark and not which rows are wanted.
+
+A file is Parquet in row groups of a few megabytes. Who wants a good part of its rows fetches it in one request, who
+wants a few fetches their row groups: so that reading follows what is wanted, also where it lies among much else.
+"""
+
+import secrets
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from fruits_features import storage, tables
+from fruits_features.ahead import Behind
+from fruits_features.schemas import IDENTITY, INDEX, arrow_schema
+from fruits_features.store import StoredFile, StoredPart
+
+FILE_BYTES = 32 * 1024 * 1024
+"""About what one file holds before compression: bounds the memory of whoever writes or reads it."""
+
+GROUP_BYTES = 4 * 1024 * 1024
+"""About what a row group holds: so much is read for a single row."""
+
+WHOLE_SHARE = 0.25
+"""Who wants this share of a file's rows gets all of it: one request and some megabytes more are the lesser wait."""
+
+
+class PartWriter:
+    """Writes what one task adds to a volume; what it has written counts once its `finish` is in a manifest.
+
+    Args:
+        folder: of the volume.
+        number: of the part: names sort by it.
+        uploads: does the waiting.
+    """
+
+    def __init__(self, folder: str, number: int, uploads: Behind) -> None:
+        self._folder, self._uploads = folder, uploads
+        self._stem = f"{number:05}-{secrets.token_hex(4)}"  # another try of the same part writes other names
+        self._files: list[StoredFile] = []
+        self._index: list[pa.Table] = []
+
+    def write(self, described: pa.Table, columns: Sequence[str]) -> None:
+        """Write described images as one file.
+
+        Args:
+            described: `schemas.IDENTITY` and more.
+            columns: which of its columns are stored.
+        """
+        name, memory = f"described-{self._stem}-{len(self._files):05}.parquet", described.nbytes
+        group_rows = max(1, GROUP_BYTES * described.num_rows // memory)
+        data = tables.to_parquet(described.select(columns), group_rows)
+        self._uploads.call(storage.write_bytes, self._folder, name, data)
+        place = {"file": np.full(described.num_rows, len(self._files)), "row": np.arange(described.num_rows)}
+        self.note(described, {key: pa.array(values) for key, values in place.items()})
+        self._files.append(StoredFile(name, described.num_rows, len(data), memory))
+
+    def note(self, rows: pa.Table, values: Mapping[str, pa.Array | pa.ChunkedArray]) -> None:
+        """Put rows into the index: whose they are, and where they lie or why they were rejected."""
+        schema = arrow_schema(INDEX)
+        known = {**{column.name: rows[column.name] for column in IDENTITY}, **values}
+        nothing = pa.nulls(rows.num_rows)
+        columns = [known.get(one.name, nothing).cast(one.type) for one in schema]
+        self._index.append(pa.Table.from_arrays(columns, schema=schema))
+
+    def finish(self) -> StoredPart:
+        """Write the index."""
+        name = f"index-{self._stem}.parquet"
+        table = pa.concat_tables([arrow_schema(INDEX).empty_table(), *self._index])
+        data = tables.to_parquet(table, max(1, table.num_rows))
+        self._uploads.call(storage.write_bytes, self._folder, name, data)
+        return StoredPart(name, len(data), tuple(self._files))
+
+
+class RowReader:
+    """Reads rows of the store's files, wherever they are, in the order wanted.
+
+    Args:
+        folder: of the store.
+        files: those that rows are wanted of.
+        wanted: how many rows of each are wanted in all.
+        columns: which of their columns.
+    """
+
+    def __init__(self, folder: str, files: Sequence[StoredFile], wanted: Counter[int], columns: Sequence[str]) -> None:
+        self._folder, self._files, self._columns = folder, files, list(columns)
+        self._left = Counter(wanted)
+        self._open: dict[int, pq.ParquetFile] = {}
+
+    def read(self, file: NDArray[np.int32], row: NDArray[np.int64]) -> pa.Table:
+        """Read rows: the nth is row `row[n]` of file `file[n]`."""
+        order = np.lexsort((row, file))
+        sorted_files, sorted_rows = file[order], row[order]
+        starts = np.flatnonzero(np.diff(sorted_files, prepend=-1))
+        pieces: list[pa.Table] = []
+        for number, rows in zip(sorted_files[starts].tolist(), np.split(sorted_rows, starts[1:]), strict=True):
+            pieces.extend(self._rows(number, rows))
+        table = pa.concat_tables(pieces).combine_chunks()
+        if (order[1:] > order[:-1]).all():
+            return table
+        return table.take(np.argsort(order))
+
+    def _rows(self, number: int, rows: NDArray[np.int64]) -> list[pa.Table]:
+        """Read some rows of a file, which are in its order; a file is dropped with the last of its wanted rows."""
+        if number not in self._open:
+            self._open[number] = self._opened(number)
+        opened = self._open[number]
+        self._left[number] -= len(rows)
+        if not self._left[number]:
+            del self._open[number]
+        sizes = [opened.metadata.row_group(n).num_rows for n in range(opened.num_row_groups)]
+        ends = np.cumsum(sizes)
+        groups = np.searchsorted(ends, rows, "right")
+        starts = np.flatnonzero(np.diff(groups, prepend=-1))
+        return [
+            _some(opened.read_row_group(group, self._columns, use_threads=False), some - (ends[group] - sizes[group]))
+            for group, some in zip(groups[starts].tolist(), np.split(rows, starts[1:]), strict=True)
+        ]
+
+    def _opened(self, number: int) -> pq.ParquetFile:
+        file = self._files[number]
+        if self._left[number] >= WHOLE_SHARE * file.rows:
+            return pq.ParquetFile(pa.BufferReader(storage.read_bytes(self._folder, file.name)))
+        return pq.ParquetFile(storage.Ranges(self._folder, file.name, file.size), pre_buffer=True)
+
+
+def _some(table: pa.Table, rows: NDArray[np.int64]) -> pa.Table:
+    """Take rows, given in rising order; neighbours without a copy."""
+    if rows[-1] - rows[0] == len(rows) - 1:
+        return table.slice(rows[0], len(rows))
+    return table.take(rows)

@@ -1,0 +1,163 @@
+"""Whole runs of the application in this process: no Spark, a bucket of objects in memory, results in a folder.
+
+A run takes some hundredths of a second. What stands in for Spark calls the same functions with the same arguments.
+"""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import reduce
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from fruits_features import job
+from fruits_features.arguments import Arguments
+from fruits_features.layout import RunLayout
+from fruits_features.schemas import INVENTORY, arrow_schema
+
+PARALLEL = 2
+
+
+def photograph(seed: int, size: int = 24) -> bytes:
+    """Draw a coloured disc on white, a little noisy."""
+    random = np.random.default_rng(seed)
+    pixels = np.full((size, size, 3), 255, np.uint8)
+    colour = [int(value) for value in random.integers(0, 255, 3)]
+    cv2.circle(pixels, (size // 2, size // 2), int(random.integers(4, size // 2)), colour, -1)
+    return cv2.imencode(".png", pixels - random.integers(0, 12, pixels.shape, np.uint8))[1].tobytes()
+
+
+@dataclass(frozen=True)
+class Stored:
+    """An object, and its ETag: the MD5 of its bytes, or something else."""
+
+    data: bytes
+    etag: str
+
+    @classmethod
+    def plain(cls, data: bytes) -> "Stored":
+        return cls(data, hashlib.md5(data).hexdigest())  # noqa: S324 - S3's ETag
+
+
+@dataclass
+class Images:
+    """A bucket in memory, as `Fetcher` asks it; counts what it was asked for."""
+
+    objects: dict[str, Stored] = field(default_factory=dict)
+    asked: list[str] = field(default_factory=list)
+
+    def put(self, key: str, data: bytes, etag: str | None = None) -> None:
+        self.objects[key] = Stored(data, etag) if etag else Stored.plain(data)
+
+    async def get_async(self, key: str) -> Any:  # noqa: ANN401 - what obstore gives
+        self.asked.append(key)
+        if key not in self.objects:
+            raise FileNotFoundError(key)
+        return _Answer(self.objects[key])
+
+    def inventory(self) -> list[dict[str, object]]:
+        """List the bucket as an inventory does."""
+        return [_entry(key, stored) for key, stored in sorted(self.objects.items())]
+
+
+@dataclass(frozen=True)
+class _Answer:
+    stored: Stored
+
+    @property
+    def meta(self) -> dict[str, str]:
+        return {"e_tag": f'"{self.stored.etag}"'}
+
+    async def bytes_async(self) -> bytes:
+        return self.stored.data
+
+
+def _entry(key: str, stored: Stored) -> dict[str, object]:
+    folders = key.split("/")[1:-1]
+    return {
+        "key": key,
+        "size": len(stored.data),
+        "etag": stored.etag,
+        "last_modified": datetime(2026, 1, 1, tzinfo=UTC),
+        "split": folders[0] if len(folders) > 1 else None,
+        "category": folders[-1] if folders else None,
+    }
+
+
+@dataclass(frozen=True)
+class Runs:
+    """Runs about one bucket.
+
+    Args:
+        folder: where inventories, results and the store go.
+        images: the bucket.
+    """
+
+    folder: Path
+    images: Images
+
+    @property
+    def store(self) -> str:
+        return str(self.folder / "described")
+
+    def layout(self, name: str) -> RunLayout:
+        return RunLayout(str(self.folder / name))
+
+    def run(
+        self,
+        name: str,
+        entries: Sequence[dict[str, object]] | None = None,
+        **changes: Any,  # noqa: ANN401
+    ) -> job.Outcome:
+        """Run the application on what the bucket holds, or on other inventory rows."""
+        layout = self.layout(name)
+        rows = self.images.inventory() if entries is None else list(entries)
+        Path(layout.inventory).mkdir(parents=True, exist_ok=True)
+        pq.write_table(
+            pa.Table.from_pylist(rows, schema=arrow_schema(INVENTORY)), f"{layout.inventory}/part-00000.parquet"
+        )
+        places = {"bucket": "fruits", "inventory": layout.inventory, "output": layout.prefix, "run": name}
+        wish = {"store": self.store, "features": ("color",), "max_quarantine_share": 1.0, "k": 3}
+        return job.run(_Context(), Arguments(**places | wish | changes))  # type: ignore[arg-type]
+
+    def table(self, name: str, table: str = "features") -> pa.Table:
+        """Read a run's table."""
+        return pq.read_table(getattr(self.layout(name), table))
+
+
+class _Context:
+    """As much of a SparkContext as the application asks: every task is done here, one after the other."""
+
+    defaultParallelism = PARALLEL  # noqa: N815 - Spark's name
+
+    def getConf(self) -> dict[str, str]:  # noqa: N802 - Spark's name
+        return {"spark.driver.host": "127.0.0.1"}
+
+    def setJobDescription(self, _: str) -> None:  # noqa: N802 - Spark's name
+        pass
+
+    def parallelize(self, tasks: Sequence[Any], count: int) -> "_Tasks":
+        assert len(tasks) == count > 0
+        return _Tasks(tasks)
+
+
+@dataclass(frozen=True)
+class _Tasks:
+    """As much of an RDD."""
+
+    results: Sequence[Any]
+
+    def map(self, call: Callable[[Any], Any]) -> "_Tasks":
+        return _Tasks([call(one) for one in self.results])
+
+    def treeReduce(self, merge: Callable[[Any, Any], Any]) -> Any:  # noqa: ANN401, N802 - Spark's name
+        return reduce(merge, self.results)
+
+    def collect(self) -> list[Any]:
+        return list(self.results)

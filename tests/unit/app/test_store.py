@@ -1,0 +1,177 @@
+"""What runs remember of each other: whole runs in this process, about a bucket in memory."""
+
+import json
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from fruits_features import worker
+from tests.unit.app.small_runs import Images, Runs, photograph
+
+CATEGORIES = ("Apple", "Lime", "Plum")
+
+
+@pytest.fixture
+def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Runs:
+    """A bucket of a dozen images."""
+    images = Images()
+    monkeypatch.setattr(worker, "open_bucket", lambda _: images)
+    for number in range(12):
+        images.put(f"images/Training/{CATEGORIES[number % 3]}/{number}.png", photograph(number))
+    return Runs(tmp_path, images)
+
+
+def asked(runs: Runs) -> list[str]:
+    """Tell which objects were asked for since the last time."""
+    names = [key.rpartition("/")[2] for key in runs.images.asked]
+    runs.images.asked.clear()
+    return sorted(names)
+
+
+def same_rows(runs: Runs, name: str, fresh: str) -> None:
+    """See that a run has the rows of one from scratch, but for the components, which are fitted anew."""
+    runs.run(fresh, store=None)
+    asked(runs)
+    assert runs.table(name).drop(["pca"]) == runs.table(fresh).drop(["pca"])
+    assert runs.table(name, "quarantine") == runs.table(fresh, "quarantine")
+
+
+def test_second_run_describes_only_what_was_added_and_replaced(runs: Runs) -> None:
+    first = runs.run("monday")
+    assert (first.reused, len(asked(runs))) == (0, 12)
+    runs.images.put("images/Training/Lime/new.png", photograph(100))
+    runs.images.put("images/Training/Plum/2.png", photograph(101))
+    del runs.images.objects["images/Training/Apple/0.png"]
+
+    second = runs.run("tuesday")
+
+    assert asked(runs) == ["2.png", "new.png"]
+    assert (second.inventoried, second.described, second.reused) == (12, 12, 10)
+    same_rows(runs, "tuesday", "from scratch")
+
+
+def test_run_on_an_unchanged_bucket_describes_nothing_and_adds_nothing(runs: Runs) -> None:
+    runs.run("monday")
+    before = sorted(Path(runs.store).rglob("*"))
+    asked(runs)
+
+    second = runs.run("tuesday")
+
+    assert (asked(runs), second.reused) == ([], 12)
+    assert sorted(Path(runs.store).rglob("*")) == before
+    same_rows(runs, "tuesday", "from scratch")
+
+
+def test_renamed_folder_changes_the_category_and_describes_nothing(runs: Runs) -> None:
+    runs.run("monday")
+    asked(runs)
+    for key in [key for key in runs.images.objects if "/Lime/" in key]:
+        moved = runs.images.objects.pop(key)
+        runs.images.put(key.replace("/Training/Lime/", "/Test/Yuzu/"), moved.data)
+
+    runs.run("tuesday")
+
+    assert asked(runs) == []
+    assert set(runs.table("tuesday")["category"].to_pylist()) == {"Apple", "Plum", "Yuzu"}
+    same_rows(runs, "tuesday", "from scratch")
+
+
+def test_etag_that_is_no_md5_is_trusted_under_its_own_key_only(runs: Runs) -> None:
+    for number, etag in enumerate(["f" * 32, "0" * 32 + "-2"]):
+        runs.images.put(f"images/Training/Lime/opaque{number}.png", photograph(50 + number), etag)
+    runs.run("monday")
+    asked(runs)
+    for number, etag in enumerate(["f" * 32, "0" * 32 + "-2"]):
+        runs.images.put(f"images/Training/Plum/elsewhere{number}.png", photograph(60 + number), etag)
+
+    runs.run("tuesday")
+
+    assert asked(runs) == ["elsewhere0.png", "elsewhere1.png"]
+    same_rows(runs, "tuesday", "from scratch")
+
+
+def test_rejection_of_the_image_itself_is_remembered_and_one_of_the_bucket_is_not(runs: Runs) -> None:
+    runs.images.put("images/Training/Lime/text.png", b"no image at all")
+    runs.images.put("images/Training/Lime/gone.png", photograph(70))
+    entries = runs.images.inventory()
+    gone = runs.images.objects.pop("images/Training/Lime/gone.png")
+    runs.run("monday", entries)
+    assert sorted(runs.table("monday", "quarantine")["reason"].to_pylist()) == ["gone", "not_an_image"]
+    asked(runs)
+    runs.images.put("images/Training/Lime/gone.png", gone.data)
+
+    runs.run("tuesday")
+
+    assert asked(runs) == ["gone.png"]
+    assert runs.table("tuesday", "quarantine")["reason"].to_pylist() == ["not_an_image"]
+    same_rows(runs, "tuesday", "from scratch")
+
+
+@pytest.mark.parametrize(
+    "change", [{"features": ("color", "texture")}, {"include_pixels": True}, {"max_image_pixels": 10_000}]
+)
+def test_run_that_asks_for_something_else_describes_everything(runs: Runs, change: dict[str, object]) -> None:
+    runs.run("monday")
+    asked(runs)
+
+    assert runs.run("tuesday", **change).reused == 0
+    assert len(asked(runs)) == 12
+
+
+def test_run_of_other_code_describes_everything(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
+    runs.run("monday")
+    monkeypatch.setattr("fruits_features.store.describing", lambda _: {"code": "another"})
+
+    assert runs.run("tuesday").reused == 0
+
+
+def volumes(runs: Runs) -> list[Path]:
+    return sorted(path.parent for path in Path(runs.store).rglob("manifest.json"))
+
+
+@pytest.mark.parametrize("lost", ["manifest.json", "index-*.parquet", "described-*.parquet"])
+def test_volume_that_is_not_whole_is_described_again(runs: Runs, lost: str) -> None:
+    runs.run("monday")
+    asked(runs)
+    next(volumes(runs)[0].glob(lost)).unlink()
+
+    assert runs.run("tuesday").reused == 0
+    assert len(asked(runs)) == 12
+    same_rows(runs, "tuesday", "from scratch")
+
+
+def test_run_that_is_tried_again_writes_beside_its_first_try_and_reuses_it(runs: Runs) -> None:
+    runs.run("monday")
+    runs.images.put("images/Training/Lime/new.png", photograph(100))
+
+    assert runs.run("monday").reused == 12
+    assert len(volumes(runs)) == 2
+
+
+def test_file_with_other_rows_than_the_index_says_stops_the_run(runs: Runs) -> None:
+    from fruits_features.assembly import StoreError
+
+    runs.run("monday")
+    first, second = sorted(volumes(runs)[0].glob("described-*.parquet"))
+    manifest = json.loads((volumes(runs)[0] / "manifest.json").read_bytes())
+    for part in manifest["parts"]:
+        part["files"][0]["size"] = second.stat().st_size
+    (volumes(runs)[0] / "manifest.json").write_text(json.dumps(manifest))
+    first.write_bytes(second.read_bytes())
+
+    with pytest.raises(StoreError, match="holds other rows than its index says; remove its folder"):
+        runs.run("tuesday")
+
+
+def test_rows_are_read_by_row_group_where_few_are_wanted(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fruits_features.stored.GROUP_BYTES", 1)
+    monkeypatch.setattr("fruits_features.stored.WHOLE_SHARE", 2.0)
+    monkeypatch.setattr("fruits_features.assembly.FILE_BYTES", 4_000)
+    runs.run("monday")
+    for number in (0, 3, 6):
+        runs.images.put(f"images/Training/Apple/{number}.png", photograph(100 + number))
+
+    assert runs.run("tuesday").reused == 9
+    same_rows(runs, "tuesday", "from scratch")
+    assert isinstance(runs.table("tuesday"), pa.Table)
