@@ -29,7 +29,7 @@ from fruits_features import schemas
 from fruits_features.arguments import Arguments
 from fruits_features.components import Moments, fit
 from fruits_features.families import DEFAULT_FAMILIES, total_dimension
-from fruits_features.final import write_parquet
+from fruits_features.final import about, write_parquet
 from fruits_features.layout import RunLayout
 from fruits_features.projection import Projection
 from fruits_features.worker import as_array
@@ -71,12 +71,13 @@ def make(folder: Path, images: int) -> None:
     places = {"bucket": "fruits", "inventory": LAYOUT.inventory, "output": LAYOUT.prefix, "run": "benchmark"}
     arguments = Arguments(k=COMPONENTS, **places)
     schema = schemas.arrow_schema(schemas.features_columns(include_pixels=False))
+    words = about(arguments, projection)
     a_file = ROWS_A_FILE // ROWS_A_TABLE
     for number in range(0, len(parts), a_file):
         tables = (rows(projection, schema, *part) for part in parts[number : number + a_file])
-        write_parquet(str(place / "features"), f"part-{number:05}.parquet", schema, tables, arguments)
+        write_parquet(str(place / "features"), f"part-{number:05}.parquet", schema, tables, words)
     write_parquet(
-        str(place / "quarantine"), "part-00000.parquet", schemas.arrow_schema(schemas.QUARANTINE), [], arguments
+        str(place / "quarantine"), "part-00000.parquet", schemas.arrow_schema(schemas.QUARANTINE), [], about(arguments)
     )
     listed = pa.Table.from_pylist(list(listing(images)), schema=inventory.SCHEMA)
     pq.write_table(listed, place / "inventory" / "part-00000.parquet")

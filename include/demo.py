@@ -165,11 +165,14 @@ def _summary(finished: Finished) -> str:
             f"  images in           {images['images']:>8,}   {images['size_bytes'] / 1e6:.1f} MB, "
             f"{images['categories']} categories"
         ),
-        f"  rows out            {counts['features']:>8,}",
+        (
+            f"  rows out            {counts['features']:>8,}   "
+            f"{run['work']['described']:,} images described, {run['work']['reused']:,} known from earlier runs"
+        ),
         f"  quarantined         {counts['quarantine']:>8,}",
         (
             f"  PCA components      {projection['components']:>8,}   "
-            f"{projection['explained_variance']:.1%} of the variance explained"
+            f"{projection['explained_variance']:.1%} of the variance explained, version {projection['version']}"
         ),
         f"  checks passed       {sum(check['passed'] for check in run['checks']):>8,}   of {len(run['checks'])}",
         "",

@@ -14,8 +14,9 @@ if TYPE_CHECKING:
 
     from fruits_features.arguments import Arguments
 
-PLACES = ("bucket", "inventory", "output", "run")
-"""Arguments that only say where a run lies. Whatever else the application is asked for shapes what comes out."""
+PLACES = ("bucket", "inventory", "output", "run", "store", "published")
+"""Arguments that only say where a run lies, and what is there before it. Whatever else the application is asked for
+shapes what comes out."""
 
 
 def of(

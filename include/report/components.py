@@ -31,6 +31,7 @@ def variance(projection: Projection) -> dict[str, Any]:
         "components": projection.k,
         "features": len(projection.mean),
         "explained": round(float(together[-1]), 6),
+        "version": projection.version,
         "shares": [round(float(share), 6) for share in shares],
         "reached": [{"share": level, "components": count} for level, count in reached if count <= projection.k],
     }

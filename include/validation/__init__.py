@@ -44,6 +44,8 @@ class Audit:
         max_quarantine_share: the largest share of the inventory that may be in quarantine.
         fetch: gets images, for the sample.
         published: the published run, to compare with; `None` for none.
+        kept: the stored projection that the run says it has kept, empty where it is gone; `None` where the run has
+            fitted its own.
     """
 
     files: RunFiles
@@ -52,6 +54,7 @@ class Audit:
     max_quarantine_share: float
     fetch: sample.Fetch
     published: Published | None = None
+    kept: bytes | None = None
 
     def validate(self, stored: bytes) -> Report:
         """Ask every question.
@@ -78,7 +81,8 @@ class Audit:
         declared = tuple(contract.schema_check(table) for contract, table in contracts)
         if not all(one.passed for one in declared):
             return Report(checks=declared)
-        vectors = Vectors(contracts[0][0], found, has_split=self._has_split(), seed=crc32(self.run.encode()))
+        seed, kept = crc32(self.run.encode()), self.kept is not None
+        vectors = Vectors(contracts[0][0], found, has_split=self._has_split(), seed=seed, kept=kept)
         vectors.read(self.files.features)
         checks = (
             *declared,
@@ -86,13 +90,15 @@ class Audit:
             *(check for contract, table in contracts[1:] for check in contract.read(table)),
             *vectors.checks(),
             *projection.check(found),
-            *self._files(),
+            *(() if self.kept is None else [projection.check_kept(found, self.kept)]),
+            *self._files(found),
             *(() if vectors.sample is None else sample.check(vectors.sample, found, self.files, self.fetch)),
             *(() if self.published is None else drift.compare(vectors.categories, found, self.published)),
         )
         counts = {contract.name: table.rows for contract, table in contracts}
         shares = found.explained_variance
-        figures = {"components": len(shares), "explained_variance": round(float(shares.sum()), 6)}
+        total = round(float(shares.sum()), 6)
+        figures = {"components": len(shares), "explained_variance": total, "version": found.version}
         return Report(counts, vectors.categories, figures, checks)
 
     def _contracts(self, found: Projection) -> tuple[tuple[Contract, Table], ...]:
@@ -109,13 +115,15 @@ class Audit:
     def _has_split(self) -> bool:
         return any((batch["split"] == FITTED_SPLIT).any() for batch in self.files.inventory.batches(["split"]))
 
-    def _files(self) -> Iterator[Check]:
+    def _files(self, found: Projection) -> Iterator[Check]:
         """Are the files of this run, of one kind, and of sizes that readers like?"""
         words = [one or {} for table in (self.files.features, self.files.quarantine) for one in table.metadata()]
         runs = sorted({str(one.get("arguments", {}).get("run")) for one in words})
         yield Check.equal("files: written by run", ", ".join(runs), self.run)
-        kinds = {str(sorted(one.items())) for one in words}
+        kinds = {str(sorted((name, value) for name, value in one.items() if name != "projection")) for one in words}
         yield Check.equal("files: different parameters or versions", len(kinds), 1)
+        versions = {str((one or {}).get("projection")) for one in self.files.features.metadata()}
+        yield Check.equal("files: version of the projection", ", ".join(sorted(versions)), found.version)
         sizes = self.files.features.sizes()
         odd = [size for size in sizes if not LEAST_FILE_BYTES <= size <= MOST_FILE_BYTES] if len(sizes) > 1 else []
         saw = f"{len(odd)} of {len(sizes)} files outside" + (f", {min(odd)} to {max(odd)} bytes" if odd else "")

@@ -27,6 +27,19 @@ def read(data: bytes) -> tuple[Projection | None, Check]:
     return projection, Check(READABLE, passed=True, saw=f"{d} features to {k} components", wanted="a projection")
 
 
+def check_kept(projection: Projection, stored: bytes) -> Check:
+    """Is a projection that the run says it has kept the one that was published?
+
+    Args:
+        projection: the run's.
+        stored: the one it was kept from, as it is stored; empty where it is gone.
+    """
+    published, readable = read(stored)
+    saw = projection.version if published else f"{projection.version}, and the published one is {readable.saw}"
+    wanted = published.version if published else "the published one's version"
+    return Check("projection: is the published one that was kept", saw == wanted, saw, wanted)
+
+
 def check(projection: Projection) -> Iterator[Check]:
     """Check the projection by itself."""
     components, shares = projection.components, projection.explained_variance

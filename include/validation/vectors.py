@@ -15,7 +15,7 @@ import polars as pl
 from fruits_features.components import Moments
 from fruits_features.inventory import FITTED_SPLIT
 from fruits_features.worker import as_matrix
-from include.validation.checks import Check
+from include.validation.checks import Check, Severity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,8 +31,30 @@ PCA_TOLERANCE = 1e-4
 """Of the stored `pca` against the projection applied again, in units of the largest component's standard deviation."""
 CORRELATION_LIMIT = 1e-3
 VARIANCE_TOLERANCE = 1e-3
+KEPT_LOSS_LIMIT = 0.05
+"""As much as `drift` lets a new projection lose. `--refit auto` fits anew long before."""
 _LEAST_SHARE = 1e-6
 """Components that explain less are rounding in float32: their correlations and shares say nothing."""
+
+
+@dataclass
+class Variance:
+    """The total variance of scaled features, added up."""
+
+    count: int = 0
+    sums: NDArray[np.float64] | float = 0.0
+    squares: float = 0.0
+
+    def see(self, scaled: NDArray[np.float64]) -> None:
+        """Look at some rows."""
+        self.count += len(scaled)
+        self.sums = self.sums + scaled.sum(axis=0)
+        self.squares += float(np.einsum("ij,ij->", scaled, scaled))
+
+    @property
+    def scatter(self) -> float:
+        """Sum of the squared distances from the mean."""
+        return self.squares - float(np.square(self.sums).sum()) / max(1, self.count)
 
 
 @dataclass
@@ -44,15 +66,18 @@ class Vectors:
         projection: the run's.
         has_split: whether the run has images to fit on of their own; otherwise it was fitted on all.
         seed: of the sample: the same run gives the same sample.
+        kept: whether the projection was fitted on other images than these, so that it need not describe them as well.
     """
 
     contract: Contract
     projection: Projection
     has_split: bool
     seed: int
+    kept: bool = False
     categories: Counter[str] = field(default_factory=Counter)
     sample: pl.DataFrame | None = None
     _moments: Moments | None = None
+    _variance: Variance = field(default_factory=Variance)
     _not_projected: int = 0
 
     def read(self, table: Table) -> None:
@@ -75,19 +100,32 @@ class Vectors:
         yield from self.contract.checks()
         yield Check.none("features: pca is not the projection of features", "rows", self._not_projected)
         if self._moments is not None:
-            yield from _spread(self._moments, self.projection.explained_variance)
+            yield self._explained(self._moments)
+            if not self.kept:
+                yield from _spread(self._moments, self.projection.explained_variance)
 
     def _compare(self, batch: pl.DataFrame) -> None:
         """Apply the projection again, and add up the components of what it was fitted on."""
-        stored = as_matrix(batch["pca"].to_arrow())
-        again = self.projection.project(as_matrix(batch["features"].to_arrow()))
+        stored, features = as_matrix(batch["pca"].to_arrow()), as_matrix(batch["features"].to_arrow())
+        again = self.projection.project(features)
         scale = np.abs(again).max(initial=1e-12)
         self._not_projected += int((~(np.abs(stored - again) <= PCA_TOLERANCE * scale).all(axis=1)).sum())
         if self.has_split:
-            stored = stored[(batch["split"] == FITTED_SPLIT).fill_null(value=False).to_numpy()]
+            fitted = (batch["split"] == FITTED_SPLIT).fill_null(value=False).to_numpy()
+            stored, features = stored[fitted], features[fitted]
         if len(stored):
+            self._variance.see(self.projection.scaled(features))
             moments = Moments.of(stored)
             self._moments = moments if self._moments is None else self._moments.merge(moments)
+
+    def _explained(self, moments: Moments) -> Check:
+        """Do the components explain as much of today's images as the projection says? A kept one may explain less."""
+        now = float(np.trace(moments.scatter)) / max(self._variance.scatter, 1e-12)
+        told = float(self.projection.explained_variance.sum())
+        if self.kept:
+            name = "features: variance that the kept projection explains less than when it was fitted"
+            return Check.at_most(name, told - now, KEPT_LOSS_LIMIT, Severity.WARNING)
+        return Check.at_most("features: explained variance, difference", abs(told - now), VARIANCE_TOLERANCE)
 
     def _draw(self, batch: pl.DataFrame) -> None:
         """Keep the rows whose paths hash lowest: a random sample that does not depend on the rows' order."""

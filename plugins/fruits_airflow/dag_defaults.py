@@ -16,6 +16,7 @@ from fruits_features.arguments import (
     DEFAULT_EXPLAINED_VARIANCE,
     DEFAULT_MAX_QUARANTINE_SHARE,
     ONNX_MODEL_PATTERN,
+    Refit,
 )
 from fruits_features.families import DEFAULT_FAMILIES, FAMILIES
 from fruits_features.layout import BUCKET_PATTERN, PREFIX_PATTERN
@@ -90,6 +91,14 @@ PARAMS = {
         minimum=1,
         title="PCA components",
         description="A number of components instead; it wins over the explained variance.",
+    ),
+    "refit": Param(
+        str(Refit.AUTO),
+        type="string",
+        enum=[str(choice) for choice in Refit],
+        title="Refit the projection",
+        description="`always`; `never`: keep the published one, so that vectors stay comparable; `auto`: keep it while "
+        "it explains today's images about as well as a new one and knows their categories.",
     ),
     "include_pixels": Param(
         default=False,

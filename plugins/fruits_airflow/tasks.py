@@ -152,6 +152,7 @@ def _audit(run: Mapping[str, Any], params: Mapping[str, Any]) -> Report:
         raise AirflowFailException(
             f"There is no {layout.portable_projection}: the Spark application did not finish this run; run it again."
         )
+    kept_from = read_json(s3, layout.outcome)["kept_from"]
     audit = Audit(
         files=RunFiles(layout, _filesystem(s3)),
         run=run["name"],
@@ -159,6 +160,7 @@ def _audit(run: Mapping[str, Any], params: Mapping[str, Any]) -> Report:
         max_quarantine_share=params["max_quarantine_share"],
         fetch=lambda key, etag: read(s3, f"s3://{run['bucket']}/{key}", etag),
         published=_published(s3, run["bucket"]),
+        kept=(read(s3, kept_from) or b"") if kept_from else None,
     )
     return audit.validate(stored)
 
@@ -216,7 +218,12 @@ def publish() -> str:
     _write_report(s3, layout, context, validation)
     document = publishing.run_document(
         {**run, "recipe": context["ti"].xcom_pull(task_ids="find_changes")},
-        figures={**validation, "files": _checksums(s3, layout), "cost": clusters.run_cost(context)},
+        figures={
+            **validation,
+            "files": _checksums(s3, layout),
+            "outcome": read_json(s3, layout.outcome),
+            "cost": clusters.run_cost(context),
+        },
         params=context["params"],
         artifacts=templates.as_xcom(templates.artifacts_of(context)),
         dag_run={"dag_id": dag_run.dag_id, "run_id": dag_run.run_id},

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk.exceptions import AirflowFailException
 
 from fruits_airflow import aws
+from fruits_airflow.objects import read_json
 from fruits_features.arguments import Arguments
-from fruits_features.layout import RunLayout, described
+from fruits_features.layout import RunLayout, described, latest
 
 if TYPE_CHECKING:
     import jinja2
@@ -94,9 +95,9 @@ def arguments_of(context: Context) -> Arguments:
     Raises:
         AirflowFailException: the run is published, so that writing it again would change what others read.
     """
-    run, params = run_of(context), context["params"]
+    run, params, s3 = run_of(context), context["params"], aws.s3()
     layout, k = RunLayout(run["uri"]), params["k"]
-    if aws.s3().check_for_key(layout.record):
+    if s3.check_for_key(layout.record):
         raise AirflowFailException(
             f"Run {run['name']} is published and stays as it is: clear the DAG run from `take_inventory` on, which "
             "gives it a place of its own, or trigger a new one."
@@ -111,6 +112,8 @@ def arguments_of(context: Context) -> Arguments:
         onnx_model=params["onnx_model"],
         k=k,
         explained_variance=None if k else params["explained_variance"],
+        refit=params["refit"],
+        published=read_json(s3, latest(run["bucket"])).get("paths", {}).get("projection"),
         include_pixels=params["include_pixels"],
         max_quarantine_share=params["max_quarantine_share"],
     )

@@ -20,6 +20,7 @@ from fruits_features.assembly import StoreError
 from fruits_features.components import ReductionError
 from fruits_features.families.onnx import ModelError
 from fruits_features.inventory import InventoryError
+from fruits_features.refit import RefitError
 
 _OF_A_TASK = re.compile(r"^(?:\w+\.)*(\w+Error: .+)$", re.MULTILINE)
 """The last line of a Python traceback, without the module."""
@@ -41,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         outcome = _run(Arguments.from_argv(sys.argv[1:] if argv is None else argv))
     except InvalidArgumentsError as error:
         return _fail(str(error), code=2)
-    except (job.JobError, InventoryError, ModelError, ReductionError, StoreError) as error:
+    except (job.JobError, InventoryError, ModelError, ReductionError, RefitError, StoreError) as error:
         return _fail(str(error), code=1)
     except (BaseError, OSError, Py4JJavaError, PySparkException) as error:
         _log.exception("The run failed")

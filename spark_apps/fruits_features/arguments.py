@@ -8,6 +8,7 @@ import argparse
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Self
 
 from fruits_features.families import DEFAULT_FAMILIES, FAMILIES, MODEL_FAMILY, total_dimension
@@ -20,6 +21,14 @@ DEFAULT_MAX_IMAGE_PIXELS = 50_000_000
 ONNX_MODEL_PATTERN = r"^(s3://[^/]+/.*[^/]|/.*[^/])$"
 
 _URI = re.compile(r"^([a-z][a-z0-9+.-]*://\S|/).*$", re.DOTALL)
+
+
+class Refit(StrEnum):
+    """Whether a run fits its projection anew, or keeps the published one."""
+
+    ALWAYS = "always"
+    NEVER = "never"
+    AUTO = "auto"
 
 
 class InvalidArgumentsError(ValueError):
@@ -42,6 +51,9 @@ class Arguments:
         k: how many components to keep; or
         explained_variance: the share of the variance that the kept components explain together, in (0, 1]; 0.95 where
             neither is given.
+        refit: whether the projection is fitted anew: `always`; `never` where one is published; or `auto`, when the
+            published one explains today's images less well or does not know their categories (see `refit`).
+        published: address of the published projection; `None` where nothing is published.
         include_pixels: also write every image's decoded pixels.
         max_quarantine_share: the run fails when more than this share of its images ends in quarantine, in 0 to 1.
         max_image_bytes: a larger object is quarantined without being fetched.
@@ -60,6 +72,8 @@ class Arguments:
     onnx_model: str | None = None
     k: int | None = None
     explained_variance: float | None = None
+    refit: str = str(Refit.AUTO)
+    published: str | None = None
     include_pixels: bool = False
     max_quarantine_share: float = DEFAULT_MAX_QUARANTINE_SHARE
     max_image_bytes: int = DEFAULT_MAX_IMAGE_BYTES
@@ -102,6 +116,8 @@ class Arguments:
             "onnx-model": self.onnx_model,
             "k": self.k,
             "explained-variance": self.explained_variance,
+            "refit": self.refit,
+            "published": self.published,
             "max-quarantine-share": self.max_quarantine_share,
             "max-image-bytes": self.max_image_bytes,
             "max-image-pixels": self.max_image_pixels,
@@ -114,7 +130,7 @@ class Arguments:
             value = getattr(self, name)
             if not value or "/" in value:
                 raise InvalidArgumentsError(f"--{name} is {value!r}; give a name without a slash.")
-        for name in ("inventory", "output", "store"):
+        for name in ("inventory", "output", "store", "published"):
             value = getattr(self, name)
             if value is not None and not _URI.match(value):
                 raise InvalidArgumentsError(
@@ -153,6 +169,8 @@ class Arguments:
             raise InvalidArgumentsError(
                 f"--explained-variance is {self.explained_variance}; give a share above 0 and up to 1, such as 0.95."
             )
+        if self.refit not in list(Refit):
+            raise InvalidArgumentsError(f"--refit is {self.refit!r}; choose from {', '.join(Refit)}.")
         if self.onnx_model is None:
             self.check_k()
 
@@ -200,6 +218,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--onnx-model", help="s3://bucket/key or path of the model of the family onnx")
     add("--k", type=int, help="how many components to keep")
     add("--explained-variance", type=float, help="share of the variance to keep instead of --k (default 0.95)")
+    add("--refit", default=str(Refit.AUTO), help=f"{', '.join(Refit)} (default %(default)s)")
+    add("--published", help="address of the published projection, which --refit may keep")
     add("--include-pixels", action="store_true", help="also write every image's decoded pixels")
     add("--max-quarantine-share", type=float, default=DEFAULT_MAX_QUARANTINE_SHARE, help="default %(default)s")
     add("--max-image-bytes", type=int, default=DEFAULT_MAX_IMAGE_BYTES, help="default %(default)s")

@@ -93,6 +93,11 @@ class Assembly:
         """Tell of each described image whether an earlier run has described it."""
         return pc.less(self.described["file"], self.earlier_files)
 
+    def of_split(self, split: str | None) -> pa.ChunkedArray:
+        """Tell of each described image whether it is of a split; `None` is all."""
+        whose = self.described["split"]
+        return pc.is_in(whose, value_set=pa.array([split])) if split else pc.or_(pc.is_null(whose), pc.is_valid(whose))
+
     @property
     def reasons(self) -> Counter[str]:
         """How many objects were rejected, by reason."""
@@ -128,8 +133,10 @@ class Recall:
 
     @classmethod
     def of(cls, inventory: pa.Table, known: Known) -> "Recall":
-        """Look an inventory's objects up."""
-        return cls(inventory, known, known.find(inventory))
+        """Look objects up, but for those that are in no category today: they will be rejected for that."""
+        categorised = pc.is_valid(inventory["category"].combine_chunks())
+        positions = pc.if_else(categorised, known.find(inventory), pa.scalar(None, pa.int64()))
+        return cls(inventory, known, positions)
 
     @property
     def wanted(self) -> pa.Table:

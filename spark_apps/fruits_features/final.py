@@ -107,7 +107,7 @@ class Finish:
         stored = stored_columns(include_pixels=self.arguments.include_pixels)
         read = file.rows.read(self.store, [column.name for column in stored if column.name != "etag"])
         projected = (self._project(table, schema) for table in read)
-        return write_parquet(self.features, file.name, schema, projected, self.arguments)
+        return write_parquet(self.features, file.name, schema, projected, about(self.arguments, self.projection))
 
     def _project(self, rows: pa.Table, schema: pa.Schema) -> pa.Table:
         """Add the columns `path` and `pca`."""
@@ -119,11 +119,11 @@ class Finish:
 
 def write_quarantine(rejected: pa.Table, folder: str, arguments: Arguments) -> WrittenFile:
     """Write the rejections as one file, in their order; it is there even when nothing was rejected."""
-    return write_parquet(folder, "part-00000.parquet", arrow_schema(QUARANTINE), [rejected], arguments)
+    return write_parquet(folder, "part-00000.parquet", arrow_schema(QUARANTINE), [rejected], about(arguments))
 
 
 def write_parquet(
-    folder: str, name: str, schema: pa.Schema, tables_of_rows: Iterable[pa.Table], arguments: Arguments
+    folder: str, name: str, schema: pa.Schema, tables_of_rows: Iterable[pa.Table], words: Mapping[str, object]
 ) -> WrittenFile:
     """Write one Parquet file; nothing is there before it is complete. While one table is written, the next is made."""
     order = [(column, "ascending") for column in ("category", "path")] if "category" in schema.names else []
@@ -139,7 +139,7 @@ def write_parquet(
             sorting_columns=pq.SortingColumn.from_ordering(schema, order),
         ) as writer,
     ):
-        writer.add_key_value_metadata({METADATA_KEY: json.dumps(about(arguments), sort_keys=True)})
+        writer.add_key_value_metadata({METADATA_KEY: json.dumps(words, sort_keys=True)})
         with closing(Behind()) as behind:
             for table in tables_of_rows:
                 rows += table.num_rows
@@ -147,6 +147,7 @@ def write_parquet(
     return WrittenFile(name, rows, sink.size)
 
 
-def about(arguments: Arguments) -> Mapping[str, object]:
-    """Tell what wrote a file: see `schemas.METADATA`."""
-    return {"version": __version__, "arguments": asdict(arguments)}
+def about(arguments: Arguments, projection: Projection | None = None) -> Mapping[str, object]:
+    """Tell what wrote a file, and which projection gave its column `pca`, if it has one: see `schemas.METADATA`."""
+    words = {"version": __version__, "arguments": asdict(arguments)}
+    return {**words, "projection": projection.version} if projection else words

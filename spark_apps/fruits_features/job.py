@@ -1,25 +1,26 @@
 """The job: read, recall, describe, account, reduce, write."""
 
+import json
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 import pyarrow as pa
 import pyarrow.compute as pc
 from pyspark import SparkContext
 
-from fruits_features import cluster, spark_model, storage, tables
-from fruits_features.arguments import Arguments
+from fruits_features import cluster, refit, spark_model, storage, tables
+from fruits_features.arguments import Arguments, Refit
 from fruits_features.assembly import Assembly, Recall
 from fruits_features.components import Moments, ReductionError, fit, merge_all
 from fruits_features.families.onnx import Weights, fetched
 from fruits_features.final import Finish, WrittenFile, plan_files, write_quarantine
 from fruits_features.inventory import FITTED_SPLIT, cut, read_inventory
-from fruits_features.layout import PORTABLE, RunLayout
+from fruits_features.layout import OUTCOME, PORTABLE, RunLayout
 from fruits_features.parts import Part
 from fruits_features.progress import Progress, Tally
-from fruits_features.projection import Projection
-from fruits_features.store import Known, Store
+from fruits_features.refit import Choice
+from fruits_features.store import Known, Store, Volume
 from fruits_features.worker import Worker
 
 _log = logging.getLogger(__name__)
@@ -39,7 +40,10 @@ class Outcome:
         quarantined: how many of them are rows of `quarantine/`.
         reused: how many of them earlier runs have described, or rejected for good.
         k: how many components there are.
-        explained_variance: their share of the variance together.
+        explained_variance: their share of the variance together, of the images that they were fitted on.
+        projection: its version.
+        kept_from: address of the published projection that it is; `None` where it was fitted by this run.
+        why: it was kept or fitted.
     """
 
     inventoried: int
@@ -48,6 +52,9 @@ class Outcome:
     reused: int
     k: int
     explained_variance: float
+    projection: str
+    kept_from: str | None
+    why: str
 
 
 @dataclass(frozen=True)
@@ -87,6 +94,7 @@ def run(context: SparkContext, arguments: Arguments) -> Outcome:
         InvalidArgumentsError: when more components are asked for than there are features.
         JobError: when the run cannot be completed as asked.
         ModelError: when the model cannot be used.
+        RefitError: when the published projection was to be kept and cannot be.
         ReductionError: when the images are too few or too alike for what was asked.
         StoreError: when the store of described images is damaged.
     """
@@ -112,40 +120,51 @@ def _work(run: _Run, inventory: pa.Table) -> Outcome:
         quarantine = write_quarantine(assembly.quarantine(run.arguments.bucket), run.layout.quarantine, run.arguments)
         _check_quarantine(assembly, run.layout, run.arguments.max_quarantine_share)
         progress.begin_reduction()
-        projection = replace(_fit(run, assembly, moments), model=run.model)
+        choice = _projection(run, assembly, moments)
+        projection = choice.projection
         files = plan_files(assembly.described, assembly.files, run.cores)
         finish = Finish(run.store.folder, run.layout.features, projection, run.arguments)
         features = cluster.write_features(run.context, files, finish)
         storage.write_bytes(run.layout.projection, PORTABLE, projection.to_bytes())
         spark_model.save(projection, run.layout.spark_model)
         _check_written(inventory.num_rows, {run.layout.features: features, run.layout.quarantine: [quarantine]})
-    described, rejected = assembly.described.num_rows, assembly.rejected.num_rows
-    shares = float(projection.explained_variance.sum())
-    return Outcome(inventory.num_rows, described, rejected, reused, projection.k, shares)
+        outcome = _outcome(assembly, reused, choice)
+        storage.write_bytes(run.layout.prefix, OUTCOME, json.dumps(asdict(outcome), indent=1).encode())
+    return outcome
 
 
 def _describe(run: _Run, recall: Recall, progress: Progress) -> tuple[Known, Moments | None]:
-    """Describe what no earlier run has, and add it to the store: it is kept whatever becomes of this run."""
+    """Describe what no earlier run has, and add it to the store: it is kept whatever becomes of this run.
+
+    A volume that would tell no later run anything, as all of it was rejected for passing reasons, is not completed.
+    """
     if not recall.wanted.num_rows:
         return Known.nothing(), None
-    volume = run.store.begin(run.arguments.run)
+    name = run.store.begin(run.arguments.run)
     parts = [
-        Part(number, tables.to_bytes(rows), f"{run.store.folder}/{volume}", run.fitted_split)
+        Part(number, tables.to_bytes(rows), f"{run.store.folder}/{name}", run.fitted_split)
         for number, rows in enumerate(cut(recall.wanted, run.cores))
     ]
     account = cluster.describe(run.context, parts, _worker(run.arguments, run.model), progress.reporter)
-    return run.store.read([run.store.complete(volume, run.arguments.run, account.parts)]), account.moments
+    volume = Volume(name, run.arguments.run, account.parts)
+    fresh = run.store.read([volume])
+    if fresh.lasting().index.num_rows:
+        run.store.complete(volume)
+    return fresh, account.moments
 
 
-def _fit(run: _Run, assembly: Assembly, moments: Moments | None) -> Projection:
-    """Fit the projection.
+def _projection(run: _Run, assembly: Assembly, moments: Moments | None) -> Choice:
+    """Fit the projection, or keep the published one.
 
     Args:
         run: the run.
         assembly: its images.
-        moments: of those that it has described itself.
+        moments: of those to fit that it has described itself.
     """
-    is_fitted = pc.equal(assembly.described["split"], run.fitted_split) if run.fitted_split else True
+    published = refit.published(run.arguments, run.model)
+    if published and run.arguments.refit == Refit.NEVER:
+        return refit.keep(published, run.arguments, "--refit is never.")
+    is_fitted = assembly.of_split(run.fitted_split)
     selections = assembly.select(pc.and_(assembly.of_earlier_runs, is_fitted), run.cores)
     whole = merge_all([cluster.measure(run.context, selections, run.store.folder), moments])
     if whole is None:
@@ -154,7 +173,28 @@ def _fit(run: _Run, assembly: Assembly, moments: Moments | None) -> Projection:
             f"see {run.layout.quarantine}."
         )
     wish = run.arguments
-    return fit(whole, wish.features, k=wish.k, explained_variance=wish.explained_variance)
+    found = fit(whole, wish.features, k=wish.k, explained_variance=wish.explained_variance)
+    categories = tuple(sorted(assembly.described.filter(is_fitted)["category"].unique().to_pylist()))
+    choice = refit.choose(replace(found, model=run.model, categories=categories), whole, published, wish)
+    _log.info("The projection is %s. %s", "kept" if choice.kept_from else "fitted anew", choice.why)
+    return choice
+
+
+def _outcome(assembly: Assembly, reused: int, choice: Choice) -> Outcome:
+    described, rejected = assembly.described.num_rows, assembly.rejected.num_rows
+    projection = choice.projection
+    shares = float(projection.explained_variance.sum())
+    return Outcome(
+        described + rejected,
+        described,
+        rejected,
+        reused,
+        projection.k,
+        shares,
+        projection.version,
+        choice.kept_from,
+        choice.why,
+    )
 
 
 def _fitted_split(inventory: pa.Table) -> str | None:

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 FEATURES_ROOT = "features"
 PORTABLE = "projection.npz"
 PROGRESS = "progress.json"
+OUTCOME = "outcome.json"
 
 BUCKET_PATTERN = r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$"
 """S3's rules for the name of a bucket, but for the rarely met ones (no two full stops together, no IP address)."""
@@ -87,6 +88,11 @@ class RunLayout:
     def progress(self) -> str:
         """How far the application is, as JSON."""
         return f"{self.prefix}/{PROGRESS}"
+
+    @property
+    def outcome(self) -> str:
+        """What the application says came out, as JSON; the last thing that it writes."""
+        return f"{self.prefix}/{OUTCOME}"
 
     @property
     def report(self) -> str:

@@ -10,6 +10,7 @@ address also obstore, and the family `onnx` its model and onnxruntime.
 import io
 import json
 from dataclasses import asdict, dataclass, replace
+from hashlib import sha256
 from importlib import import_module
 from pathlib import Path
 from typing import Self
@@ -42,6 +43,7 @@ class Projection:
         components: unit vectors as columns, d x k, float64; the largest loading of each is positive.
         explained_variance: each component's share of the variance, decreasing, k values.
         model: of the family `onnx`, where it is one of them.
+        categories: that the images it was fitted on show, sorted; empty where an older version did not tell.
     """
 
     families: tuple[str, ...]
@@ -50,6 +52,16 @@ class Projection:
     components: NDArray[np.float64]
     explained_variance: NDArray[np.float64]
     model: Weights | None = None
+    categories: tuple[str, ...] = ()
+
+    @property
+    def version(self) -> str:
+        """A hash of all that its numbers depend on: vectors of one version can be compared, others cannot."""
+        told = [self.families, {name: _parameters(name) for name in self.families}, self.model and self.model.sha256]
+        digest = sha256(json.dumps(told, sort_keys=True).encode())
+        for numbers in (self.mean, self.spread, self.components, self.explained_variance):
+            digest.update(np.ascontiguousarray(numbers, "<f8").tobytes())
+        return digest.hexdigest()[:12]
 
     @property
     def k(self) -> int:
@@ -58,8 +70,16 @@ class Projection:
 
     def project(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
         """Project rows of features, n x d, on the components: n x k."""
-        scale = np.divide(1, self.spread, out=np.zeros_like(self.spread), where=self.spread > 0)
-        return np.asarray(((features - self.mean) * scale) @ self.components, np.float32)
+        return np.asarray(self.scaled(features) @ self.components, np.float32)
+
+    def scaled(self, features: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Centre and scale rows of features, n x d, as they are before they are projected."""
+        return np.asarray((features - self.mean) * self.scale, np.float64)
+
+    @property
+    def scale(self) -> NDArray[np.float64]:
+        """What features are multiplied by: 0 for a family without any spread."""
+        return np.divide(1, self.spread, out=np.zeros_like(self.spread), where=self.spread > 0)
 
     def embed(self, image: bytes, max_pixels: int = DEFAULT_MAX_PIXELS) -> NDArray[np.float32]:
         """Project one image, given as the bytes of its file: k values.
@@ -96,6 +116,7 @@ class Projection:
             spread=self.spread,
             components=self.components,
             explained_variance=self.explained_variance,
+            categories=np.array(self.categories, str),
             model=np.array(json.dumps(self.model and asdict(replace(self.model, path=None)), sort_keys=True)),
         )
         return file.getvalue()
@@ -117,7 +138,9 @@ class Projection:
                         "load it with the version of fruits_features that wrote it."
                     )
             model = Weights(**json.loads(str(file["model"]))) if MODEL_FAMILY in families else None
-            return cls(families, file["mean"], file["spread"], file["components"], file["explained_variance"], model)
+            categories = tuple(str(name) for name in file["categories"]) if "categories" in file else ()
+            numbers = {name: file[name] for name in ("mean", "spread", "components", "explained_variance")}
+            return cls(families, **numbers, model=model, categories=categories)
 
 
 def load(uri: str | Path) -> Projection:

@@ -106,6 +106,7 @@ METADATA_KEY = "fruits_features"
 METADATA = {
     "version": "The application's version.",
     "arguments": "The run's parameters by name, those left at their default too.",
+    "projection": "Version of the projection that gave `pca`: the same one, the same numbers. Only in `features/`.",
 }
 """What stands in that object."""
 

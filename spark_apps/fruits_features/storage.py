@@ -12,13 +12,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import obstore
 from obstore.exceptions import GenericError
 from obstore.store import LocalStore, ObjectStore
 
 from fruits_features.fetch import Patience, open_bucket
+
+if TYPE_CHECKING:
+    from obstore import ObjectMeta
 
 PATIENCE = Patience(silence_s=300.0)
 """The server says nothing while a whole file is sent to it: 128 MB in 300 s is what a slow line takes."""
@@ -47,9 +50,12 @@ def open_folder(uri: str) -> ObjectStore:
 
 def list_files(folder: str, suffix: str = "") -> dict[str, int]:
     """List the objects below a folder that end in a suffix: their names, sorted, and their sizes in bytes."""
+    return dict(sorted((one["path"], one["size"]) for one in _list(folder) if one["path"].endswith(suffix)))
+
+
+def _list(folder: str) -> "list[ObjectMeta]":
     store = open_folder(folder)
-    entries = _afresh(lambda: [entry for batch in obstore.list(store) for entry in batch])
-    return dict(sorted((entry["path"], entry["size"]) for entry in entries if entry["path"].endswith(suffix)))
+    return _afresh(lambda: [entry for batch in obstore.list(store) for entry in batch])
 
 
 def read_bytes(folder: str, name: str) -> bytes:

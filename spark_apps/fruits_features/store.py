@@ -11,9 +11,9 @@ Knows no Spark and no image. What is in the files is `parts`' business, which ro
 import json
 import logging
 import secrets
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any, Self, TypeVar
@@ -25,7 +25,7 @@ from fruits_features import storage, tables
 from fruits_features.arguments import Arguments
 from fruits_features.families.onnx import Weights
 from fruits_features.provenance import describing
-from fruits_features.rejections import Reason, Stage
+from fruits_features.rejections import Reason
 from fruits_features.schemas import INDEX, arrow_schema, stored_columns
 
 FORMAT = 1
@@ -33,6 +33,19 @@ FORMAT = 1
 MANIFEST = "manifest.json"
 ABOUT = "about.json"
 """What a store's folder is for; written anew by each run that uses it, so that its age tells when that was last."""
+
+_PASSING = tuple(
+    str(reason)
+    for reason in (
+        Reason.NO_CATEGORY,
+        Reason.GONE,
+        Reason.CHANGED,
+        Reason.FORBIDDEN,
+        Reason.UNAVAILABLE,
+        Reason.DECODER_CRASH,
+    )
+)
+"""Reasons that are not of the object itself, but of S3, of where the images begin, or perhaps of a machine."""
 
 _AT_ONCE = 16
 """Small objects read at the same time."""
@@ -81,16 +94,16 @@ class Volume:
     Args:
         name: of the folder.
         run: that wrote it.
-        written_at: when it was complete; ISO 8601, UTC.
         parts: what is in it.
         supersedes: names of volumes whose rows are all in this one, or no longer wanted.
+        written_at: when it was complete; ISO 8601, UTC.
     """
 
     name: str
     run: str
-    written_at: str
     parts: tuple[StoredPart, ...]
     supersedes: tuple[str, ...] = ()
+    written_at: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="milliseconds"))
 
     @property
     def rows(self) -> int:
@@ -151,11 +164,9 @@ class Known:
         return self.index.select(["file", "row", "stage", "reason", "detail"]).take(positions)
 
     def lasting(self) -> Self:
-        """Leave out what may be otherwise the next time: what S3 did not give, and decoders that crashed."""
-        passing = pc.or_(
-            pc.equal(self.index["stage"], str(Stage.FETCH)), pc.equal(self.index["reason"], str(Reason.DECODER_CRASH))
-        )
-        return replace(self, index=self.index.filter(pc.invert(pc.fill_null(passing, fill_value=False))))
+        """Leave out rejections that may be otherwise the next time."""
+        passing = pc.is_in(self.index["reason"], value_set=pa.array(_PASSING))
+        return replace(self, index=self.index.filter(pc.invert(passing)))
 
     def and_also(self, other: Self) -> Self:
         """Add what others know, behind."""
@@ -200,12 +211,9 @@ class Store:
         """Name a new volume, that nobody else writes to."""
         return f"{run}-{secrets.token_hex(4)}"
 
-    def complete(self, volume: str, run: str, parts: Iterable[StoredPart], supersedes: Sequence[Volume] = ()) -> Volume:
+    def complete(self, volume: Volume) -> None:
         """Make a volume count, all of whose files have been written."""
-        now = datetime.now(UTC).isoformat(timespec="milliseconds")
-        made = Volume(volume, run, now, tuple(parts), tuple(one.name for one in supersedes))
-        storage.write_bytes(f"{self.folder}/{volume}", MANIFEST, made.to_bytes())
-        return made
+        storage.write_bytes(f"{self.folder}/{volume.name}", MANIFEST, volume.to_bytes())
 
     def recall(self) -> Known:
         """Read what holds for every run, and leave word that the store is in use."""
@@ -232,7 +240,10 @@ class Store:
         return Known(pa.concat_tables(rows), tuple(files))
 
     def _volume(self, name: str) -> Volume | None:
-        return Volume.from_bytes(name.removesuffix(f"/{MANIFEST}"), storage.read_bytes(self.folder, name))
+        try:
+            return Volume.from_bytes(name.removesuffix(f"/{MANIFEST}"), storage.read_bytes(self.folder, name))
+        except FileNotFoundError:  # superseded long ago, and swept since it was listed
+            return None
 
     def _index(self, part: tuple[str, StoredPart]) -> pa.Table:
         index = tables.from_parquet(storage.read_bytes(self.folder, f"{part[0]}/{part[1].index}"))

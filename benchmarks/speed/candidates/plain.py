@@ -14,7 +14,7 @@ import pyarrow as pa
 from benchmarks.speed.task import Task
 from fruits_features import tables
 from fruits_features.arguments import Arguments
-from fruits_features.final import write_parquet
+from fruits_features.final import about, write_parquet
 from fruits_features.inventory import cut, read_inventory
 from fruits_features.schemas import arrow_schema, worked_columns
 from fruits_features.worker import Worker
@@ -44,4 +44,4 @@ def _describe(task: Task, number: int, inventory: bytes) -> int:
     )
     described = (pa.Table.from_batches([chunk.described]) for chunk in worker.describe(tables.from_bytes(inventory)))
     schema = arrow_schema(worked_columns(include_pixels=False))
-    return write_parquet(arguments.output, f"part-{number:05}.parquet", schema, described, arguments).rows
+    return write_parquet(arguments.output, f"part-{number:05}.parquet", schema, described, about(arguments)).rows

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.usefixtures("aws_environment")
 
 PARAMS = {
+    "refit": "auto",
     "features": ["orb", "onnx"],
     "k": None,
     "explained_variance": 0.9,

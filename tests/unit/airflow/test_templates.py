@@ -17,6 +17,7 @@ PARAMS = {
     "onnx_model": None,
     "k": None,
     "explained_variance": 0.9,
+    "refit": "auto",
     "include_pixels": False,
     "max_quarantine_share": 0.05,
 }
@@ -52,6 +53,18 @@ def test_number_of_components_wins_over_explained_variance() -> None:
 @pytest.mark.usefixtures("aws_environment")
 def test_described_images_are_remembered_in_the_runs_own_bucket() -> None:
     assert templates.arguments_of(_context()).store == "s3://fruits/features/described"
+
+
+@pytest.mark.usefixtures("aws_environment")
+def test_published_projection_is_named_so_that_it_can_be_kept(local_aws: Any) -> None:  # noqa: ANN401
+    assert templates.arguments_of(_context()).published is None
+    s3, key = local_aws.s3(), "features/latest.json"
+    s3.put_object(Bucket="fruits", Key=key, Body=b'{"paths": {"projection": "s3://fruits/p.npz"}}')
+    try:
+        chosen = templates.arguments_of(_context(refit="never"))
+        assert (chosen.refit, chosen.published) == ("never", "s3://fruits/p.npz")
+    finally:
+        s3.delete_object(Bucket="fruits", Key=key)
 
 
 @pytest.mark.usefixtures("aws_environment")

@@ -19,6 +19,7 @@ PLACES = {
         {"k": 128},
         {"explained_variance": 0.9, "features": ("color",), "include_pixels": True},
         {"max_quarantine_share": 0.25, "max_image_bytes": 1, "max_image_pixels": 10**9},
+        {"refit": "never", "published": "s3://fruits/features/runs/r/projection/projection.npz"},
         {"features": ("orb", "onnx"), "onnx_model": "s3://models/a net.onnx", "k": 1000},
         {"output": "/srv/a run/with spaces, commas = and #", "store": "s3://fruits/features/described"},
     ],
@@ -54,6 +55,8 @@ def test_arguments_without_a_wish_explain_95_percent() -> None:
         ({"max_image_pixels": 0}, "--max-image-pixels is 0"),
         ({"bucket": "fruits/images"}, "without a slash"),
         ({"output": "runs/r"}, "--output is 'runs/r'; give a URI"),
+        ({"refit": "sometimes"}, "--refit is 'sometimes'; choose from always, never, auto"),
+        ({"published": "p.npz"}, "--published is 'p.npz'; give a URI"),
         ({"store": "described"}, "--store is 'described'; give a URI"),
     ],
 )

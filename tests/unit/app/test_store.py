@@ -108,6 +108,29 @@ def test_rejection_of_the_image_itself_is_remembered_and_one_of_the_bucket_is_no
     same_rows(runs, "tuesday", "from scratch")
 
 
+def test_object_that_is_in_no_category_by_another_prefix_is_not_looked_for(runs: Runs) -> None:
+    runs.run("monday")
+    entries = runs.images.inventory()
+    for entry in entries[:3]:
+        entry["category"] = None
+
+    outside = runs.run("tuesday", entries)
+    inside = runs.run("wednesday")
+
+    assert runs.table("tuesday", "quarantine")["reason"].to_pylist() == ["no_category"] * 3
+    assert (outside.described, inside.described) == (9, 12)
+
+
+def test_run_that_learns_nothing_for_good_adds_no_volume(runs: Runs) -> None:
+    runs.images.put("images/Training/Lime/gone.png", photograph(70))
+    entries = runs.images.inventory()
+    del runs.images.objects["images/Training/Lime/gone.png"]
+    for day in range(3):
+        assert runs.run(f"day {day}", entries).quarantined == 1
+
+    assert len(volumes(runs)) == 1
+
+
 @pytest.mark.parametrize(
     "change", [{"features": ("color", "texture")}, {"include_pixels": True}, {"max_image_pixels": 10_000}]
 )

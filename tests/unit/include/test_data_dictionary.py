@@ -1,8 +1,10 @@
 """The page about the data says what the code says."""
 
+import numpy as np
 import pytest
 
 from fruits_features.arguments import Arguments
+from fruits_features.components import Moments, fit
 from fruits_features.final import about
 from fruits_features.rejections import Reason
 from fruits_features.schemas import INVENTORY, METADATA, QUARANTINE, features_columns
@@ -36,4 +38,7 @@ def test_every_reason_has_a_meaning_of_its_own() -> None:
 def test_metadata_holds_what_the_page_tells() -> None:
     arguments = Arguments(bucket="fruits", inventory="s3://fruits/i", output="s3://fruits/o", run="r")
 
-    assert about(arguments).keys() == METADATA.keys()
+    projection = fit(Moments.of(np.eye(4, 432, dtype=np.float32)), ["color"], k=1, explained_variance=None)
+
+    assert about(arguments, projection).keys() == METADATA.keys()
+    assert METADATA.keys() - about(arguments).keys() == {"projection"}

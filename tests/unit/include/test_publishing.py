@@ -20,8 +20,9 @@ COST = {"estimate": {"dollars": 0.2}, "actual": {"dollars": 0.1}}
 FIGURES = {
     "counts": {"inventory": 4, "features": 3, "quarantine": 1},
     "categories": {"Limes": 3},
-    "projection": {"components": 2, "explained_variance": 0.9},
+    "projection": {"components": 2, "explained_variance": 0.9, "version": "0123"},
     "checks": [{"name": "readable", "passed": True, "saw": "every file", "wanted": "every file"}],
+    "outcome": {"inventoried": 4, "reused": 3, "kept_from": "s3://fruits/p.npz", "why": "--refit is never."},
     "files": {"features/part-00000.parquet": "etag:0123"},
     "cost": COST,
 }
@@ -42,6 +43,14 @@ def test_run_document_names_everything_below_the_run() -> None:
 
     assert paths["features"] == "s3://fruits/features/runs/r/features"
     assert all(path.startswith("s3://fruits/features/runs/r/") for path in paths.values())
+
+
+def test_documents_tell_what_was_known_already_and_which_projection_was_kept() -> None:
+    document = _document()
+
+    assert document["work"] == {"described": 1, "reused": 3}
+    assert document["projection"]["kept_from"] == "s3://fruits/p.npz"
+    assert publishing.latest_document(document, published_at="")["projection"]["version"] == "0123"
 
 
 def test_latest_document_points_to_the_run_and_tells_when() -> None:

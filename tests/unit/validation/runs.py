@@ -18,7 +18,7 @@ from fruits_features import schemas
 from fruits_features.arguments import Arguments
 from fruits_features.components import Moments, fit
 from fruits_features.description import Description, describe_image
-from fruits_features.final import write_parquet
+from fruits_features.final import about, write_parquet
 from fruits_features.layout import RunLayout
 from include import inventory
 from include.validation import Audit, Report, RunFiles
@@ -58,6 +58,7 @@ class Run:
         self.rows = [self._describe(key, data) for key, data in self.images.items()]
         training = np.stack([row["features"] for row in self.rows if row["split"] == "Training"])
         self.projection = fit(Moments.of(training), FAMILIES, k=COMPONENTS, explained_variance=None)
+        self.said_version = self.projection.version
         self.project()
         text = {"stage": "decode", "reason": "not_an_image", "detail": "It begins with b'no i'."}
         self.rejected: list[Row] = [{"path": f"s3://fruits/{BROKEN}", "size": 8, **text}]
@@ -112,7 +113,8 @@ class Run:
 
     def _write(self, folder: str, name: str, schema: pa.Schema, rows: list[Row], arguments: Arguments) -> None:
         table = pa.Table.from_pylist(rows, schema=schema)
-        write_parquet(str(self.path(folder)), name, schema, [table], arguments)
+        words = {**about(arguments), **({"projection": self.said_version} if folder == self.layout.features else {})}
+        write_parquet(str(self.path(folder)), name, schema, [table], words)
 
     def _describe(self, key: str, data: bytes) -> Row:
         description = describe_image(data, FAMILIES, 10**6)

@@ -12,15 +12,16 @@ import pytest
 from pyarrow.fs import LocalFileSystem
 
 from fruits_features import schemas
+from fruits_features.components import Moments, fit
 from fruits_features.families.onnx import Weights
 from include.validation import Published, RunFiles, Severity, sample, table
-from tests.unit.validation.runs import COMPONENTS, Run
+from tests.unit.validation.runs import COMPONENTS, FAMILIES, Run
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from include.validation import Report
+    from include.validation import Audit, Report
 
 SCHEMA = schemas.arrow_schema(schemas.features_columns(include_pixels=False))
 
@@ -164,6 +165,10 @@ def _leave_a_file_of_other_parameters(run: Run) -> Report:
     return run.validate()
 
 
+def _name_another_projection(run: Run) -> None:
+    run.said_version = "another"
+
+
 MUTATIONS = {
     "drop a row": (_write(_drop_a_row), "inventoried keys that are in no table"),
     "duplicate a key": (_write(_repeat_a_row), "keys that are in the tables twice"),
@@ -206,6 +211,7 @@ MUTATIONS = {
     "truncate a file": (_truncate_a_file, "tables: can be read"),
     "a file of another run": (_leave_a_file_of_another_run, "files: written by run"),
     "a file of other parameters": (_leave_a_file_of_other_parameters, "files: different parameters or versions"),
+    "files of another projection": (_write(_name_another_projection), "files: version of the projection"),
     "truncate the projection": (_truncate_the_projection, "projection: can be read"),
     "corrupt the projection": (
         _corrupt_the_projection,
@@ -228,6 +234,55 @@ def test_broken_run_fails_the_check_meant_for_it(run: Run, break_it: Callable[[R
 
     assert check in [failed.name for failed in report.failed]
     assert check in report.failure()
+
+
+@pytest.fixture
+def keeping(run: Run) -> Run:
+    """A run with a projection that was fitted on fewer images."""
+    rows = np.stack([row["features"] for row in run.rows[:12]])
+    run.projection = fit(Moments.of(rows), FAMILIES, k=COMPONENTS, explained_variance=None)
+    run.said_version = run.projection.version
+    run.project()
+    run.write()
+    return run
+
+
+def _kept(stored: bytes) -> Callable[[Audit], Audit]:
+    return lambda audit: replace(audit, kept=stored)
+
+
+def test_projection_that_was_kept_needs_no_fit_on_todays_images(keeping: Run) -> None:
+    report = keeping.validate(change=_kept(keeping.projection.to_bytes()))
+
+    assert [str(check) for check in report.failed] == []
+    assert "features: variance that the kept projection explains less than when it was fitted" in [
+        check.name for check in report.warnings
+    ]
+
+
+def test_projection_that_fits_other_images_fails_where_it_is_said_to_be_fitted_anew(keeping: Run) -> None:
+    failed = [check.name for check in keeping.validate().failed]
+
+    assert "features: largest correlation of two components" in failed
+    assert "features: explained variance, difference" in failed
+
+
+@pytest.mark.parametrize("stored", ["another", "gone"])
+def test_projection_that_is_not_the_one_it_was_kept_from_fails(keeping: Run, stored: str) -> None:
+    other = replace(keeping.projection, mean=keeping.projection.mean + 1e-9).to_bytes()
+
+    report = keeping.validate(change=_kept(other if stored == "another" else b""))
+
+    assert [check.name for check in report.failed] == ["projection: is the published one that was kept"]
+
+
+@pytest.mark.parametrize("name", ["swap two projected vectors", "move the projection's mean", "truncate a file"])
+def test_run_with_a_kept_projection_is_checked_all_the_same(keeping: Run, name: str) -> None:
+    break_it, check = MUTATIONS[name]
+    validate = keeping.validate
+    keeping.validate = lambda **options: validate(**{"change": _kept(keeping.projection.to_bytes()), **options})  # type: ignore[method-assign]
+
+    assert check in [failed.name for failed in break_it(keeping).failed]
 
 
 def test_component_off_centre_fails_its_check(run: Run) -> None:
