@@ -12,11 +12,13 @@ from pathlib import Path
 from pyspark import SparkContext, SparkFiles, TaskContext
 
 from fruits_features.assembly import Selection
+from fruits_features.compaction import Rewriting
 from fruits_features.components import Moments, merge_all
 from fruits_features.families.onnx import Weights
 from fruits_features.final import FeaturesFile, Finish, WrittenFile
 from fruits_features.parts import Account, Part, fitted_moments
 from fruits_features.progress import Reporter
+from fruits_features.store import StoredPart
 from fruits_features.worker import Worker
 
 
@@ -62,6 +64,12 @@ def _on_this_executor(model: Weights | None) -> Weights | None:
     A file, not a broadcast value: nothing but the loaded model is held in a worker's memory.
     """
     return model and replace(model, path=SparkFiles.get(Path(str(model.path)).name))
+
+
+def rewrite(context: SparkContext, parts: Sequence[Rewriting]) -> list[StoredPart]:
+    """Write rows of the store again, each part in a task of its own."""
+    context.setJobDescription("put small volumes of the store together")
+    return context.parallelize(parts, len(parts)).map(Rewriting.write).collect()
 
 
 def write_features(context: SparkContext, files: Sequence[FeaturesFile], finish: Finish) -> list[WrittenFile]:

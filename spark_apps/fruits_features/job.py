@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyspark import SparkContext
 
-from fruits_features import cluster, refit, spark_model, storage, tables
+from fruits_features import cluster, compaction, refit, spark_model, storage, tables
 from fruits_features.arguments import Arguments, Refit
 from fruits_features.assembly import Assembly, Recall
 from fruits_features.components import Moments, ReductionError, fit, merge_all
@@ -20,6 +20,7 @@ from fruits_features.layout import OUTCOME, PORTABLE, RunLayout
 from fruits_features.parts import Part
 from fruits_features.progress import Progress, Tally
 from fruits_features.refit import Choice
+from fruits_features.schemas import stored_columns
 from fruits_features.store import Known, Store, Volume
 from fruits_features.worker import Worker
 
@@ -81,6 +82,11 @@ class _Run:
         return RunLayout(self.arguments.output)
 
     @property
+    def stored_columns(self) -> list[str]:
+        """Names of the columns of the store's files."""
+        return [column.name for column in stored_columns(include_pixels=self.arguments.include_pixels)]
+
+    @property
     def cores(self) -> int:
         """How many tasks run at once."""
         return int(self.context.defaultParallelism)
@@ -128,6 +134,7 @@ def _work(run: _Run, inventory: pa.Table) -> Outcome:
         storage.write_bytes(run.layout.projection, PORTABLE, projection.to_bytes())
         spark_model.save(projection, run.layout.spark_model)
         _check_written(inventory.num_rows, {run.layout.features: features, run.layout.quarantine: [quarantine]})
+        _compact(run)
         outcome = _outcome(assembly, reused, choice)
         storage.write_bytes(run.layout.prefix, OUTCOME, json.dumps(asdict(outcome), indent=1).encode())
     return outcome
@@ -178,6 +185,17 @@ def _projection(run: _Run, assembly: Assembly, moments: Moments | None) -> Choic
     choice = refit.choose(replace(found, model=run.model, categories=categories), whole, published, wish)
     _log.info("The projection is %s. %s", "kept" if choice.kept_from else "fitted anew", choice.why)
     return choice
+
+
+def _compact(run: _Run) -> None:
+    """Put small volumes of the store together when there are many."""
+    volumes = compaction.to_put_together(run.store.volumes(), compaction.MOST_VOLUMES)
+    if run.arguments.store and volumes:
+        name = run.store.begin("compacted")
+        parts = compaction.plan(run.store.read(volumes).lasting(), run.store.folder, name, run.stored_columns)
+        written = tuple(cluster.rewrite(run.context, parts))
+        run.store.complete(Volume(name, run.arguments.run, written, tuple(one.name for one in volumes)))
+        _log.info("%d volumes of the store were put together.", len(volumes))
 
 
 def _outcome(assembly: Assembly, reused: int, choice: Choice) -> Outcome:

@@ -1,0 +1,120 @@
+"""Small volumes put together, and what nobody needs any more removed."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from fruits_features import compaction, sweep, worker
+from fruits_features.compaction import to_put_together
+from fruits_features.store import StoredFile, StoredPart, Volume
+from tests.unit.app.small_runs import Images, Runs, photograph
+
+DAY = timedelta(days=1)
+
+
+@pytest.fixture
+def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Runs:
+    """A bucket with two sound images and one that is none."""
+    images = Images()
+    monkeypatch.setattr(worker, "open_bucket", lambda _: images)
+    monkeypatch.setattr(compaction, "MOST_VOLUMES", 3)
+    for number in range(5):
+        images.put(f"images/Lime/{number}.png", photograph(number))
+    images.put("images/Lime/text.png", b"no image at all")
+    return Runs(tmp_path, images)
+
+
+def volumes(runs: Runs) -> list[str]:
+    return sorted(path.parent.name for path in Path(runs.store).rglob("manifest.json"))
+
+
+def days(runs: Runs, count: int) -> None:
+    """Run once a day, an image more and one replaced each time."""
+    for number in range(count):
+        runs.images.put(f"images/Lime/more{number}.png", photograph(100 + number))
+        runs.images.put("images/Lime/0.png", photograph(200 + number))
+        runs.run(f"day {number}")
+
+
+def volume(name: str, rows: int) -> Volume:
+    return Volume(name, "run", (StoredPart("index", 1, (StoredFile("file", rows, 1, 1),)),))
+
+
+@pytest.mark.parametrize(
+    ("rows", "chosen"),
+    [
+        ([100, 1, 1], []),
+        ([100, 1, 1, 1], [1, 1, 1]),
+        ([100, 3, 1, 1, 1], [3, 1, 1, 1]),
+        ([100, 80, 5, 5], [5, 5]),
+        ([8, 4, 2, 1], [2, 1]),
+        ([10, 10, 10, 10], [10, 10, 10, 10]),
+    ],
+)
+def test_volumes_put_together_are_those_not_larger_than_all_smaller_ones(rows: list[int], chosen: list[int]) -> None:
+    found = to_put_together([volume(f"{n}", one) for n, one in enumerate(rows)], most=3)
+
+    assert [one.rows for one in found] == chosen
+
+
+def test_volumes_above_the_threshold_become_one_that_knows_as_much(runs: Runs) -> None:
+    days(runs, 4)
+    assert len(volumes(runs)) == 5
+    runs.images.asked.clear()
+
+    outcome = runs.run("after")
+
+    assert (outcome.reused, runs.images.asked) == (10, [])
+    runs.run("from scratch", store=None)
+    assert runs.table("after").drop(["pca"]) == runs.table("from scratch").drop(["pca"])
+    assert runs.table("after", "quarantine") == runs.table("from scratch", "quarantine")
+
+
+def test_superseded_volumes_stay_for_their_readers_and_go_when_they_are_old(runs: Runs) -> None:
+    days(runs, 4)
+    (compacted,) = [name for name in volumes(runs) if name.startswith("compacted")]
+    now = datetime.now(UTC)
+
+    assert sweep.sweep(runs.store, now + DAY, leftovers=2 * DAY, unused=30 * DAY) == []
+    removed = sweep.sweep(runs.store, now + 3 * DAY, leftovers=2 * DAY, unused=30 * DAY)
+
+    assert volumes(runs) == [compacted]
+    assert len({name.split("/")[1] for name in removed}) == 4
+    assert runs.run("after").reused == 10
+
+
+def test_leftovers_of_a_crashed_run_go_when_they_are_old(runs: Runs) -> None:
+    runs.run("day")
+    (folder,) = Path(runs.store).iterdir()
+    (folder / "crashed-1").mkdir()
+    (folder / "crashed-1" / "described-0.parquet").write_bytes(b"")
+    now = datetime.now(UTC)
+
+    assert sweep.sweep(runs.store, now + DAY, leftovers=2 * DAY, unused=30 * DAY) == []
+    (removed,) = sweep.sweep(runs.store, now + 3 * DAY, leftovers=2 * DAY, unused=30 * DAY)
+
+    assert removed.endswith("crashed-1/described-0.parquet")
+    assert runs.run("after").reused == 6
+
+
+def test_store_that_no_run_has_used_for_long_goes_as_a_whole(runs: Runs) -> None:
+    runs.run("day")
+    runs.run("other", features=("texture",))
+    old, now = datetime.now(UTC) - 40 * DAY, datetime.now(UTC)
+    times = {
+        path.relative_to(runs.store).as_posix(): old if "other-" in path.as_posix() else now
+        for path in Path(runs.store).rglob("*.*")
+        if path.is_file()
+    }
+    unused = next(name.split("/")[0] for name, at in times.items() if at == old)
+    times[f"{unused}/about.json"] = old
+
+    gone = sweep.unneeded(times, lambda name: Path(runs.store, name).read_bytes(), now - 2 * DAY, now - 30 * DAY)
+
+    assert gone == sorted(name for name in times if name.startswith(unused))
+
+
+def test_sweep_of_what_a_run_may_still_read_is_refused(runs: Runs) -> None:
+    with pytest.raises(sweep.SweepError, match="less than a run may last"):
+        sweep.sweep(runs.store, datetime.now(UTC), leftovers=timedelta(hours=1), unused=30 * DAY)
