@@ -1,0 +1,184 @@
+"""Random histories of a bucket and of runs about it: each published snapshot is what a run from scratch would publish.
+
+Images are added, replaced, removed, renamed one by one and folder by folder; runs come through, are killed at any
+write, and are tried again; the store is put together and swept. Whole runs of the application in this process, without
+Spark.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Self
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+
+from fruits_features import compaction, job, storage, sweep, worker
+from fruits_features.projection import Projection
+from tests.unit.app.small_runs import Images, Runs, photograph
+
+SPLITS, CATEGORIES, NAMES = ("Training", "Test"), ("Apple", "Lime", "Plum"), ("a", "b", "c", "d")
+WRITES = ("write_bytes", "writing", "remove_folder", "remove_files")
+
+places = st.builds("images/{}/{}/{}.png".format, *map(st.sampled_from, (SPLITS, CATEGORIES, NAMES)))
+contents = st.one_of(
+    st.integers(0, 30).map(photograph),  # now and then the same image lies under two keys
+    st.just(b"no image at all"),
+    st.integers(0, 30).map(lambda seed: photograph(seed)[:60]),
+)
+etags = st.sampled_from([None, None, None, "opaque"])
+
+
+class Killed(BaseException):
+    """The run's process is no more."""
+
+
+@contextmanager
+def killed_at(nth: int) -> Iterator[None]:
+    """Let a run die before its nth write, and everything it would still write or remove with it."""
+    count = 0
+
+    def mortal(call: Callable[..., Any]) -> Callable[..., Any]:
+        def called(*arguments: Any, **options: Any) -> Any:  # noqa: ANN401
+            nonlocal count
+            count += 1
+            if count >= nth:
+                raise Killed
+            return call(*arguments, **options)
+
+        return called
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name in WRITES:
+            patch.setattr(storage, name, mortal(getattr(storage, name)))
+        yield
+
+
+class Histories(RuleBasedStateMachine):
+    """A bucket, its runs, and the projection that is published."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = TemporaryDirectory()
+        self.images = Images()
+        self.runs = Runs(Path(self.folder.name), self.images)
+        self.patch = pytest.MonkeyPatch()
+        self.patch.setattr(worker, "open_bucket", lambda _: self.images)
+        self.patch.setattr(compaction, "MOST_VOLUMES", 2)
+        self.patch.setattr(job, "_progress", Silent)
+        self.published: str | None = None
+        self.days, self.versions = 0, 0
+
+    def teardown(self) -> None:
+        self.patch.undo()
+        self.folder.cleanup()
+
+    @initialize()
+    def fill(self) -> None:
+        """Begin with images that stay as they are, so that there is always something to fit, and with others."""
+        for number in range(5):
+            self.images.put(f"images/Training/Kiwi/fixed{number}.png", photograph(40 + number))
+        for number, category in enumerate(CATEGORIES):
+            self.images.put(f"images/Training/{category}/a.png", photograph(50 + number))
+
+    @rule(key=places, data=contents, etag=etags)
+    def put(self, key: str, data: bytes, etag: str | None) -> None:
+        """Add or replace an image; an ETag that is no MD5 is another one for each upload."""
+        self.versions += 1
+        self.images.put(key, data, etag and f"{self.versions:032x}")
+
+    def free(self) -> list[str]:
+        return sorted(key for key in self.images.objects if "/Kiwi/" not in key)
+
+    @precondition(free)
+    @rule(data=st.data())
+    def remove(self, data: st.DataObject) -> None:
+        del self.images.objects[data.draw(st.sampled_from(self.free()))]
+
+    @precondition(free)
+    @rule(data=st.data(), key=places)
+    def rename(self, data: st.DataObject, key: str) -> None:
+        """Move an image as S3 does: a copy and a removal. Of a plain upload the ETag stays."""
+        moved = self.images.objects.pop(data.draw(st.sampled_from(self.free())))
+        self.images.put(key, moved.data)
+
+    @rule(old=st.sampled_from(CATEGORIES), new=st.sampled_from((*CATEGORIES, "Yuzu")))
+    def rename_folder(self, old: str, new: str) -> None:
+        for key in [key for key in self.images.objects if f"/{old}/" in key]:
+            self.images.objects[key.replace(f"/{old}/", f"/{new}/")] = self.images.objects.pop(key)
+
+    @rule(refit=st.sampled_from(["always", "never", "auto"]))
+    def run(self, refit: str) -> None:
+        """Run, publish, and compare with a run that remembers nothing."""
+        self.days += 1
+        self.check(f"run {self.days}", refit)
+
+    @rule(nth=st.integers(1, 14), refit=st.sampled_from(["always", "never", "auto"]), again=st.booleans())
+    def run_that_is_killed(self, nth: int, refit: str, *, again: bool) -> None:
+        """Kill a run at one of its writes; a rerun in its place may follow."""
+        self.days += 1
+        try:
+            with killed_at(nth):
+                self.start(f"run {self.days}", refit)
+        except Killed:
+            pass
+        if again:
+            self.check(f"run {self.days}", refit)
+
+    @rule()
+    def sweep(self) -> None:
+        """Remove what nobody needs, as if days had gone by."""
+        later = datetime.now(UTC) + timedelta(days=3)
+        sweep.sweep(self.runs.store, later, leftovers=timedelta(days=2), unused=timedelta(days=30))
+
+    def start(self, name: str, refit: str) -> job.Outcome:
+        return self.runs.run(name, refit=refit, published=self.published, k=2)
+
+    def check(self, name: str, refit: str) -> None:
+        outcome = self.start(name, refit)
+        self.runs.run("from scratch", store=None, k=2)
+        table, scratch = self.runs.table(name), self.runs.table("from scratch")
+        assert table.drop(["pca"]) == scratch.drop(["pca"])
+        assert self.runs.table(name, "quarantine") == self.runs.table("from scratch", "quarantine")
+        used = Projection.from_bytes(Path(self.runs.layout(name).portable_projection).read_bytes())
+        stored = np.array(table["pca"].to_pylist(), np.float32)
+        np.testing.assert_array_equal(stored, used.project(np.array(table["features"].to_pylist(), np.float32)))
+        if outcome.kept_from:
+            assert self.published == outcome.kept_from
+            assert used.version == Projection.from_bytes(Path(self.published).read_bytes()).version
+        else:
+            fresh = np.array(scratch["pca"].to_pylist())
+            np.testing.assert_allclose(stored, fresh, atol=1e-4)
+        self.published = self.runs.layout(name).portable_projection
+
+
+class Silent:
+    """Progress that nobody is told."""
+
+    reporter = None
+
+    def __init__(self, *_: object) -> None:
+        self.reporter = self
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def report(self, *_: object) -> None:
+        pass
+
+    def begin_reduction(self) -> None:
+        pass
+
+
+TestHistories = Histories.TestCase
+TestHistories.settings = settings(
+    max_examples=25, stateful_step_count=12, deadline=None, suppress_health_check=list(HealthCheck)
+)
