@@ -8,10 +8,10 @@ IN_ENVIRONMENT := source include/environment.sh &&
 LOCK = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
        --custom-compile-command "make lock"
 
-.PHONY: help demo up down test test-fast check format docs lock bench deploy mwaa clean
+.PHONY: help demo up down test test-fast check format docs lock bench bench-daily deploy mwaa clean
 
 help: ## List the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
 
 demo: .venv/.wheels ## Run the whole pipeline on this machine and show what came out
 	@$(PYTHON) include/prerequisites.py
@@ -51,6 +51,10 @@ lock: .venv/.development ## Make the locked requirements from the *.in files
 bench: .venv/.development ## Measure the speed beside other ways (BENCH="--help" tells the options)
 	@$(PYTHON) include/prerequisites.py
 	@$(IN_ENVIRONMENT) python -m benchmarks.speed $(BENCH)
+
+bench-daily: .venv/.development ## Measure what a daily rerun costs (BENCH="--help" tells the options)
+	@$(PYTHON) include/prerequisites.py
+	@$(IN_ENVIRONMENT) python -m benchmarks.daily $(BENCH)
 
 deploy: .venv/.runtime ## Create or update the AWS side, after showing the plan (DEPLOY="--help" tells the options)
 	@$(IN_ENVIRONMENT) python -m include.deploy $(DEPLOY)

@@ -1,0 +1,221 @@
+"""What a daily rerun costs beside a run from scratch: the table of docs/benchmarks.md.
+
+    make bench-daily
+    PYTHONPATH=.:spark_apps python -m benchmarks.daily --images 20000 --repeats 3
+
+Each row is one Spark step on the local EMR, as the DAG submits it: a `spark-submit` of its own from the archive in S3.
+Its time is the process's, from start to exit, JVM included. From scratch first; then 1 % of the images are added, 1 %
+replaced and 1 % removed, and the same day is run by each way to treat the projection, each time with the store as the
+first run left it; then once more with nothing changed.
+"""
+
+import argparse
+import gzip
+import json
+import os
+import random
+import re
+import shlex
+import shutil
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from benchmarks.speed.images import PREFIX, draw, take_inventory
+from benchmarks.speed.report import about
+from fruits_features.arguments import Arguments, Refit
+from fruits_features.layout import RunLayout, described
+from include import artifacts, emr
+from include.local_aws.emr_states import ACTIVE
+from include.local_aws.local import LocalAws
+
+CHANGED_SHARE = 0.01
+"""Of the images is added, and as many are replaced, and as many removed."""
+LIMITS = {Refit.NEVER: 0.25, Refit.ALWAYS: 0.40}
+"""Of the first run's time."""
+FIRST, AGAIN = "from scratch", "nothing changed, refit=never"
+
+_STEP_S = 1800.0
+_CHANGE = "1 % added, replaced, removed, refit={}"
+_TIMES = re.compile(r"^(\S+) INFO (?:startExec|waitProcessCompletion)", re.MULTILINE)
+
+
+class DailyError(Exception):
+    """A step failed, or described something else than what had changed."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One Spark step.
+
+    Args:
+        title: of its row.
+        repeat: in which repeat.
+        seconds: from its process's start to its end.
+        outcome: what the application says came out.
+    """
+
+    title: str
+    repeat: int
+    seconds: float
+    outcome: dict[str, Any]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure and print; returns the exit code."""
+    options = _parser().parse_args(argv)
+    with LocalAws(options.folder / "aws") as aws:
+        steps = [step for repeat in range(options.repeats) for step in _days(options, aws, repeat)]
+    command = shlex.join(["python", "-m", "benchmarks.daily", *(sys.argv[1:] if argv is None else argv)])
+    print(f"{datetime.now(UTC):%Y-%m-%d}, `{command}`:", *about(options.repeats), "", sep="\n")
+    print(*table(steps), sep="\n")
+    return 0
+
+
+def table(steps: Sequence[Step]) -> Iterator[str]:
+    """Make the lines of the table, in Markdown: medians over the repeats."""
+    yield "| Spark step | images | described | known | seconds | of the first | limit |"
+    yield "|---|--:|--:|--:|--:|--:|--:|"
+    limits = {_CHANGE.format(refit): f"{limit:.2f}" for refit, limit in LIMITS.items()}
+    first = {step.repeat: step.seconds for step in steps if step.title == FIRST}
+    for title in dict.fromkeys(step.title for step in steps):
+        alike = [step for step in steps if step.title == title]
+        images, reused = alike[0].outcome["inventoried"], alike[0].outcome["reused"]
+        share = median(step.seconds / first[step.repeat] for step in alike)
+        seconds = median(step.seconds for step in alike)
+        yield (
+            f"| {title} | {images:,} | {images - reused:,} | {reused:,} | {seconds:.1f} | {share:.2f} "
+            f"| {limits.get(title, '')} |"
+        )
+
+
+def _days(options: argparse.Namespace, aws: LocalAws, repeat: int) -> Iterator[Step]:
+    """Let the days of one repeat go by, in a bucket of its own."""
+    changed = round(options.images * CHANGED_SHARE)
+    with _bucket(options, aws, f"daily-{repeat}") as bucket:
+        first = _step(aws, bucket, "first")
+        yield Step(FIRST, repeat, *first)
+        _expect(first[1], described=options.images)
+        published = RunLayout.of(bucket.name, "first").portable_projection
+        store, before = bucket / "features" / "described", options.folder / "described"
+        shutil.copytree(store, before)
+        _change(bucket / PREFIX, options, changed)
+        for refit in Refit:
+            shutil.rmtree(store)
+            shutil.copytree(before, store)
+            measured = _step(aws, bucket, f"second-{refit}", refit=str(refit), published=published)
+            yield Step(_CHANGE.format(refit), repeat, *measured)
+            _expect(measured[1], described=2 * changed)
+        shutil.rmtree(before)
+        last = _step(aws, bucket, "third", refit=str(Refit.NEVER), published=published)
+        yield Step(AGAIN, repeat, *last)
+        _expect(last[1], described=0)
+
+
+@contextmanager
+def _bucket(options: argparse.Namespace, aws: LocalAws, name: str) -> Iterator[Path]:
+    """Make a bucket of images, gone at the end; drawing them is done once."""
+    drawn = options.folder / f"drawn-{options.images}"
+    draw(drawn, options.images, options.cores)
+    bucket = aws.s3_folder / aws.create_bucket(name)
+    shutil.rmtree(options.folder / "described", ignore_errors=True)
+    for folder in (PREFIX, "features"):
+        shutil.rmtree(bucket / folder, ignore_errors=True)
+    shutil.copytree(drawn / PREFIX, bucket / PREFIX)
+    try:
+        yield bucket
+    finally:
+        for folder in (PREFIX, "features"):
+            shutil.rmtree(bucket / folder)
+
+
+def _change(images: Path, options: argparse.Namespace, count: int) -> None:
+    """Add, replace and remove so many images: those that come are drawn anew, those that go lie in all folders."""
+    spare = options.folder / f"drawn-{options.images}-more"
+    draw(spare, options.images + 2 * count, options.cores)
+    here = sorted(path for path in images.rglob("*") if path.is_file())
+    known = {path.relative_to(images) for path in here}
+    new = [path for path in sorted((spare / PREFIX).rglob("*.jpg")) if path.relative_to(spare / PREFIX) not in known]
+    chosen = random.Random(0).sample(here, 2 * count)  # noqa: S311 - no secret
+    for path in chosen[:count]:
+        path.unlink()
+    for path, other in zip(chosen[count:], new[:count], strict=True):
+        shutil.copyfile(other, path)
+    for path in new[count : 2 * count]:
+        target = images / path.relative_to(spare / PREFIX)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, target)
+
+
+def _step(aws: LocalAws, bucket: Path, run: str, **wish: Any) -> tuple[float, dict[str, Any]]:  # noqa: ANN401
+    """Take the inventory and run the application as a step; returns its seconds and what came out."""
+    layout = RunLayout.of(bucket.name, run)
+    take_inventory(bucket, bucket / layout.inventory.removeprefix(f"s3://{bucket.name}/"))
+    arguments = Arguments(
+        bucket=bucket.name,
+        inventory=layout.inventory,
+        output=layout.prefix,
+        run=run,
+        store=described(bucket.name),
+        **wish,
+    )
+    seconds = _submit(aws, emr.featurize_step(arguments, _artifacts(aws, bucket.name)), bucket.name)
+    outcome = bucket / layout.outcome.removeprefix(f"s3://{bucket.name}/")
+    return seconds, json.loads(outcome.read_bytes())
+
+
+def _artifacts(aws: LocalAws, bucket: str) -> artifacts.ArtifactUris:
+    built = artifacts.build(artifacts.application_folder())
+    for artifact in built.values():
+        aws.s3().put_object(Bucket=bucket, Key=f"artifacts/{artifact.name}", Body=artifact.content)
+    return artifacts.uris(built, f"s3://{bucket}/artifacts/")
+
+
+def _submit(aws: LocalAws, step: dict[str, Any], bucket: str) -> float:
+    """Run a step on a cluster of its own; returns the seconds of its process, by EMR's own log of it."""
+    client = aws.emr()
+    cluster = client.run_job_flow(
+        Name="daily",
+        LogUri=f"s3://{bucket}/logs/",
+        Instances={"KeepJobFlowAliveWhenNoSteps": False},
+        Steps=[step],  # type: ignore[list-item]
+    )["JobFlowId"]
+    until = time.monotonic() + _STEP_S
+    while client.describe_cluster(ClusterId=cluster)["Cluster"]["Status"]["State"] in ACTIVE:
+        if time.monotonic() > until:
+            raise DailyError(f"The step has not ended within {_STEP_S:.0f} s; see {aws.state.clusters / cluster}.")
+        time.sleep(0.5)
+    (ended,) = client.list_steps(ClusterId=cluster)["Steps"]
+    if ended["Status"]["State"] != "COMPLETED":
+        raise DailyError(f"The step ended {ended['Status']['State']}; see {aws.state.clusters / cluster}.")
+    key = f"logs/{cluster}/steps/{ended['Id']}/controller.gz"
+    log = gzip.decompress(aws.s3().get_object(Bucket=bucket, Key=key)["Body"].read()).decode()
+    start, end = (datetime.fromisoformat(moment) for moment in _TIMES.findall(log))
+    return (end - start).total_seconds()
+
+
+def _expect(outcome: dict[str, Any], described: int) -> None:
+    """See that exactly what is new was described."""
+    found = outcome["inventoried"] - outcome["reused"]
+    if found != described:
+        raise DailyError(f"{described} images are new, but {found} were described.")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("python -m benchmarks.daily", description=__doc__.partition("\n")[0])
+    add = parser.add_argument
+    add("--images", type=int, default=20_000, help="how many at first (default %(default)s)")
+    add("--repeats", type=int, default=3, help="of everything (default %(default)s)")
+    add("--cores", type=int, default=os.cpu_count() or 1, help="for drawing (default %(default)s)")
+    add("--folder", type=lambda path: Path(path).resolve(), default=".local/daily", help="keeps the images")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
