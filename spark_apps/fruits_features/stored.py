@@ -7,11 +7,13 @@ wants a few fetches their row groups: so that reading follows what is wanted, al
 import secrets
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
+from obstore.exceptions import GenericError
 
 from fruits_features import storage, tables
 from fruits_features.ahead import Behind
@@ -26,6 +28,9 @@ GROUP_BYTES = 4 * 1024 * 1024
 
 WHOLE_SHARE = 0.25
 """Who wants this share of a file's rows gets all of it: one request and some megabytes more are the lesser wait."""
+
+WHOLE_BYTES = 1024 * 1024
+"""A file of this size or less is always fetched whole: parts of it would take as long."""
 
 
 class PartWriter:
@@ -122,9 +127,10 @@ class RowReader:
 
     def _opened(self, number: int) -> pq.ParquetFile:
         file = self._files[number]
-        if self._left[number] >= WHOLE_SHARE * file.rows:
-            return pq.ParquetFile(pa.BufferReader(storage.read_bytes(self._folder, file.name)))
-        return pq.ParquetFile(storage.Ranges(self._folder, file.name, file.size), pre_buffer=True)
+        if file.size > WHOLE_BYTES and self._left[number] < WHOLE_SHARE * file.rows:
+            with suppress(GenericError):  # some servers, rclone among them, do not say that a part is one; clients mind
+                return pq.ParquetFile(storage.Ranges(self._folder, file.name, file.size), pre_buffer=True)
+        return pq.ParquetFile(pa.BufferReader(storage.read_bytes(self._folder, file.name)))
 
 
 def _some(table: pa.Table, rows: NDArray[np.int64]) -> pa.Table:

@@ -190,6 +190,7 @@ def test_file_with_other_rows_than_the_index_says_stops_the_run(runs: Runs) -> N
 def test_rows_are_read_by_row_group_where_few_are_wanted(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fruits_features.stored.GROUP_BYTES", 1)
     monkeypatch.setattr("fruits_features.stored.WHOLE_SHARE", 2.0)
+    monkeypatch.setattr("fruits_features.stored.WHOLE_BYTES", 0)
     monkeypatch.setattr("fruits_features.assembly.FILE_BYTES", 4_000)
     runs.run("monday")
     for number in (0, 3, 6):

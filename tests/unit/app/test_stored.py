@@ -1,0 +1,67 @@
+"""The store's files, written and read again row by row, from a real S3 server and from a folder."""
+
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from fruits_features import storage, stored, tables
+from fruits_features.store import StoredFile
+from fruits_features.stored import RowReader
+from tests.unit.app.conftest import FaultRule, Troubled
+
+ROWS = 4000
+
+
+@pytest.fixture
+def table() -> pa.Table:
+    random = np.random.default_rng(0)
+    return pa.table({"etag": np.arange(ROWS), "noise": [random.bytes(1000) for _ in range(ROWS)]})
+
+
+def read(folder: str, table: pa.Table, rows: list[int]) -> pa.Table:
+    """Write a table as two files of the store, and read some rows of the second one and the first."""
+    data = tables.to_parquet(table, 100)
+    files = [StoredFile(name, ROWS, len(data), table.nbytes) for name in ("a.parquet", "b.parquet")]
+    for file in files:
+        storage.write_bytes(folder, file.name, data)
+    assert len(data) > stored.WHOLE_BYTES
+    which = np.array([1, 0] * len(rows), np.int32)
+    reader = RowReader(folder, files, Counter(which.tolist()), table.column_names)
+    return reader.read(which, np.repeat(rows, 2))
+
+
+@pytest.mark.parametrize("share", [0.0, 2.0])
+def test_rows_are_read_in_the_order_wanted_from_whole_files_and_from_parts(
+    tmp_path: Path, table: pa.Table, share: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stored, "WHOLE_SHARE", share)
+
+    found = read(str(tmp_path), table, [3999, 7, 8, 1234])
+
+    assert found == table.take([3999, 3999, 7, 7, 8, 8, 1234, 1234])
+
+
+def test_few_rows_of_a_large_file_travel_without_the_rest(
+    tmp_path: Path, table: pa.Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts: list[int] = []
+    read_part = storage.Ranges.read
+    monkeypatch.setattr(storage, "read_bytes", None)
+    monkeypatch.setattr(storage.Ranges, "read", lambda *wanted: parts.append(len(part := read_part(*wanted))) or part)
+
+    assert read(str(tmp_path), table, [1234]).num_rows == 2
+    assert sum(parts) < 800_000
+
+
+def test_rows_are_read_from_a_server_that_does_not_say_that_a_part_is_one(
+    troubled: Callable[[FaultRule], Troubled], table: pa.Table
+) -> None:
+    bucket = troubled(lambda _: None)
+
+    found = read(f"s3://{bucket.name}/store", table, [3999, 7])
+
+    assert found == table.take([3999, 3999, 7, 7])
