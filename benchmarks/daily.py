@@ -174,7 +174,7 @@ def _artifacts(aws: LocalAws, bucket: str) -> artifacts.ArtifactUris:
     built = artifacts.build(artifacts.application_folder())
     for artifact in built.values():
         aws.s3().put_object(Bucket=bucket, Key=f"artifacts/{artifact.name}", Body=artifact.content)
-    return artifacts.uris(built, f"s3://{bucket}/artifacts/")
+    return artifacts.uris(built, f"s3://{bucket}/artifacts/", wheels="")  # no bootstrap action here
 
 
 def _submit(aws: LocalAws, step: dict[str, Any], bucket: str) -> float:

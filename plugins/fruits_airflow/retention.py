@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import logging
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 from airflow.sdk import get_current_context, task
 
 from fruits_airflow import templates
-from fruits_airflow.objects import read_json
-from fruits_features.layout import FEATURES_ROOT, RunLayout, history, latest, published_run
+from fruits_airflow.objects import read, read_json
+from fruits_features.layout import FEATURES_ROOT, RunLayout, described, history, latest, published_run
 
 if TYPE_CHECKING:
     from include.retention import Run
@@ -44,7 +44,24 @@ def remove_old_runs() -> list[str]:
     for name in old:
         _remove(s3, bucket, name)
         log.info("Removed run %s.", name)
+    _sweep(s3, bucket, days)
     return old
+
+
+def _sweep(s3: S3Hook, bucket: str, days: int) -> None:
+    """Remove from the stores of described images what no run will read; manifests first, so that none is half there."""
+    from fruits_features import sweep
+
+    stores = f"{described(bucket)}/"
+    place, prefix = S3Hook.parse_s3_url(stores)
+    times = {one["Key"].removeprefix(prefix): one["LastModified"] for one in s3.iter_file_metadata(prefix, place)}
+    before = datetime.now(UTC) - timedelta(days=days)
+    gone = sweep.unneeded(times, lambda name: read(s3, f"{stores}{name}") or b"", before, before)
+    manifests = [name for name in gone if name.endswith(f"/{sweep.MANIFEST}")]
+    for names in (manifests, [name for name in gone if name not in set(manifests)]):
+        if names:
+            s3.delete_objects(place, [f"{prefix}{name}" for name in names])
+    log.info("Removed %d objects of the stores of described images.", len(gone))
 
 
 def _runs(s3: S3Hook, bucket: str) -> list[Run]:

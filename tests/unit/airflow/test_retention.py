@@ -102,3 +102,27 @@ def test_removal_that_breaks_off_leaves_no_pointer_to_half_a_run(
     assert left == [f"features/runs/oldest/{name}/part-00000.parquet" for name in ("features", "inventory")]
     assert "oldest" in again
     assert "oldest" not in orchard.runs()
+
+
+def test_what_no_run_reads_of_the_store_is_removed_with_old_runs(
+    orchard: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FRUITS_RETENTION_DAYS", "7")
+    volume = {"format": 1, "run": "r", "written_at": "", "parts": [], "supersedes": ["old-1"]}
+    store = "features/described/0123"
+    orchard.put(f"{store}/about.json", 0)
+    orchard.put(f"{store}/old-1/manifest.json", 30, json.dumps(volume | {"supersedes": []}).encode())
+    orchard.put(f"{store}/old-1/described-0.parquet", 30)
+    orchard.put(f"{store}/compacted-1/manifest.json", 8, json.dumps(volume).encode())
+    orchard.put(f"{store}/crashed-1/described-0.parquet", 8)
+    orchard.put(f"{store}/under-way-1/described-0.parquet", 0)
+    orchard.put("features/described/4567/about.json", 8)
+
+    retention.remove_old_runs.function()
+
+    left = [key for key in orchard.written() if key.startswith("features/described/")]
+    assert left == [
+        f"{store}/about.json",
+        f"{store}/compacted-1/manifest.json",
+        f"{store}/under-way-1/described-0.parquet",
+    ]
