@@ -6,8 +6,8 @@ publication.
 
 **Result** `s3://<bucket>/features/latest.json` names the published run; its Parquet lies below `features/runs/<run>/`.
 
-**Rerun** Safe at any time: a failed run publishes nothing and leaves no cluster; a rerun of the same date writes to
-the same place, or beside it once that date is published.
+**Rerun** Safe at any time: a failed run publishes nothing and leaves no cluster; a run that would only repeat the
+published one is skipped; any other describes what is new, and publishes beside the runs before it (`docs/reruns.md`).
 
 **Parameters** are described in the trigger form. Settings of the deployment are variables `FRUITS_*`
 (`include/settings.py`).
