@@ -9,6 +9,7 @@ from include import emr as requests
 from include.artifacts import ArtifactUris
 from include.cluster import Nodes
 from include.costs import actual
+from include.ownership import Origin
 from include.prices import price_table
 from include.settings import Settings
 
@@ -19,13 +20,12 @@ if TYPE_CHECKING:
 def _job_flow(emr: Emr) -> dict[str, Any]:
     """Ask as the DAG does; without what has to be in S3."""
     cluster = requests.Cluster(
-        name="fleets",
+        origin=Origin("tests", "fruits_features", "fleets"),
         run="r",
-        dag_id="fruits_features",
         owner="fruits",
         bucket=emr.bucket,
         region="eu-west-1",
-        artifacts=ArtifactUris(application="s3://a.zip", launcher="s3://l.py", bootstrap="s3://b.sh"),
+        artifacts=ArtifactUris("s3://a.zip", "s3://l.py", "s3://b.sh", "s3://wheels/"),
         nodes=Nodes(core=1, task=2),
     )
     return requests.job_flow(Settings(), cluster, price_table()) | {"BootstrapActions": []}
