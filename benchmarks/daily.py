@@ -32,8 +32,10 @@ from benchmarks.speed.report import about
 from fruits_features.arguments import Arguments, Refit
 from fruits_features.layout import RunLayout, described
 from include import artifacts, emr
+from include.local_aws import deployment
 from include.local_aws.emr_states import ACTIVE
 from include.local_aws.local import LocalAws
+from include.local_aws.state import DEFAULT_BUCKET
 
 CHANGED_SHARE = 0.01
 """Of the images is added, and as many are replaced, and as many removed."""
@@ -71,6 +73,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Measure and print; returns the exit code."""
     options = _parser().parse_args(argv)
     with LocalAws(options.folder / "aws") as aws:
+        deployment.deploy(aws.s3())
         steps = [step for repeat in range(options.repeats) for step in _days(options, aws, repeat)]
     command = shlex.join(["python", "-m", "benchmarks.daily", *(sys.argv[1:] if argv is None else argv)])
     print(f"{datetime.now(UTC):%Y-%m-%d}, `{command}`:", *about(options.repeats), "", sep="\n")
@@ -165,26 +168,28 @@ def _step(aws: LocalAws, bucket: Path, run: str, **wish: Any) -> tuple[float, di
         store=described(bucket.name),
         **wish,
     )
-    seconds = _submit(aws, emr.featurize_step(arguments, _artifacts(aws, bucket.name)), bucket.name)
+    seconds = _submit(aws, arguments, bucket.name)
     outcome = bucket / layout.outcome.removeprefix(f"s3://{bucket.name}/")
     return seconds, json.loads(outcome.read_bytes())
 
 
-def _artifacts(aws: LocalAws, bucket: str) -> artifacts.ArtifactUris:
-    built = artifacts.build(artifacts.application_folder())
-    for artifact in built.values():
-        aws.s3().put_object(Bucket=bucket, Key=f"artifacts/{artifact.name}", Body=artifact.content)
-    return artifacts.uris(built, f"s3://{bucket}/artifacts/", wheels="")  # no bootstrap action here
+def _artifacts() -> artifacts.ArtifactUris:
+    """Name what `deployment.deploy` has put in place."""
+    folder, base = artifacts.application_folder(), f"s3://{DEFAULT_BUCKET}/{deployment.PREFIX}"
+    wheels = artifacts.wheelhouse_name(folder)
+    return artifacts.uris(artifacts.build(folder), base, f"{base}{wheels}")
 
 
-def _submit(aws: LocalAws, step: dict[str, Any], bucket: str) -> float:
+def _submit(aws: LocalAws, arguments: Arguments, bucket: str) -> float:
     """Run a step on a cluster of its own; returns the seconds of its process, by EMR's own log of it."""
-    client = aws.emr()
+    client, uris = aws.emr(), _artifacts()
+    install = {"Path": uris.bootstrap, "Args": [uris.wheelhouse]}
     cluster = client.run_job_flow(
         Name="daily",
         LogUri=f"s3://{bucket}/logs/",
         Instances={"KeepJobFlowAliveWhenNoSteps": False},
-        Steps=[step],  # type: ignore[list-item]
+        BootstrapActions=[{"Name": "install", "ScriptBootstrapAction": install}],
+        Steps=[emr.featurize_step(arguments, uris)],  # type: ignore[list-item]
     )["JobFlowId"]
     until = time.monotonic() + _STEP_S
     while client.describe_cluster(ClusterId=cluster)["Cluster"]["Status"]["State"] in ACTIVE:
