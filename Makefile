@@ -8,7 +8,8 @@ IN_ENVIRONMENT := source include/environment.sh &&
 LOCK = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
        --custom-compile-command "make lock"
 
-.PHONY: help demo up down test test-fast check format docs lock bench bench-daily deploy mwaa clean
+
+.PHONY: help demo up down test test-fast check format docs lock bench bench-daily deploy mwaa audit clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -61,6 +62,9 @@ deploy: .venv/.runtime ## Create or update the AWS side, after showing the plan 
 
 mwaa: .venv/.runtime ## Make the files of an Amazon MWAA environment in dist/mwaa
 	@$(IN_ENVIRONMENT) python -m include.mwaa
+
+audit: .venv/.development ## Look for known vulnerabilities in the locked requirements; asks the network
+	@$(IN_ENVIRONMENT) for lock in requirements.txt spark_apps/requirements-onnx.txt; do pip-audit --disable-pip --require-hashes -r $$lock; done
 
 clean: ## Remove the virtual environment and everything the demo made
 	@rm -rf .venv .local
