@@ -8,7 +8,6 @@ IN_ENVIRONMENT := source include/environment.sh &&
 LOCK = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
        --custom-compile-command "make lock"
 
-
 .PHONY: help demo up down test test-fast check format docs lock bench bench-daily deploy mwaa audit clean
 
 help: ## List the targets
