@@ -30,9 +30,11 @@ while read -r kind wheel; do
         aws s3 cp --only-show-errors "${wheelhouse%/*}/$wheel" "$work/wheels/${wheel##*/}" </dev/null
     fi
 done <"$work/wheelhouse"
-if [[ -z $(ls "$work/wheels") ]]; then
+shopt -s nullglob
+wheels=("$work"/wheels/*)
+if ((${#wheels[@]} == 0)); then
     echo "$wheelhouse lists no wheel for $machine: deploy again, with this kind of machine." >&2
     exit 1
 fi
 sudo "${pip[@]}" "${install[@]}" --find-links "$work/wheels"
-echo "installed from $wheelhouse: $(ls "$work/wheels" | wc -l) wheels for $machine"
+echo "installed from $wheelhouse: ${#wheels[@]} wheels for $machine"
