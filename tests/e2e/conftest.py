@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ import pytest
 from include.airflow_database import ensure_database
 from include.local_aws.deployment import deploy
 from include.sample_images import generate, make_plan
-from tests.e2e.pipeline import DATE, ODD_NAMES, PARAMS, Pipeline, Published
+from tests.e2e.pipeline import DATE, ODD_NAMES, PARAMS, RECORDER, WITH_CREDENTIALS, Pipeline, Published
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -49,6 +50,9 @@ def published(pipeline: Pipeline, tmp_path_factory: pytest.TempPathFactory) -> P
     pipeline.put("images/Test/Banana/cut.jpg", good[: len(good) // 2])
     pipeline.put("images/Test/Banana/huge.png", bytes(cv2.imencode(".png", np.zeros((10_000, 10_000), np.uint8))[1]))
     pipeline.put("images/stray.jpg", good)
-    run = pipeline.run_installed_command(DATE, **PARAMS)
+    calls = tmp_path_factory.mktemp("calls") / "calls.jsonl"
+    path = f"{RECORDER}{os.pathsep}{pipeline.environment.get('PYTHONPATH', '')}"
+    watched = {**pipeline.environment, **WITH_CREDENTIALS, "PYTHONPATH": path, "FRUITS_TEST_CALLS": str(calls)}
+    run = replace(pipeline, environment=watched).run_installed_command(DATE, **PARAMS)
     assert run.ok, run.why
-    return Published(pipeline.latest(), pipeline.table("features"), pipeline.table("quarantine"))
+    return Published(pipeline.latest(), pipeline.table("features"), pipeline.table("quarantine"), run.log, calls)

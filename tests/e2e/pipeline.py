@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from include.local_aws.s3_server import ACCESS_KEY_ID, SECRET_ACCESS_KEY
+from include.local_aws.state import REGION
 from tests.e2e.airflow_forks import run_in_fork
 
 if TYPE_CHECKING:
@@ -30,13 +32,28 @@ PARAMS = {"max_quarantine_share": 0.2, "k": 8}
 ODD_NAMES = ("images/Test/Crème brûlée #1/50% off + tax.jpg", "images/Test/Banana/a b&c=d.jpg")
 
 
+PLANTED = (SECRET_ACCESS_KEY, "planted-connection-password", "planted-jwt-secret" * 4, "planted-api-secret" * 4)
+"""Credentials that the published run is given, to be found nowhere afterwards."""
+WITH_CREDENTIALS = {
+    "AIRFLOW_CONN_AWS_DEFAULT": json.dumps(
+        {"conn_type": "aws", "login": ACCESS_KEY_ID, "password": SECRET_ACCESS_KEY, "extra": {"region_name": REGION}}
+    ),
+    "AIRFLOW_CONN_SPARK_DEFAULT": f"spark://user:{PLANTED[1]}@nowhere:7077",
+    "AIRFLOW__API_AUTH__JWT_SECRET": PLANTED[2],
+    "AIRFLOW__API__SECRET_KEY": PLANTED[3],
+}
+RECORDER = Path(__file__).parents[1] / "recorder"
+
+
 @dataclass(frozen=True)
 class Published:
-    """What a run published: `latest.json` and the two tables."""
+    """What a run published: `latest.json` and the two tables; what it printed, and asked of AWS."""
 
     latest: dict[str, Any]
     features: pl.DataFrame
     quarantine: pl.DataFrame
+    log: str
+    calls: Path
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,43 @@
+"""Nothing that a run leaves behind holds a credential: logs, XComs, rendered templates, objects in S3."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tests.e2e.pipeline import PLANTED
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.e2e.pipeline import Pipeline, Published
+
+
+def _artefacts(pipeline: Pipeline, published: Published) -> Iterator[tuple[str, bytes]]:
+    """Name and content of all that the run left: its output, Airflow's home (database, logs), its bucket, its nodes."""
+    yield "output", published.log.encode()
+    home = Path(pipeline.environment["AIRFLOW_HOME"])
+    for file in home.rglob("*"):
+        if file.is_file() and file.name != "airflow.cfg":  # Airflow's own settings, which no run writes
+            yield f"airflow/{file.relative_to(home)}", file.read_bytes()
+    for page in pipeline.s3.get_paginator("list_objects_v2").paginate(Bucket=pipeline.bucket):
+        for entry in page["Contents"]:
+            content = pipeline.get(f"s3://{pipeline.bucket}/{entry['Key']}")
+            yield f"s3/{entry['Key']}", gzip.decompress(content) if entry["Key"].endswith(".gz") else content
+    nodes = pipeline.aws.state.clusters
+    for file in nodes.rglob("*"):
+        if file.is_file():
+            yield f"nodes/{file.relative_to(nodes)}", file.read_bytes()
+
+
+def test_no_planted_credential_is_in_what_a_run_leaves(pipeline: Pipeline, published: Published) -> None:
+    artefacts = dict(_artefacts(pipeline, published))
+    run = published.latest["run"].encode()
+
+    found = {(name, secret) for name, content in artefacts.items() for secret in PLANTED if secret.encode() in content}
+
+    assert found == set()
+    holders = {name.partition("/")[0] for name, content in artefacts.items() if run in content}
+    assert {"output", "airflow", "s3"} <= holders, "a search that finds nothing anywhere would prove nothing"
+    assert [name for name, content in artefacts.items() if name.endswith(".db") and run in content], "XComs"
