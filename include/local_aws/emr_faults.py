@@ -212,6 +212,7 @@ class Harm:
             self._terminate()
         elif self._fault is not Fault.EXECUTOR_KILLED or not _kill_working_executor(process):
             return
+        process.note(f"INFO met the fault {self._fault}")
         self._fault = None
 
 

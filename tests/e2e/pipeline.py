@@ -139,13 +139,20 @@ class Pipeline:
 
     def cluster_states(self) -> list[tuple[str, str]]:
         """State and reason of every cluster that wrote its logs into this bucket, in order of creation."""
+        statuses = [cluster["Status"] for cluster in self._clusters()]
+        return [(status["State"], status["StateChangeReason"].get("Code", "")) for status in statuses]
+
+    def cluster_ids(self) -> list[str]:
+        """The same clusters' ids."""
+        return [cluster["Id"] for cluster in self._clusters()]
+
+    def _clusters(self) -> list[Any]:
         emr = self.aws.emr()
         clusters = [
             emr.describe_cluster(ClusterId=listed["Id"])["Cluster"] for listed in emr.list_clusters()["Clusters"]
         ]
         mine = [cluster for cluster in clusters if cluster["LogUri"].startswith(f"s3://{self.bucket}/")]
-        mine.sort(key=lambda cluster: cluster["Status"]["Timeline"]["CreationDateTime"])
-        return [(c["Status"]["State"], c["Status"]["StateChangeReason"].get("Code", "")) for c in mine]
+        return sorted(mine, key=lambda cluster: cluster["Status"]["Timeline"]["CreationDateTime"])
 
     def key(self, uri: str) -> str:
         return uri.removeprefix(f"s3://{self.bucket}/")

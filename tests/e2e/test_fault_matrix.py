@@ -5,6 +5,7 @@ The faults of Airflow's own processes are in `test_airflow_faults.py`.
 
 from __future__ import annotations
 
+import gzip
 import json
 from dataclasses import replace
 from hashlib import sha256
@@ -22,10 +23,12 @@ from tests.e2e.pipeline import Pipeline
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
     from include.local_aws.local import LocalAws
 
 PARAMS = {"k": 3, "force": True}  # the images stay the same
+OF_A_RUNNING_STEP = {"driver-killed", "executor-killed", "node-terminated"}
 SETTINGS = {"FRUITS_DEPLOYMENT": "faults", "FRUITS_LOG_WAIT_S": "5", "FRUITS_EMR_POLL_S": "1"}
 
 
@@ -36,9 +39,7 @@ def orchard(
     """A bucket of its own, with something published."""
     environment = {**airflow_environment, **SETTINGS}
     orchard = Pipeline(local_aws, local_aws.s3(), local_aws.create_bucket("faults"), environment)
-    folder = tmp_path_factory.mktemp("images")
-    generate(folder, make_plan(["Avocado", "Banana"], 16), seed=0, jobs=1, progress=False)
-    orchard.put_folder(folder)
+    _put_new_images(orchard, tmp_path_factory.mktemp("images"), seed=1)
     run = orchard.run("2026-05-01", **PARAMS)
     assert run.ok, run.why
     return orchard
@@ -56,8 +57,9 @@ def trouble(local_aws: LocalAws) -> Iterator[S3Trouble]:
     ("case", "day"), [(case, day) for day, case in enumerate(OF_AWS, 2)], ids=[case.injected for case in OF_AWS]
 )
 def test_fault_is_told_leaves_no_cluster_and_nothing_half_published(
-    case: Case, day: int, orchard: Pipeline, trouble: S3Trouble
+    case: Case, day: int, orchard: Pipeline, trouble: S3Trouble, tmp_path: Path
 ) -> None:
+    _put_new_images(orchard, tmp_path, seed=day)
     date, before, clusters = f"2026-05-{day:02}", _published(orchard), len(orchard.cluster_states())
     fault = f"{case.fault}:{trouble.url}" if case.fault == "s3-endpoint" else case.fault
     tags = {"FRUITS_EMR_TAGS": json.dumps({FAULT_TAG: fault} if fault else {})}
@@ -76,6 +78,24 @@ def test_fault_is_told_leaves_no_cluster_and_nothing_half_published(
         after = _published(orchard)
     assert after["run"] == f"{date}T000000Z-fruits_features"
     assert (case.fault == "s3-endpoint") <= bool(trouble.failed[Fault.SLOW_DOWN])
+    assert (case.fault in OF_A_RUNNING_STEP) == (f"met the fault {case.fault}" in _controllers(orchard, clusters))
+
+
+def _put_new_images(orchard: Pipeline, folder: Path, seed: int) -> None:
+    """Let there be something to describe: images of the same names are other ones."""
+    generate(folder, make_plan(["Avocado", "Banana"], 16), seed=seed, jobs=1, progress=False)
+    orchard.put_folder(folder)
+
+
+def _controllers(orchard: Pipeline, clusters: int) -> str:
+    """What EMR says of the steps of all clusters but the first ones."""
+    texts = []
+    for cluster in orchard.cluster_ids()[clusters:]:
+        prefix = f"logs/emr/{cluster}/steps/"
+        listed = orchard.s3.list_objects_v2(Bucket=orchard.bucket, Prefix=prefix).get("Contents", [])
+        keys = [one["Key"] for one in listed if one["Key"].endswith("controller.gz")]
+        texts += [gzip.decompress(orchard.get(f"s3://{orchard.bucket}/{key}")).decode() for key in keys]
+    return "".join(texts)
 
 
 def test_janitor_ends_the_cluster_of_an_unknown_run_and_no_others(orchard: Pipeline) -> None:
