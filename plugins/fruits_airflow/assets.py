@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 from airflow.sdk import Asset, get_current_context, task
 from airflow.sdk.exceptions import AirflowSkipException
 
-from fruits_airflow import templates
+from fruits_airflow import aws, templates
 from fruits_airflow.objects import read_json
 from fruits_features.layout import latest
 
@@ -31,5 +30,5 @@ def announce() -> None:
     if context["dag_run"].run_type == "backfill":
         raise AirflowSkipException("A backfill is not announced: DAGs downstream run for new images only.")
     bucket = templates.run_of(context)["bucket"]
-    pointer = read_json(S3Hook(), latest(bucket))
+    pointer = read_json(aws.s3(), latest(bucket))
     context["outlet_events"][FEATURES].extra = {"bucket": bucket, **{name: pointer[name] for name in _TOLD}}

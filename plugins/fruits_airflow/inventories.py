@@ -10,6 +10,7 @@ from typing import IO, TYPE_CHECKING, cast
 from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 from airflow.sdk.exceptions import AirflowFailException
 
+from fruits_airflow import aws
 from fruits_airflow.objects import ListingHook
 
 if TYPE_CHECKING:
@@ -80,7 +81,8 @@ def _listed(s3: S3Hook, bucket: str, prefix: str) -> tuple[str, datetime, Iterat
     now = datetime.now(UTC)
     reports = settings().inventory_report
     if reports is None or bucket != settings().bucket:
-        return LISTING, now, listing.list_objects(cast("S3Client", ListingHook().conn), bucket, prefix)
+        patient = cast("S3Client", ListingHook(config=aws.PATIENT).conn)
+        return LISTING, now, listing.list_objects(patient, bucket, prefix)
     client = cast("S3Client", s3.conn)
     report = s3_report.newest(client, reports, bucket, now)
     log.info("The inventory comes from %s: what came to the bucket since %s is not in it.", report.uri, report.taken_at)

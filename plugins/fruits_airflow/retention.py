@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 from airflow.sdk import get_current_context, task
 
-from fruits_airflow import templates
+from fruits_airflow import aws, templates
 from fruits_airflow.objects import read, read_json
 from fruits_features.layout import FEATURES_ROOT, RunLayout, described, history, latest, published_run
 
@@ -37,7 +37,7 @@ def remove_old_runs() -> list[str]:
     if days is None:
         log.info("FRUITS_RETENTION_DAYS is not set: all runs stay.")
         return []
-    run, s3 = templates.run_of(get_current_context()), S3Hook()
+    run, s3 = templates.run_of(get_current_context()), aws.s3()
     bucket = run["bucket"]
     needed = frozenset({run["name"], read_json(s3, latest(bucket))["run"]})
     old = Retention(days, settings().retention_runs).old(_runs(s3, bucket), datetime.now(UTC), needed)

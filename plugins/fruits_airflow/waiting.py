@@ -86,7 +86,8 @@ def _noise(wanted: Wanted, aws_conn_id: str | None) -> Lack | None:
 
     from include.listing import list_objects
 
-    listed = list_objects(cast("S3Client", ListingHook(aws_conn_id=aws_conn_id).conn), wanted.bucket, wanted.prefix)
+    hook = ListingHook(aws_conn_id=aws_conn_id, config=aws.PATIENT)
+    listed = list_objects(cast("S3Client", hook.conn), wanted.bucket, wanted.prefix)
     newest = max((pc.max(batch["last_modified"]).as_py() for batch in listed if batch.num_rows), default=None)
     now = datetime.now(UTC)
     if newest is None or now - newest >= timedelta(minutes=wanted.quiet_minutes):
