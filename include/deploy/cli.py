@@ -181,7 +181,6 @@ def _tell(stack: Stack) -> None:
     for name, value in settings(outputs).items():
         print(f"{name}={value}")
     print(f"\nThe connection aws_default assumes {outputs['AirflowRoleArn']}.")
-    print(f"Alerts go to {outputs['AlertsTopicArn']}.")
 
 
 def _explained(error: ClientError) -> str:

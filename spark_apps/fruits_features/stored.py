@@ -128,7 +128,7 @@ class RowReader:
     def _opened(self, number: int) -> pq.ParquetFile:
         file = self._files[number]
         if file.size > WHOLE_BYTES and self._left[number] < WHOLE_SHARE * file.rows:
-            with suppress(GenericError):  # some servers, rclone among them, do not say that a part is one; clients mind
+            with suppress(GenericError):  # some servers do not say that a part is one, which clients mind
                 return pq.ParquetFile(storage.Ranges(self._folder, file.name, file.size), pre_buffer=True)
         return pq.ParquetFile(pa.BufferReader(storage.read_bytes(self._folder, file.name)))
 

@@ -13,7 +13,9 @@ import pytest
 from playwright.sync_api import expect, sync_playwright
 
 from include.local_airflow import LocalAirflow
+from include.local_aws.deployment import deploy
 from include.sample_images import generate, make_plan
+from tests.e2e.airflow_api import Airflow
 from tests.e2e.pipeline import Pipeline
 
 if TYPE_CHECKING:
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
     from include.local_aws.local import LocalAws
 
+DAG = "fruits_features"
 DOWNSTREAM = "fruits_example_downstream"
 CHROMIUM = shutil.which("chromium")
 RUN_TIMEOUT_S = 400
@@ -44,15 +47,21 @@ def orchard(local_aws: LocalAws, tmp_path_factory: pytest.TempPathFactory) -> st
 def ui(local_aws: LocalAws, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
     """Airflow's UI as `make up` starts it: its address, and the password of user admin.
 
-    Its deployment has no bucket, so that the scheduled run, which begins as soon as the DAG is unpaused, ends at once.
+    Its deployment's bucket holds no images; the scheduled run that waits for some is ended.
     """
+    deploy(local_aws.s3())
     airflow = LocalAirflow(tmp_path_factory.mktemp("airflow"))
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    address = airflow.start(port, os.environ | local_aws.environment | {"FRUITS_BUCKET": "no-such-bucket"})
+    address = airflow.start(port, os.environ | local_aws.environment)
     try:
-        yield address, airflow.passwords()["admin"]
+        password = airflow.passwords()["admin"]
+        api = Airflow(address, password)
+        api.unpause(DAG)
+        api.end_scheduled_run(DAG)
+        yield address, password
+        api.close()
     finally:
         airflow.stop()
 
@@ -75,7 +84,7 @@ def test_person_triggers_the_dag_and_reads_its_report(
     _log_in(page, ui)
     assert page.request.patch(f"{address}/api/v2/dags/{DOWNSTREAM}", data={"is_paused": False}).ok
 
-    page.goto(f"{address}/dags/fruits_features")
+    page.goto(f"{address}/dags/{DAG}")
     page.get_by_role("button", name="Trigger").first.click()
     page.locator("#element_bucket").fill(orchard)
     page.get_by_label("PCA components").fill("5")
@@ -97,7 +106,7 @@ def test_person_triggers_the_dag_and_reads_its_report(
         page.screenshot(path=tmp_path / f"airflow-report-{plot}.png")
 
     page.goto(f"{address}/fruits/")
-    expect(page.get_by_text("'no-such-bucket'")).to_be_visible()
+    expect(page.get_by_text(f"Trigger the DAG {DAG}")).to_be_visible()
 
 
 def test_those_downstream_follow_what_the_person_published(ui: tuple[str, str], page: Page) -> None:
@@ -128,7 +137,7 @@ def _await_success(page: Page, address: str) -> None:
     state = "unknown"
     while state not in {"success", "failed"} and time.monotonic() < until:
         page.wait_for_timeout(1000)
-        state = page.request.get(f"{address}/api/v2/dags/fruits_features/dagRuns/{run_id}").json()["state"]
+        state = page.request.get(f"{address}/api/v2/dags/{DAG}/dagRuns/{run_id}").json()["state"]
     assert state == "success"
     page.reload()
     expect(page.get_by_text("Success").first).to_be_visible(timeout=30_000)

@@ -119,7 +119,7 @@ def names(stack: Stack) -> dict[str, str]:
         "foreign": "arn:aws:s3:::payroll",
         "key": f"arn:aws:kms:{REGION}:{stack.account}:key/{stack.resources['Key']}",
         "cluster": f"arn:aws:elasticmapreduce:{REGION}:{stack.account}:cluster/j-1",
-        "alerts": stack.outputs["AlertsTopicArn"],
+        "alerts": stack.outputs["SettingAlertTopicArn"],
         **{role: f"arn:aws:iam::{stack.account}:role/{stack.resources[role]}" for role in roles},
     }
 
