@@ -68,4 +68,4 @@ def s3(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Monke
         monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
         monkeypatch.setenv("AWS_ACCESS_KEY_ID", "local-key")
         monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "local-secret")
-        yield S3Server(address, root, boto3.client("s3"))
+        yield S3Server(address, root, boto3.Session().client("s3"))  # another test may have made the default one
