@@ -16,7 +16,10 @@ import pytest
 from include import mwaa
 
 ROOT = Path(__file__).parents[3]
-MWAA_BRINGS = {"apache-airflow", "boto3", "botocore", "fastapi", "markupsafe", "packaging", "pydantic", "starlette"}
+MWAA_BRINGS = {
+    *("apache-airflow", "boto3", "botocore"),
+    *("asgiref", "fastapi", "markupsafe", "packaging", "pydantic", "starlette", "tenacity"),  # Airflow's own
+}
 ON_CLUSTERS_ONLY = {"pyspark", "py4j", "onnxruntime"}
 
 PROBE = """
