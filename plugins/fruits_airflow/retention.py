@@ -50,14 +50,14 @@ def remove_old_runs() -> list[str]:
 
 def _sweep(s3: S3Hook, bucket: str, days: int) -> None:
     """Remove from the stores of described images what no run will read; manifests first, so that none is half there."""
-    from fruits_features import sweep
+    from fruits_features import store, sweep
 
     stores = f"{described(bucket)}/"
     place, prefix = S3Hook.parse_s3_url(stores)
     times = {one["Key"].removeprefix(prefix): one["LastModified"] for one in s3.iter_file_metadata(prefix, place)}
     before = datetime.now(UTC) - timedelta(days=days)
     gone = sweep.unneeded(times, lambda name: read(s3, f"{stores}{name}") or b"", before, before)
-    manifests = [name for name in gone if name.endswith(f"/{sweep.MANIFEST}")]
+    manifests = [name for name in gone if name.endswith(f"/{store.MANIFEST}")]
     for names in (manifests, [name for name in gone if name not in set(manifests)]):
         if names:
             s3.delete_objects(place, [f"{prefix}{name}" for name in names])
