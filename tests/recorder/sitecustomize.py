@@ -23,6 +23,7 @@ def _noting(serialize, calls):  # noqa: ANN001, ANN202 - botocore's own signatur
     return serialize_to_request
 
 
-ParamValidationDecorator.serialize_to_request = _noting(
-    ParamValidationDecorator.serialize_to_request, Path(os.environ["FRUITS_TEST_CALLS"])
-)
+if __name__ == "sitecustomize":  # and not a tool that reads all Python files
+    ParamValidationDecorator.serialize_to_request = _noting(
+        ParamValidationDecorator.serialize_to_request, Path(os.environ["FRUITS_TEST_CALLS"])
+    )

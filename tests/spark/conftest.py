@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from pyspark.sql import SparkSession
@@ -15,33 +16,54 @@ from tests.spark.buckets import ACCESS_KEY, SECRET_KEY, Bucket, s3_server
 ROOT = Path(__file__).parents[2]
 
 
+class Served(NamedTuple):
+    """A folder, each folder in it a bucket, and the environment by which AWS's libraries find them."""
+
+    folder: Path
+    environment: dict[str, str]
+
+
 @pytest.fixture(scope="session")
-def s3_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A folder that is served as S3, and an environment in which botocore's variables say where."""
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     folder = tmp_path_factory.mktemp("s3")
-    with s3_server(folder) as address, pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AWS_ENDPOINT_URL_S3", address)
-        patch.setenv("AWS_ACCESS_KEY_ID", ACCESS_KEY)
-        patch.setenv("AWS_SECRET_ACCESS_KEY", SECRET_KEY)
-        patch.setenv("AWS_REGION", "eu-west-1")
-        yield folder
+    with s3_server(folder) as address:
+        yield Served(
+            folder,
+            {
+                "AWS_ENDPOINT_URL_S3": address,
+                "AWS_ACCESS_KEY_ID": ACCESS_KEY,
+                "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
+                "AWS_REGION": "eu-west-1",
+            },
+        )
+
+
+@pytest.fixture(scope="module")
+def s3_folder(s3: Served) -> Iterator[Path]:
+    """The buckets, which this process finds while tests of this level run: others of it find other ones."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in s3.environment.items():
+            patch.setenv(name, value)
+        yield s3.folder
 
 
 @pytest.fixture(scope="session")
-def spark(
-    s3_folder: Path,  # noqa: ARG001 - its environment must be set before the workers start
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[SparkSession]:
+def spark(s3: Served, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
     """One session, two cores, no UI, a failed task is tried again as on a cluster.
 
     Its workers inherit the environment of its start: the S3 server's address, and a decoder that some images kill.
     Only of its start, since other tests of this process start programs too.
     """
+    folders = (ROOT / "spark_apps", ROOT / "tests" / "deadly_decoder")
+    environment = {
+        **s3.environment,
+        "SPARK_LOCAL_IP": "127.0.0.1",
+        "PYSPARK_PYTHON": sys.executable,
+        "PYTHONPATH": os.pathsep.join(map(str, folders)),
+    }
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SPARK_LOCAL_IP", "127.0.0.1")
-        patch.setenv("PYSPARK_PYTHON", sys.executable)
-        folders = (ROOT / "spark_apps", ROOT / "tests" / "deadly_decoder")
-        patch.setenv("PYTHONPATH", os.pathsep.join(map(str, folders)))
+        for name, value in environment.items():
+            patch.setenv(name, value)
         session = (
             SparkSession.builder.master("local[2,4]")
             .config("spark.ui.enabled", "false")
