@@ -49,19 +49,17 @@ def remove_old_runs() -> list[str]:
 
 
 def _sweep(s3: S3Hook, bucket: str, days: int) -> None:
-    """Remove from the stores of described images what no run will read; manifests first, so that none is half there."""
-    from fruits_features import store, sweep
+    """Remove from the stores of described images what no run will read."""
+    from fruits_features import sweep
 
     stores = f"{described(bucket)}/"
     place, prefix = S3Hook.parse_s3_url(stores)
     times = {one["Key"].removeprefix(prefix): one["LastModified"] for one in s3.iter_file_metadata(prefix, place)}
     before = datetime.now(UTC) - timedelta(days=days)
     gone = sweep.unneeded(times, lambda name: read(s3, f"{stores}{name}") or b"", before, before)
-    manifests = [name for name in gone if name.endswith(f"/{store.MANIFEST}")]
-    for names in (manifests, [name for name in gone if name not in set(manifests)]):
-        if names:
-            s3.delete_objects(place, [f"{prefix}{name}" for name in names])
-    log.info("Removed %d objects of the stores of described images.", len(gone))
+    for names in filter(None, gone):
+        s3.delete_objects(place, [f"{prefix}{name}" for name in names])
+    log.info("Removed %d objects of the stores of described images.", sum(map(len, gone)))
 
 
 def _runs(s3: S3Hook, bucket: str) -> list[Run]:

@@ -31,7 +31,6 @@ LEAST_EVEN_BYTES = 90 * 1024 * 1024
 """Least size of a file on average when there are more of them for the cores' sake: above 64 MB, since what rows of one
 file of the store have in common is only their average size."""
 
-
 _LEVELS = {"descriptors": -7}
 """zstd's levels other than its default: descriptors are half of a file and look like noise (97 % remain at any level),
 so little is looked for."""

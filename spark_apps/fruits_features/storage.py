@@ -8,10 +8,9 @@ import io
 import os
 import random
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import datetime
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -36,8 +35,6 @@ _PIECE_BYTES = 16 * 1024 * 1024
 _PIECES = 4
 """On their way at once."""
 
-_REMOVED_AT_ONCE = 1000
-
 _S3 = "s3://"
 _T = TypeVar("_T")
 
@@ -54,11 +51,6 @@ def open_folder(uri: str) -> ObjectStore:
 def list_files(folder: str, suffix: str = "") -> dict[str, int]:
     """List the objects below a folder that end in a suffix: their names, sorted, and their sizes in bytes."""
     return dict(sorted((one["path"], one["size"]) for one in _list(folder) if one["path"].endswith(suffix)))
-
-
-def list_times(folder: str) -> dict[str, datetime]:
-    """List the objects below a folder: their names, sorted, and when each was last written."""
-    return dict(sorted((one["path"], one["last_modified"]) for one in _list(folder)))
 
 
 def _list(folder: str) -> "list[ObjectMeta]":
@@ -166,13 +158,6 @@ def remove_folder(folder: str) -> None:
     gone = _afresh(lambda: [entry["path"] for batch in obstore.list(store, f"{name}/") for entry in batch])
     if gone:
         _afresh(lambda: obstore.delete(store, gone))
-
-
-def remove_files(folder: str, names: Sequence[str]) -> None:
-    """Remove objects of a folder, a thousand at a time."""
-    store = open_folder(folder)
-    for start in range(0, len(names), _REMOVED_AT_ONCE):
-        _afresh(partial(obstore.delete, store, names[start : start + _REMOVED_AT_ONCE]))
 
 
 def _afresh(call: Callable[[], _T]) -> _T:

@@ -6,7 +6,7 @@ A run takes some hundredths of a second. What stands in for Spark calls the same
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import reduce
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from fruits_features import job
+from fruits_features import job, sweep
 from fruits_features.arguments import Arguments
 from fruits_features.layout import RunLayout
 from fruits_features.schemas import INVENTORY, arrow_schema
@@ -125,6 +125,19 @@ class Runs:
         places = {"bucket": "fruits", "inventory": layout.inventory, "output": layout.prefix, "run": name}
         wish = {"store": self.store, "features": ("color",), "max_quarantine_share": 1.0, "k": 3}
         return job.run(_Context(), Arguments(**places | wish | changes))  # type: ignore[arg-type]
+
+    def sweep(self, now: datetime, leftovers: timedelta, unused: timedelta) -> list[str]:
+        """Remove what nobody needs of the stores; return what that was."""
+        paths = [path for path in Path(self.store).rglob("*") if path.is_file()]
+        times = {
+            path.relative_to(self.store).as_posix(): datetime.fromtimestamp(path.stat().st_mtime, UTC) for path in paths
+        }
+        manifests, rest = sweep.unneeded(
+            times, lambda name: Path(self.store, name).read_bytes(), now - leftovers, now - unused
+        )
+        for name in (*manifests, *rest):
+            Path(self.store, name).unlink()
+        return [*manifests, *rest]
 
     def table(self, name: str, table: str = "features") -> pa.Table:
         """Read a run's table."""

@@ -18,12 +18,12 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
-from fruits_features import compaction, job, storage, sweep, worker
+from fruits_features import compaction, job, storage, worker
 from fruits_features.projection import Projection
 from tests.unit.app.small_runs import Images, Runs, photograph
 
 SPLITS, CATEGORIES, NAMES = ("Training", "Test"), ("Apple", "Lime", "Plum"), ("a", "b", "c", "d")
-WRITES = ("write_bytes", "writing", "remove_folder", "remove_files")
+WRITES = ("write_bytes", "writing", "remove_folder")
 
 places = st.builds("images/{}/{}/{}.png".format, *map(st.sampled_from, (SPLITS, CATEGORIES, NAMES)))
 contents = st.one_of(
@@ -134,7 +134,7 @@ class Histories(RuleBasedStateMachine):
     def sweep(self) -> None:
         """Remove what nobody needs, as if days had gone by."""
         later = datetime.now(UTC) + timedelta(days=3)
-        sweep.sweep(self.runs.store, later, leftovers=timedelta(days=2), unused=timedelta(days=30))
+        self.runs.sweep(later, leftovers=timedelta(days=2), unused=timedelta(days=30))
 
     def start(self, name: str, refit: str) -> job.Outcome:
         return self.runs.run(name, refit=refit, published=self.published, k=2)
