@@ -11,14 +11,13 @@ backfills, nor after runs that were skipped because nothing had changed.
 from __future__ import annotations
 
 import logging
-from datetime import datetime
 from typing import Any
 
 from airflow.sdk import DAG, get_current_context, task
 
 from fruits_airflow import templates
 from fruits_airflow.assets import FEATURES
-from fruits_airflow.dag_defaults import PARAMS
+from fruits_airflow.dag_defaults import PARAMS, START
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +26,7 @@ with DAG(
     description="An example: counts the images of each category whenever features are published",
     doc_md=__doc__,
     schedule=[FEATURES],
-    start_date=datetime(2026, 1, 1),  # noqa: DTZ001 - Airflow reads it in its own time zone, UTC
+    start_date=START,
     catchup=False,
     tags=["fruits", "example"],
     params={"bucket": PARAMS["bucket"]},

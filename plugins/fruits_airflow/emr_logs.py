@@ -14,11 +14,12 @@ import gzip
 import re
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from itertools import islice
+from typing import TYPE_CHECKING, Self, TypeVar
 from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable
 
     from mypy_boto3_emr.type_defs import ClusterTypeDef
     from mypy_boto3_s3 import S3Client
@@ -29,6 +30,7 @@ STREAMS = ("stderr", "stdout")
 TAIL_LINES = 40
 CONTAINERS = 3
 POLL_S = 15
+T = TypeVar("T")
 _STEP_OVER = re.compile(r"\bexitCode \d+")
 _WORD = re.compile("error|exception|traceback", re.IGNORECASE)
 _NODE = re.compile(r"\bi-[0-9a-f]+\b")
@@ -65,9 +67,8 @@ class ClusterLogs:
         Returns:
             Stream name to text; a stream that is not there or empty is missing.
         """
-        folder, until = f"steps/{step_id}/", time.monotonic() + wait_s
-        while not (over := _STEP_OVER.search(self._tail(folder, "controller"))) and self._may_wait(until):
-            time.sleep(min(POLL_S, max(until - time.monotonic(), 0)))
+        folder = f"steps/{step_id}/"
+        over = self._await(lambda: _STEP_OVER.search(self._tail(folder, "controller")), wait_s)
         tails = self._tails(folder)
         if over and not any(map(_WORD.search, tails.values())):
             tails |= self._of_containers() | {"controller": self._tail(folder, "controller")}
@@ -82,20 +83,21 @@ class ClusterLogs:
         """
         node, action = _NODE.search(message), _ACTION.search(message)
         folder = f"node/{node[0]}/bootstrap-actions/{action[1]}/" if node and action else "node/"
-        until = time.monotonic() + wait_s
-        while not (tails := self._tails(folder, within="bootstrap-actions/")) and self._may_wait(until):
-            time.sleep(min(POLL_S, max(until - time.monotonic(), 0)))
-        return tails
+        return self._await(lambda: self._tails(folder, within="bootstrap-actions/"), wait_s)
 
     def _of_containers(self) -> dict[str, str]:
         """What the containers wrote that were the last to write something."""
         keys = sorted(self._list("containers/"), key=lambda entry: entry[1], reverse=True)
         texts = ((key, self._read(key)) for key, _ in keys if key.rpartition("/")[2].startswith(STREAMS))
         said = ((key, text) for key, text in texts if text)
-        return {key.removeprefix(self.folder): text for key, text in _first(said, CONTAINERS)}
+        return {key.removeprefix(self.folder): text for key, text in islice(said, CONTAINERS)}
 
-    def _may_wait(self, until: float) -> bool:
-        return bool(self.bucket) and time.monotonic() < until
+    def _await(self, look: Callable[[], T], wait_s: float) -> T:
+        """Look until there is something, or time is over; where the cluster has no logs, once."""
+        until = time.monotonic() + wait_s
+        while not (found := look()) and self.bucket and (left := until - time.monotonic()) > 0:
+            time.sleep(min(POLL_S, left))
+        return found
 
     def _tails(self, folder: str, within: str = "") -> dict[str, str]:
         keys = [key for key, _ in self._list(folder) if within in key]
@@ -122,8 +124,3 @@ class ClusterLogs:
         body = self.s3.get_object(Bucket=self.bucket, Key=key)["Body"].read()
         lines = gzip.decompress(body).decode(errors="replace").strip().splitlines()
         return "\n".join(lines[-TAIL_LINES:])
-
-
-def _first(items: Iterable[tuple[str, str]], number: int) -> Iterator[tuple[str, str]]:
-    for _, item in zip(range(number), items, strict=False):
-        yield item

@@ -133,7 +133,7 @@ class RunStepOperator(EmrAddStepsOperator):
     def _find(self) -> str | None:
         """The step of an earlier try that is under way and does the same; one that does another thing is cancelled."""
         command = cast("list[dict[str, Any]]", self.steps)[0]["HadoopJarStep"]["Args"]
-        listed = _emr(self).list_steps(ClusterId=str(self.job_flow_id), StepStates=["PENDING", "RUNNING"])["Steps"]
+        listed = _emr(self).list_steps(ClusterId=str(self.job_flow_id), StepStates=list(UNFINISHED))["Steps"]
         same = [step["Id"] for step in listed if step["Config"]["Args"] == command]
         if others := [step["Id"] for step in listed if step["Id"] not in same[:1]]:
             self.log.warning("Cancelling steps %s, which earlier tries left.", others)
