@@ -60,7 +60,7 @@ class Selection:
         file = rows["file"].to_numpy()
         reader = RowReader(folder, self.files, Counter(file.tolist()), ["etag", *columns])
         ends = bytes_of(rows["file"], self.files, "memory").cumsum()
-        shares = np.arange(0, ends[-1], FILE_BYTES)
+        shares = np.arange(0, ends[-1] if rows.num_rows else 0, FILE_BYTES)
         starts = np.unique(np.append(np.searchsorted(ends, shares), len(ends)))
         chunks = (rows.slice(start, end - start) for start, end in pairwise(starts.tolist()))
         return map_ahead(partial(_with_columns, reader, columns), chunks)

@@ -71,6 +71,20 @@ def test_volumes_above_the_threshold_become_one_that_knows_as_much(runs: Runs) -
     assert runs.table("after", "quarantine") == runs.table("from scratch", "quarantine")
 
 
+def test_volumes_of_rejected_images_only_are_put_together_too(runs: Runs) -> None:
+    runs.run("first")
+    for number in range(4):
+        runs.images.put(f"images/Lime/bad{number}.png", b"no image at all: %d" % number)
+        runs.run(f"day {number}")
+    assert len(volumes(runs)) == 6
+    runs.images.asked.clear()
+
+    runs.run("after")
+
+    assert runs.images.asked == []
+    assert runs.table("after", "quarantine").num_rows == 5
+
+
 def test_superseded_volumes_stay_for_their_readers_and_go_when_they_are_old(runs: Runs) -> None:
     days(runs, 4)
     (compacted,) = [name for name in volumes(runs) if name.startswith("compacted")]
