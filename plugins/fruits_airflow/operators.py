@@ -34,9 +34,10 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
     from airflow.triggers.base import BaseTrigger
     from mypy_boto3_emr import EMRClient
+    from mypy_boto3_emr.literals import StepStateType
 
 LONGEST_END_S = 20 * 60
-UNFINISHED = ("PENDING", "RUNNING")
+UNFINISHED: tuple[StepStateType, ...] = ("PENDING", "RUNNING")
 MAX_ATTEMPTS = "max attempts reached"
 """How the provider's triggers say that they have waited long enough."""
 
