@@ -148,10 +148,9 @@ class Pipeline:
 
     def _clusters(self) -> list[Any]:
         emr = self.aws.emr()
-        clusters = [
-            emr.describe_cluster(ClusterId=listed["Id"])["Cluster"] for listed in emr.list_clusters()["Clusters"]
-        ]
-        mine = [cluster for cluster in clusters if cluster["LogUri"].startswith(f"s3://{self.bucket}/")]
+        listed = emr.get_paginator("list_clusters").paginate().search("Clusters[].Id")
+        clusters = [emr.describe_cluster(ClusterId=cluster)["Cluster"] for cluster in listed]
+        mine = [cluster for cluster in clusters if cluster.get("LogUri", "").startswith(f"s3://{self.bucket}/")]
         return sorted(mine, key=lambda cluster: cluster["Status"]["Timeline"]["CreationDateTime"])
 
     def key(self, uri: str) -> str:
