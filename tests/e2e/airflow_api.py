@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import os
+import socket
 import subprocess
 import time
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import httpx
 import psutil
 
+from include.local_airflow import LocalAirflow
+from include.local_aws.deployment import deploy
 from include.local_aws.processes import end, tree
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
 
+    from include.local_aws.local import LocalAws
+
+DAG = "fruits_features"
 T = TypeVar("T")
 DEADLINE_S = 240
 TIMEOUT_S = 60
@@ -28,6 +37,27 @@ def wait_for(read: Callable[[], T], wanted: Callable[[T], bool] = bool) -> T:
     return value
 
 
+@contextmanager
+def running_airflow(aws: LocalAws, folder: Path, settings: Mapping[str, str] | None = None) -> Iterator[Airflow]:
+    """A whole Airflow as `make up` starts it, with the DAG unpaused.
+
+    The DAG's bucket holds no images; the scheduled run that waits for some is ended.
+    """
+    deploy(aws.s3())
+    local = LocalAirflow(folder)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    address = local.start(port, os.environ | aws.environment | (settings or {}))
+    try:
+        with closing(Airflow(address, local.passwords()["admin"])) as airflow:
+            airflow.unpause(DAG)
+            airflow.end_scheduled_run(DAG)
+            yield airflow
+    finally:
+        local.stop()
+
+
 class Airflow:
     """One running Airflow.
 
@@ -37,6 +67,7 @@ class Airflow:
     """
 
     def __init__(self, address: str, password: str) -> None:
+        self.address, self.password = address, password
         user = {"username": "admin", "password": password}
         answer = httpx.post(f"{address}/auth/token", json=user, timeout=TIMEOUT_S)
         token = answer.raise_for_status().json()["access_token"]

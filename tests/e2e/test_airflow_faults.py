@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import socket
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from include.local_airflow import LocalAirflow
-from include.local_aws.deployment import deploy
 from include.local_aws.emr_faults import FAULT_TAG
 from include.sample_images import generate, make_plan
-from tests.e2e.airflow_api import Airflow, wait_for
+from tests.e2e.airflow_api import DAG, Airflow, running_airflow, wait_for
 from tests.e2e.faults import OF_AIRFLOW, Case
 from tests.e2e.pipeline import Pipeline
 
@@ -21,7 +17,6 @@ if TYPE_CHECKING:
 
     from include.local_aws.local import LocalAws
 
-DAG = "fruits_features"
 STEP = "featurize_and_reduce"
 ANSWER_LATE_S = 6
 SETTINGS = {
@@ -49,20 +44,8 @@ def orchard(local_aws: LocalAws, tmp_path_factory: pytest.TempPathFactory) -> Pi
 
 @pytest.fixture(scope="module")
 def airflow(local_aws: LocalAws, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Airflow]:
-    deploy(local_aws.s3())
-    local = LocalAirflow(tmp_path_factory.mktemp("airflow"))
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    address = local.start(port, os.environ | local_aws.environment | SETTINGS)
-    try:
-        airflow = Airflow(address, local.passwords()["admin"])
-        airflow.unpause(DAG)
-        airflow.end_scheduled_run(DAG)
+    with running_airflow(local_aws, tmp_path_factory.mktemp("airflow"), SETTINGS) as airflow:
         yield airflow
-        airflow.close()
-    finally:
-        local.stop()
 
 
 class Run:

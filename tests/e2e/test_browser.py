@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
-import socket
 import time
 from typing import TYPE_CHECKING
 
 import pytest
 from playwright.sync_api import expect, sync_playwright
 
-from include.local_airflow import LocalAirflow
-from include.local_aws.deployment import deploy
 from include.sample_images import generate, make_plan
-from tests.e2e.airflow_api import Airflow
+from tests.e2e.airflow_api import DAG, Airflow, running_airflow
 from tests.e2e.pipeline import Pipeline
 
 if TYPE_CHECKING:
@@ -26,7 +22,6 @@ if TYPE_CHECKING:
 
     from include.local_aws.local import LocalAws
 
-DAG = "fruits_features"
 DOWNSTREAM = "fruits_example_downstream"
 CHROMIUM = shutil.which("chromium")
 RUN_TIMEOUT_S = 400
@@ -44,26 +39,9 @@ def orchard(local_aws: LocalAws, tmp_path_factory: pytest.TempPathFactory) -> st
 
 
 @pytest.fixture(scope="module")
-def ui(local_aws: LocalAws, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
-    """Airflow's UI as `make up` starts it: its address, and the password of user admin.
-
-    Its deployment's bucket holds no images; the scheduled run that waits for some is ended.
-    """
-    deploy(local_aws.s3())
-    airflow = LocalAirflow(tmp_path_factory.mktemp("airflow"))
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    address = airflow.start(port, os.environ | local_aws.environment)
-    try:
-        password = airflow.passwords()["admin"]
-        api = Airflow(address, password)
-        api.unpause(DAG)
-        api.end_scheduled_run(DAG)
-        yield address, password
-        api.close()
-    finally:
-        airflow.stop()
+def airflow(local_aws: LocalAws, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Airflow]:
+    with running_airflow(local_aws, tmp_path_factory.mktemp("airflow")) as airflow:
+        yield airflow
 
 
 @pytest.fixture
@@ -75,13 +53,13 @@ def page() -> Iterator[Page]:
 
 
 def test_person_triggers_the_dag_and_reads_its_report(
-    ui: tuple[str, str], orchard: str, page: Page, tmp_path: Path
+    airflow: Airflow, orchard: str, page: Page, tmp_path: Path
 ) -> None:
     """Screenshots are left in pytest's folder for this test; those in docs/screenshots were taken by it."""
-    address = ui[0]
+    address = airflow.address
     page.goto(f"{address}/fruits/")
     assert "Not authenticated" in page.content()
-    _log_in(page, ui)
+    _log_in(page, airflow)
     assert page.request.patch(f"{address}/api/v2/dags/{DOWNSTREAM}", data={"is_paused": False}).ok
 
     page.goto(f"{address}/dags/{DAG}")
@@ -109,9 +87,9 @@ def test_person_triggers_the_dag_and_reads_its_report(
     expect(page.get_by_text(f"Trigger the DAG {DAG}")).to_be_visible()
 
 
-def test_those_downstream_follow_what_the_person_published(ui: tuple[str, str], page: Page) -> None:
-    _log_in(page, ui)
-    url = f"{ui[0]}/api/v2/dags/{DOWNSTREAM}/dagRuns"
+def test_those_downstream_follow_what_the_person_published(airflow: Airflow, page: Page) -> None:
+    _log_in(page, airflow)
+    url = f"{airflow.address}/api/v2/dags/{DOWNSTREAM}/dagRuns"
     until = time.monotonic() + RUN_TIMEOUT_S
     runs: list[dict[str, str]] = []
     while [run["state"] for run in runs] not in (["success"], ["failed"]) and time.monotonic() < until:
@@ -122,10 +100,10 @@ def test_those_downstream_follow_what_the_person_published(ui: tuple[str, str], 
     assert (run["run_type"], run["state"]) == ("asset_triggered", "success")
 
 
-def _log_in(page: Page, ui: tuple[str, str]) -> None:
-    page.goto(ui[0])
+def _log_in(page: Page, airflow: Airflow) -> None:
+    page.goto(airflow.address)
     page.fill("input[name=username]", "admin")
-    page.fill("input[name=password]", ui[1])
+    page.fill("input[name=password]", airflow.password)
     page.keyboard.press("Enter")
     page.get_by_role("link", name="Dags", exact=True).first.wait_for()
 
