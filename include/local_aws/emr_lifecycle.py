@@ -133,11 +133,11 @@ class ClusterLife:
             while not python.take():
                 if self._asked_to_end_within(TICK_S):
                     return self.cluster.ending
-            ending = self._run_bootstrap_actions(scripts, python.executable)
+            ending = self._run_bootstrap_actions(scripts, python)
             python.discard() if ending else python.keep()
         return ending
 
-    def _run_bootstrap_actions(self, scripts: list[Path], python: Path) -> Ending | None:
+    def _run_bootstrap_actions(self, scripts: list[Path], python: NodePython) -> Ending | None:
         runtime = self.runtime
         self.environment = cluster_environment(self.cluster.id, self.folder, python, runtime.aws, runtime.mark)
         for number, (script, action) in enumerate(zip(scripts, self.cluster.bootstrap_actions, strict=True), start=1):

@@ -6,7 +6,6 @@ It leaves when to start and when to stop to `emr_lifecycle`, and knows moto as l
 from __future__ import annotations
 
 import gzip
-import importlib.util
 import os
 import shlex
 import signal
@@ -27,12 +26,14 @@ if TYPE_CHECKING:
     import psutil
     from mypy_boto3_s3 import S3Client
 
+    from include.local_aws.node_python import NodePython
+
 KEPT = ("HOME", "USER", "LOGNAME", "SHELL", "TZ", "JAVA_HOME", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")
 """What a cluster takes over from this machine: where things are. How it finds a package index is not among them."""
 
 
 def cluster_environment(
-    cluster_id: str, folder: Path, python: Path, aws: Mapping[str, str], mark: Mapping[str, str]
+    cluster_id: str, folder: Path, python: NodePython, aws: Mapping[str, str], mark: Mapping[str, str]
 ) -> dict[str, str]:
     """Return the environment of a cluster's processes, made from nothing, as a fresh machine has it.
 
@@ -43,21 +44,24 @@ def cluster_environment(
     Args:
         cluster_id: The cluster's id.
         folder: The cluster's own folder.
-        python: The nodes' interpreter.
+        python: The nodes'.
         aws: The variables with which AWS clients find local AWS.
         mark: The run's mark.
     """
     kept = {key: value for key, value in os.environ.items() if key in KEPT}
-    path = [_commands(folder / "bin", python), sysconfig.get_path("scripts"), os.environ.get("PATH", os.defpath)]
-    spark = importlib.util.find_spec("pyspark")
+    path = [
+        _commands(folder / "bin", python.executable),
+        sysconfig.get_path("scripts"),
+        os.environ.get("PATH", os.defpath),
+    ]
     return kept | {
         "PATH": os.pathsep.join(map(str, path)),
         "LC_ALL": "C.UTF-8",  # the JVM names files by the locale, and our keys have accents
         "TMPDIR": str(folder / "tmp"),
-        "SPARK_HOME": str(Path(spark.origin).parent) if spark and spark.origin else "",
+        "SPARK_HOME": str(python.spark_home),
         "SPARK_LOCAL_IP": "127.0.0.1",
-        "PYSPARK_PYTHON": str(python),
-        "PYSPARK_DRIVER_PYTHON": str(python),
+        "PYSPARK_PYTHON": str(python.executable),
+        "PYSPARK_DRIVER_PYTHON": str(python.executable),
         CLUSTER_MARK: cluster_id,
         **aws,
         **mark,
