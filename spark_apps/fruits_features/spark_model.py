@@ -3,9 +3,9 @@
 A `PipelineModel` of `StandardScalerModel` and `PCAModel`, from a vector column `features` to a vector column `pca`.
 
 Spark ML cannot make these two models from numbers, only from data, and to save them it starts the whole of Spark SQL,
-which this application does not need otherwise: four seconds of a cold run. So their files are written here, in the
-layout that Spark has written since 2.0 and promises to go on reading (Spark's ML guide, "Backwards compatibility for
-ML persistence").
+which this application does not need otherwise: four seconds of a cold run, and another to import `pyspark.ml`. So their
+files are written here, in the layout that Spark has written since 2.0 and promises to go on reading (Spark's ML guide,
+"Backwards compatibility for ML persistence").
 """
 
 import io
@@ -17,8 +17,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from pyspark import __version__ as spark_version
-from pyspark.ml.linalg import MatrixUDT, VectorUDT
-from pyspark.sql.types import StructField, StructType
 
 from fruits_features import storage
 from fruits_features.projection import Projection
@@ -48,7 +46,8 @@ _MATRIX = pa.struct(
         pa.field("isTransposed", pa.bool_(), nullable=False),
     ]
 )
-_TYPES = {"pc": (_MATRIX, MatrixUDT())}
+_TYPES = {"pc": (_MATRIX, "MatrixUDT")}
+_SPARK_NAMES = {pa.int8(): "byte", pa.int32(): "integer", pa.float64(): "double", pa.bool_(): "boolean"}
 
 
 def save(projection: Projection, folder: str) -> None:
@@ -83,13 +82,34 @@ def _write_metadata(folder: str, stage: str, kind: str, uid: str, parameters: Ma
 
 def _write_data(folder: str, stage: str, row: Mapping[str, Mapping[str, object]]) -> None:
     """Write a stage's numbers: one row of Parquet that says in Spark's words which vectors and matrices it holds."""
-    types = {name: _TYPES.get(name, (_VECTOR, VectorUDT())) for name in row}
-    words = StructType([StructField(name, spark_type) for name, (_, spark_type) in types.items()]).json()
+    types = {name: _TYPES.get(name, (_VECTOR, "VectorUDT")) for name in row}
+    fields = [_field(name, _user_defined(udt, arrow_type)) for name, (arrow_type, udt) in types.items()]
+    words = json.dumps({"type": "struct", "fields": fields})
     schema = pa.schema([(name, arrow_type) for name, (arrow_type, _) in types.items()])
     table = pa.Table.from_pylist([row], schema.with_metadata({"org.apache.spark.sql.parquet.row.metadata": words}))
     sink = io.BytesIO()
     pq.write_table(table, sink)
     storage.write_bytes(folder, f"{stage}data/part-00000.parquet", sink.getvalue())
+
+
+def _user_defined(udt: str, stored_as: pa.DataType) -> Mapping[str, object]:
+    """Name one of Spark ML's types as Spark's schemas in JSON do."""
+    names = {"class": f"org.apache.spark.ml.linalg.{udt}", "pyClass": f"pyspark.ml.linalg.{udt}"}
+    return {"type": "udt", **names, "sqlType": _spark_type(stored_as)}
+
+
+def _spark_type(arrow_type: pa.DataType) -> object:
+    if isinstance(arrow_type, pa.StructType):
+        fields = [_field(one.name, _spark_type(one.type), nullable=one.nullable) for one in arrow_type]
+        return {"type": "struct", "fields": fields}
+    if isinstance(arrow_type, pa.ListType):
+        element = arrow_type.value_field
+        return {"type": "array", "elementType": _spark_type(element.type), "containsNull": element.nullable}
+    return _SPARK_NAMES[arrow_type]
+
+
+def _field(name: str, spark_type: object, *, nullable: bool = True) -> Mapping[str, object]:
+    return {"name": name, "type": spark_type, "nullable": nullable, "metadata": {}}
 
 
 def _vector(values: NDArray[np.float64]) -> Mapping[str, object]:
