@@ -7,6 +7,7 @@ import logging
 import re
 import sys
 from collections.abc import Sequence
+from contextlib import ExitStack
 from typing import Any
 
 from obstore.exceptions import BaseError
@@ -53,8 +54,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(arguments: Arguments) -> job.Outcome:
     """Run the job in a context that is closed before anything else is said."""
-    with SparkContext(appName=f"fruits_features {arguments.run}") as context:
-        return job.run(context, arguments)
+    with ExitStack() as stack:
+        return job.run(lambda: stack.enter_context(SparkContext(appName=f"fruits_features {arguments.run}")), arguments)
 
 
 def first_line(error: Exception) -> str:

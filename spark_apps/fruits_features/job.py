@@ -2,7 +2,8 @@
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 
 import pyarrow as pa
@@ -92,8 +93,12 @@ class _Run:
         return int(self.context.defaultParallelism)
 
 
-def run(context: SparkContext, arguments: Arguments) -> Outcome:
+def run(start: Callable[[], SparkContext], arguments: Arguments) -> Outcome:
     """Describe and reduce every inventoried image.
+
+    Args:
+        start: gives Spark's context; while it starts one, what is to be done is read.
+        arguments: what is asked for.
 
     Raises:
         InventoryError: when the inventory cannot be worked on.
@@ -107,18 +112,27 @@ def run(context: SparkContext, arguments: Arguments) -> Outcome:
     with fetched(arguments.onnx_model) as model:
         if model:
             arguments.check_k(model.dimension)
-        inventory, layout = read_inventory(arguments.inventory), RunLayout(arguments.output)
-        for folder in (layout.staging, layout.features, layout.quarantine):
-            storage.remove_folder(folder)
         try:
-            store = Store.of(arguments.store or layout.staging, arguments, model)
-            return _work(_Run(context, arguments, model, store, _fitted_split(inventory)), inventory)
+            with ThreadPoolExecutor(1) as thread:
+                reading = thread.submit(_read, arguments, model)
+                context = start()
+                store, recall = reading.result()
+            return _work(_Run(context, arguments, model, store, _fitted_split(recall.inventory)), recall)
         finally:
-            storage.remove_folder(layout.staging)
+            storage.remove_folder(RunLayout(arguments.output).staging)
 
 
-def _work(run: _Run, inventory: pa.Table) -> Outcome:
-    recall = Recall.of(inventory, run.store.recall())
+def _read(arguments: Arguments, model: Weights | None) -> tuple[Store, Recall]:
+    """Read what is to be done and what is known of it; remove what an earlier try of the run has left."""
+    inventory, layout = read_inventory(arguments.inventory), RunLayout(arguments.output)
+    for folder in (layout.staging, layout.features, layout.quarantine):
+        storage.remove_folder(folder)
+    store = Store.of(arguments.store or layout.staging, arguments, model)
+    return store, Recall.of(inventory, store.recall())
+
+
+def _work(run: _Run, recall: Recall) -> Outcome:
+    inventory = recall.inventory
     reused = inventory.num_rows - recall.wanted.num_rows
     with _progress(run, inventory.num_rows, reused) as progress:
         fresh, moments = _describe(run, recall, progress)

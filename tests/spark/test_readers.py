@@ -28,7 +28,7 @@ def features(spark: SparkSession, s3_folder: Path, tmp_path_factory: pytest.Temp
     fill(bucket)
     for number, (name, stored) in enumerate(pictures.stored().items()):
         bucket.put(f"images/Pictures/{name}{EXTENSIONS[number % len(EXTENSIONS)]}", stored.data)
-    job.run(spark.sparkContext, arguments(bucket, k=3, include_pixels=True))
+    job.run(lambda: spark.sparkContext, arguments(bucket, k=3, include_pixels=True))
     return RunLayout(str(bucket.runs / "run")).features
 
 

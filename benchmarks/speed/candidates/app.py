@@ -24,4 +24,4 @@ def session(task: Task) -> Iterator[Callable[[], int]]:
     quick = conf(task).set("spark.driver.defaultJavaOptions", QUICK_JVM)  # as local AWS gives it to every step
     with SparkContext(conf=quick, pyFiles=[archive]) as context:
         context.setLogLevel("ERROR")
-        yield lambda: job.run(context, arguments).described
+        yield lambda: job.run(lambda: context, arguments).described

@@ -124,7 +124,7 @@ class Runs:
         )
         places = {"bucket": "fruits", "inventory": layout.inventory, "output": layout.prefix, "run": name}
         wish = {"store": self.store, "features": ("color",), "max_quarantine_share": 1.0, "k": 3}
-        return job.run(_Context(), Arguments(**places | wish | changes))  # type: ignore[arg-type]
+        return job.run(_Context, Arguments(**places | wish | changes))  # type: ignore[arg-type]
 
     def sweep(self, now: datetime, leftovers: timedelta, unused: timedelta) -> list[str]:
         """Remove what nobody needs of the stores; return what that was."""
