@@ -92,10 +92,12 @@ class Airflow:
         self.call("PATCH", f"dags/{dag_id}", is_paused=False)
 
     def end_scheduled_run(self, dag_id: str) -> None:
-        """End the run that begins as soon as a DAG is unpaused."""
+        """End the run that begins as soon as a DAG is unpaused, once it waits: a task just starting would go on."""
         (run,) = wait_for(lambda: self.call("GET", f"dags/{dag_id}/dagRuns")["dag_runs"])
-        self.call("PATCH", f"dags/{dag_id}/dagRuns/{run['dag_run_id']}", state="failed")
-        self.await_end(dag_id, run["dag_run_id"])
+        run_id = run["dag_run_id"]
+        wait_for(lambda: self.task(dag_id, run_id, "wait_for_images")["state"], lambda state: state == "deferred")
+        self.call("PATCH", f"dags/{dag_id}/dagRuns/{run_id}", state="failed")
+        self.await_end(dag_id, run_id)
 
     def trigger(self, dag_id: str, run_id: str, **conf: Any) -> None:  # noqa: ANN401 - parameters
         self.call("POST", f"dags/{dag_id}/dagRuns", dag_run_id=run_id, logical_date=None, conf=conf)
