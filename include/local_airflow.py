@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from urllib.error import URLError
 from urllib.request import urlopen
 
+from include.airflow_sqlite import LOCAL_SETTINGS
 from include.local_aws.deployment import deploy
 from include.local_aws.errors import LocalAwsError
 from include.local_aws.local import LocalAws
@@ -102,7 +103,10 @@ class LocalAirflow:
         return passwords
 
     def _start(self, address: str, environment: Mapping[str, str]) -> None:
-        self.home.mkdir(parents=True, exist_ok=True)
+        settings = self.home / "config" / "airflow_local_settings.py"
+        settings.parent.mkdir(parents=True, exist_ok=True)
+        if not settings.exists():
+            settings.write_text(LOCAL_SETTINGS)
         with self.log.open("wb") as log:
             process = subprocess.Popen(
                 ["airflow", "standalone"],  # noqa: S607 - our own virtual environment's
