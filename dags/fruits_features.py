@@ -51,8 +51,8 @@ with DAG(
         task_id="featurize_and_reduce",
         job_flow_id=create_cluster.output,
         steps=templates.steps,
-        retries=0,  # Spark retries its tasks itself; a failed step wants its cause read, not the same cost again
-        doc_md="Runs the Spark application as one EMR step. When it fails, the end of its output is in this log.",
+        doc_md="Runs the Spark application as one EMR step. When it fails, the end of its output is in this log, and "
+        "there is no other try: that would meet the same images. A retry after a lost worker takes up the step again.",
     )
     terminate_cluster = TerminateClusterOperator(
         task_id="terminate_cluster",

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 LONGEST_END_S = 20 * 60
 UNFINISHED: tuple[StepStateType, ...] = ("PENDING", "RUNNING")
+COMPLETED: StepStateType = "COMPLETED"
 MAX_ATTEMPTS = "max attempts reached"
 """How the provider's triggers say that they have waited long enough."""
 
@@ -104,8 +105,9 @@ class RunStepOperator(EmrAddStepsOperator):
     """Runs one step, deferred, shows how far it is, and why it failed.
 
     The provider reports a failed step by its id alone. Here the log holds EMR's reason and the end of the step's
-    output, fetched from the cluster's `LogUri`. A task that is cleared while its step runs waits for that step, if it
-    would add the same again; a wait that breaks off, for one because the triggerer's credentials expired, goes on.
+    output, fetched from the cluster's `LogUri`. A try after one that was lost with its worker, or cleared, takes up the
+    step of that one, under way or completed, if it would add the same again; a wait that breaks off, for one because
+    the triggerer's credentials expired, goes on.
 
     Args:
         progress: URI of the `progress.json` that the step keeps up to date (templated); the run's by default.
@@ -132,11 +134,13 @@ class RunStepOperator(EmrAddStepsOperator):
         return added
 
     def _find(self) -> str | None:
-        """The step of an earlier try that is under way and does the same; one that does another thing is cancelled."""
+        """The step of an earlier try that does or did the same; one under way that does another thing is cancelled."""
         command = cast("list[dict[str, Any]]", self.steps)[0]["HadoopJarStep"]["Args"]
-        listed = _emr(self).list_steps(ClusterId=str(self.job_flow_id), StepStates=list(UNFINISHED))["Steps"]
+        states = [*UNFINISHED, COMPLETED]
+        listed = _emr(self).list_steps(ClusterId=str(self.job_flow_id), StepStates=states)["Steps"]
         same = [step["Id"] for step in listed if step["Config"]["Args"] == command]
-        if others := [step["Id"] for step in listed if step["Id"] not in same[:1]]:
+        unfinished = [step["Id"] for step in listed if step["Status"]["State"] != COMPLETED]
+        if others := [step for step in unfinished if step not in same[:1]]:
             self.log.warning("Cancelling steps %s, which earlier tries left.", others)
             self._cancel(others)
         return same[0] if same else None

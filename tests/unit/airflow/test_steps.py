@@ -76,6 +76,14 @@ def test_step_begun_again_is_the_one_that_is_under_way(local_aws: LocalAws, clus
     assert len(_states(local_aws, cluster)) == 1
 
 
+def test_step_that_is_completed_already_is_not_added_again(local_aws: LocalAws, cluster: str) -> None:
+    (step,) = _deferred(_operator(cluster, "true"))["step_ids"]
+    local_aws.emr().get_waiter("step_complete").wait(ClusterId=cluster, StepId=step, WaiterConfig={"Delay": 1})
+
+    assert _deferred(_operator(cluster, "true"))["step_ids"] == [step]
+    assert _states(local_aws, cluster) == ["COMPLETED"]
+
+
 def test_step_that_is_to_do_something_else_is_added_and_the_old_one_cancelled(
     local_aws: LocalAws, cluster: str
 ) -> None:
