@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 from airflow.sdk import get_current_context, task
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from airflow.sdk import Context
+    from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +29,8 @@ STAYS_PUBLISHED = "stays_published"
 @task(
     retries=3,
     doc_md="Compares images, application and parameters with the published run's. When nothing has changed, "
-    "everything after this is skipped: no cluster, no cost. The parameter `force` overrides.",
+    "everything after this is skipped: no cluster, no cost. The parameter `force` overrides. Of a backfill one run "
+    "works at a time, and the others are skipped: all would read the bucket as it is today.",
 )
 def find_changes() -> dict[str, Any]:
     """Go on only when the run would publish something new.
@@ -37,7 +39,7 @@ def find_changes() -> dict[str, Any]:
         What the run is made from (`include.recipe`).
 
     Raises:
-        AirflowSkipException: the published run is made from just that.
+        AirflowSkipException: the published run is made from just that, or another run of the backfill is at work on it.
     """
     from include import recipe
 
@@ -50,17 +52,36 @@ def find_changes() -> dict[str, Any]:
         model=_model(s3, context),
     )
     published = read_json(s3, latest_uri(run["bucket"]))
+    changed = recipe.differences(read_json(s3, published["paths"]["run"]).get("recipe", {}), mine) if published else []
     if not published:
         log.info("Nothing is published in s3://%s yet.", run["bucket"])
-        return mine
-    changed = recipe.differences(read_json(s3, published["paths"]["run"]).get("recipe", {}), mine)
-    if changed:
+    elif changed:
         log.info("Changed since run %s: %s.", published["run"], ", ".join(changed))
     elif context["params"]["force"]:
         log.info("Nothing has changed since run %s; going on because of `force`.", published["run"])
     else:
         _skip(context, published)
+    _require_turn(context)
     return mine
+
+
+def _require_turn(context: Context) -> None:
+    """Let one run of a backfill work at a time: Airflow starts ten at once, whatever the DAG's `max_active_runs`.
+
+    All of them read the bucket as it is today, so that the one of the earliest date works for all.
+
+    Raises:
+        AirflowSkipException: it is at work.
+    """
+    dag_run = context["dag_run"]
+    if dag_run.run_type != "backfill":
+        return
+    earlier = cast("RuntimeTaskInstance", context["ti"]).get_previous_dagrun(state="running")
+    if earlier and (earlier.run_type, earlier.conf) == ("backfill", dag_run.conf):
+        raise AirflowSkipException(
+            f"Run {earlier.run_id} of this backfill is at work, and reads the same: the bucket as it is today. What it "
+            "publishes counts for this run, too."
+        )
 
 
 def _skip(context: Context, published: Mapping[str, Any]) -> None:

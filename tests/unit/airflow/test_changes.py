@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -36,6 +37,7 @@ class Run:
         self.s3, self.bucket, self.pushed = s3, bucket, {}
         self.digest, self.model = "d", f"s3://{bucket}/net.onnx"
         self.put("net.onnx", b"model")
+        self.type, self.earlier = "scheduled", None  # type of run, and the run of an earlier date
         self._patch = monkeypatch
 
     def put(self, key: str, content: bytes) -> None:
@@ -50,8 +52,13 @@ class Run:
     def xcom_push(self, key: str, value: str) -> None:
         self.pushed[key] = value
 
+    def get_previous_dagrun(self, state: str) -> SimpleNamespace | None:
+        assert state == "running"
+        return self.earlier
+
     def find_changes(self, **params: object) -> dict[str, Any]:
-        context = {"ti": self, "params": PARAMS | {"onnx_model": self.model} | params}
+        dag_run = SimpleNamespace(run_type=self.type, conf={"bucket": "b"})
+        context = {"ti": self, "params": PARAMS | {"onnx_model": self.model} | params, "dag_run": dag_run}
         self._patch.setattr(changes, "get_current_context", lambda: context)
         recipe: dict[str, Any] = changes.find_changes.function()
         return recipe
@@ -113,3 +120,28 @@ def test_record_without_a_recipe_goes_on(repeated: Run) -> None:
     repeated.put("features/runs/r1/run.json", b"{}")
 
     assert repeated.find_changes()["images"] == "d"
+
+
+def test_run_of_a_backfill_leaves_the_work_to_the_earlier_date_that_is_at_it(run: Run) -> None:
+    run.type = "backfill"
+    run.earlier = SimpleNamespace(run_id="backfill__2026-03-01", run_type="backfill", conf={"bucket": "b"})
+
+    with pytest.raises(AirflowSkipException, match="Run backfill__2026-03-01 of this backfill is at work"):
+        run.find_changes()
+
+
+@pytest.mark.parametrize(
+    ("kind", "earlier"),
+    [
+        ("backfill", None),
+        ("backfill", ("scheduled", {"bucket": "b"})),
+        ("backfill", ("backfill", {"bucket": "another"})),
+        ("scheduled", ("backfill", {"bucket": "b"})),
+    ],
+    ids=["earliest", "beside-a-scheduled-run", "beside-another-backfill", "no-backfill"],
+)
+def test_any_other_run_goes_on(run: Run, kind: str, earlier: tuple[str, dict[str, str]] | None) -> None:
+    run.type = kind
+    run.earlier = earlier and SimpleNamespace(run_id="r", run_type=earlier[0], conf=earlier[1])
+
+    assert run.find_changes()["images"] == "d"
