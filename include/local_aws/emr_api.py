@@ -336,10 +336,15 @@ class LocalEmrResponse(ElasticMapReduceResponse):
                 self.policies[cluster.id, name] = policy
         cluster.injected = _injected(self._get_param("Tags", []))
         cluster.accepted.set()
-        if cluster.injected and cluster.injected.fault is Fault.ANSWER_LATE:
-            time.sleep(float(cluster.injected.argument))
-        elif cluster.injected and cluster.injected.fault is Fault.ANSWER_LOST:
+        _delay(cluster)
+        if cluster.injected and cluster.injected.fault is Fault.ANSWER_LOST:
             flask.request.environ["werkzeug.socket"].shutdown(socket.SHUT_RDWR)
+        return result
+
+    def add_job_flow_steps(self) -> ActionResult:
+        """Add steps."""
+        result = super().add_job_flow_steps()
+        _delay(self._local().local_cluster(self._get_param("JobFlowId")))
         return result
 
     def list_instance_fleets(self) -> ActionResult:
@@ -403,6 +408,12 @@ class LocalEmrResponse(ElasticMapReduceResponse):
     def _local(self) -> LocalEmrBackend:
         assert isinstance(self.backend, LocalEmrBackend)  # noqa: S101 - narrows the type; `install` made it so
         return self.backend
+
+
+def _delay(cluster: LocalCluster) -> None:
+    """Let the answer come late, where that is the cluster's fault."""
+    if cluster.injected and cluster.injected.fault is Fault.ANSWER_LATE:
+        time.sleep(float(cluster.injected.argument))
 
 
 def _injected(tags: list[dict[str, str]]) -> Injected | None:

@@ -44,7 +44,7 @@ class Fault(StrEnum):
     REFUSED_AS_INVALID = "refused-as-invalid"
     ANSWER_LOST = "answer-lost"
     ANSWER_LATE = "answer-late"
-    """RunJobFlow's answer comes late [by so many seconds]."""
+    """The answers of RunJobFlow and AddJobFlowSteps come late [by so many seconds]."""
     THROTTLED = "throttled"
     """The first calls of each action are refused [so many]."""
     CREDENTIALS_EXPIRED = "credentials-expired"

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from include.local_aws.local import LocalAws
 
 STEP = "featurize_and_reduce"
-ANSWER_LATE_S = 6
+ANSWER_LATE_S = 3
 SETTINGS = {
     "FRUITS_DEPLOYMENT": "killed",
     "FRUITS_LOG_WAIT_S": "5",
