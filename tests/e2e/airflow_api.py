@@ -6,7 +6,7 @@ import os
 import socket
 import subprocess
 import time
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import httpx
@@ -148,4 +148,7 @@ class Airflow:
 
 
 def _arguments(process: psutil.Process) -> list[str]:
-    return process.as_dict(["cmdline"], ad_value=[])["cmdline"] or []
+    """The command line of a process; none of one that is over."""
+    with suppress(psutil.Error):
+        return process.cmdline()
+    return []
