@@ -26,6 +26,7 @@ pytest_plugins = ["include.local_aws.pytest_plugin", "tests.spark_cluster", "tes
 
 PUBLISH_FOR_THEMSELVES = {
     "test_airflow_faults.py",
+    "test_airflow_reruns.py",
     "test_browser.py",
     "test_fault_matrix.py",
     "test_real_photographs.py",

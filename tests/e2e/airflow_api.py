@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import subprocess
 import time
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import httpx
 import psutil
 
+from include.airflow_sqlite import LOCAL_SETTINGS
 from include.local_airflow import LocalAirflow
 from include.local_aws.deployment import deploy
 from include.local_aws.processes import end, tree
@@ -23,9 +25,12 @@ if TYPE_CHECKING:
     from include.local_aws.local import LocalAws
 
 DAG = "fruits_features"
+ENDED = {"success", "failed"}
 T = TypeVar("T")
 DEADLINE_S = 240
 TIMEOUT_S = 60
+TASK_PROCESS = re.compile(r"airflow worker -- ([0-9a-f-]{36})")
+"""How Airflow calls the process that runs a task: by the id of the task instance, which each try has its own."""
 
 
 def wait_for(read: Callable[[], T], wanted: Callable[[T], bool] = bool) -> T:
@@ -38,19 +43,32 @@ def wait_for(read: Callable[[], T], wanted: Callable[[T], bool] = bool) -> T:
 
 
 @contextmanager
-def running_airflow(aws: LocalAws, folder: Path, settings: Mapping[str, str] | None = None) -> Iterator[Airflow]:
+def running_airflow(
+    aws: LocalAws, folder: Path, settings: Mapping[str, str] | None = None, policy: str = ""
+) -> Iterator[Airflow]:
     """A whole Airflow as `make up` starts it, with the DAG unpaused.
 
     The DAG's bucket holds no images; the scheduled run that waits for some is ended.
+
+    Args:
+        aws: what its tasks use.
+        folder: its home.
+        settings: of the deployment and of Airflow.
+        policy: Python text of Airflow's cluster policies (`airflow_local_settings`).
     """
     deploy(aws.s3())
+    if policy:
+        (folder / "config").mkdir()
+        (folder / "config" / "airflow_local_settings.py").write_text(LOCAL_SETTINGS + policy)
     local = LocalAirflow(folder)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    address = local.start(port, os.environ | aws.environment | (settings or {}))
+    environment = os.environ | aws.environment | (settings or {})
+    address = local.start(port, environment)
     try:
-        with closing(Airflow(address, local.passwords()["admin"])) as airflow:
+        environment["AIRFLOW_HOME"] = str(folder)
+        with closing(Airflow(address, local.passwords()["admin"], environment)) as airflow:
             airflow.unpause(DAG)
             airflow.end_scheduled_run(DAG)
             yield airflow
@@ -64,10 +82,11 @@ class Airflow:
     Args:
         address: of its API.
         password: of user admin.
+        environment: of its processes.
     """
 
-    def __init__(self, address: str, password: str) -> None:
-        self.address, self.password = address, password
+    def __init__(self, address: str, password: str, environment: Mapping[str, str]) -> None:
+        self.address, self.password, self._environment = address, password, environment
         user = {"username": "admin", "password": password}
         answer = httpx.post(f"{address}/auth/token", json=user, timeout=TIMEOUT_S)
         token = answer.raise_for_status().json()["access_token"]
@@ -86,6 +105,15 @@ class Airflow:
         answer = self._client.request(method, path, json=body or None)
         assert answer.is_success, f"{method} {path}: {answer.text}"
         return answer.json()
+
+    def command(self, *arguments: str) -> None:
+        """Run an `airflow` command beside it, as a person would."""
+        subprocess.run(
+            ["airflow", *arguments],  # noqa: S607 - our own virtual environment's
+            env=dict(self._environment),
+            check=True,
+            timeout=TIMEOUT_S,
+        )
 
     def unpause(self, dag_id: str) -> None:
         wait_for(lambda: self._client.get(f"dags/{dag_id}").is_success)
@@ -112,6 +140,24 @@ class Airflow:
         task: dict[str, Any] = self.call("GET", f"dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}")
         return task
 
+    def tasks(self, dag_id: str, run_id: str) -> list[dict[str, Any]]:
+        """What is known of all tasks of a run."""
+        tasks: list[dict[str, Any]] = self.call("GET", f"dags/{dag_id}/dagRuns/{run_id}/taskInstances")[
+            "task_instances"
+        ]
+        return tasks
+
+    def runs(self, dag_id: str, run_type: str) -> list[dict[str, Any]]:
+        """What is known of a DAG's runs of a type."""
+        runs: list[dict[str, Any]] = self.call("GET", f"dags/{dag_id}/dagRuns?run_type={run_type}")["dag_runs"]
+        return runs
+
+    def asset_events(self) -> list[dict[str, Any]]:
+        """What is known of all events of assets; Airflow 3.3 breaks down over those whose runs are still queued."""
+        answer = wait_for(lambda: self._client.get("assets/events?limit=100"), lambda answer: answer.is_success)
+        events: list[dict[str, Any]] = answer.json()["asset_events"]
+        return events
+
     def log(self, dag_id: str, run_id: str, task_id: str) -> str:
         """The logs of all of a task's tries."""
         tries = range(1, self.task(dag_id, run_id, task_id)["try_number"] + 1)
@@ -120,7 +166,7 @@ class Airflow:
 
     def await_end(self, dag_id: str, run_id: str) -> str:
         """The final state of a run."""
-        return wait_for(lambda: self.state(dag_id, run_id), lambda state: state in {"success", "failed"})
+        return wait_for(lambda: self.state(dag_id, run_id), ENDED.__contains__)
 
     def kill_and_restart(self, component: str) -> None:
         """Kill a component with all its processes, and start it again as it was."""
@@ -132,19 +178,26 @@ class Airflow:
         started = subprocess.Popen(arguments, env=environment, cwd=folder, stdout=quiet, stderr=quiet)
         self._respawned.append(psutil.Process(started.pid))
 
+    def task_processes(self) -> dict[str, psutil.Process]:
+        """The processes that run tasks just now, by the ids of the task instances."""
+        titles = {one: TASK_PROCESS.search(" ".join(_arguments(one))) for one in self._processes()}
+        return {title[1]: process for process, title in titles.items() if title}
+
     def kill_worker_of(self, task: dict[str, Any]) -> None:
         """Kill the process that runs a task, and the worker that watches it."""
-        (process,) = [
-            one for one in self._processes() if f"airflow worker -- {task['id']}" in " ".join(_arguments(one))
-        ]
-        worker = process.parent()
-        assert worker
-        for one in (worker, process):
-            one.kill()
+        kill_worker(self.task_processes()[task["id"]])
 
     @staticmethod
     def _processes() -> list[psutil.Process]:
         return psutil.Process().children(recursive=True)
+
+
+def kill_worker(process: psutil.Process) -> None:
+    """Kill the process that runs a task, and the worker that watches it."""
+    worker = process.parent()
+    assert worker
+    for one in (worker, process):
+        one.kill()
 
 
 def _arguments(process: psutil.Process) -> list[str]:

@@ -124,6 +124,11 @@ OF_AIRFLOW = (
     Case("scheduler killed while a step runs, and started again", succeeds=True),
     Case("triggerer killed while a step runs, and started again", succeeds=True),
     Case("worker killed between RunJobFlow and XCom", succeeds=True, says=("Adopting cluster",)),
+    Case(
+        "each task killed in its first try, the step's also after its wait",
+        succeeds=True,
+        says=("Adopting cluster", "Waiting for step"),
+    ),
     Case("task cleared while its step runs", succeeds=True, says=("Adopting cluster",)),
     Case("run marked failed by hand while its step runs", shown="success"),
 )

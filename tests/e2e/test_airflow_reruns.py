@@ -1,0 +1,249 @@
+"""What docs/reruns.md promises of two triggers, of backfills and of killed runs, with a whole Airflow."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+import psutil
+import pytest
+from polars.testing import assert_frame_equal
+
+from include.local_aws.emr_faults import FAULT_TAG
+from include.sample_images import generate, make_plan
+from tests.e2e.airflow_api import DAG, ENDED, Airflow, kill_worker, running_airflow, wait_for
+from tests.e2e.faults import OF_AIRFLOW
+from tests.e2e.pipeline import Pipeline
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
+
+    from include.local_aws.local import LocalAws
+
+DOWNSTREAM = "fruits_example_downstream"
+STEP = "featurize_and_reduce"
+PARAMS = {"k": 3, "max_quarantine_share": 0.2}
+SETTINGS = {
+    "FRUITS_DEPLOYMENT": "rerun",
+    "FRUITS_LOG_WAIT_S": "5",
+    "FRUITS_EMR_POLL_S": "1",
+    "FRUITS_EMR_TAGS": f'{{"{FAULT_TAG}": "answer-late:3"}}',  # there is time to kill who waits for the answer
+    # who is dead is found out in seconds, not minutes
+    "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
+    "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "8",
+    "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "1",
+}
+QUICK_RETRIES = """
+from datetime import timedelta
+
+def task_policy(task):
+    task.retry_delay, task.retry_exponential_backoff = timedelta(seconds=1), 0
+"""
+
+
+@pytest.fixture(scope="module")
+def airflow(local_aws: LocalAws, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Airflow]:
+    with running_airflow(local_aws, tmp_path_factory.mktemp("airflow"), SETTINGS, QUICK_RETRIES) as airflow:
+        airflow.unpause(DOWNSTREAM)
+        yield airflow
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("images")
+    generate(folder, make_plan(["Avocado", "Banana"], 16), seed=0, jobs=1, progress=False)
+    (folder / "Test" / "Banana" / "text.jpg").write_bytes(b"no image at all")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def orchard(airflow: Airflow, local_aws: LocalAws, images: Path) -> Pipeline:
+    """A bucket, and two runs on it that were triggered at once and have ended."""
+    orchard = _bucket(local_aws, "triggered-twice", images)
+    for run in ("one", "other"):
+        airflow.trigger(DAG, run, bucket=orchard.bucket, **PARAMS)
+    for run in ("one", "other"):
+        assert airflow.await_end(DAG, run) == "success"
+    return orchard
+
+
+def _bucket(aws: LocalAws, name: str, images: Path) -> Pipeline:
+    bucket = Pipeline(aws, aws.s3(), aws.create_bucket(name), {})
+    bucket.put_folder(images)
+    return bucket
+
+
+def _rows(bucket: Pipeline, table: str) -> pl.DataFrame:
+    """A published table, as it would be in any bucket."""
+    rows = bucket.table(table).with_columns(pl.col("path").str.strip_prefix(f"s3://{bucket.bucket}/"))
+    return rows.sort("path")
+
+
+def _assert_equal(rows: pl.DataFrame, wanted: pl.DataFrame) -> None:
+    """Equal bit by bit, but for the rounding of projections that were fitted apart."""
+    assert_frame_equal(rows.drop("pca", strict=False), wanted.drop("pca", strict=False))
+    if "pca" in wanted:
+        np.testing.assert_allclose(np.stack(rows["pca"]), np.stack(wanted["pca"]), atol=1e-4)
+
+
+def _announced(airflow: Airflow, bucket: Pipeline) -> list[str]:
+    """The runs that the asset's events tell of, each of which those downstream have followed."""
+    events = airflow.asset_events()
+    wait_for(
+        lambda: [run["state"] for run in airflow.runs(DOWNSTREAM, "asset_triggered")],
+        lambda states: states == ["success"] * len(events),
+    )
+    return [event["extra"]["run"] for event in events if event["extra"].get("bucket") == bucket.bucket]
+
+
+def test_of_two_triggers_at_once_one_publishes_and_the_other_finds_nothing_changed(
+    airflow: Airflow, orchard: Pipeline
+) -> None:
+    latest = orchard.latest()
+    first = latest["run"].removesuffix(f"-{DAG}")
+    (second,) = {"one", "other"} - {first}
+
+    assert f"Nothing has changed since run {latest['run']}" in airflow.log(DAG, second, "find_changes")
+    assert [airflow.task(DAG, run, "publish")["state"] for run in (first, second)] == ["success", "skipped"]
+    assert [state for state, _ in orchard.cluster_states()] == ["TERMINATED"]
+    assert latest["counts"] == {"inventory": 17, "features": 16, "quarantine": 1}
+    assert _announced(airflow, orchard) == [latest["run"]]
+
+
+def test_run_killed_at_each_of_its_tasks_publishes_what_an_undisturbed_one_does(
+    airflow: Airflow, orchard: Pipeline, local_aws: LocalAws, images: Path
+) -> None:
+    bucket, emr = _bucket(local_aws, "killed-everywhere", images), local_aws.emr()
+    run = f"features/runs/killed-{DAG}"
+    killer = Killer(
+        airflow,
+        moments={
+            "take_inventory": lambda: bucket.has(f"{run}/inventory/"),
+            "create_cluster": local_aws.active_clusters,
+            STEP: lambda: any(emr.list_steps(ClusterId=one)["Steps"] for one in bucket.cluster_ids()),
+            "publish": lambda: bucket.has(f"{run}/report/"),
+        },
+    )
+    airflow.trigger(DAG, "killed", bucket=bucket.bucket, **PARAMS)
+
+    killer.work_through("killed")
+
+    (case,) = [case for case in OF_AIRFLOW if case.injected.startswith("each task killed")]
+    assert airflow.state(DAG, "killed") == case.state
+    tasks = {task["task_id"]: task["try_number"] for task in airflow.tasks(DAG, "killed")}
+    assert killer.killed == Counter([*tasks, STEP])
+    assert [task for task, times in killer.killed.items() if tasks[task] <= times] == []
+    assert tuple(state for state, _ in bucket.cluster_states()) == case.clusters
+    assert local_aws.active_clusters() == []
+    log = "".join(airflow.log(DAG, "killed", task) for task in ("create_cluster", STEP))
+    assert [words for words in case.says if words not in log] == []
+    (cluster,) = bucket.cluster_ids()
+    assert [step["Status"]["State"] for step in emr.list_steps(ClusterId=cluster)["Steps"]] == ["COMPLETED"]
+    for table in ("features", "quarantine"):
+        _assert_equal(_rows(bucket, table), _rows(orchard, table))
+    assert _announced(airflow, bucket) == [bucket.latest()["run"]]
+
+
+class Killer:
+    """Kills a run's tasks: each in its first try, the step's also when it goes on after its wait.
+
+    Args:
+        airflow: runs them.
+        moments: what a task must have come to; others are killed as soon as they run. These lose their machine, worker
+            and all, which Airflow notices by the missing heartbeat; of the others only the process is killed.
+    """
+
+    def __init__(self, airflow: Airflow, moments: Mapping[str, Callable[[], object]]) -> None:
+        self.killed: Counter[str] = Counter()
+        self._airflow, self._moments = airflow, moments
+        self._seen: dict[psutil.Process, str] = {}
+
+    def work_through(self, run: str) -> None:
+        """Kill until the run is over."""
+        until = time.monotonic() + 400
+        while self._airflow.state(DAG, run) not in ENDED:
+            assert time.monotonic() < until, f"killed: {self.killed}"
+            new = {one: name for name, one in self._airflow.task_processes().items() if one not in self._seen}
+            for process in new:
+                _signal(process.suspend)  # the shortest of tasks takes less time than to find out which it is
+            for process, task_instance in new.items():
+                self._seen[process] = task_instance
+                self._meet(run, task_instance, process)
+                _signal(process.resume)
+            time.sleep(0.05)
+
+    def _meet(self, run: str, task_instance: str, process: psutil.Process) -> None:
+        task = next((one for one in self._airflow.tasks(DAG, run) if one["id"] == task_instance), None)
+        if task is None:
+            return
+        nth = list(self._seen.values()).count(task_instance)
+        if (task["try_number"], nth) == (1, 1):
+            self._kill(task["task_id"], process)
+        elif (task["task_id"], task["try_number"], nth) == (STEP, 2, 2):
+            process.kill()
+            self.killed[STEP] += 1
+
+    def _kill(self, task_id: str, process: psutil.Process) -> None:
+        moment = self._moments.get(task_id)
+        if moment is None:
+            process.kill()
+        else:
+            process.resume()
+            while not moment():
+                assert process.is_running(), f"{task_id} was over before its moment came"
+                time.sleep(0.005)
+            kill_worker(process)
+        self.killed[task_id] += 1
+
+
+def _signal(signal: Callable[[], None]) -> None:
+    with suppress(psutil.NoSuchProcess):
+        signal()
+
+
+def test_backfill_of_a_range_publishes_the_bucket_as_it_is_once_and_tells_nobody(
+    airflow: Airflow, orchard: Pipeline
+) -> None:
+    before, features, announced = orchard.latest(), _rows(orchard, "features"), _announced(airflow, orchard)
+    removed = features["path"][0]
+    orchard.s3.delete_object(Bucket=orchard.bucket, Key=removed)
+    conf = json.dumps({"bucket": orchard.bucket, **PARAMS, "refit": "never"})
+
+    dates = ("--from-date", "2026-03-01", "--to-date", "2026-03-03")
+    airflow.command("backfill", "create", "--dag-id", DAG, *dates, "--dag-run-conf", conf)
+
+    runs = wait_for(
+        lambda: airflow.runs(DAG, "backfill"), lambda runs: len(runs) == 3 and {run["state"] for run in runs} <= ENDED
+    )
+    assert [run["state"] for run in runs] == ["success"] * 3
+    assert Counter(airflow.task(DAG, run["dag_run_id"], "publish")["state"] for run in runs) == {
+        "success": 1,
+        "skipped": 2,
+    }
+    latest = orchard.latest()
+    assert latest["run"] in {f"2026-03-0{day}T000000Z-{DAG}" for day in (1, 2, 3)}
+    assert latest["inventory"]["taken_at"] > before["inventory"]["taken_at"]
+    _assert_equal(_rows(orchard, "features"), features.filter(pl.col("path") != removed))
+    assert [state for state, _ in orchard.cluster_states()] == ["TERMINATED"] * 2
+    assert _announced(airflow, orchard) == announced
+
+
+def test_publication_of_an_older_run_that_is_cleared_does_not_go_back_in_time(
+    airflow: Airflow, orchard: Pipeline
+) -> None:
+    latest = orchard.latest()
+    older = next(run for run in ("one", "other") if airflow.task(DAG, run, "publish")["state"] == "success")
+    cleared: dict[str, Any] = {"dag_run_id": older, "task_ids": ["publish"], "include_downstream": True}
+
+    airflow.call("POST", f"dags/{DAG}/clearTaskInstances", dry_run=False, only_failed=False, **cleared)
+
+    assert airflow.await_end(DAG, older) == "success"
+    assert airflow.task(DAG, older, "publish")["state"] == "skipped"
+    assert f"Run {older}-{DAG} is not published" in airflow.log(DAG, older, "publish")
+    assert orchard.latest() == latest
