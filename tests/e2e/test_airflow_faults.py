@@ -8,7 +8,7 @@ import pytest
 
 from include.local_aws.emr_faults import FAULT_TAG
 from include.sample_images import generate, make_plan
-from tests.e2e.airflow_api import DAG, Airflow, running_airflow, wait_for
+from tests.e2e.airflow_api import DAG, QUICK_RETRIES, Airflow, running_airflow, wait_for
 from tests.e2e.faults import OF_AIRFLOW, Case
 from tests.e2e.pipeline import Pipeline
 
@@ -44,7 +44,7 @@ def orchard(local_aws: LocalAws, tmp_path_factory: pytest.TempPathFactory) -> Pi
 
 @pytest.fixture(scope="module")
 def airflow(local_aws: LocalAws, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Airflow]:
-    with running_airflow(local_aws, tmp_path_factory.mktemp("airflow"), SETTINGS) as airflow:
+    with running_airflow(local_aws, tmp_path_factory.mktemp("airflow"), SETTINGS, QUICK_RETRIES) as airflow:
         yield airflow
 
 

@@ -16,7 +16,7 @@ from polars.testing import assert_frame_equal
 
 from include.local_aws.emr_faults import FAULT_TAG
 from include.sample_images import generate, make_plan
-from tests.e2e.airflow_api import DAG, ENDED, Airflow, kill_worker, running_airflow, wait_for
+from tests.e2e.airflow_api import DAG, ENDED, QUICK_RETRIES, Airflow, kill_worker, running_airflow, wait_for
 from tests.e2e.faults import OF_AIRFLOW
 from tests.e2e.pipeline import Pipeline
 
@@ -39,12 +39,6 @@ SETTINGS = {
     "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "8",
     "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "1",
 }
-QUICK_RETRIES = """
-from datetime import timedelta
-
-def task_policy(task):
-    task.retry_delay, task.retry_exponential_backoff = timedelta(seconds=1), 0
-"""
 
 
 @pytest.fixture(scope="module")
