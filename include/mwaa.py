@@ -41,6 +41,7 @@ APPLICATION = ("launch.py", "requirements.txt", "requirements-onnx.txt")
 """Of `spark_apps/`, besides its package: `upload_application` takes them from beside it."""
 OF_ONE_MACHINE = (
     "airflow_database.py",
+    "airflow_sqlite.py",
     "containers",
     "demo.py",
     "deploy",
