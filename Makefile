@@ -28,7 +28,7 @@ test: .venv/.development .venv/.wheels ## Run all tests
 	@$(PYTHON) include/prerequisites.py
 	@$(IN_ENVIRONMENT) pytest --numprocesses 2
 
-test-fast: .venv/.development ## Run what needs neither Spark nor whole DAGs: an answer within four minutes
+test-fast: .venv/.development ## Run what needs neither Spark nor whole DAGs: an answer in some five minutes
 	@$(PYTHON) include/prerequisites.py
 	@$(IN_ENVIRONMENT) pytest --numprocesses 2 tests/unit include spark_apps
 
