@@ -203,7 +203,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Print how well the feature families tell fruits apart.")
     default = os.environ.get("FRUITS_REAL_IMAGES")  # as the tests that want real photographs
     parser.add_argument("--data", type=Path, default=default, help="default: the environment's FRUITS_REAL_IMAGES")
-    parser.add_argument("--families", default="orb,color,texture", help="which ones (default: %(default)s)")
+    parser.add_argument("--families", default=",".join(DEFAULT_FAMILIES), help="which ones (default: %(default)s)")
     parser.add_argument("--test", action="store_true", help="report Test too: once a choice, when it is made")
     arguments = parser.parse_args()
     if arguments.data is None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import cv2
 import numpy as np
 
-from fruits_features.families import color, pixels, texture
+from fruits_features.families import color, contrast, pixels, texture
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,8 +36,8 @@ def describe(sizes: Mapping[str, int], index: int) -> Column:
         sizes: how many columns each family has, in the order of the families.
         index: of the column.
 
-    >>> describe({"orb": 256, "texture": 20}, 256)
-    Column(family='texture', words='radius 2: light spots', colour='')
+    >>> describe({"orb": 256, "texture": 60}, 256)
+    Column(family='texture', words='luma, radius 1: light spots or flat', colour='')
     """
     for name, size in sizes.items():
         if index < size:
@@ -61,10 +61,25 @@ def _color(index: int) -> tuple[str, str]:
 
 
 def _texture(index: int) -> tuple[str]:
-    radius, pattern = divmod(index, texture.PATTERNS)
-    named = {0: "light spots", texture.PATTERNS // 2 - 1: "edges", texture.PATTERNS - 2: "dark spots or flat"}
-    words = named.get(pattern, f"{pattern} of 8 neighbours as light")
-    return (f"radius {texture.RADII[radius]}: {'no uniform pattern' if pattern == texture.PATTERNS - 1 else words}",)
+    shape = (len(texture.RADII), len(texture.CHANNELS), texture.PATTERNS)
+    radius, channel, pattern = (int(place) for place in np.unravel_index(index, shape))
+    light, dark = (("light", "dark"), ("red", "green"), ("blue", "yellow"))[channel]
+    named = {
+        0: f"{light} spots or flat",
+        texture.PATTERNS // 2 - 1: "edges",
+        texture.PATTERNS - 2: f"{dark} spots",
+        texture.PATTERNS - 1: "no uniform pattern",
+    }
+    words = named.get(pattern, f"{pattern} of 8 neighbours larger")
+    return (f"{texture.CHANNELS[channel]}, radius {texture.RADII[radius]}: {words}",)
+
+
+def _contrast(index: int) -> tuple[str]:
+    """Tell the middle of a bin."""
+    places = np.unravel_index(index, [contrast.BINS] * len(contrast.WIDTHS))
+    luma, red, blue = (np.array(places) - contrast.BINS // 2) * contrast.WIDTHS
+    words = f"luma {luma:+d}, red {red:+d}, blue {blue:+d} beside its surroundings"
+    return (words.replace("-", "\N{MINUS SIGN}"),)
 
 
 def _pixels(index: int) -> tuple[str]:
@@ -76,4 +91,4 @@ def _onnx(index: int) -> tuple[str]:
     return (f"value {index} of the model's",)
 
 
-_DESCRIBE = {"orb": _orb, "color": _color, "texture": _texture, "pixels": _pixels, "onnx": _onnx}
+_DESCRIBE = {"orb": _orb, "color": _color, "texture": _texture, "contrast": _contrast, "pixels": _pixels, "onnx": _onnx}

@@ -65,14 +65,25 @@ class View:
         sums = np.array(cv2.sumElems(cv2.LUT(self.rgb, _POWERS))[:3])
         light = (sums / self.grey.size) ** (1 / LIGHT_NORM) + 1
         gains = (light.mean() / light) ** LIGHT_SHARE * _brightness_gain(self.grey)
-        table = np.clip(np.outer(_LEVELS, gains), 0, 255).astype(np.uint8)
-        return np.asarray(cv2.LUT(self.rgb, table.reshape(256, 1, 3)), np.uint8)
+        table = np.minimum(_LEVELS[:, np.newaxis, np.newaxis] * gains, 255).astype(np.uint8)
+        return np.asarray(cv2.LUT(self.rgb, table), np.uint8)
 
     @cached_property
     def ycrcb(self) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]:
         """The relit image in JPEG's colours: luma, red and blue difference (around 128), three planes as `grey`'s."""
         luma, red, blue = cv2.split(cv2.cvtColor(self.relit, cv2.COLOR_RGB2YCrCb))
         return np.asarray(luma, np.uint8), np.asarray(red, np.uint8), np.asarray(blue, np.uint8)
+
+    @cached_property
+    def half(self) -> NDArray[np.uint8]:
+        """The relit image at half its height and width, rounded up, in JPEG's colours: height x width x 3, uint8.
+
+        As coarse as most JPEG files keep colours, and a quarter of the work.
+        """
+        height, width = self.grey.shape
+        size = ((width + 1) // 2, (height + 1) // 2)
+        small = cv2.resize(self.relit, size, interpolation=cv2.INTER_AREA)
+        return np.asarray(cv2.cvtColor(small, cv2.COLOR_RGB2YCrCb), np.uint8)
 
     @cached_property
     def weights(self) -> NDArray[np.float64]:
@@ -82,8 +93,12 @@ class View:
         and black surroundings then hardly count; an image without any colour keeps the Gaussian.
         """
         _, red, blue = self.ycrcb
-        squares = cv2.LUT(red, _SQUARED_OFFSETS) + cv2.LUT(blue, _SQUARED_OFFSETS)  # whole numbers: exact everywhere
-        return np.asarray((np.sqrt(squares) + 1) * _centrality(*red.shape), np.float64)
+        return _weights(red, blue)
+
+    @cached_property
+    def half_weights(self) -> NDArray[np.float64]:
+        """The same for the pixels of `half`."""
+        return _weights(cv2.extractChannel(self.half, 1), cv2.extractChannel(self.half, 2))
 
     @cached_property
     def descriptors(self) -> NDArray[np.uint8]:
@@ -112,11 +127,17 @@ def fit(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
+def _weights(red: cv2.typing.MatLike, blue: cv2.typing.MatLike) -> NDArray[np.float64]:
+    squares = cv2.LUT(red, _SQUARED_OFFSETS) + cv2.LUT(blue, _SQUARED_OFFSETS)  # whole numbers: exact everywhere
+    return np.asarray((np.sqrt(squares) + 1) * _centrality(*red.shape), np.float64)
+
+
 def _brightness_gain(grey: NDArray[np.uint8]) -> float:
     """Find the factor that makes the brightest tenth of the pixels as bright as other images'."""
     below = cv2.calcHist([grey], [0], None, [256], [0, 256]).ravel().cumsum()
-    level = np.searchsorted(below, BRIGHT_SHARE * below[-1])
-    return float(np.clip(BRIGHT_LEVEL / max(1, level), *BRIGHT_GAINS))
+    level = int(below.searchsorted(BRIGHT_SHARE * below[-1]))
+    least, most = BRIGHT_GAINS
+    return min(max(BRIGHT_LEVEL / max(1, level), least), most)
 
 
 @lru_cache(maxsize=64)  # images come in few shapes; odd ones must not fill the memory

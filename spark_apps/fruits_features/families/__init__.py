@@ -28,14 +28,15 @@ FAMILIES = {
     for family in (
         Family("orb", dimension=256, weight=0.25),
         Family("color", dimension=432),
-        Family("texture", dimension=20, weight=0.5),
+        Family("texture", dimension=60),
+        Family("contrast", dimension=125),
         Family("pixels", dimension=3072),
         Family("onnx", dimension=None),
     )
 }
 MODEL_FAMILY = "onnx"
 """The one that needs a model."""
-DEFAULT_FAMILIES = ("orb", "color", "texture")
+DEFAULT_FAMILIES = ("orb", "color", "texture", "contrast")
 
 
 def total_dimension(names: Sequence[str], of_model: int = 0) -> int:
@@ -56,7 +57,7 @@ def dimensions(names: Sequence[str], total: int) -> list[int]:
     """Tell how many of all features each family has: what the others leave is the model's.
 
     >>> dimensions(["orb", "onnx", "texture"], 1300)
-    [256, 1024, 20]
+    [256, 984, 60]
     """
     of_model = total - total_dimension(names)
     return [total_dimension([name], of_model) for name in names]

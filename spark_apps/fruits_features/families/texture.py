@@ -1,9 +1,12 @@
-"""Texture: how the surface of the fruit is patterned, from netted melons to smooth apples, whatever its colour.
+"""Texture: how the surface of the fruit is patterned, from netted melons to smooth apples, in light and in colour.
 
 Rotation-invariant uniform local binary patterns at two radii: T. Ojala, M. Pietikainen, T. Maenpaa, "Multiresolution
-gray-scale and rotation invariant texture classification with local binary patterns", PAMI 24 (2002). Neighbours lie at
-whole pixels instead of interpolated ones, and pixels count by their weight as in `color`.
+gray-scale and rotation invariant texture classification with local binary patterns", PAMI 24 (2002); of colours: T.
+Maenpaa, M. Pietikainen, "Classification with color and texture: jointly or separately?", Pattern Recognition 37 (2004).
+Neighbours lie at whole pixels instead of interpolated ones, and pixels count by their weight as in `color`.
 """
+
+from functools import cache
 
 import cv2
 import numpy as np
@@ -11,59 +14,67 @@ from numpy.typing import NDArray
 
 from fruits_features.views import WEIGHT_PARAMETERS, View
 
-RADII = (2, 4)
+CHANNELS = ("luma", "red difference", "blue difference")
+RADII = (1, 2)
+"""In pixels of the view at half its height and width."""
+
+STEP = 2
+"""A neighbour counts as larger from this many levels on: surfaces are smooth, and one level is rounding."""
+
 PATTERNS = 10
 PARAMETERS = {
     "patterns": "rotation-invariant uniform, 8 neighbours at whole pixels",
+    "channels": CHANNELS,
     "radii": RADII,
+    "step": STEP,
     **WEIGHT_PARAMETERS,
     "power": 0.5,
 }
-DIMENSION = PATTERNS * len(RADII)
+DIMENSION = PATTERNS * len(CHANNELS) * len(RADII)
 
 
 def describe(view: View) -> NDArray[np.float32]:
-    """Count the patterns: 10 square roots of shares for each radius; the squares of each ten add up to 1.
+    """Count the patterns: for each radius and channel, 10 square roots of shares; the squares of each ten add up to 1.
 
-    Values 0 to 8 of a ten: neighbours at least as light as their centre (0 a light spot, 8 a dark spot or flat, 4 an
-    edge); value 9: no uniform pattern.
+    Values 0 to 8 of a ten: neighbours larger than their centre (0 a light spot or flat, 8 a dark spot, 4 an edge);
+    value 9: no uniform pattern.
 
     >>> describe(View(np.full((100, 100, 3), 255, np.uint8)))[:10].tolist()
-    [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0]
+    [1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]
     """
     margin = max(RADII)
-    framed = cv2.copyMakeBorder(view.grey, margin, margin, margin, margin, cv2.BORDER_REPLICATE)
-    grey = np.asarray(framed, np.uint8)
-    framed = cv2.copyMakeBorder(view.weights, 0, 0, margin, margin, cv2.BORDER_CONSTANT, value=0)
-    weights = np.asarray(framed, np.float64)
-    return np.concatenate([_shares(_binary_patterns(grey, radius, margin), weights.ravel()) for radius in RADII])
+    framed = cv2.copyMakeBorder(view.half, margin, margin, margin, margin, cv2.BORDER_REPLICATE)
+    values = np.asarray(framed, np.uint8)
+    weights = cv2.copyMakeBorder(view.half_weights, 0, 0, margin, margin, cv2.BORDER_CONSTANT, value=0)
+    of_channels = np.asarray(cv2.merge([weights] * len(CHANNELS)), np.float64).ravel()
+    return np.concatenate([_shares(_binary_patterns(values, radius, margin), of_channels) for radius in RADII])
 
 
-def _binary_patterns(grey: NDArray[np.uint8], radius: int, margin: int) -> NDArray[np.uint8]:
-    """Tell for every pixel which of its 8 neighbours are at least as light: one bit each.
+def _binary_patterns(framed: NDArray[np.uint8], radius: int, margin: int) -> NDArray[np.uint8]:
+    """Tell for every pixel and channel which of its 8 neighbours are larger: one bit each.
 
     Works on the flattened image, where a neighbour is a constant shift: three times as fast as on its rows.
 
     Args:
-        grey: (height + 2 margins) x (width + 2 margins).
+        framed: (height + 2 margins) x (width + 2 margins) x channels.
         radius: at most the margin.
         margin: in pixels.
 
     Returns:
-        height x (width + 2 margins) patterns, flat; those in the margins mean nothing.
+        height (width + 2 margins) x 1 x channels; those in the margins mean nothing.
     """
-    flat, width = grey.ravel(), grey.shape[1]
-    start, stop = margin * width, flat.size - margin * width
-    centre = flat[start:stop]
-    patterns = np.zeros(centre.shape, np.uint8)
+    _, width, channels = framed.shape
+    flat, start = framed.ravel(), margin * width * channels
+    as_large = cv2.LUT(framed, _AS_LARGE).ravel()[start:-start]
+    patterns = np.zeros(as_large.shape, np.uint8)
     for down, right in _neighbours(radius):
-        shift = down * width + right
-        neighbour = flat[start + shift : stop + shift]
+        first = start + (down * width + right) * channels
         patterns += patterns
-        patterns |= (neighbour >= centre).view(np.uint8)
-    return patterns
+        patterns |= (flat[first : first + as_large.size] > as_large).view(np.uint8)
+    return patterns.reshape(-1, 1, channels)
 
 
+@cache
 def _neighbours(radius: int) -> list[tuple[int, int]]:
     """Place 8 neighbours around a pixel, clockwise from above, as (rows down, columns right).
 
@@ -76,10 +87,10 @@ def _neighbours(radius: int) -> list[tuple[int, int]]:
 
 
 def _shares(patterns: NDArray[np.uint8], weights: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Take the square root of every class of patterns' share of the weight."""
-    by_pattern = np.bincount(patterns.ravel(), weights=weights, minlength=256)
-    by_class = np.bincount(_CLASSES, weights=by_pattern, minlength=PATTERNS)
-    return np.asarray(np.sqrt(by_class / by_class.sum()), np.float32)
+    """Take the square root of every class of patterns' share of its channel's weight."""
+    classes = cv2.LUT(patterns, _CLASSES).ravel()
+    by_class = np.bincount(classes, weights=weights, minlength=PATTERNS * len(CHANNELS)).reshape(-1, PATTERNS)
+    return np.asarray(np.sqrt(by_class / by_class.sum(axis=1, keepdims=True)), np.float32).ravel()
 
 
 def _class_of(pattern: int) -> int:
@@ -93,4 +104,13 @@ def _class_of(pattern: int) -> int:
     return pattern.bit_count() if changes <= 2 else PATTERNS - 1  # noqa: PLR2004
 
 
-_CLASSES = np.array([_class_of(pattern) for pattern in range(256)])
+def _classes() -> NDArray[np.uint8]:
+    """Make each channel's table from pattern to class; every channel has classes of its own."""
+    of_one = np.array([_class_of(pattern) for pattern in range(256)])
+    of_each = of_one[:, np.newaxis, np.newaxis] + PATTERNS * np.arange(len(CHANNELS))
+    return np.asarray(of_each, np.uint8)
+
+
+_CLASSES = _classes()
+_AS_LARGE = np.minimum(np.arange(256) + STEP - 1, 255).astype(np.uint8)
+"""What a neighbour of each level has to pass; 255 is passed by none."""

@@ -5,7 +5,7 @@ import pytest
 from fruits_features import provenance
 from fruits_features.provenance import describing, modules
 
-DEFAULT = ("orb", "color", "texture")
+DEFAULT = ("orb", "color", "texture", "contrast")
 
 
 def changed(monkeypatch: pytest.MonkeyPatch, module: str, old: str, new: str) -> str:
@@ -22,6 +22,7 @@ def test_modules_are_all_that_have_a_part_in_an_images_values() -> None:
     assert modules(DEFAULT) == [
         "fruits_features.description",
         "fruits_features.families.color",
+        "fruits_features.families.contrast",
         "fruits_features.families.onnx",
         "fruits_features.families.orb",
         "fruits_features.families.texture",

@@ -46,3 +46,13 @@ def test_relit_image_turned_is_the_turned_image_relit() -> None:
     turned = np.ascontiguousarray(np.rot90(crate()))
 
     assert (View(turned).relit == np.rot90(View(crate()).relit)).all()
+
+
+@pytest.mark.parametrize(("shape", "half"), [((100, 75), (50, 38)), ((1, 1), (1, 1)), ((1, 6), (1, 3))])
+def test_half_of_an_image_has_half_its_sides_rounded_up(shape: tuple[int, int], half: tuple[int, int]) -> None:
+    view = View(np.full((*shape, 3), (180, 40, 40), np.uint8))
+
+    assert view.half.shape == (*half, 3)
+    assert view.half_weights.shape == half
+    assert (view.half == [plane[0, 0] for plane in view.ycrcb]).all()
+    assert (view.half_weights > 0).all()

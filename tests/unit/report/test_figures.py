@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from fruits_features.families import color
+from fruits_features.families import color, contrast
 from include.report import Previous, columns, nearest, plane, rows
 from tests.unit.report.runs import ASKED, LEARNT, Lost, report
 
@@ -56,7 +56,7 @@ def test_quarantine_of_run_is_told_by_reason_the_most_frequent_first(made: Repor
 
 def test_variance_of_projection_is_told_with_the_components_it_takes(made: Report) -> None:
     variance = made.figures["variance"]
-    assert (variance["components"], variance["features"], variance["explained"]) == (2, 276, 0.9)
+    assert (variance["components"], variance["features"], variance["explained"]) == (2, 316, 0.9)
     assert variance["reached"] == [
         {"share": 0.5, "components": 1},
         {"share": 0.8, "components": 2},
@@ -69,7 +69,7 @@ def test_component_of_two_families_is_shared_by_squared_loadings(made: Report) -
     assert first["families"] == {"orb": 0.36, "texture": 0.64}
     assert second["families"] == {"orb": 0.0, "texture": 1.0}
     assert [(one["column"], one["loading"], one["words"]) for one in first["strongest"][:2]] == [
-        (256, 0.8, "radius 2: light spots"),
+        (256, 0.8, "luma, radius 1: light spots or flat"),
         (7, -0.6, "descriptor bit 7"),
     ]
 
@@ -220,6 +220,26 @@ def test_column_of_colour_is_told_by_the_middle_of_its_bin(
 
     assert column.words == words
     assert np.abs(np.array([*bytes.fromhex(column.colour[1:])]) - rgb).max() <= 3
+
+
+@pytest.mark.parametrize(
+    ("index", "words"),
+    [(14, "red difference, radius 1: edges"), (38, "luma, radius 2: dark spots"), (59, "no uniform pattern")],
+)
+def test_columns_of_texture_tell_channel_radius_and_pattern(index: int, words: str) -> None:
+    assert columns.describe({"texture": 60}, index).words.endswith(words)
+
+
+@pytest.mark.parametrize(
+    ("index", "words"),
+    [
+        (62, "luma +0, red +0, blue +0 beside its surroundings"),
+        (0, "luma \N{MINUS SIGN}28, red \N{MINUS SIGN}12, blue \N{MINUS SIGN}12 beside its surroundings"),
+        (4, "luma \N{MINUS SIGN}28, red \N{MINUS SIGN}12, blue +12 beside its surroundings"),
+    ],
+)
+def test_columns_of_contrast_tell_the_middles_of_their_bins(index: int, words: str) -> None:
+    assert columns.describe({"contrast": contrast.DIMENSION}, index).words == words
 
 
 def test_columns_after_a_model_are_told_by_their_own_family() -> None:
