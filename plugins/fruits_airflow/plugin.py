@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.plugins_manager import AirflowPlugin
 
+from fruits_airflow.turns import Turns, on_sqlite
+
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
@@ -22,6 +24,7 @@ class FruitsPlugin(AirflowPlugin):
 
     name = "fruits"
     fastapi_apps: list[Any] = [{"app": pages_when_asked, "url_prefix": "/fruits", "name": "Fruits"}]  # noqa: RUF012 - as Airflow's own class
+    fastapi_root_middlewares: list[Any] = [{"name": "Turns", "middleware": Turns}] if on_sqlite() else []
     external_views: list[Any] = [  # noqa: RUF012 - as Airflow's own class
         {"name": "Fruits", "href": "fruits/", "destination": "nav", "url_route": "fruits", "category": "browse"},
         {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -89,6 +90,16 @@ class Run:
 def _case(injected: str) -> Case:
     (case,) = [case for case in OF_AIRFLOW if case.injected.startswith(injected)]
     return case
+
+
+def test_people_change_things_at_once_and_wait_for_nobody_long(airflow: Airflow) -> None:
+    def change(person: int) -> None:
+        for change in range(10):
+            airflow.call("PATCH", "dags/fruits_janitor", is_paused=True)
+            airflow.call("POST", "variables", key=f"{person}-{change}", value="")
+
+    with ThreadPoolExecutor(6) as people:
+        list(people.map(change, range(6)))
 
 
 @pytest.mark.parametrize("component", ["scheduler", "triggerer"])
