@@ -31,6 +31,8 @@ ROOT = Path(__file__).resolve().parent.parent
 AWS_STATE = ROOT / ".local" / "aws"
 HOME = ROOT / ".local" / "airflow"
 START_DEADLINE_S = 180
+PARALLELISM = "8"
+"""Airflow keeps a process for each task that may run at once; its default of 32 are many for one machine."""
 
 
 class LocalAirflowError(Exception):
@@ -83,7 +85,15 @@ class LocalAirflow:
         if self._running() is None:
             _require_free(port)
             try:
-                self._start(address, {**environment, "AIRFLOW_HOME": str(self.home), "AIRFLOW__API__PORT": str(port)})
+                self._start(
+                    address,
+                    {
+                        "AIRFLOW__CORE__PARALLELISM": PARALLELISM,
+                        **environment,
+                        "AIRFLOW_HOME": str(self.home),
+                        "AIRFLOW__API__PORT": str(port),
+                    },
+                )
             except BaseException:
                 self.stop()
                 raise
