@@ -4,6 +4,8 @@ SHELL := bash
 .DEFAULT_GOAL := help
 PYTHON ?= python3
 PORT ?= 8080
+# One more than a small machine has cores: many tests wait.
+TEST_PROCESSES ?= 3
 IN_ENVIRONMENT := source include/environment.sh &&
 LOCK = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
        --custom-compile-command "make lock"
@@ -26,11 +28,11 @@ down: .venv/.runtime ## Stop what `make up` started
 
 test: .venv/.development .venv/.wheels ## Run all tests
 	@$(PYTHON) include/prerequisites.py
-	@$(IN_ENVIRONMENT) pytest --numprocesses 2
+	@$(IN_ENVIRONMENT) pytest --numprocesses $(TEST_PROCESSES)
 
-test-fast: .venv/.development ## Run what needs neither Spark nor whole DAGs: an answer in some five minutes
+test-fast: .venv/.development ## Run what needs neither Spark nor whole DAGs: an answer within four minutes
 	@$(PYTHON) include/prerequisites.py
-	@$(IN_ENVIRONMENT) pytest --numprocesses 2 tests/unit include spark_apps
+	@$(IN_ENVIRONMENT) pytest --numprocesses $(TEST_PROCESSES) tests/unit include spark_apps
 
 check: .venv/.development ## Check style, types and imports; changes nothing
 	@$(IN_ENVIRONMENT) ruff check && ruff format --check && mypy && PYTHONPATH="plugins:$$PYTHONPATH" lint-imports

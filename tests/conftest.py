@@ -28,10 +28,11 @@ PUBLISH_FOR_THEMSELVES = {
     "test_airflow_faults.py",
     "test_airflow_reruns.py",
     "test_browser.py",
-    "test_fault_matrix.py",
     "test_real_photographs.py",
 }
 """Tests of a level that share nothing with the others of it."""
+EACH_BY_ITSELF = "test_fault_matrix.py"
+"""Long tests that share little even with each other."""
 
 
 class LevelScheduling(LoadScopeScheduling):
@@ -42,9 +43,10 @@ class LevelScheduling(LoadScopeScheduling):
 
     def _split_scope(self, nodeid: str) -> str:
         file = super()._split_scope(nodeid)
-        level = file.split("/")[1]
-        shares = level in {"e2e", "spark"} and Path(file).name not in PUBLISH_FOR_THEMSELVES
-        return level if shares else file
+        level, name = file.split("/")[1], Path(file).name
+        if name == EACH_BY_ITSELF:
+            return nodeid
+        return level if level in {"e2e", "spark"} and name not in PUBLISH_FOR_THEMSELVES else file
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LevelScheduling:

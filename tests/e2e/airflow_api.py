@@ -46,7 +46,7 @@ def wait_for(read: Callable[[], T], wanted: Callable[[T], bool] = bool) -> T:
     until = time.monotonic() + DEADLINE_S
     while not wanted(value := read()):
         assert time.monotonic() < until, f"still {value!r} after {DEADLINE_S} s"
-        time.sleep(0.2)
+        time.sleep(0.5)
     return value
 
 
