@@ -93,7 +93,7 @@ class Audit:
             *(() if self.kept is None else [projection.check_kept(found, self.kept)]),
             *self._files(found),
             *(() if vectors.sample is None else sample.check(vectors.sample, found, self.files, self.fetch)),
-            *(() if self.published is None else drift.compare(vectors.categories, found, self.published)),
+            *(() if self.published is None else drift.compare(vectors.categories, vectors.mean, found, self.published)),
         )
         counts = {contract.name: table.rows for contract, table in contracts}
         shares = found.explained_variance

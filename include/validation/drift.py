@@ -13,12 +13,15 @@ from include.validation.checks import Check, Severity
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from numpy.typing import NDArray
+
     from fruits_features.projection import Projection
 
 CATEGORY_SHIFT = 0.1
 """Share of the images that would have to change their category to give the published run's shares."""
 MEAN_SHIFT = 0.2
-"""Distance of a family's mean from the published run's, in standard deviations of that family."""
+"""Distance of a family's mean today from that of the images which the published run's projection was fitted on, in
+standard deviations of that family."""
 VARIANCE_LOSS = 0.05
 FEWER_IMAGES = 0.1
 
@@ -36,8 +39,17 @@ class Published:
     projection: Projection | None
 
 
-def compare(categories: Mapping[str, int], projection: Projection, published: Published) -> Iterator[Check]:
-    """Compare a run with the published one."""
+def compare(
+    categories: Mapping[str, int], mean: NDArray[np.float64], projection: Projection, published: Published
+) -> Iterator[Check]:
+    """Compare a run with the published one.
+
+    Args:
+        categories: how many images of each were described.
+        mean: of their features; a kept projection's own mean is that of earlier images.
+        projection: the run's.
+        published: what to compare with.
+    """
     before, now = sum(published.categories.values()), sum(categories.values())
     yield _warn("drift: share of images lost since the published run", (before - now) / max(1, before), FEWER_IMAGES)
     names = {*categories, *published.categories}
@@ -51,7 +63,7 @@ def compare(categories: Mapping[str, int], projection: Projection, published: Pu
         return
     loss = float(old.explained_variance.sum() - projection.explained_variance.sum())
     yield _warn("drift: explained variance lost", loss, VARIANCE_LOSS)
-    for name, shift in _mean_shifts(projection, old).items():
+    for name, shift in _mean_shifts(mean, old).items():
         yield _warn(f"drift: mean of family {name} moved, in standard deviations", shift, MEAN_SHIFT)
 
 
@@ -65,11 +77,11 @@ def _families(projection: Projection) -> str:
     return f"{names} (model of SHA-256 {projection.model.sha256[:12]})" if projection.model else names
 
 
-def _mean_shifts(projection: Projection, old: Projection) -> dict[str, float]:
-    ends = np.cumsum(dimensions(projection.families, len(projection.mean)))[:-1]
+def _mean_shifts(mean: NDArray[np.float64], old: Projection) -> dict[str, float]:
+    ends = np.cumsum(dimensions(old.families, len(old.mean)))[:-1]
     shifts = {}
     for name, now, before, spread in zip(
-        projection.families, *(np.split(part, ends) for part in (projection.mean, old.mean, old.spread)), strict=True
+        old.families, *(np.split(part, ends) for part in (mean, old.mean, old.spread)), strict=True
     ):
         deviation = float(spread[0]) * FAMILIES[name].weight
         distance = float(np.linalg.norm(now - before))

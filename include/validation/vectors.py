@@ -104,6 +104,12 @@ class Vectors:
             if not self.kept:
                 yield from _spread(self._moments, self.projection.explained_variance)
 
+    @property
+    def mean(self) -> NDArray[np.float64]:
+        """The features' mean over the images that were fitted, or would be; d values."""
+        seen = self._variance
+        return self.projection.mean + seen.sums / max(1, seen.count) * self.projection.spread
+
     def _compare(self, batch: pl.DataFrame) -> None:
         """Apply the projection again, and add up the components of what it was fitted on."""
         stored, features = as_matrix(batch["pca"].to_arrow()), as_matrix(batch["features"].to_arrow())

@@ -356,6 +356,17 @@ def test_projection_unlike_the_published_one_is_a_warning(run: Run) -> None:
     ]
 
 
+def test_images_that_moved_since_the_kept_projection_was_fitted_are_a_warning(keeping: Run) -> None:
+    published = Published({"Apple": 12, "Lime": 12}, keeping.projection)
+
+    report = keeping.validate(change=_kept(keeping.projection.to_bytes()), published=published)
+
+    today = np.mean([row["features"] for row in keeping.rows if row["split"] == "Training"], axis=0)
+    moved = np.linalg.norm((today - keeping.projection.mean)[256:]) / keeping.projection.spread[-1]
+    (told,) = [check for check in report.warnings if check.name.startswith("drift: mean of family color")]
+    assert float(told.saw) == pytest.approx(moved, rel=1e-3)
+
+
 def test_projection_by_another_model_than_the_published_one_is_a_warning(run: Run) -> None:
     before = replace(run.projection, model=Weights("s3://models/net.onnx", "0" * 64, 5))
 
