@@ -1,19 +1,35 @@
-"""Links of a task in Airflow's UI: to its step's logs and run's results in the AWS console, and to its run's report."""
+"""Links of a task in Airflow's UI: to its cluster, logs and run's results in the AWS console, and to its run's report.
+
+Where a link leads is stored by the task, as soon as it knows.
+"""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 from airflow.providers.amazon.aws.links.base_aws import BASE_AWS_CONSOLE_LINK, BaseAwsLink
+from airflow.providers.amazon.aws.links.emr import EmrClusterLink
+from airflow.providers.standard.decorators.python import _PythonDecoratedOperator
 from airflow.sdk import BaseOperatorLink
+from airflow.sdk.bases.decorator import task_decorator_factory
 from airflow.sdk.configuration import conf
 
 if TYPE_CHECKING:
-    from airflow.providers.amazon.aws.operators.base_aws import AwsBaseOperator
+    from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
     from airflow.sdk import BaseOperator, Context
     from airflow.sdk.types import TaskInstanceKey
+
+
+class ClusterLink(EmrClusterLink):
+    """Leads to a cluster in EMR's console."""
+
+    @classmethod
+    def to(cls, cluster_id: str, context: Context, hook: AwsBaseHook) -> None:
+        """Let a task link to a cluster."""
+        _store(cls, context, hook, job_flow_id=cluster_id)
 
 
 class _FolderLink(BaseAwsLink):
@@ -22,21 +38,27 @@ class _FolderLink(BaseAwsLink):
     format_str = BASE_AWS_CONSOLE_LINK + "/s3/buckets/{bucket}?region={region_name}&prefix={prefix}"
 
     @classmethod
-    def to(cls, uri: str, context: Context, operator: AwsBaseOperator) -> None:  # type: ignore[type-arg]
+    def to(cls, uri: str, context: Context, hook: AwsBaseHook) -> None:
         """Let a task link to a folder."""
         bucket, prefix = S3Hook.parse_s3_url(f"{uri.rstrip('/')}/")
-        cls.persist(
-            context=context,
-            operator=operator,
-            region_name=operator.hook.conn_region_name,
-            aws_partition=operator.hook.conn_partition,
-            bucket=bucket,
-            prefix=prefix,
-        )
+        _store(cls, context, hook, bucket=bucket, prefix=prefix)
 
 
-class StepLogsLink(_FolderLink):
-    """Leads to the logs of a cluster's steps. The provider's own link is wrong when `LogUri` has a prefix."""
+class LogsLink(_FolderLink):
+    """Leads to the logs of a cluster or of its steps. The provider's own link is wrong when `LogUri` has a prefix."""
+
+    name = "Logs"
+    key = "fruits_logs"
+
+    @classmethod
+    def of(cls, log_uri: str | None, folder: str, context: Context, hook: AwsBaseHook) -> None:
+        """Let a task link to a folder below `LogUri`, if the cluster has one."""
+        if log_uri:
+            cls.to(f"{log_uri.rstrip('/')}/{folder}", context, hook)
+
+
+class StepLogsLink(LogsLink):
+    """Leads to the logs of a cluster's steps."""
 
     name = "Step logs"
     key = "fruits_step_logs"
@@ -58,3 +80,21 @@ class ReportLink(BaseOperatorLink):
         """Make the address of the page, below Airflow's own."""
         base = conf.get("api", "base_url", fallback="/").rstrip("/")
         return f"{base}/fruits/dags/{quote(ti_key.dag_id)}/dag_runs/{quote(ti_key.run_id)}/report"
+
+
+class _RunTask(_PythonDecoratedOperator):
+    operator_extra_links = (RunFolderLink(), ReportLink())
+
+
+run_task = partial(task_decorator_factory, decorated_operator_class=_RunTask)
+"""Airflow's `@task`, for a task that links to its run."""
+
+
+def _store(link: type[BaseAwsLink], context: Context, hook: AwsBaseHook, **values: str) -> None:
+    link.persist(
+        context=context,
+        operator=context["task"],
+        region_name=hook.conn_region_name,
+        aws_partition=hook.conn_partition,
+        **values,
+    )

@@ -8,7 +8,6 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
-from airflow.providers.amazon.aws.links.emr import EmrClusterLink
 from airflow.providers.amazon.aws.operators.emr import (
     EmrAddStepsOperator,
     EmrCreateJobFlowOperator,
@@ -22,7 +21,7 @@ from fruits_airflow import templates
 from fruits_airflow.aws import EXPIRED, CreateHook, patience, s3, was_throttled
 from fruits_airflow.clusters import COST_XCOM, cluster_cost
 from fruits_airflow.diagnosis import doctor, of_refusal
-from fruits_airflow.links import ReportLink, RunFolderLink, StepLogsLink
+from fruits_airflow.links import ClusterLink, LogsLink, ReportLink, RunFolderLink, StepLogsLink
 from fruits_airflow.owned_clusters import owned
 from fruits_airflow.triggers import StepProgressTrigger
 
@@ -52,6 +51,7 @@ class CreateClusterOperator(EmrCreateJobFlowOperator):
     """
 
     aws_hook_class = CreateHook
+    operator_extra_links = (ClusterLink(), LogsLink())  # type: ignore[assignment]
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(emr_conn_id=None, wait_for_completion=False, **kwargs)
@@ -61,9 +61,11 @@ class CreateClusterOperator(EmrCreateJobFlowOperator):
         """Find or create the cluster."""
         adopted = self._find()
         if adopted:
+            self._link(adopted, context)
             return adopted
         try:
             created: str | None = super().execute(context)
+            self._link(str(created), context)
         except ClientError as error:
             self._leave_none()
             if _is_final(error):
@@ -73,6 +75,10 @@ class CreateClusterOperator(EmrCreateJobFlowOperator):
             self._leave_none()
             raise
         return created
+
+    def _link(self, cluster_id: str, context: Context) -> None:
+        ClusterLink.to(cluster_id, context, self.hook)
+        LogsLink.of(cast("dict[str, Any]", self.job_flow_overrides).get("LogUri"), cluster_id, context, self.hook)
 
     def _leave_none(self) -> None:
         """End the cluster that this try made."""
@@ -115,7 +121,7 @@ class RunStepOperator(EmrAddStepsOperator):
     """
 
     template_fields: Sequence[str] = (*EmrAddStepsOperator.template_fields, "progress")
-    operator_extra_links = (EmrClusterLink(), StepLogsLink(), RunFolderLink(), ReportLink())  # type: ignore[assignment]
+    operator_extra_links = (ClusterLink(), StepLogsLink(), RunFolderLink(), ReportLink())  # type: ignore[assignment]
 
     def __init__(self, *, progress: Any = templates.progress, **kwargs: Any) -> None:
         super().__init__(deferrable=True, **kwargs)
@@ -124,9 +130,9 @@ class RunStepOperator(EmrAddStepsOperator):
     def execute(self, context: Context) -> list[str]:
         """Add the step, and wait in the triggerer."""
         logs = _emr(self).describe_cluster(ClusterId=str(self.job_flow_id))["Cluster"].get("LogUri")
-        if logs:
-            StepLogsLink.to(f"{logs.rstrip('/')}/{self.job_flow_id}/steps", context, self)
-        RunFolderLink.to(self.progress.rpartition("/")[0], context, self)
+        ClusterLink.to(str(self.job_flow_id), context, self.hook)
+        StepLogsLink.of(logs, f"{self.job_flow_id}/steps", context, self.hook)
+        RunFolderLink.to(self.progress.rpartition("/")[0], context, self.hook)
         if adopted := self._find():
             self.log.info("Waiting for step %s, which an earlier try added.", adopted)
             self._wait_again(adopted)
@@ -207,6 +213,8 @@ class TerminateClusterOperator(EmrTerminateJobFlowOperator):
     should be: what went wrong is told by the task that met it.
     """
 
+    operator_extra_links = (ClusterLink(), LogsLink())  # type: ignore[assignment]
+
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(deferrable=True, **kwargs)
 
@@ -222,7 +230,9 @@ class TerminateClusterOperator(EmrTerminateJobFlowOperator):
         Raises:
             AirflowException: the cluster is still up.
         """
-        state = _emr(self).describe_cluster(ClusterId=self.job_flow_id)["Cluster"]["Status"]["State"]
+        cluster = _emr(self).describe_cluster(ClusterId=self.job_flow_id)["Cluster"]
+        LogsLink.of(cluster.get("LogUri"), self.job_flow_id, context, self.hook)
+        state = cluster["Status"]["State"]
         if state in {"TERMINATED", "TERMINATED_WITH_ERRORS"}:
             self.log.info("Cluster %s is %s.", self.job_flow_id, state)
             context["ti"].xcom_push(key=COST_XCOM, value=cluster_cost(_emr(self), str(self.job_flow_id)))

@@ -16,6 +16,7 @@ from botocore.exceptions import ClientError
 from fruits_airflow import templates, waiting
 from fruits_airflow.aws import patience, s3
 from fruits_airflow.diagnosis import ENDED_STATES, doctor
+from fruits_airflow.links import ClusterLink, LogsLink
 from fruits_airflow.triggers import ImagesTrigger
 
 if TYPE_CHECKING:
@@ -120,8 +121,16 @@ class ClusterReadySensor(EmrJobFlowSensor):
     one for a ready one. So the waiter only tells when to look again, and the look decides.
     """
 
+    operator_extra_links = (ClusterLink(), LogsLink())  # type: ignore[assignment]
+
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(target_states=READY_STATES, failed_states=ENDED_STATES, deferrable=True, **kwargs)
+
+    def get_emr_response(self, context: Context) -> dict[str, Any]:
+        """Describe the cluster, and link to it and to its logs."""
+        response: dict[str, Any] = super().get_emr_response(context)
+        LogsLink.of(response["Cluster"].get("LogUri"), self.job_flow_id, context, self.hook)
+        return response
 
     def poke(self, context: Context) -> bool:
         """Look once.

@@ -18,6 +18,7 @@ from airflow.sdk import get_current_context, task
 from airflow.sdk.exceptions import AirflowFailException
 
 from fruits_airflow import aws, clusters, deployed, inventories, publication, templates
+from fruits_airflow.links import RunFolderLink, run_task
 from fruits_airflow.objects import read, read_json
 from fruits_airflow.waiting import Wanted
 from fruits_features.families import MODEL_FAMILY
@@ -117,7 +118,7 @@ def upload_application(*, for_emr: bool = True) -> dict[str, str]:
     return templates.as_xcom(artifacts.uris(built, base, wheels))
 
 
-@task(
+@run_task(
     retries=2, doc_md="Checks the Parquet that was written against inventory and contract; a failed check ends the run."
 )
 def validate_parquet() -> dict[str, Any]:
@@ -131,9 +132,10 @@ def validate_parquet() -> dict[str, Any]:
     """
     from include.validation import table
 
-    context = get_current_context()
+    context, s3 = get_current_context(), aws.s3()
     run = templates.run_of(context)
-    report = _audit(run, context["params"])
+    RunFolderLink.to(run["uri"], context, s3)
+    report = _audit(run, context["params"], s3)
     log.info("Validation of run %s:\n%s", run["name"], table(report.checks))
     if report.warnings:
         log.warning("Worth a look:\n%s", table(report.warnings))
@@ -143,10 +145,10 @@ def validate_parquet() -> dict[str, Any]:
     return report.as_dict()
 
 
-def _audit(run: Mapping[str, Any], params: Mapping[str, Any]) -> Report:
+def _audit(run: Mapping[str, Any], params: Mapping[str, Any], s3: S3Hook) -> Report:
     from include.validation import Audit, RunFiles
 
-    s3, layout = aws.s3(), RunLayout(run["uri"])
+    layout = RunLayout(run["uri"])
     stored = read(s3, layout.portable_projection)
     if stored is None:
         raise AirflowFailException(
@@ -198,7 +200,7 @@ def _filesystem(s3: S3Hook) -> S3FileSystem:
     )
 
 
-@task(retries=3, doc_md="Writes the report and `run.json`, then `latest.json`, which readers follow, in one PUT.")
+@run_task(retries=3, doc_md="Writes the report and `run.json`, then `latest.json`, which readers follow, in one PUT.")
 def publish() -> str:
     """Make the run the published one.
 
@@ -213,6 +215,7 @@ def publish() -> str:
     context = get_current_context()
     s3 = aws.s3(extra_args={"ContentType": "application/json; charset=utf-8"})
     run, dag_run = templates.run_of(context), context["dag_run"]
+    RunFolderLink.to(run["uri"], context, s3)
     publication.require_newer(read_json(s3, latest_uri(run["bucket"])), run["name"], run["taken_at"])
     layout, validation = RunLayout(run["uri"]), context["ti"].xcom_pull(task_ids="validate_parquet")
     _write_report(s3, layout, context, validation)

@@ -144,7 +144,8 @@ def test_terminated_cluster_leaves_its_cost(local_aws: LocalAws, caplog: pytest.
     operator = TerminateClusterOperator(task_id="terminate_cluster", job_flow_id=cluster)
 
     with caplog.at_level(logging.INFO):
-        operator.execute_complete({"ti": SimpleNamespace(xcom_push=lambda key, value: pushed.update({key: value}))})
+        push = SimpleNamespace(xcom_push=lambda key, value: pushed.update({key: value}))
+        operator.execute_complete({"ti": push, "task": operator})
 
     # a minute of each, the least that is billed: 0.2227 and 0.4454 an hour
     assert pushed["cost"]["dollars"] == 0.0111

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 from unittest.mock import Mock
 
@@ -32,16 +31,9 @@ REQUEST = {
         "InstanceGroups": [{"InstanceRole": "MASTER", "InstanceType": "m7g.xlarge", "InstanceCount": 1}],
     },
 }
-
+CONTEXT: Any = {"ti": Mock(), "task": Mock()}
 
 pytestmark = pytest.mark.usefixtures("aws_environment")
-
-
-@pytest.fixture(autouse=True)
-def _no_links(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No link is stored, since there is no task instance."""
-    for link in ("EmrClusterLink", "EmrLogsLink"):
-        monkeypatch.setattr(provider, link, SimpleNamespace(persist=lambda **_: None))
 
 
 def _origin(run_id: str, deployment: str = "tests") -> Origin:
@@ -80,15 +72,15 @@ def test_create_cluster_that_fails_after_emr_accepted_it_ends_the_cluster(
     monkeypatch.setattr(provider, "get_log_uri", refused)
 
     with pytest.raises(PermissionError):
-        _operator("half-way").execute({})
+        _operator("half-way").execute(CONTEXT)
 
     (cluster,) = _of(local_aws, "half-way")
     local_aws.emr().get_waiter("cluster_terminated").wait(ClusterId=cluster, WaiterConfig={"Delay": 1})
 
 
 def test_create_cluster_again_adopts_the_cluster_of_the_first_try(local_aws: LocalAws) -> None:
-    first = _operator("retried").execute({})
-    second = _operator("retried").execute({})
+    first = _operator("retried").execute(CONTEXT)
+    second = _operator("retried").execute(CONTEXT)
     _end(local_aws, str(first))
 
     assert first == second
@@ -96,10 +88,10 @@ def test_create_cluster_again_adopts_the_cluster_of_the_first_try(local_aws: Loc
 
 
 def test_create_cluster_of_a_cleared_run_makes_a_new_one_once_the_old_one_is_over(local_aws: LocalAws) -> None:
-    first = str(_operator("cleared").execute({}))
+    first = str(_operator("cleared").execute(CONTEXT))
     _end(local_aws, first)
 
-    second = str(_operator("cleared").execute({}))
+    second = str(_operator("cleared").execute(CONTEXT))
     _end(local_aws, second)
 
     assert _of(local_aws, "cleared") == [first, second]
@@ -118,7 +110,7 @@ def test_create_cluster_adopts_no_cluster_of_another_run_deployment_or_applicati
         )
     ]
 
-    created = str(_operator("mine").execute({}))
+    created = str(_operator("mine").execute(CONTEXT))
 
     assert created not in others
     assert [one.id for one in owned(emr, "tests")] == [others[0], created]
@@ -129,7 +121,7 @@ def test_create_cluster_that_finds_two_keeps_the_first_and_ends_the_other(local_
     emr = local_aws.emr()
     first, second = (emr.run_job_flow(**_request(_origin("twice")))["JobFlowId"] for _ in range(2))
 
-    adopted = _operator("twice").execute({})
+    adopted = _operator("twice").execute(CONTEXT)
 
     emr.get_waiter("cluster_terminated").wait(ClusterId=second, WaiterConfig={"Delay": 1})
     assert adopted == first
@@ -159,7 +151,7 @@ def test_cluster_that_may_not_be_described_is_taken_for_anothers() -> None:
 )
 def test_create_cluster_that_is_refused_says_so_once(local_aws: LocalAws, fault: str, sentence: str) -> None:
     with pytest.raises(AirflowFailException, match=f"EMR refused to create the cluster .{sentence}"):
-        _operator(fault, fault=fault).execute({})
+        _operator(fault, fault=fault).execute(CONTEXT)
 
     assert _of(local_aws, fault) == []
 
@@ -169,7 +161,7 @@ def test_create_cluster_that_is_throttled_asks_again_and_makes_one(
 ) -> None:
     monkeypatch.setattr(CreateHook.create_job_flow.retry, "wait", wait_none())
 
-    created = str(_operator("throttled", fault="throttled:2").execute({}))
+    created = str(_operator("throttled", fault="throttled:2").execute(CONTEXT))
 
     assert _of(local_aws, "throttled") == [created]
     _end(local_aws, created)
@@ -177,9 +169,9 @@ def test_create_cluster_that_is_throttled_asks_again_and_makes_one(
 
 def test_create_cluster_whose_answer_is_lost_is_not_asked_again_but_found_by_the_next_try(local_aws: LocalAws) -> None:
     with pytest.raises(ConnectionClosedError):
-        _operator("lost", fault="answer-lost").execute({})
+        _operator("lost", fault="answer-lost").execute(CONTEXT)
 
-    adopted = str(_operator("lost", fault="answer-lost").execute({}))
+    adopted = str(_operator("lost", fault="answer-lost").execute(CONTEXT))
 
     assert _of(local_aws, "lost") == [adopted]
     _end(local_aws, adopted)
@@ -187,14 +179,13 @@ def test_create_cluster_whose_answer_is_lost_is_not_asked_again_but_found_by_the
 
 def test_cluster_that_ended_fails_the_wait_at_once_with_emrs_reason(local_aws: LocalAws) -> None:
     emr = local_aws.emr()
-    cluster = str(_operator("ended").execute({}))
+    cluster = str(_operator("ended").execute(CONTEXT))
     emr.terminate_job_flows(JobFlowIds=[cluster])
     emr.get_waiter("cluster_terminated").wait(ClusterId=cluster, WaiterConfig={"Delay": 1})
     sensor = ClusterReadySensor(task_id="cluster_ready", job_flow_id=cluster)
-    sensor.get_emr_response = lambda context: emr.describe_cluster(ClusterId=cluster)  # noqa: ARG005 - stores no link
 
     with pytest.raises(
         AirflowFailException,
         match=rf"ended before it was ready. Cluster {cluster} is TERMINATED \(USER_REQUEST: Terminated by",
     ):
-        sensor.execute({})
+        sensor.execute(CONTEXT)

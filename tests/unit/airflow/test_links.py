@@ -1,35 +1,139 @@
-"""A task's links lead where its logs, its results and its report are."""
+"""A task's links lead where its cluster, its logs, its results and its report are, whichever of its tries it is."""
 
 from __future__ import annotations
 
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from unittest.mock import Mock
 
 import pytest
+from airflow.providers.amazon.aws.hooks.emr import EmrHook
+from airflow.providers.amazon.aws.links import base_aws
+from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
 
-from fruits_airflow.links import ReportLink, StepLogsLink
+from fruits_airflow import aws, tasks
+from fruits_airflow.links import ReportLink
+from fruits_airflow.operators import CreateClusterOperator, RunStepOperator, TerminateClusterOperator
+from fruits_airflow.sensors import ClusterReadySensor
+from include.local_aws.state import REGION
+from include.ownership import Origin
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from include.local_aws.local import LocalAws
+
+CONSOLE = "https://console.aws.amazon.com"
+KEY: Any = SimpleNamespace(dag_id="fruits_features", run_id="manual__1")
+REPORT = "/fruits/dags/fruits_features/dag_runs/manual__1/report"
+FOLDER = f"{CONSOLE}/s3/buckets/fruits?region={REGION}&prefix="
+
+pytestmark = pytest.mark.usefixtures("aws_environment")
 
 
-class Stored:
-    """A task instance that only keeps what is pushed."""
+class Try:
+    """One try of a task: what it stores, and where its links lead afterwards."""
 
-    def __init__(self) -> None:
-        self.values: dict[str, Any] = {}
+    def __init__(self, operator: Any, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: ANN401
+        self.operator, self.stored = operator, dict[str, Any]()
+        push = SimpleNamespace(xcom_push=lambda key, value: self.stored.update({key: value}))
+        self.context: Any = {"ti": push, "task": operator}
+        monkeypatch.setenv("AIRFLOW__API__BASE_URL", "/")
+        monkeypatch.setattr(base_aws, "XCom", SimpleNamespace(get_value=lambda key, ti_key: self.stored.get(key)))  # noqa: ARG005
 
-    def xcom_push(self, key: str, value: Any) -> None:  # noqa: ANN401
-        self.values[key] = value
+    def links(self) -> dict[str, str]:
+        return {link.name: link.get_link(self.operator, ti_key=KEY) for link in self.operator.operator_extra_links}
 
 
-def test_logs_link_keeps_the_prefix_of_the_log_uri() -> None:
-    stored = Stored()
-    hook = SimpleNamespace(conn_region_name="eu-west-1", conn_partition="aws")
-    operator = SimpleNamespace(hook=hook, do_xcom_push=True)
+def _create(run_id: str) -> CreateClusterOperator:
+    origin = Origin("links", "fruits_features", run_id)
+    request = {
+        "Name": origin.cluster_name,
+        "Tags": origin.tags(),
+        "LogUri": "s3://fruits/logs/emr/",
+        "Instances": {"KeepJobFlowAliveWhenNoSteps": True},
+    }
+    return CreateClusterOperator(task_id="create_cluster", job_flow_overrides=request, botocore_config=aws.PATIENT)
 
-    StepLogsLink.to("s3://fruits/logs/emr/j-1/steps", {"ti": stored}, operator)  # type: ignore[arg-type]
 
-    assert StepLogsLink().format_link(**stored.values[StepLogsLink.key]) == (
-        "https://console.aws.amazon.com/s3/buckets/fruits?region=eu-west-1&prefix=logs/emr/j-1/steps/"
-    )
+def _of_cluster(cluster: str) -> dict[str, str]:
+    return {
+        "EMR Cluster": f"{CONSOLE}/emr/home?region={REGION}#/clusterDetails/{cluster}",
+        "Logs": f"{FOLDER}logs/emr/{cluster}/",
+    }
+
+
+@pytest.fixture
+def cluster(local_aws: LocalAws) -> Iterator[str]:
+    emr = local_aws.emr()
+    instances: Any = {"KeepJobFlowAliveWhenNoSteps": True}
+    cluster = emr.run_job_flow(Name="links", LogUri="s3://fruits/logs/emr/", Instances=instances)["JobFlowId"]
+    yield cluster
+    emr.terminate_job_flows(JobFlowIds=[cluster])
+    emr.get_waiter("cluster_terminated").wait(ClusterId=cluster, WaiterConfig={"Delay": 1})
+
+
+def test_create_cluster_links_to_the_cluster_that_it_made_or_adopted(
+    local_aws: LocalAws, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in ("makes it", "adopts it"):
+        this = Try(_create("linked"), monkeypatch)
+        cluster = str(this.operator.execute(this.context))
+
+        assert this.links() == _of_cluster(cluster)
+    local_aws.emr().terminate_job_flows(JobFlowIds=[cluster])
+
+
+def test_waiting_for_and_ending_a_cluster_links_to_it(
+    cluster: str, local_aws: LocalAws, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ready = Try(ClusterReadySensor(task_id="cluster_ready", job_flow_id=cluster), monkeypatch)
+    ready.operator.poke(ready.context)
+    assert ready.links() == _of_cluster(cluster)
+
+    ending = Try(TerminateClusterOperator(task_id="terminate_cluster", job_flow_id=cluster), monkeypatch)
+    with pytest.raises(TaskDeferred):
+        ending.operator.execute(ending.context)
+    local_aws.emr().get_waiter("cluster_terminated").wait(ClusterId=cluster, WaiterConfig={"Delay": 1})
+    ending.operator.execute_complete(ending.context)
+    assert ending.links() == _of_cluster(cluster)
+
+
+def test_step_links_to_its_cluster_logs_results_and_report_when_it_is_taken_up_too(
+    cluster: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jar = {"Jar": "command-runner.jar", "Args": ["true"]}
+    step = {"Name": "step", "ActionOnFailure": "CONTINUE", "HadoopJarStep": jar}
+    for _ in ("adds it", "takes it up"):
+        progress = "s3://fruits/features/runs/today/progress.json"
+        this = Try(RunStepOperator(task_id="step", job_flow_id=cluster, steps=[step], progress=progress), monkeypatch)
+        with pytest.raises(TaskDeferred):
+            this.operator.execute(this.context)
+
+        assert this.links() == {
+            "EMR Cluster": _of_cluster(cluster)["EMR Cluster"],
+            "Step logs": f"{FOLDER}logs/emr/{cluster}/steps/",
+            "Run in S3": f"{FOLDER}features/runs/today/",
+            "Report": REPORT,
+        }
+    assert len(EmrHook().conn.list_steps(ClusterId=cluster)["Steps"]) == 1
+
+
+@pytest.mark.parametrize("task", [tasks.validate_parquet, tasks.publish])
+def test_task_that_reads_a_run_links_to_it_even_when_it_fails(task: Any, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: ANN401
+    this = Try(task().operator, monkeypatch)
+    run = {"name": "none", "bucket": "fruits", "uri": "s3://fruits/features/runs/none", "taken_at": "2026-03-01T00:00Z"}
+    this.context["ti"].xcom_pull = lambda task_ids: run if task_ids == "take_inventory" else None
+    this.context |= {"params": {}, "dag_run": KEY}
+    monkeypatch.setattr(tasks, "get_current_context", lambda: this.context)
+
+    for step in ("_audit", "_write_report"):
+        monkeypatch.setattr(tasks, step, Mock(side_effect=AirflowFailException))
+
+    with pytest.raises(AirflowFailException):
+        task.function()
+
+    assert this.links() == {"Run in S3": f"{FOLDER}features/runs/none/", "Report": REPORT}
 
 
 @pytest.mark.parametrize("base", ["https://airflow.example/team", "https://airflow.example/team/"])

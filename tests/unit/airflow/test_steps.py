@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
+from unittest.mock import Mock
 
 import pytest
-from airflow.providers.amazon.aws.operators import emr as provider
 from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
 
-from fruits_airflow import operators
 from fruits_airflow.operators import RunStepOperator
 from fruits_airflow.triggers import StepProgressTrigger
 from include.settings import settings
@@ -21,16 +19,12 @@ if TYPE_CHECKING:
     from include.local_aws.local import LocalAws
 
 pytestmark = pytest.mark.usefixtures("aws_environment")
-CONTEXT: Any = {"ti": SimpleNamespace(xcom_push=lambda **_: None)}
+CONTEXT: Any = {"ti": Mock(), "task": Mock()}
 
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """No link is stored, since there is no task instance, and no log is waited for."""
-    for module, link in ((provider, "EmrClusterLink"), (provider, "EmrLogsLink")):
-        monkeypatch.setattr(module, link, SimpleNamespace(persist=lambda **_: None))
-    for link in ("StepLogsLink", "RunFolderLink"):
-        monkeypatch.setattr(getattr(operators, link), "to", lambda *_: None)
+    """No log is waited for."""
     monkeypatch.setenv("FRUITS_LOG_WAIT_S", "1")
     monkeypatch.setenv("FRUITS_STEP_TIMEOUT_S", "60")
     monkeypatch.setenv("FRUITS_EMR_POLL_S", "2")
