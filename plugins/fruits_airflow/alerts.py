@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from airflow.providers.amazon.aws.hooks.sns import SnsHook
 from airflow.providers.amazon.aws.notifications.sns import SnsNotifier
+
+from fruits_airflow.aws import PATIENT
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -29,6 +33,11 @@ class FailureAlert(SnsNotifier):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(target_arn="", message=MESSAGE, subject=SUBJECT, **kwargs)
+
+    @cached_property
+    def hook(self) -> SnsHook:
+        """SNS by Airflow's connection, asked as patiently as all of AWS."""
+        return SnsHook(aws_conn_id=self.aws_conn_id, region_name=self.region_name, config=PATIENT)  # type: ignore[no-untyped-call]
 
     def notify(self, context: Context) -> None:
         """Publish the message, where there is a topic."""

@@ -2,12 +2,14 @@
 
 AWS refuses requests above an account's rate (`ThrottlingException`, "Rate exceeded", S3's 503 SlowDown). botocore's
 retry mode `standard` repeats those, and lost connections, with exponential backoff and jitter; ten attempts are about
-a minute. Operators, sensors and their triggers get it as `botocore_config` from the DAGs' default arguments.
+a minute. Operators, sensors and their triggers get it as `botocore_config` from the DAGs' default arguments. Arrow, by
+which validation and report read, does likewise.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, TypedDict
+from typing import TYPE_CHECKING, Any, Final, TypedDict, cast
+from urllib.parse import urlsplit
 
 from airflow.providers.amazon.aws.hooks.emr import EmrHook
 from airflow.providers.amazon.aws.hooks.s3 import S3Hook
@@ -17,8 +19,11 @@ from tenacity import RetryCallState, retry, retry_if_exception, stop_after_delay
 
 if TYPE_CHECKING:
     from mypy_boto3_emr import EMRClient
+    from mypy_boto3_s3 import S3Client
+    from pyarrow.fs import S3FileSystem
 
-PATIENT: Final[dict[str, Any]] = {"retries": {"mode": "standard", "total_max_attempts": 10}}
+MAX_ATTEMPTS = 10
+PATIENT: Final[dict[str, Any]] = {"retries": {"mode": "standard", "total_max_attempts": MAX_ATTEMPTS}}
 """botocore's `Config` for everything that may be asked twice."""
 
 THROTTLED = {
@@ -36,6 +41,23 @@ LONGEST_PAUSE_S = 20
 def s3(**kwargs: Any) -> S3Hook:
     """S3 by Airflow's connection; arguments as for `S3Hook`."""
     return S3Hook(config=PATIENT, **kwargs)
+
+
+def filesystem(s3: S3Hook) -> S3FileSystem:
+    """The bucket as Airflow's connection reaches it: the same endpoint, region and credentials, and as patiently."""
+    from pyarrow.fs import AwsStandardS3RetryStrategy, S3FileSystem
+
+    credentials, client = s3.get_credentials(), cast("S3Client", s3.conn)
+    endpoint = urlsplit(client.meta.endpoint_url)
+    return S3FileSystem(
+        access_key=credentials.access_key,
+        secret_key=credentials.secret_key,
+        session_token=credentials.token,
+        region=client.meta.region_name,
+        scheme=endpoint.scheme,
+        endpoint_override=endpoint.netloc,
+        retry_strategy=AwsStandardS3RetryStrategy(max_attempts=MAX_ATTEMPTS),
+    )
 
 
 class Patience(TypedDict):

@@ -11,7 +11,6 @@ import re
 from datetime import UTC, datetime
 from itertools import count
 from typing import TYPE_CHECKING, Any, cast
-from urllib.parse import urlsplit
 
 from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 from airflow.sdk import get_current_context, task
@@ -30,8 +29,6 @@ if TYPE_CHECKING:
 
     from airflow.sdk import Context
     from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
-    from mypy_boto3_s3 import S3Client
-    from pyarrow.fs import S3FileSystem
 
     from include.report import Previous
     from include.validation import Published, Report
@@ -156,7 +153,7 @@ def _audit(run: Mapping[str, Any], params: Mapping[str, Any], s3: S3Hook) -> Rep
         )
     kept_from = read_json(s3, layout.outcome)["kept_from"]
     audit = Audit(
-        files=RunFiles(layout, _filesystem(s3)),
+        files=RunFiles(layout, aws.filesystem(s3)),
         run=run["name"],
         include_pixels=params["include_pixels"],
         max_quarantine_share=params["max_quarantine_share"],
@@ -182,22 +179,6 @@ def _published_paths(s3: S3Hook, bucket: str) -> dict[str, str]:
     """Where the results of the published run lie; empty where nothing is published."""
     paths: dict[str, str] = read_json(s3, latest_uri(bucket)).get("paths", {})
     return paths
-
-
-def _filesystem(s3: S3Hook) -> S3FileSystem:
-    """The bucket as Airflow's connection reaches it: the same endpoint, region and credentials."""
-    from pyarrow.fs import S3FileSystem
-
-    credentials, client = s3.get_credentials(), cast("S3Client", s3.conn)
-    endpoint = urlsplit(client.meta.endpoint_url)
-    return S3FileSystem(
-        access_key=credentials.access_key,
-        secret_key=credentials.secret_key,
-        session_token=credentials.token,
-        region=client.meta.region_name,
-        scheme=endpoint.scheme,
-        endpoint_override=endpoint.netloc,
-    )
 
 
 @run_task(retries=3, doc_md="Writes the report and `run.json`, then `latest.json`, which readers follow, in one PUT.")
@@ -243,7 +224,7 @@ def _write_report(s3: S3Hook, layout: RunLayout, context: Context, validation: M
     from include import publishing, report
     from include.validation import RunFiles
 
-    files, seconds = RunFiles(layout, _filesystem(s3)), _durations(context)
+    files, seconds = RunFiles(layout, aws.filesystem(s3)), _durations(context)
     inputs = report.Inputs(
         run=layout.name,
         files=files,

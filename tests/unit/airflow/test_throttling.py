@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -14,14 +15,19 @@ from airflow.providers.amazon.aws.operators.base_aws import AwsBaseOperator
 from airflow.providers.amazon.aws.sensors.base_aws import AwsBaseSensor
 
 from fruits_airflow import aws
+from fruits_airflow.alerts import FailureAlert
 from include.local_aws.emr_faults import FAULT_TAG
 from include.local_aws.s3_trouble import Fault, S3Trouble, first
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from include.local_aws.local import LocalAws
 
 REFUSALS = 6
 """More than botocore repeats by default (four times)."""
+CONTENT = b"content" * 1000
+"""Longer than a refusal: Arrow reads into as much memory as it asks for, and takes more for an error of its own."""
 DAGS = Path(__file__).parents[3] / "dags"
 
 pytestmark = pytest.mark.usefixtures("aws_environment")
@@ -57,15 +63,32 @@ def test_client_of_a_trigger_gets_its_answer(throttled: str) -> None:
     assert asyncio.run(describe()) == throttled
 
 
-def test_hook_of_s3_gets_its_answer(local_aws: LocalAws, monkeypatch: pytest.MonkeyPatch) -> None:
-    local_aws.s3().put_object(Bucket="fruits", Key="throttled", Body=b"content")
-    server = urlsplit(local_aws.environment["AWS_ENDPOINT_URL_S3"])
-    with S3Trouble((str(server.hostname), int(server.port or 0)), faults=first(REFUSALS, Fault.SLOW_DOWN)) as trouble:
+@contextmanager
+def _refusing(aws: LocalAws, monkeypatch: pytest.MonkeyPatch, refusals: int) -> Iterator[None]:
+    """An S3 that refuses the first requests for an object; they have to have come."""
+    aws.s3().put_object(Bucket="fruits", Key="throttled", Body=CONTENT)
+    server = urlsplit(aws.environment["AWS_ENDPOINT_URL_S3"])
+    with S3Trouble((str(server.hostname), int(server.port or 0)), faults=first(refusals, Fault.SLOW_DOWN)) as trouble:
         monkeypatch.setenv("AWS_ENDPOINT_URL_S3", trouble.url)
+        yield
+        assert trouble.failed[Fault.SLOW_DOWN] == refusals
 
-        assert aws.s3().read_key("throttled", "fruits") == "content"
 
-        assert trouble.failed[Fault.SLOW_DOWN] == REFUSALS
+def test_hook_of_s3_gets_its_answer(local_aws: LocalAws, monkeypatch: pytest.MonkeyPatch) -> None:
+    with _refusing(local_aws, monkeypatch, REFUSALS):
+        assert aws.s3().read_key("throttled", "fruits") == CONTENT.decode()
+
+
+def test_file_system_of_validation_and_report_gets_its_answer(
+    local_aws: LocalAws, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refusals = 3  # where Arrow gives up by itself; its pauses are real
+    with _refusing(local_aws, monkeypatch, refusals):
+        assert aws.filesystem(aws.s3()).open_input_file("fruits/throttled").read() == CONTENT
+
+
+def test_alert_is_patient() -> None:
+    assert FailureAlert().hook.config.retries == aws.PATIENT["retries"]
 
 
 def test_every_task_that_talks_to_aws_is_patient() -> None:
