@@ -180,6 +180,7 @@ def _tell(stack: Stack) -> None:
     print("\nAirflow's processes need these variables, and FRUITS_EMR_SUBNET_ID (docs/operations.md):\n")
     for name, value in settings(outputs).items():
         print(f"{name}={value}")
+    print("\nRuns stay for ever unless FRUITS_RETENTION_DAYS is set too.")
     print(f"\nThe connection aws_default assumes {outputs['AirflowRoleArn']}.")
 
 

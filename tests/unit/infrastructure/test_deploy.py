@@ -81,6 +81,7 @@ def test_deploy_shows_the_plan_makes_the_stack_uploads_and_tells_the_settings(
     assert said.index("add     Bucket") < said.index("upload  artifacts/launch-1.py") < said.index("Changing the stack")
     assert f"FRUITS_BUCKET={bucket}\n" in said
     assert "FRUITS_EMR_SECURITY_CONFIGURATION=" in said
+    assert "Runs stay for ever unless FRUITS_RETENTION_DAYS is set" in said
     assert "assumes arn:aws:iam::123456789012:role/" in said
     assert set(_objects(bucket)) == {"artifacts/launch-1.py", "artifacts/wheelhouse-2.txt", certificates.KEY}
 
