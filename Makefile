@@ -7,6 +7,8 @@ PORT ?= 8080
 # One more than a small machine has cores: many tests wait.
 TEST_PROCESSES ?= 3
 IN_ENVIRONMENT := source include/environment.sh &&
+# spark_apps/requirements.txt is part of requirements-onnx.txt.
+AUDITED := requirements.txt requirements-dev.txt spark_apps/requirements-onnx.txt benchmarks/requirements.txt
 LOCK = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
        --custom-compile-command "make lock"
 
@@ -65,7 +67,7 @@ mwaa: .venv/.runtime ## Make the files of an Amazon MWAA environment in dist/mwa
 	@$(IN_ENVIRONMENT) python -m include.mwaa
 
 audit: .venv/.development ## Look for known vulnerabilities in the locked requirements; asks the network
-	@$(IN_ENVIRONMENT) for lock in requirements.txt spark_apps/requirements-onnx.txt; do pip-audit --disable-pip --require-hashes -r $$lock; done
+	@$(IN_ENVIRONMENT) pip-audit --disable-pip --require-hashes $(AUDITED:%=-r %)
 
 clean: ## Remove the virtual environment and everything the demo made
 	@rm -rf .venv .local
