@@ -6,6 +6,7 @@ import io
 import json
 import subprocess
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import TYPE_CHECKING, Any
@@ -114,6 +115,18 @@ class Pipeline:
 
     def latest(self) -> dict[str, Any]:
         return self.json("features/latest.json")
+
+    def published(self) -> dict[str, Any]:
+        """What `latest.json` says, when all that it names is there and is what it was."""
+        latest = self.latest()
+        record = self.get(latest["paths"]["run"])
+        assert latest["checksums"]["run.json"] == f"sha256:{sha256(record).hexdigest()}"
+        prefix = self.key(latest["paths"]["run"]).removesuffix("run.json")
+        listed = self.s3.list_objects_v2(Bucket=self.bucket, Prefix=prefix)["Contents"]
+        there = {one["Key"].removeprefix(prefix): f"etag:{one['ETag'].strip(chr(34))}" for one in listed}
+        told = {name: checksum for name, checksum in latest["checksums"].items() if name != "run.json"}
+        assert told.items() <= there.items()
+        return latest
 
     def record(self) -> dict[str, Any]:
         """The published run's `run.json`."""

@@ -8,8 +8,7 @@ from __future__ import annotations
 import gzip
 import json
 from dataclasses import replace
-from hashlib import sha256
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import pytest
@@ -60,7 +59,7 @@ def test_fault_is_told_leaves_no_cluster_and_nothing_half_published(
     case: Case, day: int, orchard: Pipeline, trouble: S3Trouble, tmp_path: Path
 ) -> None:
     _put_new_images(orchard, tmp_path, seed=day)
-    date, before, clusters = f"2026-05-{day:02}", _published(orchard), len(orchard.cluster_states())
+    date, before, clusters = f"2026-05-{day:02}", orchard.published(), len(orchard.cluster_states())
     fault = f"{case.fault}:{trouble.url}" if case.fault == "s3-endpoint" else case.fault
     tags = {"FRUITS_EMR_TAGS": json.dumps({FAULT_TAG: fault} if fault else {})}
 
@@ -70,12 +69,12 @@ def test_fault_is_told_leaves_no_cluster_and_nothing_half_published(
     assert [words for words in case.says if words not in run.log] == []
     assert tuple(state for state, _ in orchard.cluster_states()[clusters:]) == case.clusters
     assert orchard.aws.active_clusters() == []
-    after = _published(orchard)
+    after = orchard.published()
     assert (after == before) == (not case.succeeds)
     if not case.succeeds:
         again = orchard.run(date, **PARAMS)
         assert again.ok, again.why
-        after = _published(orchard)
+        after = orchard.published()
     assert after["run"] == f"{date}T000000Z-fruits_features"
     assert (case.fault == "s3-endpoint") <= bool(trouble.failed[Fault.SLOW_DOWN])
     assert (case.fault in OF_A_RUNNING_STEP) == (f"met the fault {case.fault}" in _controllers(orchard, clusters))
@@ -113,16 +112,3 @@ def test_janitor_ends_the_cluster_of_an_unknown_run_and_no_others(orchard: Pipel
     assert orchard.aws.active_clusters() == [others]
     emr.terminate_job_flows(JobFlowIds=[others])
     emr.get_waiter("cluster_terminated").wait(ClusterId=others, WaiterConfig={"Delay": 1})
-
-
-def _published(orchard: Pipeline) -> dict[str, Any]:
-    """What `latest.json` says, when all that it names is there and is what it was."""
-    latest = orchard.latest()
-    record = orchard.get(latest["paths"]["run"])
-    assert latest["checksums"]["run.json"] == f"sha256:{sha256(record).hexdigest()}"
-    prefix = orchard.key(latest["paths"]["run"]).removesuffix("run.json")
-    listed = orchard.s3.list_objects_v2(Bucket=orchard.bucket, Prefix=prefix)["Contents"]
-    there = {one["Key"].removeprefix(prefix): f"etag:{one['ETag'].strip(chr(34))}" for one in listed}
-    told = {name: checksum for name, checksum in latest["checksums"].items() if name != "run.json"}
-    assert told.items() <= there.items()
-    return latest
