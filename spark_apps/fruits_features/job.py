@@ -203,8 +203,10 @@ def _projection(run: _Run, assembly: Assembly, moments: Moments | None) -> Choic
 
 def _compact(run: _Run) -> None:
     """Put small volumes of the store together when there are many."""
+    if not run.arguments.store:
+        return
     volumes = compaction.to_put_together(run.store.volumes(), compaction.MOST_VOLUMES)
-    if run.arguments.store and volumes:
+    if volumes:
         name = run.store.begin("compacted")
         parts = compaction.plan(run.store.read(volumes).lasting(), run.store.folder, name, run.stored_columns)
         written = tuple(cluster.rewrite(run.context, parts))
