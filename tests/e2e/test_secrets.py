@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import gzip
+import io
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import polars as pl
+import polars.selectors as cs
+import pyarrow.parquet as pq
 
 from tests.e2e.pipeline import PLANTED
 
@@ -24,11 +29,22 @@ def _artefacts(pipeline: Pipeline, published: Published) -> Iterator[tuple[str, 
     for page in pipeline.s3.get_paginator("list_objects_v2").paginate(Bucket=pipeline.bucket):
         for entry in page["Contents"]:
             content = pipeline.get(f"s3://{pipeline.bucket}/{entry['Key']}")
-            yield f"s3/{entry['Key']}", gzip.decompress(content) if entry["Key"].endswith(".gz") else content
+            yield f"s3/{entry['Key']}", _legible(entry["Key"], content)
     nodes = pipeline.aws.state.clusters
     for file in nodes.rglob("*"):
         if file.is_file():
             yield f"nodes/{file.relative_to(nodes)}", file.read_bytes()
+
+
+def _legible(name: str, content: bytes) -> bytes:
+    """A file's bytes unpacked, and of Parquet, whose pages are packed, the schema with its metadata and all texts."""
+    if name.endswith(".gz"):
+        return gzip.decompress(content)
+    if not name.endswith(".parquet"):
+        return content
+    schema = pq.read_schema(io.BytesIO(content)).to_string(truncate_metadata=False)
+    texts = pl.read_parquet(io.BytesIO(content)).select(cs.string(), cs.categorical())
+    return content + schema.encode() + texts.write_csv().encode()
 
 
 def test_no_planted_credential_is_in_what_a_run_leaves(pipeline: Pipeline, published: Published) -> None:
@@ -41,3 +57,5 @@ def test_no_planted_credential_is_in_what_a_run_leaves(pipeline: Pipeline, publi
     holders = {name.partition("/")[0] for name, content in artefacts.items() if run in content}
     assert {"output", "airflow", "s3"} <= holders, "a search that finds nothing anywhere would prove nothing"
     assert [name for name, content in artefacts.items() if name.endswith(".db") and run in content], "XComs"
+    path = sorted(published.features["path"])[len(published.features) // 2].encode()
+    assert [name for name, content in artefacts.items() if "/features/part" in name and path in content], "Parquet"
