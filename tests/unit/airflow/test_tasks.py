@@ -63,7 +63,7 @@ def test_run_that_fails_its_validation_fails_the_task_with_a_table_and_stays_as_
         s3.put_object(Bucket="fruits", Key=path.removeprefix("fruits/"), Body=content)
     taken = {"name": "r", "bucket": "fruits", "uri": run.layout.prefix}
     params = {"include_pixels": False, "max_quarantine_share": 0.1}
-    context = {"params": params, "ti": Mock(xcom_pull=Mock(return_value=taken))}
+    context = {"params": params, "task": Mock(), "ti": Mock(xcom_pull=Mock(return_value=taken))}
     monkeypatch.setattr(tasks, "get_current_context", lambda: context)
     before = _objects(s3)
 
