@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gzip
 import json
+from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -19,6 +20,7 @@ from include.ownership import Origin
 from include.sample_images import generate, make_plan
 from tests.e2e.faults import OF_AWS, Case
 from tests.e2e.pipeline import Pipeline
+from tests.topic import Topic
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -32,11 +34,17 @@ SETTINGS = {"FRUITS_DEPLOYMENT": "faults", "FRUITS_LOG_WAIT_S": "5", "FRUITS_EMR
 
 
 @pytest.fixture(scope="module")
+def topic(local_aws: LocalAws) -> Iterator[Topic]:
+    with closing(Topic(local_aws, "faults")) as topic:
+        yield topic
+
+
+@pytest.fixture(scope="module")
 def orchard(
-    local_aws: LocalAws, airflow_environment: Mapping[str, str], tmp_path_factory: pytest.TempPathFactory
+    local_aws: LocalAws, airflow_environment: Mapping[str, str], topic: Topic, tmp_path_factory: pytest.TempPathFactory
 ) -> Pipeline:
     """A bucket of its own, with something published."""
-    environment = {**airflow_environment, **SETTINGS}
+    environment = {**airflow_environment, **SETTINGS, "FRUITS_ALERT_TOPIC_ARN": topic.arn}
     orchard = Pipeline(local_aws, local_aws.s3(), local_aws.create_bucket("faults"), environment)
     _put_new_images(orchard, tmp_path_factory.mktemp("images"), seed=1)
     run = orchard.run("2026-05-01", **PARAMS)
@@ -52,12 +60,11 @@ def trouble(local_aws: LocalAws) -> Iterator[S3Trouble]:
         yield trouble
 
 
-@pytest.mark.parametrize(
-    ("case", "day"), [(case, day) for day, case in enumerate(OF_AWS, 2)], ids=[case.injected for case in OF_AWS]
-)
+@pytest.mark.parametrize("dated", list(enumerate(OF_AWS, 2)), ids=[case.injected for case in OF_AWS])
 def test_fault_is_told_leaves_no_cluster_and_nothing_half_published(
-    case: Case, day: int, orchard: Pipeline, trouble: S3Trouble, tmp_path: Path
+    dated: tuple[int, Case], orchard: Pipeline, topic: Topic, trouble: S3Trouble, tmp_path: Path
 ) -> None:
+    day, case = dated
     _put_new_images(orchard, tmp_path, seed=day)
     date, before, clusters = f"2026-05-{day:02}", orchard.published(), len(orchard.cluster_states())
     fault = f"{case.fault}:{trouble.url}" if case.fault == "s3-endpoint" else case.fault
@@ -67,6 +74,8 @@ def test_fault_is_told_leaves_no_cluster_and_nothing_half_published(
 
     assert run.ok == case.succeeds, run.why
     assert [words for words in case.says if words not in run.log] == []
+    alerts = [alert["Message"] for alert in topic.told()]
+    assert [case.says[0] in alert for alert in alerts] == ([] if case.succeeds else [True])
     assert tuple(state for state, _ in orchard.cluster_states()[clusters:]) == case.clusters
     assert orchard.aws.active_clusters() == []
     after = orchard.published()

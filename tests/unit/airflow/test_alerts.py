@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import json
+from contextlib import closing
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-import boto3
 import pytest
 from airflow.sdk import DAG
 
 from fruits_airflow.alerts import FailureAlert
 from include.settings import settings
+from tests.topic import Topic
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
+
+    from include.local_aws.local import LocalAws
 
 URL = "http://airflow/dags/fruits_features/runs/manual__1/tasks/featurize_and_reduce?try_number=1"
 CONTEXT: Any = {
@@ -26,25 +28,20 @@ CONTEXT: Any = {
 
 
 @pytest.fixture
-def topic(aws_environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], list[Any]]]:
-    """A topic that the deployment names; tells what came to it."""
+def topic(local_aws: LocalAws, aws_environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Topic]:
+    """A topic that the deployment names."""
     assert aws_environment
-    sns, sqs = boto3.client("sns"), boto3.client("sqs")
-    arn = sns.create_topic(Name="failures")["TopicArn"]
-    queue = sqs.create_queue(QueueName="failures")["QueueUrl"]
-    queue_arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
-    sns.subscribe(TopicArn=arn, Protocol="sqs", Endpoint=queue_arn)
-    monkeypatch.setenv("FRUITS_ALERT_TOPIC_ARN", arn)
-    settings.cache_clear()
-    yield lambda: [json.loads(one["Body"]) for one in sqs.receive_message(QueueUrl=queue).get("Messages", [])]
-    settings.cache_clear()
-    sqs.delete_queue(QueueUrl=queue)
+    with closing(Topic(local_aws, "failures")) as topic:
+        monkeypatch.setenv("FRUITS_ALERT_TOPIC_ARN", topic.arn)
+        settings.cache_clear()
+        yield topic
+        settings.cache_clear()
 
 
-def test_alert_tells_sentence_dag_run_task_and_log(topic: Callable[[], list[Any]]) -> None:
+def test_alert_tells_sentence_dag_run_task_and_log(topic: Topic) -> None:
     FailureAlert()(CONTEXT)
 
-    (told,) = topic()
+    (told,) = topic.told()
     assert told["Subject"] == "Airflow: fruits_features.featurize_and_reduce failed"
     assert told["Message"].splitlines() == [
         "Step s-1 of cluster j-1 is FAILED (Unknown Error: trouble).",
@@ -56,17 +53,17 @@ def test_alert_tells_sentence_dag_run_task_and_log(topic: Callable[[], list[Any]
     ]
 
 
-def test_alert_of_a_task_whose_process_died_says_that_no_reason_is_known(topic: Callable[[], list[Any]]) -> None:
+def test_alert_of_a_task_whose_process_died_says_that_no_reason_is_known(topic: Topic) -> None:
     FailureAlert()({key: value for key, value in CONTEXT.items() if key != "exception"})
 
-    (told,) = topic()
+    (told,) = topic.told()
     assert told["Message"].startswith("Airflow tells no reason; see the log.")
 
 
-def test_no_alert_where_no_topic_is_named(topic: Callable[[], list[Any]], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_alert_where_no_topic_is_named(topic: Topic, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("FRUITS_ALERT_TOPIC_ARN")
     settings.cache_clear()
 
     FailureAlert()(CONTEXT)
 
-    assert topic() == []
+    assert topic.told() == []
