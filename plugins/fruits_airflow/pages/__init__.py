@@ -18,6 +18,7 @@ from fastapi import Depends, FastAPI, Path, Request
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, PackageLoader
 
+from fruits_airflow import aws
 from fruits_airflow.objects import read, read_json
 from fruits_features.layout import FEATURES_ROOT, RunLayout, latest
 from include.settings import settings
@@ -45,7 +46,7 @@ def explain(request: Request, error: ClientError) -> HTMLResponse:  # noqa: ARG0
 @app.get("/")
 def published_runs(user: GetUserDep) -> HTMLResponse:
     """List the deployment's published runs, newest first, of the DAGs that the user may read."""
-    s3, bucket = S3Hook(), settings().bucket
+    s3, bucket = aws.s3(), settings().bucket
     records = [record for record in _records(s3, bucket) if _may_read(user, record["dag"]["dag_id"])]
     pointer = read_json(s3, latest(bucket))
     return _page("runs.html", bucket=bucket, records=records, published=pointer.get("run"))
@@ -54,7 +55,7 @@ def published_runs(user: GetUserDep) -> HTMLResponse:
 @app.get("/dags/{dag_id}/runs/{run}/report", dependencies=[_may_read_runs])
 def report(dag_id: str, run: Annotated[str, Path(pattern=r"^[\w-]+$")]) -> HTMLResponse:
     """Show the report of a published run."""
-    s3, layout = S3Hook(), RunLayout.of(settings().bucket, run)
+    s3, layout = aws.s3(), RunLayout.of(settings().bucket, run)
     record = read_json(s3, layout.record)
     if record.get("dag", {}).get("dag_id") != dag_id:
         return _missing(f"DAG {dag_id} has not published a run {run}.")
@@ -69,7 +70,7 @@ def report_of_dag_run(dag_id: str, run_id: str, session: SessionDep) -> HTMLResp
     if found is None:
         return _missing("This DAG run has taken no inventory of fruits (yet), so there is nothing to report.")
     run: dict[str, Any] = XComModel.deserialize_value(found)
-    return _report(S3Hook(), RunLayout(run["uri"]))
+    return _report(aws.s3(), RunLayout(run["uri"]))
 
 
 def _report(s3: S3Hook, layout: RunLayout) -> HTMLResponse:
