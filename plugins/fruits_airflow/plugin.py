@@ -28,7 +28,7 @@ class FruitsPlugin(AirflowPlugin):
     external_views: list[Any] = [  # noqa: RUF012 - as Airflow's own class
         {"name": "Fruits", "href": "fruits/", "destination": "nav", "url_route": "fruits", "category": "browse"},
         {
-            "name": "Report",
+            "name": "Fruits report",
             "href": "fruits/dags/{DAG_ID}/dag_runs/{RUN_ID}/report",
             "destination": "dag_run",
             "url_route": "fruits_report",

@@ -73,7 +73,7 @@ def test_person_triggers_the_dag_and_reads_its_report(
     _await_success(page, address)
     page.screenshot(path=tmp_path / "airflow-run.png")
 
-    page.get_by_role("link", name="Report", exact=True).click()
+    page.get_by_role("link", name="Fruits report", exact=True).click()
     report = page.frame_locator("iframe")
     expect(report.get_by_role("heading").first).to_be_visible()
     expect(report.get_by_text("Banana").first).to_be_visible()
