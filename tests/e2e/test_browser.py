@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import time
@@ -10,6 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 from playwright.sync_api import expect, sync_playwright
 
+from include.deploy import uploads
+from include.local_aws import deployment
 from include.sample_images import generate, make_plan
 from tests.e2e.airflow_api import DAG, Airflow, running_airflow
 from tests.e2e.pipeline import Pipeline
@@ -30,19 +33,29 @@ pytestmark = pytest.mark.skipif(not CHROMIUM, reason="chromium is not installed 
 
 
 @pytest.fixture(scope="module")
-def orchard(local_aws: LocalAws, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A bucket of generated images."""
-    pipeline = Pipeline(local_aws, local_aws.s3(), local_aws.create_bucket("seen-in-a-browser"), {})
-    folder = tmp_path_factory.mktemp("images")
-    generate(folder, make_plan(["Avocado", "Banana"], 40), seed=0, jobs=1, progress=False)
-    pipeline.put_folder(folder)
-    return pipeline.bucket
+def bucket(local_aws: LocalAws) -> str:
+    """The deployment's bucket: empty, but for what clusters install."""
+    bucket = local_aws.create_bucket("seen-in-a-browser")
+    for upload in deployment.build():
+        uploads.send(local_aws.s3(), bucket, deployment.PREFIX, upload)
+    return bucket
 
 
 @pytest.fixture(scope="module")
-def airflow(local_aws: LocalAws, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Airflow]:
-    with running_airflow(local_aws, tmp_path_factory.mktemp("airflow")) as airflow:
+def airflow(local_aws: LocalAws, bucket: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Airflow]:
+    with running_airflow(local_aws, tmp_path_factory.mktemp("airflow"), {"FRUITS_BUCKET": bucket}) as airflow:
         yield airflow
+
+
+@pytest.fixture(scope="module")
+def orchard(local_aws: LocalAws, bucket: str, airflow: Airflow, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The bucket with generated images, which come when no scheduled run waits for them any more."""
+    assert airflow
+    pipeline = Pipeline(local_aws, local_aws.s3(), bucket, {})
+    folder = tmp_path_factory.mktemp("images")
+    generate(folder, make_plan(["Avocado", "Banana"], 40), seed=0, jobs=1, progress=False)
+    pipeline.put_folder(folder)
+    return bucket
 
 
 @pytest.fixture
@@ -74,18 +87,20 @@ def test_person_triggers_the_dag_and_reads_its_report(
     page.screenshot(path=tmp_path / "airflow-run.png")
 
     page.get_by_role("link", name="Fruits report", exact=True).click()
-    report = page.frame_locator("iframe")
+    report = page.frame_locator("iframe").frame_locator("iframe")
     expect(report.get_by_role("heading").first).to_be_visible()
     expect(report.get_by_text("Banana").first).to_be_visible()
     page.screenshot(path=tmp_path / "airflow-report.png")
+    report_address = next(frame.url for frame in page.frames if frame.url.endswith("/index.html"))
     for plot in ("components", "plane"):
         section = report.locator(f"#{plot}")
         section.scroll_into_view_if_needed()
         expect(section.locator("canvas").first).to_be_visible()
         page.screenshot(path=tmp_path / f"airflow-report-{plot}.png")
 
-    page.goto(f"{address}/fruits/")
-    expect(page.get_by_text(f"Trigger the DAG {DAG}")).to_be_visible()
+    _read_on_a_phone(page, report_address)
+
+    _open_from_the_list(page, address)
 
 
 def test_those_downstream_follow_what_the_person_published(airflow: Airflow, page: Page) -> None:
@@ -99,6 +114,38 @@ def test_those_downstream_follow_what_the_person_published(airflow: Airflow, pag
 
     (run,) = runs
     assert (run["run_type"], run["state"]) == ("asset_triggered", "success")
+
+
+def _read_on_a_phone(page: Page, address: str) -> None:
+    """See that a report fits a phone that is set to dark, complains of nothing, and answers a tap."""
+    complaints: list[str] = []
+    page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.emulate_media(color_scheme="dark")
+    page.goto(address)
+    expect(page.locator("#plane canvas").first).to_be_visible()
+    page.locator(".legend").get_by_label("Banana").check()
+    expect(page.locator(".picked")).to_have_text("1 picked")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert complaints == []
+    page.set_viewport_size({"width": 1280, "height": 900})
+    page.emulate_media(color_scheme="light")
+
+
+def _open_from_the_list(page: Page, address: str) -> None:
+    """Open the report of the run on the page Fruits, get its figures, and come back."""
+    page.goto(f"{address}/plugin/fruits")
+    fruits = page.frame_locator("iframe")
+    row = fruits.get_by_role("row").nth(1)
+    expect(row).to_contain_text("published")
+    row.get_by_role("link").click()
+    expect(fruits.frame_locator("iframe").get_by_text("Banana").first).to_be_visible()
+    with page.expect_download() as download:
+        fruits.get_by_role("link", name="Figures as JSON").click()
+    assert json.loads(download.value.path().read_text())["counts"]["features"] == 40
+    fruits.get_by_role("link", name="Published runs").click()
+    expect(row).to_contain_text("published")
 
 
 def _log_in(page: Page, airflow: Airflow) -> None:

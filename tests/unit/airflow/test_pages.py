@@ -4,33 +4,44 @@ from __future__ import annotations
 
 import json
 import os
+import re
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urljoin
 
 import pytest
+from sqlalchemy import delete, text
 
-from fruits_features.layout import RunLayout, latest
+from fruits_airflow.changes import STAYS_PUBLISHED
+from fruits_features.layout import RunLayout, latest, publication
 from include.airflow_database import ensure_database
 from include.settings import settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from fastapi.testclient import TestClient
 
     from include.local_aws.local import LocalAws
 
+    Push = Callable[[dict[tuple[str, str], Any]], None]
+
 RUN = "2026-03-01T000000Z-fruits_features"
 LIST = "/fruits/"
 REPORT = f"/fruits/dags/fruits_features/runs/{RUN}/report"
-OF_DAG_RUN = "/fruits/dags/fruits_features/dag_runs/manual__2026-03-01T00:00:00+00:00/report"
+DAG_RUN = "manual__2026-03-01T00:00:00+00:00"
+OF_DAG_RUN = f"/fruits/dags/fruits_features/dag_runs/{DAG_RUN}/report"
+FILES = [f"{path}{file}" for path in (REPORT, OF_DAG_RUN) for file in ("", "/index.html", "/figures.json")]
 RECORD = {
     "run": RUN,
     "dag": {"dag_id": "fruits_features"},
     "counts": {"features": 1250, "quarantine": 3},
     "categories": {"Limes": 1250},
     "projection": {"components": 17, "explained_variance": 0.951},
+    "cost": {"estimate": {"dollars": 0.5}, "actual": {"dollars": 0.31}},
 }
+PUBLISHED_AT = "2026-03-02T04:05:06+00:00"
 
 
 @pytest.fixture(scope="module")
@@ -50,15 +61,45 @@ def deployment(
     assert aws_environment
     monkeypatch.setenv("FRUITS_BUCKET", bucket)
     settings.cache_clear()
-    layout, pointer = RunLayout.of(bucket, RUN), {"run": RUN}
+    layout = RunLayout.of(bucket, RUN)
     for uri, content in (
         (layout.record, json.dumps(RECORD)),
         (layout.report_page, "<h1>The report</h1>"),
-        (latest(bucket), json.dumps(pointer)),
+        (layout.report_figures, "{}"),
+        (latest(bucket), json.dumps({"run": RUN, "published_at": PUBLISHED_AT})),
     ):
-        local_aws.s3().put_object(Bucket=bucket, Key=uri.removeprefix(f"s3://{bucket}/"), Body=content.encode())
+        _put(local_aws, uri, content)
     yield bucket
     settings.cache_clear()
+
+
+def _put(local_aws: LocalAws, uri: str, content: str) -> None:
+    bucket, _, key = uri.removeprefix("s3://").partition("/")
+    local_aws.s3().put_object(Bucket=bucket, Key=key, Body=content.encode())
+
+
+@pytest.fixture
+def push(client: TestClient) -> Iterator[Push]:
+    """Puts what the tasks of a DAG run push into Airflow's database: the value, by task and key."""
+    assert client
+    from airflow.models.dagrun import DagRun
+    from airflow.models.xcom import XComModel
+    from airflow.utils.session import create_session
+
+    def pushed(values: dict[tuple[str, str], Any]) -> None:
+        with create_session() as session:
+            session.execute(text("PRAGMA foreign_keys=OFF"))  # there are no tasks
+            run = DagRun(dag_id="fruits_features", run_id=DAG_RUN, run_type="manual", run_after=datetime.now(UTC))
+            session.add(run)
+            session.flush()
+            for (task_id, key), value in values.items():
+                names = {"dag_id": "fruits_features", "run_id": DAG_RUN, "task_id": task_id, "key": key}
+                session.add(XComModel(dag_run_id=run.id, value=XComModel.serialize_value(value), **names))
+
+    yield pushed
+    with create_session() as session:
+        session.execute(delete(XComModel))
+        session.execute(delete(DagRun))
 
 
 def _as(role: str | None) -> dict[str, str]:
@@ -70,13 +111,13 @@ def _as(role: str | None) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"}
 
 
-@pytest.mark.parametrize("path", [LIST, REPORT, OF_DAG_RUN])
+@pytest.mark.parametrize("path", [LIST, *FILES])
 def test_page_without_a_session_is_refused(client: TestClient, path: str) -> None:
     assert client.get(path).status_code == 401
     assert client.get(path, headers={"Authorization": "Bearer made-up"}).status_code in {401, 403}
 
 
-@pytest.mark.parametrize("path", [REPORT, OF_DAG_RUN])
+@pytest.mark.parametrize("path", FILES)
 def test_report_for_a_user_who_may_not_read_the_dag_is_refused(client: TestClient, path: str) -> None:
     assert client.get(path, headers=_as(None)).status_code == 403
 
@@ -94,8 +135,22 @@ def test_list_names_published_runs_with_their_figures(client: TestClient) -> Non
     page = client.get(LIST, headers=_as("viewer")).text
 
     assert f'href="{REPORT.removeprefix(LIST)}"' in page
-    for figure in ("1,250", "17", "95.1%", "published"):
+    for figure in ("1,250", "17", "95.1%", "$0.31", "2026-03-02 04:05", "published"):
         assert figure in page
+
+
+def test_list_has_what_was_published_last_first(client: TestClient, deployment: str, local_aws: LocalAws) -> None:
+    earlier = [("2026-03-01", "-2"), ("2026-02-28", "-10"), ("2026-02-27", "")]
+    for day, number in earlier:
+        run = f"2026-04-01T000000Z-fruits_features{number}"
+        _put(local_aws, publication(deployment, f"{day}T00:00:00+00:00", run), "{}")
+        _put(local_aws, RunLayout.of(deployment, run).record, json.dumps({**RECORD, "run": run, "cost": None}))
+
+    page = client.get(LIST, headers=_as("viewer")).text
+
+    dates = ["2026-03-02 04:05", *(f"{day} 00:00" for day, _ in earlier)]
+    assert re.findall(r"<td>(2026-.*?)</td>", page) == dates
+    assert re.findall(r"fruits_features(-?\d*)</a>", page) == ["", *(number for _, number in earlier)]
 
 
 def test_list_of_a_bucket_without_runs_says_what_to_do(
@@ -121,10 +176,55 @@ def test_list_of_a_bucket_that_is_not_there_names_it_and_the_way_out(
 
 @pytest.mark.usefixtures("deployment")
 def test_report_is_shown_in_a_sandbox(client: TestClient) -> None:
-    page = client.get(REPORT, headers=_as("viewer"))
+    frame = client.get(REPORT, headers=_as("viewer")).text
+    page = client.get(f"{REPORT}/index.html", headers=_as("viewer"))
 
+    assert 'src="report/index.html" sandbox="allow-scripts"' in frame
     assert page.text == "<h1>The report</h1>"
     assert page.headers["Content-Security-Policy"].startswith("sandbox allow-scripts; default-src 'none'")
+
+
+@pytest.mark.usefixtures("deployment")
+def test_frame_of_report_leads_back_and_to_its_figures(client: TestClient) -> None:
+    links = re.findall(r'href="(.*?)"', client.get(REPORT, headers=_as("viewer")).text)
+
+    assert [urljoin(REPORT, link) for link in links] == [LIST, f"{REPORT}/figures.json"]
+    figures = client.get(f"{REPORT}/figures.json", headers=_as("viewer"))
+    assert figures.json() == {}
+    assert figures.headers["Content-Disposition"] == f'attachment; filename="{RUN}-figures.json"'
+
+
+def test_report_of_a_dag_run_is_that_of_its_inventory(client: TestClient, deployment: str, push: Push) -> None:
+    push({("take_inventory", "return_value"): {"bucket": deployment, "uri": RunLayout.of(deployment, RUN).prefix}})
+
+    assert client.get(f"{OF_DAG_RUN}/index.html", headers=_as("viewer")).text == "<h1>The report</h1>"
+
+
+@pytest.mark.parametrize(
+    ("deployments", "report"),
+    [(None, REPORT), ("another", "/fruits/dags/fruits_features/dag_runs/scheduled__2026/report")],
+)
+def test_report_of_a_run_that_was_skipped_leads_to_that_of_the_run_that_stays(  # noqa: PLR0913, PLR0917 - fixtures
+    client: TestClient,
+    deployment: str,
+    local_aws: LocalAws,
+    push: Push,
+    monkeypatch: pytest.MonkeyPatch,
+    deployments: str | None,
+    report: str,
+) -> None:
+    record = {**RECORD, "dag": {"dag_id": "fruits_features", "run_id": "scheduled__2026"}}
+    _put(local_aws, RunLayout.of(deployment, RUN).record, json.dumps(record))
+    skipped = {"bucket": deployment, "uri": RunLayout.of(deployment, "skipped").prefix}
+    push({("take_inventory", "return_value"): skipped, ("find_changes", STAYS_PUBLISHED): RUN})
+    monkeypatch.setenv("FRUITS_BUCKET", deployments or deployment)
+    settings.cache_clear()
+
+    page = client.get(OF_DAG_RUN, headers=_as("viewer")).text
+
+    assert f"Nothing changed; run {RUN} stays published." in page
+    (link,) = re.findall(r'href="(.*?)"', page)
+    assert urljoin(OF_DAG_RUN, link) == report
 
 
 @pytest.mark.usefixtures("deployment")
