@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from include.report import categories, comparison, components, nearest, page, pictures, plane, quarantine, rows
+from include.report.about import About
 from include.report.comparison import Previous
 from include.report.pictures import Fetch
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from fruits_features.projection import Projection
     from include.validation import RunFiles
 
-__all__ = ["Fetch", "Inputs", "Previous", "Report", "build"]
+__all__ = ["About", "Fetch", "Inputs", "Previous", "Report", "build"]
 
 FORMAT = 1
 """Version of `figures.json`; grows when a reader of today could not read tomorrow's."""
@@ -39,6 +40,7 @@ class Inputs:
         dollars: what each task cost, where that is known.
         expected_dollars: what all of them were expected to cost.
         previous: the run that was published before; `None` for none.
+        about: what the run was; `None` where that is not known.
     """
 
     run: str
@@ -50,6 +52,7 @@ class Inputs:
     dollars: Mapping[str, float] = field(default_factory=dict)
     expected_dollars: float | None = None
     previous: Previous | None = None
+    about: About | None = None
 
 
 @dataclass(frozen=True)
@@ -80,6 +83,8 @@ def _figures(inputs: Inputs) -> dict[str, Any]:
     figures = {
         "format": FORMAT,
         "run": inputs.run,
+        "uri": inputs.files.layout.prefix,
+        "about": inputs.about.figures() if inputs.about else None,
         "counts": {name: getattr(inputs.files, name).rows for name in ("inventory", "features", "quarantine")},
         "categories": categories.describe(counts, kept),
         "quarantine": quarantine.by_reason(inputs.files),

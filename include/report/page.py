@@ -7,6 +7,7 @@ policy lets it load nothing and run only the scripts that it was written with.
 from __future__ import annotations
 
 from base64 import b64encode
+from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ from bokeh.util.paths import bokehjs_path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from fruits_features.layout import RunLayout
 from include.report import charts
 
 if TYPE_CHECKING:
@@ -43,6 +45,7 @@ def render(figures: Mapping[str, Any], pictures: Mapping[str, str]) -> str:
         .get_template("page.html.j2")
         .render(
             figures=figures,
+            figures_uri=RunLayout(figures["uri"]).report_figures,
             pictures=pictures,
             colours=colours,
             style=Markup((folder / "page.css").read_text()),  # noqa: S704 - ours
@@ -72,6 +75,7 @@ def _environment() -> Environment:
         "size": size,
         "duration": duration,
         "dollars": dollars,
+        "moment": moment,
     }
     environment.filters |= {"figure": figure, "signed": signed}
     return environment
@@ -153,6 +157,15 @@ def dollars(amount: float | None) -> str:
     if amount is None:
         return _NOTHING
     return "< $0.01" if 0 < amount < _CENT else f"${amount:,.2f}"
+
+
+def moment(text: str) -> str:
+    """Write a moment in ISO 8601 as people read it.
+
+    >>> moment("2026-11-22T09:04:05.678+01:00")
+    '2026-11-22 08:04 UTC'
+    """
+    return f"{datetime.fromisoformat(text).astimezone(UTC):%Y-%m-%d %H:%M} UTC"
 
 
 def figure(value: float | None, name: str) -> str:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
     from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 
-    from include.report import Previous
+    from include.report import About, Previous
     from include.validation import Published, Report
 
 log = logging.getLogger(__name__)
@@ -234,12 +234,22 @@ def _write_report(s3: S3Hook, layout: RunLayout, context: Context, validation: M
         seconds=seconds,
         **clusters.reported_cost(clusters.run_cost(context), seconds),
         previous=_previous(s3, files.bucket),
+        about=_about(s3, layout, context),
     )
     made = report.build(inputs)
     pages = aws.s3(extra_args={"ContentType": "text/html; charset=utf-8"})
     pages.load_bytes(made.html, layout.report_page, replace=True)
     s3.load_bytes(publishing.encode(made.figures), layout.report_figures, replace=True)
     log.info("Report: %s (%d KB).", layout.report_page, len(made.html) // 1024)
+
+
+def _about(s3: S3Hook, layout: RunLayout, context: Context) -> About:
+    """Where the run comes from."""
+    from include.report import About
+
+    run, outcome = templates.run_of(context), read_json(s3, layout.outcome)
+    images = f"s3://{run['bucket']}/{run['prefix']}"
+    return About(images, run["taken_at"], outcome["kept_from"], outcome["why"], context["params"])
 
 
 def _durations(context: Context) -> dict[str, float]:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import re
 from base64 import b64decode, b64encode
 from hashlib import sha256
 from html.parser import HTMLParser
+from importlib.resources import files
 from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 import pytest
 
-from include.report import pictures
+from fruits_features.families import FAMILIES
+from include.report import About, pictures
 from include.thumbnails import thumbnail
 from tests.unit.report.runs import ASKED, LEARNT, report
 
@@ -174,3 +178,41 @@ def test_thumbnail_of_small_image_keeps_its_size() -> None:
 
     assert picture is not None
     assert cv2.imdecode(np.frombuffer(picture, np.uint8), cv2.IMREAD_COLOR).shape == (20, 30, 3)
+
+
+def test_page_tells_where_the_run_comes_from(tmp_path: Path) -> None:
+    params = {"features": ["orb", "color"], "k": 2, "explained_variance": 0.95, "refit": "never", "onnx_model": None}
+    kept, why = "s3://fruits/features/runs/before/projection/projection.npz", "--refit is never."
+    made = report(tmp_path, LEARNT, about=About("s3://fruits/images/", "2026-11-22T09:04:05+01:00", kept, why, params))
+
+    assert made.figures["about"]["params"] == {"features": ["orb", "color"], "k": 2, "refit": "never"}
+    assert (
+        f"s3://fruits/images/ as of 2026-11-22 08:04 UTC · projection {made.figures['variance']['version']}, kept from "
+        "run before: --refit is never. · features orb, color · k 2 · refit never" in Page(made).text
+    )
+
+
+def test_page_of_run_that_fitted_its_own_projection_says_so(tmp_path: Path) -> None:
+    about = About("s3://fruits/images/", "2026-11-22T09:04:05+01:00", None, "--refit is always.", {})
+
+    assert "fitted by this run: --refit is always." in Page(report(tmp_path, LEARNT, about=about)).text
+
+
+def test_page_says_where_its_figures_are(tmp_path: Path) -> None:
+    assert "in s3://fruits/features/runs/r/report/figures.json ." in Page(report(tmp_path, LEARNT)).text
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_every_family_has_a_colour_that_looks_like_no_other(*, dark: bool) -> None:
+    css = files("include.report").joinpath("page.css").read_text()
+    light, _, of_dark = css.partition("@media (prefers-color-scheme: dark)")
+    colours = []
+    for name in FAMILIES:
+        found = [re.search(rf"--{name}: #(\w+);", part) for part in ((of_dark, light) if dark else (light,))]
+        colours.append(next(one[1] for one in found if one))
+    pixels = np.array([[[int(colour[place : place + 2], 16) for place in (0, 2, 4)] for colour in colours]], np.float32)
+    (lab,) = cv2.cvtColor(pixels / 255, cv2.COLOR_RGB2LAB)
+    apart = [float(np.linalg.norm(one - other)) for one, other in itertools.combinations(lab, 2)]
+
+    assert min(apart) > 30
+    assert all(f".{name} {{ background: var(--{name}); }}" in css for name in FAMILIES)
