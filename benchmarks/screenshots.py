@@ -1,0 +1,173 @@
+"""The pictures report-* of docs/screenshots: of a report over drawn images, some of them broken.
+
+    PYTHONPATH=.:spark_apps python -m benchmarks.screenshots docs/screenshots [--page report.html]
+
+Describes and projects the images as the application does, without Spark. Times, cost and the run before are made up.
+Needs Chromium.
+"""
+
+import argparse
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from playwright.sync_api import Browser, sync_playwright
+from pyarrow.fs import LocalFileSystem, SubTreeFileSystem
+
+from fruits_features import schemas
+from fruits_features.arguments import DEFAULT_EXPLAINED_VARIANCE
+from fruits_features.components import Moments, fit
+from fruits_features.description import Description, describe_image
+from fruits_features.families import DEFAULT_FAMILIES
+from fruits_features.inventory import FITTED_SPLIT
+from fruits_features.layout import RunLayout
+from fruits_features.projection import DEFAULT_MAX_PIXELS, Projection
+from fruits_features.rejections import Rejected
+from fruits_features.worker import as_array
+from include.report import About, Inputs, Previous, build
+from include.sample_images import Image, fruits_360, make_plan
+from include.sample_images.drawing import draw
+from include.validation import RunFiles
+
+LAYOUT = RunLayout.of("fruits", "2026-11-22T000000Z-fruits_features")
+IMAGES, BROKEN = 3_023, 23
+SECONDS = {
+    "wait_for_images": 1.2,
+    "take_inventory": 3.4,
+    "upload_application": 2.1,
+    "find_changes": 0.9,
+    "plan_cluster": 0.3,
+    "create_cluster": 1.1,
+    "cluster_ready": 284.0,
+    "featurize_and_reduce": 96.0,
+    "terminate_cluster": 71.0,
+    "validate_parquet": 6.8,
+}
+DOLLARS = {"cluster_ready": 0.062, "featurize_and_reduce": 0.021, "terminate_cluster": 0.015}
+SHOTS = {"top": "header", "components": "#components", "plane": "#plane", "neighbours": "#neighbours"}
+SHOTS |= {"recognition": "#recognition"}
+TAKEN = (("light", 1280, ("top", "components", "plane")), ("light", 390, ("top",)))
+TAKEN += (("dark", 1280, ("plane", "neighbours", "recognition")), ("dark", 390, ("plane",)))
+PICKED = ("Pepper", "Avocado")
+TALLEST = 1_500
+LOAD_PICTURES = "Promise.all([...document.images].map((one) => { one.loading = 'eager'; return one.decode(); }))"
+
+
+def objects(plan: Sequence[Image]) -> dict[str, bytes]:
+    """Draw what lies in the bucket, by its key; the last ones are broken."""
+    drawn = {f"images/{one.path}": draw(one.category, one.frame, 0) for one in plan}
+    for number, key in enumerate(list(drawn)[::131][:BROKEN]):
+        drawn[key] = (drawn[key][: len(drawn[key]) // 2], b"", b"<html>Not found</html>")[number % 3]
+    return drawn
+
+
+def write(folder: Path, plan: Sequence[Image], bucket: Mapping[str, bytes]) -> Projection:
+    """Describe the images, and write the tables of a run as far as the report reads them."""
+    outcomes = {one: describe_image(bucket[f"images/{one.path}"], DEFAULT_FAMILIES, DEFAULT_MAX_PIXELS) for one in plan}
+    described = {one: outcome for one, outcome in outcomes.items() if isinstance(outcome, Description)}
+    learnt = [outcome.features for one, outcome in described.items() if one.split == FITTED_SPLIT]
+    moments = Moments.of(np.stack(learnt))
+    projection = fit(moments, DEFAULT_FAMILIES, k=None, explained_variance=DEFAULT_EXPLAINED_VARIANCE)
+    rows = {
+        "path": [f"s3://fruits/images/{one.path}" for one in described],
+        "split": [one.split for one in described],
+        "category": [one.category for one in described],
+        "pca": projection.project(np.stack([outcome.features for outcome in described.values()])),
+    }
+    fields = {field.name: field for field in schemas.arrow_schema(schemas.features_columns(include_pixels=False))}
+    schema = pa.schema([fields[name] for name in rows])
+    rejected = [
+        {
+            "path": f"s3://fruits/images/{one.path}",
+            "size": len(bucket[f"images/{one.path}"]),
+            "stage": outcome.stage,
+            "reason": outcome.reason,
+            "detail": outcome.detail,
+        }
+        for one, outcome in outcomes.items()
+        if isinstance(outcome, Rejected)
+    ]
+    _write(folder, LAYOUT.inventory, pa.table({"key": list(bucket)}))
+    _write(folder, LAYOUT.features, pa.table([as_array(rows[one.name], one.type) for one in schema], schema=schema))
+    _write(folder, LAYOUT.quarantine, pa.Table.from_pylist(rejected, schema=schemas.arrow_schema(schemas.QUARANTINE)))
+    return projection
+
+
+def _write(folder: Path, uri: str, table: pa.Table) -> None:
+    place = folder / uri.removeprefix("s3://")
+    place.mkdir(parents=True)
+    pq.write_table(table, place / "part-00000.parquet")
+
+
+def report(folder: Path) -> bytes:
+    """Make the report of a run over drawn images."""
+    plan = make_plan(list(fruits_360()), IMAGES)
+    bucket = objects(plan)
+    projection = write(folder, plan, bucket)
+    wanted = {"features": list(DEFAULT_FAMILIES), "explained_variance": DEFAULT_EXPLAINED_VARIANCE, "refit": "auto"}
+    before = {"run": "2026-11-21T000000Z-fruits_features", "categories": {"Apple Braeburn": 12}}
+    made = build(
+        Inputs(
+            run=LAYOUT.name,
+            files=RunFiles(LAYOUT, SubTreeFileSystem(str(folder), LocalFileSystem())),
+            projection=projection,
+            validation={"checks": []},
+            fetch=bucket.get,
+            seconds=SECONDS,
+            dollars=DOLLARS,
+            expected_dollars=0.13,
+            previous=Previous(before),
+            about=About(
+                "s3://fruits/images/",
+                "2026-11-22T00:04:05+00:00",
+                None,
+                "There is no published projection to keep.",
+                wanted,
+            ),
+        )
+    )
+    return made.html
+
+
+def take(browser: Browser, page: Path, folder: Path) -> None:
+    """Take the pictures."""
+    for scheme, width, names in TAKEN:
+        tab = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)  # type: ignore[arg-type]
+        tab.goto(page.absolute().as_uri())
+        tab.locator("#plane canvas").first.wait_for()
+        tab.locator("#variance canvas").first.wait_for()
+        tab.evaluate(LOAD_PICTURES)
+        for category in PICKED:
+            tab.get_by_role("searchbox").fill(category)
+            tab.get_by_role("button", name="Pick these").click()
+        for name in names:
+            place = "one => [one.getBoundingClientRect().top + scrollY, one.getBoundingClientRect().height]"
+            top, tall = tab.locator(SHOTS[name]).evaluate(place)
+            height = TALLEST if name == "top" else min(tall + 24, TALLEST)
+            clip = {"x": 0, "y": 0 if name == "top" else top, "width": width, "height": height}
+            shot = folder / f"report-{name}-{width}-{scheme}.png"
+            tab.screenshot(path=shot, full_page=True, clip=clip)  # type: ignore[arg-type]
+        tab.close()
+
+
+def main() -> None:
+    """Make the report, and take the pictures."""
+    parser = argparse.ArgumentParser(description="Take the report's screenshots.")
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--page", type=Path, help="also keep the page there")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
+        page = arguments.page or Path(folder) / "report.html"
+        page.write_bytes(report(Path(folder)))
+        chromium = shutil.which("chromium")
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        take(browser, page, arguments.folder)
+        browser.close()
+
+
+if __name__ == "__main__":
+    main()
