@@ -55,8 +55,8 @@ class Settings(BaseSettings):
     emr_max_nodes: int = Field(default=32, ge=1, le=200)
     """The most nodes of 8 virtual CPUs that `cluster_size: auto` takes, whatever the images."""
     emr_images_per_core_s: float = Field(default=200, gt=0)
-    """How many images of 5 KB one core describes in a second, by which `auto` counts nodes. 4.2 to 4.8 ms of CPU an
-    image in a first job with the default features (docs/benchmarks.md, 2026-11-22); less with a model or pixels."""
+    """How many images of 5 KB one core describes in a second, by which `auto` counts nodes: two thirds of what a first
+    job did with the default features (docs/benchmarks.md, 2026-11-22); less with a model or pixels."""
     emr_idle_timeout_s: int = Field(default=1800, ge=60, le=604_800)
     """When AWS itself ends a cluster that nobody ended (EMR's limits: 60 s to 7 days)."""
     emr_tags: dict[str, str] = {}
