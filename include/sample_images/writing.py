@@ -13,6 +13,7 @@ import json
 import os
 import signal
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
 from importlib import resources
 from multiprocessing import get_context
 from typing import TYPE_CHECKING
@@ -87,7 +88,8 @@ def _draw_all(folder: Path, images: Sequence[Image], seed: int, jobs: int) -> It
     # spawn, not fork: the progress bar has a thread, and OpenCV must not be forked with threads
     pool = ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=_start_worker)
     try:
-        futures = [pool.submit(_draw_chunk, folder, chunk, seed) for chunk in chunks]
+        with _without_interrupts():
+            futures = [pool.submit(_draw_chunk, folder, chunk, seed) for chunk in chunks]
         yield from _results(as_completed(futures))
     finally:
         pool.shutdown(cancel_futures=True)
@@ -98,9 +100,21 @@ def _results(futures: Iterable[Future[int]]) -> Iterator[int]:
         yield future.result()
 
 
+@contextmanager
+def _without_interrupts() -> Iterator[None]:
+    """Let processes that are started here never see Ctrl-C: this one sees it, and lets chunks under way finish.
+
+    Blocked rather than ignored, so that one that comes meanwhile is not lost.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _start_worker() -> None:
-    """Leave Ctrl-C to the parent, which lets the chunks under way finish; use the one core it is meant for."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Use the one core that a worker is meant for."""
     cv2.setNumThreads(1)
 
 

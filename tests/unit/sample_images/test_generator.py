@@ -188,12 +188,13 @@ def test_unwritable_folder_is_one_line(tmp_path: Path, capsys: pytest.CaptureFix
     assert line.endswith("give a folder that can be written")
 
 
-def test_interrupt_leaves_whole_files_and_a_folder_to_go_on_with(tmp_path: Path) -> None:
+@pytest.mark.parametrize("there", [1, 100], ids=["while processes start", "in the middle"])
+def test_interrupt_leaves_whole_files_and_a_folder_to_go_on_with(tmp_path: Path, there: int) -> None:
     command = [sys.executable, "-m", "include.sample_images", str(tmp_path / "images"), "--categories", "Fig,Kiwi,Corn"]
     process = subprocess.Popen(
         [*command, "--jobs", "2"], cwd=ROOT, start_new_session=True, stderr=subprocess.PIPE, text=True
     )
-    while process.poll() is None and len(list((tmp_path / "images").rglob("*.jpg"))) < 100:
+    while process.poll() is None and len(list((tmp_path / "images").rglob("*.jpg"))) < there:
         time.sleep(0.02)
     os.killpg(process.pid, signal.SIGINT)
     _, stderr = process.communicate(timeout=120)
@@ -201,7 +202,7 @@ def test_interrupt_leaves_whole_files_and_a_folder_to_go_on_with(tmp_path: Path)
     assert "run the same command again" in stderr
     assert "Traceback" not in stderr
     drawn = contents(tmp_path / "images")
-    assert 100 <= len(drawn) < 2158
+    assert there <= len(drawn) < 2158
     assert all(path.endswith("_100.jpg") and not Path(path).name.startswith(".") for path in drawn)
     whole = {image.path: draw(image.category, image.frame, 0) for image in make_plan(["Fig"]) if image.path in drawn}
     assert all(drawn[path] == hashlib.sha256(data).hexdigest() for path, data in whole.items())
