@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
+
+from tests.e2e.pipeline import PLANTED, WITH_CREDENTIALS
 
 if TYPE_CHECKING:
     from tests.e2e.pipeline import Pipeline
@@ -12,17 +15,18 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.usefixtures("published")
 
 
-def test_failed_step_shows_its_output_ends_its_cluster_and_publishes_nothing(
+def test_failed_step_shows_its_output_and_no_credential_ends_its_cluster_and_publishes_nothing(
     pipeline: Pipeline,
 ) -> None:
-    before = pipeline.latest()
+    before, watched = pipeline.latest(), replace(pipeline, environment={**pipeline.environment, **WITH_CREDENTIALS})
 
-    run = pipeline.run("2026-04-02", max_quarantine_share=0.2, k=200)
+    run = watched.run("2026-04-02", max_quarantine_share=0.2, k=200)
 
     assert not run.ok
     assert "Last lines of the step's stderr" in run.log
     assert "fruits_features: error:" in run.log
     assert "200" in run.log.partition("fruits_features: error:")[2].splitlines()[0]
+    assert [secret for secret in PLANTED if secret in run.log] == []
     assert pipeline.cluster_states()[-1][0] == "TERMINATED"
     assert pipeline.aws.active_clusters() == []
     assert pipeline.latest() == before
