@@ -18,6 +18,7 @@ from pyspark.errors import PySparkException
 from fruits_features import job
 from fruits_features.arguments import Arguments, InvalidArgumentsError
 from fruits_features.assembly import StoreError
+from fruits_features.cluster import WORKER_ENVIRONMENT
 from fruits_features.components import ReductionError
 from fruits_features.families.onnx import ModelError
 from fruits_features.inventory import InventoryError
@@ -55,7 +56,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(arguments: Arguments) -> job.Outcome:
     """Run the job in a context that is closed before anything else is said."""
     with ExitStack() as stack:
-        return job.run(lambda: stack.enter_context(SparkContext(appName=f"fruits_features {arguments.run}")), arguments)
+        return job.run(lambda: stack.enter_context(_context(arguments.run)), arguments)
+
+
+def _context(run: str) -> SparkContext:
+    return SparkContext(appName=f"fruits_features {run}", environment=WORKER_ENVIRONMENT)
 
 
 def first_line(error: Exception) -> str:

@@ -12,6 +12,7 @@ from benchmarks.speed.candidates.spark import conf
 from benchmarks.speed.task import Task
 from fruits_features import job
 from fruits_features.arguments import Arguments
+from fruits_features.cluster import WORKER_ENVIRONMENT
 from include.local_aws.spark_conf import QUICK_JVM
 
 
@@ -22,6 +23,6 @@ def session(task: Task) -> Iterator[Callable[[], int]]:
     archive = shutil.make_archive(f"{task.output}/fruits_features", "zip", package.parent, package.name)
     arguments = Arguments(bucket=task.bucket, inventory=task.inventory, output=f"s3://{task.bucket}/app", run="app")
     quick = conf(task).set("spark.driver.defaultJavaOptions", QUICK_JVM)  # as local AWS gives it to every step
-    with SparkContext(conf=quick, pyFiles=[archive]) as context:
+    with SparkContext(conf=quick, pyFiles=[archive], environment=WORKER_ENVIRONMENT) as context:
         context.setLogLevel("ERROR")
         yield lambda: job.run(lambda: context, arguments).described
