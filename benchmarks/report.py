@@ -14,9 +14,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -39,7 +40,13 @@ LAYOUT = RunLayout.of("fruits", "benchmark")
 COMPONENTS = 128
 ROWS_A_TABLE = 5_000
 QUARANTINED = 400
-READ = ("path", "split", "category", "pca")
+SCHEMA = pa.schema(
+    [
+        schemas.arrow_schema(schemas.features_columns(include_pixels=False)).field(name)
+        for name in ("path", "split", "category", "pca")
+    ]
+)
+"""What the report reads of `features/`."""
 NOISE = 2.0
 
 
@@ -49,12 +56,10 @@ def make(folder: Path, plan: Sequence[Image]) -> None:
     for name in ("inventory", "features", "quarantine"):
         (place / name).mkdir(parents=True)
     described, rejected = plan[:-QUARANTINED], plan[-QUARANTINED:]
-    fields = {field.name: field for field in schemas.arrow_schema(schemas.features_columns(include_pixels=False))}
-    schema = pa.schema([fields[name] for name in READ])
     means = np.random.default_rng(0).normal(size=(len(fruits_360()), COMPONENTS)).astype(np.float32)
-    with pq.ParquetWriter(place / "features" / "part-00000.parquet", schema, compression="zstd") as writer:
+    with pq.ParquetWriter(place / "features" / "part-00000.parquet", SCHEMA, compression="zstd") as writer:
         for start in range(0, len(described), ROWS_A_TABLE):
-            writer.write_table(rows(described[start : start + ROWS_A_TABLE], means, schema, start))
+            writer.write_table(rows(described[start : start + ROWS_A_TABLE], means, start))
     reasons = ((Stage.DECODE, Reason.TRUNCATED), (Stage.FETCH, Reason.EMPTY))
     bad = [
         {"path": path(image), "size": 1, "stage": stage, "reason": reason, "detail": reason.meaning}
@@ -70,7 +75,7 @@ def path(image: Image) -> str:
     return f"s3://fruits/images/{image.path}"
 
 
-def rows(images: Sequence[Image], means: np.ndarray, schema: pa.Schema, seed: int) -> pa.Table:
+def rows(images: Sequence[Image], means: np.ndarray, seed: int) -> pa.Table:
     """Make the rows of some images."""
     order = {name: number for number, name in enumerate(fruits_360())}
     noise = np.random.default_rng([1, seed]).normal(scale=NOISE, size=(len(images), COMPONENTS))
@@ -81,7 +86,12 @@ def rows(images: Sequence[Image], means: np.ndarray, schema: pa.Schema, seed: in
         "category": [image.category for image in images],
         "pca": ((means[[order[image.category] for image in images]] + noise) * weights).astype(np.float32),
     }
-    return pa.table([as_array(columns[field.name], field.type) for field in schema], schema=schema)
+    return features(columns)
+
+
+def features(columns: Mapping[str, Any]) -> pa.Table:
+    """Make rows of `features/` with no other columns than the report reads."""
+    return pa.table([as_array(columns[field.name], field.type) for field in SCHEMA], schema=SCHEMA)
 
 
 def projection() -> Projection:

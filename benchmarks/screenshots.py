@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 from playwright.sync_api import Browser, sync_playwright
 from pyarrow.fs import LocalFileSystem, SubTreeFileSystem
 
+from benchmarks.report import features, path
 from fruits_features import schemas
 from fruits_features.arguments import DEFAULT_EXPLAINED_VARIANCE
 from fruits_features.components import Moments, fit
@@ -27,7 +28,6 @@ from fruits_features.inventory import FITTED_SPLIT
 from fruits_features.layout import RunLayout
 from fruits_features.projection import DEFAULT_MAX_PIXELS, Projection
 from fruits_features.rejections import Rejected
-from fruits_features.worker import as_array
 from include.report import About, Inputs, Previous, build
 from include.sample_images import Image, fruits_360, make_plan
 from include.sample_images.drawing import draw
@@ -48,10 +48,12 @@ SECONDS = {
     "validate_parquet": 6.8,
 }
 DOLLARS = {"cluster_ready": 0.062, "featurize_and_reduce": 0.021, "terminate_cluster": 0.015}
-SHOTS = {"top": "header", "components": "#components", "plane": "#plane", "neighbours": "#neighbours"}
-SHOTS |= {"recognition": "#recognition"}
-TAKEN = (("light", 1280, ("top", "components", "plane")), ("light", 390, ("top",)))
-TAKEN += (("dark", 1280, ("plane", "neighbours", "recognition")), ("dark", 390, ("plane",)))
+TAKEN = (
+    ("light", 1280, ("top", "components", "plane")),
+    ("light", 390, ("top",)),
+    ("dark", 1280, ("plane", "neighbours", "recognition")),
+    ("dark", 390, ("plane",)),
+)
 PICKED = ("Pepper", "Avocado")
 TALLEST = 1_500
 LOAD_PICTURES = "Promise.all([...document.images].map((one) => { one.loading = 'eager'; return one.decode(); }))"
@@ -73,16 +75,14 @@ def write(folder: Path, plan: Sequence[Image], bucket: Mapping[str, bytes]) -> P
     moments = Moments.of(np.stack(learnt))
     projection = fit(moments, DEFAULT_FAMILIES, k=None, explained_variance=DEFAULT_EXPLAINED_VARIANCE)
     rows = {
-        "path": [f"s3://fruits/images/{one.path}" for one in described],
+        "path": [path(one) for one in described],
         "split": [one.split for one in described],
         "category": [one.category for one in described],
         "pca": projection.project(np.stack([outcome.features for outcome in described.values()])),
     }
-    fields = {field.name: field for field in schemas.arrow_schema(schemas.features_columns(include_pixels=False))}
-    schema = pa.schema([fields[name] for name in rows])
     rejected = [
         {
-            "path": f"s3://fruits/images/{one.path}",
+            "path": path(one),
             "size": len(bucket[f"images/{one.path}"]),
             "stage": outcome.stage,
             "reason": outcome.reason,
@@ -92,7 +92,7 @@ def write(folder: Path, plan: Sequence[Image], bucket: Mapping[str, bytes]) -> P
         if isinstance(outcome, Rejected)
     ]
     _write(folder, LAYOUT.inventory, pa.table({"key": list(bucket)}))
-    _write(folder, LAYOUT.features, pa.table([as_array(rows[one.name], one.type) for one in schema], schema=schema))
+    _write(folder, LAYOUT.features, features(rows))
     _write(folder, LAYOUT.quarantine, pa.Table.from_pylist(rejected, schema=schemas.arrow_schema(schemas.QUARANTINE)))
     return projection
 
@@ -146,7 +146,7 @@ def take(browser: Browser, page: Path, folder: Path) -> None:
             tab.get_by_role("button", name="Pick these").click()
         for name in names:
             place = "one => [one.getBoundingClientRect().top + scrollY, one.getBoundingClientRect().height]"
-            top, tall = tab.locator(SHOTS[name]).evaluate(place)
+            top, tall = tab.locator("header" if name == "top" else f"#{name}").evaluate(place)
             height = TALLEST if name == "top" else min(tall + 24, TALLEST)
             clip = {"x": 0, "y": 0 if name == "top" else top, "width": width, "height": height}
             shot = folder / f"report-{name}-{width}-{scheme}.png"

@@ -20,12 +20,8 @@ class Topic:
     """
 
     def __init__(self, aws: LocalAws, name: str) -> None:
-        found = aws.environment
-        session = boto3.Session(
-            found["AWS_ACCESS_KEY_ID"], found["AWS_SECRET_ACCESS_KEY"], region_name=found["AWS_REGION"]
-        )
-        sns = session.client("sns", endpoint_url=found["AWS_ENDPOINT_URL"])
-        self._sqs = session.client("sqs", endpoint_url=found["AWS_ENDPOINT_URL"])
+        found = aws.client_arguments("AWS_ENDPOINT_URL")
+        sns, self._sqs = boto3.client("sns", **found), boto3.client("sqs", **found)
         self.arn = sns.create_topic(Name=name)["TopicArn"]
         self._queue = self._sqs.create_queue(QueueName=name)["QueueUrl"]
         asked = self._sqs.get_queue_attributes(QueueUrl=self._queue, AttributeNames=["QueueArn"])

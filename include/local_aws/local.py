@@ -154,13 +154,23 @@ class LocalAws:
 
     def s3(self) -> S3Client:
         """Return a client for S3."""
-        client: S3Client = boto3.client("s3", **self._client_arguments("AWS_ENDPOINT_URL_S3"))
+        client: S3Client = boto3.client("s3", **self.client_arguments("AWS_ENDPOINT_URL_S3"))
         return client
 
     def emr(self) -> EMRClient:
         """Return a client for EMR."""
-        client: EMRClient = boto3.client("emr", **self._client_arguments("AWS_ENDPOINT_URL"))
+        client: EMRClient = boto3.client("emr", **self.client_arguments("AWS_ENDPOINT_URL"))
         return client
+
+    def client_arguments(self, endpoint: str) -> dict[str, Any]:
+        """Give what boto3 needs to make a client; `endpoint` is the variable that names the service's address."""
+        environment = self.environment
+        return {
+            "endpoint_url": environment[endpoint],
+            "aws_access_key_id": environment["AWS_ACCESS_KEY_ID"],
+            "aws_secret_access_key": environment["AWS_SECRET_ACCESS_KEY"],
+            "region_name": environment["AWS_REGION"],
+        }
 
     def active_clusters(self) -> list[str]:
         """Return the ids of the clusters that have not ended."""
@@ -196,15 +206,6 @@ class LocalAws:
         if record is None:
             raise LocalAwsError(f"No local AWS runs from {self.state.folder}: `python -m include.local_aws start`.")
         return record
-
-    def _client_arguments(self, endpoint: str) -> dict[str, Any]:
-        environment = self.environment
-        return {
-            "endpoint_url": environment[endpoint],
-            "aws_access_key_id": environment["AWS_ACCESS_KEY_ID"],
-            "aws_secret_access_key": environment["AWS_SECRET_ACCESS_KEY"],
-            "region_name": environment["AWS_REGION"],
-        }
 
     def _open_log(self) -> Any:  # noqa: ANN401 - a file
         try:

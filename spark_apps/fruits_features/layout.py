@@ -12,6 +12,8 @@ PORTABLE = "projection.npz"
 PROGRESS = "progress.json"
 OUTCOME = "outcome.json"
 
+_STAMP = "%Y-%m-%dT%H%M%SZ"
+
 BUCKET_PATTERN = r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$"
 """S3's rules for the name of a bucket, but for the rarely met ones (no two full stops together, no IP address)."""
 PREFIX_PATTERN = r"^([^*?\[\]/][^*?\[\]]*/)?$"
@@ -138,9 +140,18 @@ def published_run(name: str) -> str:
     return name.partition("Z-")[2].removesuffix(".json")
 
 
+def publication_time(name: str) -> datetime:
+    """Read from the name of an earlier pointer when its run was published.
+
+    >>> publication_time("2026-11-22T080000Z-r.json").isoformat()
+    '2026-11-22T08:00:00+00:00'
+    """
+    return datetime.strptime(name.partition("Z-")[0] + "Z", _STAMP).replace(tzinfo=UTC)
+
+
 def stamp(moment: datetime) -> str:
     """Write a moment, to the second, as it stands in names."""
-    return f"{moment.astimezone(UTC):%Y-%m-%dT%H%M%SZ}"
+    return moment.astimezone(UTC).strftime(_STAMP)
 
 
 def described(bucket: str) -> str:

@@ -8,7 +8,6 @@ links stand in a frame of ours around it.
 
 import re
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime
 from functools import partial
 from typing import Annotated, Any, Literal
 from urllib.parse import quote
@@ -27,7 +26,7 @@ from jinja2 import Environment, PackageLoader
 from fruits_airflow import aws
 from fruits_airflow.changes import STAYS_PUBLISHED
 from fruits_airflow.objects import read, read_json
-from fruits_features.layout import RunLayout, history, latest, publication, published_run
+from fruits_features.layout import RunLayout, history, latest, publication, publication_time, published_run
 from include.settings import settings
 
 SHOWN_RUNS = 100
@@ -180,7 +179,7 @@ def _records(s3: S3Hook, bucket: str, pointer: dict[str, Any]) -> list[dict[str,
     with ThreadPoolExecutor(AT_ONCE) as pool:
         records = pool.map(lambda name: read_json(s3, RunLayout.of(bucket, published_run(name)).record), newest)
     return [
-        {**record, "published_at": datetime.strptime(name.partition("Z-")[0], "%Y-%m-%dT%H%M%S")}  # noqa: DTZ007 - shown
+        {**record, "published_at": publication_time(name)}
         for name, record in zip(newest, records, strict=True)
         if record
     ]
