@@ -11,8 +11,8 @@ The store itself reads botocore's standard variables (`AWS_ENDPOINT_URL_S3`, `AW
 profile.
 """
 
-import asyncio
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import NamedTuple
@@ -23,7 +23,9 @@ from obstore.store import ObjectStore, S3Store
 from fruits_features.rejections import Reason, Rejected, Stage
 
 IN_FLIGHT = 64
-"""Requests at once, a worker. With 30 ms on every answer, 64 keep nine tenths of the speed, 16 six tenths."""
+"""Requests at once, a worker. With 30 ms on every answer, 64 keep nine tenths of the speed, 16 six tenths.
+
+Each waits in a thread of its own: coroutines took 0.33 ms of CPU an object of 5 KB where threads take 0.23."""
 
 ALONE = 100
 """One in so many objects of a call, and always one, may fail alone; where more do, the bucket is in trouble."""
@@ -67,19 +69,21 @@ class Wanted(NamedTuple):
     etag: str
 
 
-@dataclass(frozen=True)
 class Fetcher:
-    """Fetches objects of one bucket.
+    """Fetches objects of one bucket; its threads end with `close`.
 
     Args:
         store: the bucket.
         max_bytes: what is larger by the inventory is rejected without being fetched.
-        in_flight: how many requests are open at once.
     """
 
-    store: ObjectStore
-    max_bytes: int
-    in_flight: int = IN_FLIGHT
+    def __init__(self, store: ObjectStore, max_bytes: int) -> None:
+        self._store, self._max_bytes = store, max_bytes
+        self._threads = ThreadPoolExecutor(IN_FLIGHT)
+
+    def close(self) -> None:
+        """End the threads."""
+        self._threads.shutdown()
 
     def fetch(self, wanted: Sequence[Wanted]) -> list[bytes | Rejected]:
         """Fetch objects, in the order asked for.
@@ -87,33 +91,29 @@ class Fetcher:
         Raises:
             BucketError: when more than single objects still fail after every retry.
         """
-        return asyncio.run(self._fetch_all(wanted))
-
-    async def _fetch_all(self, wanted: Sequence[Wanted]) -> list[bytes | Rejected]:
-        gate = asyncio.Semaphore(self.in_flight)
         failures: list[BaseError] = []
+        most = max(1, len(wanted) // ALONE)
 
-        async def bounded(one: Wanted) -> bytes | Rejected:
-            async with gate:
-                try:
-                    return await self._fetch_one(one)
-                except BaseError as error:
-                    failures.append(error)
-                    if len(failures) > max(1, len(wanted) // ALONE):
-                        raise _bucket_error(failures, len(wanted)) from error
-                    return _rejected(Reason.UNAVAILABLE, f"Others came, this one kept failing: {_first_line(error)}")
+        def bounded(one: Wanted) -> bytes | Rejected:
+            if len(failures) > most:
+                return _rejected(Reason.UNAVAILABLE, "The bucket had given up on others before this one was asked for.")
+            try:
+                return self._fetch_one(one)
+            except BaseError as error:
+                failures.append(error)
+                return _rejected(Reason.UNAVAILABLE, f"Others came, this one kept failing: {_first_line(error)}")
 
-        outcomes = await asyncio.gather(*map(bounded, wanted))
-        if failures and not any(isinstance(outcome, bytes) for outcome in outcomes):
+        outcomes = list(self._threads.map(bounded, wanted))
+        if len(failures) > most or (failures and not any(isinstance(outcome, bytes) for outcome in outcomes)):
             raise _bucket_error(failures, len(wanted)) from failures[0]
         return outcomes
 
-    async def _fetch_one(self, wanted: Wanted) -> bytes | Rejected:
-        if refusal := refuse(wanted, self.max_bytes):
+    def _fetch_one(self, wanted: Wanted) -> bytes | Rejected:
+        if refusal := refuse(wanted, self._max_bytes):
             return refusal
         try:
-            answer = await self.store.get_async(wanted.key)
-            data = bytes(await answer.bytes_async())
+            answer = self._store.get(wanted.key)
+            data = bytes(answer.bytes())
         except FileNotFoundError:
             return _rejected(Reason.GONE, "The inventoried object is no longer in the bucket.")
         except PermissionDeniedError:

@@ -5,7 +5,7 @@ Knows no Spark: the same generator runs in a test or a plain process.
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
@@ -62,11 +62,13 @@ class Worker:
 
     def describe(self, inventory: pa.Table) -> Iterator[Chunk]:
         """Describe the images of inventory rows, in their order. While one chunk is described, the next one travels."""
-        fetch = partial(_fetch, Fetcher(open_bucket(self.bucket), self.max_bytes))
         chunks = list(_chunks(inventory))
         model = self.model.open() if self.model else None
-        with self._describer(model.size if model else None) as describe:
-            for chunk, fetched in zip(chunks, map_ahead(fetch, chunks), strict=True):
+        with (
+            closing(Fetcher(open_bucket(self.bucket), self.max_bytes)) as fetcher,
+            self._describer(model.size if model else None) as describe,
+        ):
+            for chunk, fetched in zip(chunks, map_ahead(partial(_fetch, fetcher), chunks), strict=True):
                 outcomes = self._embed(model, describe, fetched) if model else describe(fetched)
                 yield self._assemble(chunk, fetched, outcomes)
 

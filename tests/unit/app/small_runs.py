@@ -55,7 +55,7 @@ class Images:
     def put(self, key: str, data: bytes, etag: str | None = None) -> None:
         self.objects[key] = Stored(data, etag) if etag else Stored.plain(data)
 
-    async def get_async(self, key: str) -> Any:  # noqa: ANN401 - what obstore gives
+    def get(self, key: str) -> Any:  # noqa: ANN401 - what obstore gives
         self.asked.append(key)
         if key not in self.objects:
             raise FileNotFoundError(key)
@@ -74,7 +74,7 @@ class _Answer:
     def meta(self) -> dict[str, str]:
         return {"e_tag": f'"{self.stored.etag}"'}
 
-    async def bytes_async(self) -> bytes:
+    def bytes(self) -> bytes:
         return self.stored.data
 
 

@@ -3,10 +3,11 @@
 import hashlib
 import os
 from collections.abc import Callable
+from contextlib import closing
 
 import pytest
 from obstore import put
-from obstore.store import MemoryStore
+from obstore.store import MemoryStore, ObjectStore
 
 from fruits_features.fetch import BucketError, Fetcher, Patience, Wanted, open_bucket
 from fruits_features.rejections import Reason, Rejected
@@ -22,11 +23,16 @@ def stored(key: str, data: bytes) -> tuple[MemoryStore, Wanted]:
     return store, Wanted(key, len(data), etag.strip('"'))
 
 
+def fetch(store: ObjectStore, wanted: list[Wanted], max_bytes: int = 5) -> list[bytes | Rejected]:
+    with closing(Fetcher(store, max_bytes)) as fetcher:
+        return fetcher.fetch(wanted)
+
+
 @pytest.mark.parametrize("key", ["images/Lime/a.jpg", "images/Açaí #1/100% a+b.jpg", "images/Apple Golden 2/%20.jpg"])
 def test_fetch_of_any_key_gives_its_bytes(key: str) -> None:
     store, wanted = stored(key, b"bytes")
 
-    assert Fetcher(store, max_bytes=5).fetch([wanted]) == [b"bytes"]
+    assert fetch(store, [wanted]) == [b"bytes"]
 
 
 @pytest.mark.parametrize(
@@ -44,7 +50,7 @@ def test_fetch_of_any_key_gives_its_bytes(key: str) -> None:
 def test_fetch_of_what_is_not_as_inventoried_is_rejected(changes: dict[str, object], reason: Reason) -> None:
     store, wanted = stored("images/a.jpg", b"bytes")
 
-    (outcome,) = Fetcher(store, max_bytes=5).fetch([wanted._replace(**changes)])  # type: ignore[arg-type]
+    (outcome,) = fetch(store, [wanted._replace(**changes)])  # type: ignore[arg-type]
 
     assert isinstance(outcome, Rejected)
     assert outcome.reason == reason
@@ -61,8 +67,8 @@ def put_photos(bucket: Troubled, count: int) -> list[Wanted]:
     return [Wanted(key, len(data), hashlib.md5(data).hexdigest()) for key, data in photos.items()]  # noqa: S324
 
 
-def fetch(bucket: Troubled, wanted: list[Wanted]) -> list[bytes | Rejected]:
-    return Fetcher(open_bucket(bucket.name, patience=HASTE), max_bytes=10**6).fetch(wanted)
+def fetch_hastily(bucket: Troubled, wanted: list[Wanted]) -> list[bytes | Rejected]:
+    return fetch(open_bucket(bucket.name, patience=HASTE), wanted, max_bytes=10**6)
 
 
 def keep_failing(*keys: str) -> FaultRule:
@@ -74,7 +80,7 @@ def test_fetch_of_objects_whose_first_two_gets_fail_gives_all_bytes(fault: Fault
     bucket = troubled(first(2, fault))
     wanted = put_photos(bucket, 20)
 
-    fetched = fetch(bucket, wanted)
+    fetched = fetch_hastily(bucket, wanted)
 
     assert fetched == [(bucket.folder / one.key).read_bytes() for one in wanted]
     assert bucket.trouble.failed[fault] == 40
@@ -83,7 +89,7 @@ def test_fetch_of_objects_whose_first_two_gets_fail_gives_all_bytes(fault: Fault
 def test_fetch_of_an_object_that_alone_keeps_failing_is_rejected(troubled: Troubles) -> None:
     bucket = troubled(keep_failing("7.jpg"))
 
-    fetched = fetch(bucket, put_photos(bucket, 20))
+    fetched = fetch_hastily(bucket, put_photos(bucket, 20))
 
     rejected = fetched.pop(7)
     assert isinstance(rejected, Rejected)
@@ -99,4 +105,4 @@ def test_fetch_where_the_bucket_keeps_failing_raises_instead_of_blaming_images(
     bucket = troubled(keep_failing(*keys))
 
     with pytest.raises(BucketError, match=rf"gave up on {len(keys)} of {count} objects .* 503"):
-        fetch(bucket, put_photos(bucket, count))
+        fetch_hastily(bucket, put_photos(bucket, count))
