@@ -36,8 +36,8 @@ def describe(sizes: Mapping[str, int], index: int) -> Column:
         sizes: how many columns each family has, in the order of the families.
         index: of the column.
 
-    >>> describe({"orb": 256, "texture": 60}, 256)
-    Column(family='texture', words='luma, radius 1: light spots or flat', colour='')
+    >>> describe({"orb": 256, "texture": 30}, 256)
+    Column(family='texture', words='luma: light spots or flat', colour='')
     """
     for name, size in sizes.items():
         if index < size:
@@ -61,8 +61,7 @@ def _color(index: int) -> tuple[str, str]:
 
 
 def _texture(index: int) -> tuple[str]:
-    shape = (len(texture.RADII), len(texture.CHANNELS), texture.PATTERNS)
-    radius, channel, pattern = (int(place) for place in np.unravel_index(index, shape))
+    channel, pattern = divmod(index, texture.PATTERNS)
     light, dark = (("light", "dark"), ("red", "green"), ("blue", "yellow"))[channel]
     named = {
         0: f"{light} spots or flat",
@@ -71,7 +70,7 @@ def _texture(index: int) -> tuple[str]:
         texture.PATTERNS - 1: "no uniform pattern",
     }
     words = named.get(pattern, f"{pattern} of 8 neighbours larger")
-    return (f"{texture.CHANNELS[channel]}, radius {texture.RADII[radius]}: {words}",)
+    return (f"{texture.CHANNELS[channel]}: {words}",)
 
 
 def _contrast(index: int) -> tuple[str]:

@@ -66,8 +66,8 @@ def test_bad_arguments_exit_with_2_before_spark_starts(photos: Bucket) -> None:
 
     assert result.returncode == 2
     assert result.stderr == (
-        "fruits_features: error: --k is 1000, but the families orb,color,texture,contrast give 873 features; "
-        "give a k from 1 to 873.\n"
+        "fruits_features: error: --k is 1000, but the families orb,color,texture,contrast give 843 features; "
+        "give a k from 1 to 843.\n"
     )
 
 

@@ -96,7 +96,7 @@ def test_run_writes_exactly_the_contracts_schemas(spark: SparkSession, photos: B
         assert found.schema_arrow.remove_metadata() == arrow_schema(columns)
         assert found.metadata.row_group(0).column(0).compression == "ZSTD"
     row = rows_of(layout.features)[0]
-    assert (len(row["features"]), len(row["pca"])) == (873, 2)
+    assert (len(row["features"]), len(row["pca"])) == (843, 2)
     assert len(row["image"]) == 40 * 40 * 3
 
 

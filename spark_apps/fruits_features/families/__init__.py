@@ -28,7 +28,7 @@ FAMILIES = {
     for family in (
         Family("orb", dimension=256, weight=0.25),
         Family("color", dimension=432),
-        Family("texture", dimension=60),
+        Family("texture", dimension=30),
         Family("contrast", dimension=125),
         Family("pixels", dimension=3072),
         Family("onnx", dimension=None),
@@ -57,7 +57,7 @@ def dimensions(names: Sequence[str], total: int) -> list[int]:
     """Tell how many of all features each family has: what the others leave is the model's.
 
     >>> dimensions(["orb", "onnx", "texture"], 1300)
-    [256, 984, 60]
+    [256, 1014, 30]
     """
     of_model = total - total_dimension(names)
     return [total_dimension([name], of_model) for name in names]

@@ -32,7 +32,7 @@ def describe(view: View) -> NDArray[np.float32]:
     >>> len(features), np.square(features).sum()
     (432, np.float32(1.0))
     """
-    luma, red, blue = (cv2.LUT(plane, codes) for plane, codes in zip(view.ycrcb, _CODES, strict=True))
+    luma, red, blue = (cv2.LUT(plane, codes) for plane, codes in zip(view.planes, _CODES, strict=True))
     weight = np.bincount((luma + red + blue).ravel(), weights=view.weights.ravel(), minlength=DIMENSION)
     return np.asarray(np.sqrt(weight / weight.sum()), np.float32)
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from fruits_features.views import WEIGHT_PARAMETERS, View
 
 SURROUNDINGS = 9
-"""Length in pixels of the square around a pixel that it is compared with, at half the view's height and width."""
+"""Length in pixels of the square around a pixel of the relit image that it is compared with."""
 
 BINS = 5
 """Of each difference; the middle one is around 0, and what lies outside goes to the end bins."""
@@ -37,9 +37,9 @@ def describe(view: View) -> NDArray[np.float32]:
     >>> int(features.argmax()), float(features.max())
     (62, 1.0)
     """
-    differences = cv2.subtract(view.half, cv2.blur(view.half, _SQUARE), dtype=cv2.CV_8S)  # -128 to 127
+    differences = cv2.subtract(view.ycrcb, cv2.blur(view.ycrcb, _SQUARE), dtype=cv2.CV_8S)  # -128 to 127
     codes = cv2.transform(cv2.LUT(differences.view(np.uint8), _TABLE), _SUM)
-    weight = np.bincount(codes.ravel(), weights=view.half_weights.ravel(), minlength=DIMENSION)
+    weight = np.bincount(codes.ravel(), weights=view.weights.ravel(), minlength=DIMENSION)
     return np.asarray(np.sqrt(weight / weight.sum()), np.float32)
 
 

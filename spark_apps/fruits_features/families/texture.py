@@ -1,12 +1,10 @@
 """Texture: how the surface of the fruit is patterned, from netted melons to smooth apples, in light and in colour.
 
-Rotation-invariant uniform local binary patterns at two radii: T. Ojala, M. Pietikainen, T. Maenpaa, "Multiresolution
+Rotation-invariant uniform local binary patterns: T. Ojala, M. Pietikainen, T. Maenpaa, "Multiresolution
 gray-scale and rotation invariant texture classification with local binary patterns", PAMI 24 (2002); of colours: T.
 Maenpaa, M. Pietikainen, "Classification with color and texture: jointly or separately?", Pattern Recognition 37 (2004).
 Neighbours lie at whole pixels instead of interpolated ones, and pixels count by their weight as in `color`.
 """
-
-from functools import cache
 
 import cv2
 import numpy as np
@@ -15,8 +13,8 @@ from numpy.typing import NDArray
 from fruits_features.views import WEIGHT_PARAMETERS, View
 
 CHANNELS = ("luma", "red difference", "blue difference")
-RADII = (1, 2)
-"""In pixels of the view at half its height and width."""
+NEIGHBOURS = ((-1, 0), (-1, 1), (0, 1), (1, 1), (1, 0), (1, -1), (0, -1), (-1, -1))
+"""Rows down and columns right, clockwise from above, in pixels of the relit image."""
 
 STEP = 2
 """A neighbour counts as larger from this many levels on: surfaces are smooth, and one level is rounding."""
@@ -25,16 +23,16 @@ PATTERNS = 10
 PARAMETERS = {
     "patterns": "rotation-invariant uniform, 8 neighbours at whole pixels",
     "channels": CHANNELS,
-    "radii": RADII,
+    "radius": 1,
     "step": STEP,
     **WEIGHT_PARAMETERS,
     "power": 0.5,
 }
-DIMENSION = PATTERNS * len(CHANNELS) * len(RADII)
+DIMENSION = PATTERNS * len(CHANNELS)
 
 
 def describe(view: View) -> NDArray[np.float32]:
-    """Count the patterns: for each radius and channel, 10 square roots of shares; the squares of each ten add up to 1.
+    """Count the patterns: for each channel, 10 square roots of shares; the squares of each ten add up to 1.
 
     Values 0 to 8 of a ten: neighbours larger than their centre (0 a light spot or flat, 8 a dark spot, 4 an edge);
     value 9: no uniform pattern.
@@ -42,48 +40,32 @@ def describe(view: View) -> NDArray[np.float32]:
     >>> describe(View(np.full((100, 100, 3), 255, np.uint8)))[:10].tolist()
     [1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]
     """
-    margin = max(RADII)
-    framed = cv2.copyMakeBorder(view.half, margin, margin, margin, margin, cv2.BORDER_REPLICATE)
-    values = np.asarray(framed, np.uint8)
-    weights = cv2.copyMakeBorder(view.half_weights, 0, 0, margin, margin, cv2.BORDER_CONSTANT, value=0)
+    framed = np.asarray(cv2.copyMakeBorder(view.ycrcb, 2, 2, 1, 1, cv2.BORDER_REPLICATE), np.uint8)
+    weights = cv2.copyMakeBorder(view.weights, 0, 0, 1, 1, cv2.BORDER_CONSTANT, value=0)
     of_channels = np.asarray(cv2.merge([weights] * len(CHANNELS)), np.float64).ravel()
-    return np.concatenate([_shares(_binary_patterns(values, radius, margin), of_channels) for radius in RADII])
+    return _shares(_binary_patterns(framed), of_channels)
 
 
-def _binary_patterns(framed: NDArray[np.uint8], radius: int, margin: int) -> NDArray[np.uint8]:
+def _binary_patterns(framed: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Tell for every pixel and channel which of its 8 neighbours are larger: one bit each.
 
     Works on the flattened image, where a neighbour is a constant shift: three times as fast as on its rows.
 
     Args:
-        framed: (height + 2 margins) x (width + 2 margins) x channels.
-        radius: at most the margin.
-        margin: in pixels.
+        framed: (height + 4) x (width + 2) x channels: the image in a frame, whose outer rows are for its own corners.
 
     Returns:
-        height (width + 2 margins) x 1 x channels; those in the margins mean nothing.
+        height (width + 2) x 1 x channels; those of the frame's columns mean nothing.
     """
     _, width, channels = framed.shape
-    flat, start = framed.ravel(), margin * width * channels
-    as_large = cv2.LUT(framed, _AS_LARGE).ravel()[start:-start]
+    flat, start = framed.ravel(), 2 * width * channels
+    as_large = np.minimum(flat[start:-start], 256 - STEP) + np.uint8(STEP - 1)  # no neighbour passes 255
     patterns = np.zeros(as_large.shape, np.uint8)
-    for down, right in _neighbours(radius):
+    for down, right in NEIGHBOURS:
         first = start + (down * width + right) * channels
         patterns += patterns
         patterns |= (flat[first : first + as_large.size] > as_large).view(np.uint8)
     return patterns.reshape(-1, 1, channels)
-
-
-@cache
-def _neighbours(radius: int) -> list[tuple[int, int]]:
-    """Place 8 neighbours around a pixel, clockwise from above, as (rows down, columns right).
-
-    >>> _neighbours(4)
-    [(-4, 0), (-3, 3), (0, 4), (3, 3), (4, 0), (3, -3), (0, -4), (-3, -3)]
-    """
-    slant = round(radius * np.sqrt(0.5))
-    first = [(-radius, 0), (-slant, slant), (0, radius), (slant, slant)]
-    return first + [(-down, -right) for down, right in first]
 
 
 def _shares(patterns: NDArray[np.uint8], weights: NDArray[np.float64]) -> NDArray[np.float32]:
@@ -112,5 +94,3 @@ def _classes() -> NDArray[np.uint8]:
 
 
 _CLASSES = _classes()
-_AS_LARGE = np.minimum(np.arange(256) + STEP - 1, 255).astype(np.uint8)
-"""What a neighbour of each level has to pass; 255 is passed by none."""

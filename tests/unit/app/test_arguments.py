@@ -38,7 +38,7 @@ def test_arguments_without_a_wish_explain_95_percent() -> None:
     ("changes", "sentence"),
     [
         ({"k": 0}, "--k is 0"),
-        ({"k": 874}, "give 873 features; give a k from 1 to 873"),
+        ({"k": 844}, "give 843 features; give a k from 1 to 843"),
         ({"k": 3, "explained_variance": 0.5}, "exclude each other"),
         ({"explained_variance": 0.0}, "--explained-variance is 0.0"),
         ({"explained_variance": 1.01}, "--explained-variance is 1.01"),

@@ -24,7 +24,7 @@ def mottled(period: int) -> NDArray[np.uint8]:
     """Make a surface that is equally light once its lamp is evened out, with a net of greener lines on red."""
     rows, columns = np.mgrid[:100, :100]
     net = (rows % period < 2) | ((columns + rows // 3) % period < 2)
-    return np.where(net[..., np.newaxis], (120, 147, 60), (190, 114, 60)).astype(np.uint8)
+    return np.where(net[..., np.newaxis], (120, 146, 60), (190, 114, 60)).astype(np.uint8)
 
 
 def distance(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> float:
@@ -61,7 +61,7 @@ def test_texture_in_other_light_stays_nearer_than_another_texture() -> None:
 def test_texture_tells_a_pattern_of_colours_that_are_equally_light() -> None:
     plain = np.full((100, 100, 3), (190, 114, 60), np.uint8)
 
-    assert np.ptp(View(mottled(COARSE)).half[..., 0]) < STEP
+    assert np.ptp(View(mottled(COARSE)).ycrcb[..., 0]) < STEP
     assert distance(mottled(COARSE), plain) > 0.5
     assert distance(mottled(COARSE), mottled(6)) > 0.2
 
@@ -69,7 +69,7 @@ def test_texture_tells_a_pattern_of_colours_that_are_equally_light() -> None:
 def test_texture_of_faint_noise_is_flat() -> None:
     noise = np.random.default_rng(0).integers(200, 202, (100, 100, 1)).astype(np.uint8)
 
-    assert describe(View(noise.repeat(3, axis=2)))[::10].tolist() == pytest.approx([1] * 6, abs=0.01)
+    assert describe(View(noise.repeat(3, axis=2)))[::10].tolist() == pytest.approx([1] * 3, abs=0.01)
 
 
 def test_texture_of_spots_that_are_clipped_at_white_is_that_of_light_spots() -> None:
@@ -83,10 +83,10 @@ def test_texture_of_spots_that_are_clipped_at_white_is_that_of_light_spots() -> 
     assert distance(clipped, ground) > 0.1
 
 
-def test_texture_counts_each_radius_and_channel_whole() -> None:
+def test_texture_counts_each_channel_whole() -> None:
     features = describe(View(surface(COARSE)))
 
-    assert np.square(features).reshape(-1, 10).sum(axis=1).tolist() == pytest.approx([1] * 6)
+    assert np.square(features).reshape(-1, 10).sum(axis=1).tolist() == pytest.approx([1] * 3)
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 40), (40, 1), (3, 5)])
@@ -95,5 +95,5 @@ def test_texture_of_an_image_smaller_than_its_neighbourhoods_is_flat_where_nothi
 ) -> None:
     features = describe(View(np.full((*shape, 3), 90, np.uint8)))
 
-    assert features[::10].tolist() == pytest.approx([1] * 6)
-    assert np.count_nonzero(features) == 6
+    assert features[::10].tolist() == pytest.approx([1] * 3)
+    assert np.count_nonzero(features) == 3
