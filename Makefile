@@ -80,9 +80,11 @@ clean: ## Remove the virtual environment and everything the demo made
 	@unset PYTHONDONTWRITEBYTECODE && .venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
 	@touch $@
 
-# What the local AWS's clusters install: the same packages again, as files. pip has them in its cache.
+# What the local AWS's clusters install: the same packages again, as files. pip has them in its cache. And what their
+# JVMs start from.
 .venv/.wheels: .venv/.runtime spark_apps/requirements.txt spark_apps/requirements-onnx.txt
 	@$(IN_ENVIRONMENT) PYTHONPATH="spark_apps:$$PYTHONPATH" python -m include.local_aws.deployment --download-only
+	@$(IN_ENVIRONMENT) python -m include.local_aws.node_spark
 	@touch $@
 
 .venv/.development: .venv/.runtime requirements-dev.txt

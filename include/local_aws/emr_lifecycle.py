@@ -29,6 +29,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from include.local_aws import emr_faults
 from include.local_aws.emr_faults import Fault, Harm
 from include.local_aws.node_python import NodePython
+from include.local_aws.node_spark import NodeSpark
 from include.local_aws.processes import CLUSTER_MARK, end_marked
 from include.local_aws.s3_server import BELIEF_S
 from include.local_aws.spark_conf import spark_settings, write_spark_conf
@@ -84,6 +85,7 @@ class ClusterLife:
         self.runtime = runtime
         self.folder = runtime.folder / cluster.id
         self.environment: dict[str, str] = {}
+        self.spark = NodeSpark(runtime.nodes)
         self._thread = threading.Thread(target=self._live, name=f"cluster-{cluster.id}", daemon=True)
 
     def start(self) -> None:
@@ -138,8 +140,9 @@ class ClusterLife:
         return ending
 
     def _run_bootstrap_actions(self, scripts: list[Path], python: NodePython) -> Ending | None:
-        runtime = self.runtime
-        self.environment = cluster_environment(self.cluster.id, self.folder, python, runtime.aws, runtime.mark)
+        self.spark.take()
+        given = {**self.runtime.aws, **self.runtime.mark}
+        self.environment = cluster_environment(self.cluster.id, self.folder, python, self.spark, given)
         for number, (script, action) in enumerate(zip(scripts, self.cluster.bootstrap_actions, strict=True), start=1):
             process = StepProcess(_as_command(script, action.args), self._bootstrap_folder(number), self.environment)
             exit_code = self._run(process)
@@ -247,7 +250,8 @@ class ClusterLife:
         return exit_code
 
     def _spark_settings(self) -> dict[str, str]:
-        settings = spark_settings(self.runtime.s3_folder, scratch=self.folder / "tmp")
+        archive = self.spark.archive if self.spark.archive.exists() else None
+        settings = spark_settings(self.runtime.s3_folder, scratch=self.folder / "tmp", archive=archive)
         return settings | emr_faults.spark_of(self.cluster.injected)
 
     def _upload(self, process: StepProcess, path: str) -> str | None:

@@ -1,4 +1,4 @@
-"""The Python of a cluster's nodes: PySpark, pip, and nothing but what bootstrap actions install; and their Spark.
+"""The Python of a cluster's nodes: PySpark, pip, and nothing but what bootstrap actions install.
 
 On EMR each node is a fresh machine whose Python is changed by bootstrap actions. Here the nodes of all clusters with
 the same bootstrap scripts share one virtual environment, which is kept: the scripts run for every cluster, as on EMR,
@@ -23,9 +23,6 @@ if TYPE_CHECKING:
 
 GIVEN = ("pip", "pyspark", "py4j")
 """What a node's Python has before any bootstrap action; packages of this interpreter's, lent by a link."""
-SPARK = ("bin", "jars")
-"""What a node has of Spark, lent by links, too: not the archive of PySpark, which would come first on Python's path and
-be compiled anew by every process, a second each."""
 
 
 class NodePython:
@@ -37,12 +34,11 @@ class NodePython:
     """
 
     def __init__(self, nodes: Path, scripts: Sequence[bytes]) -> None:
-        key = hashlib.sha256(f"{sys.prefix} {sys.version} {GIVEN} {SPARK}".encode())
+        key = hashlib.sha256(f"{sys.prefix} {sys.version} {GIVEN}".encode())
         for script in scripts:
             key.update(hashlib.sha256(script).digest())
         self.folder = nodes / key.hexdigest()[:16]
         self.executable = self.folder / "bin" / "python"
-        self.spark_home = self.folder / "spark"
         self._complete = self.folder / "complete"
         nodes.mkdir(parents=True, exist_ok=True)
         self._lock = (nodes / f"{self.folder.name}.lock").open("w")
@@ -84,6 +80,3 @@ class NodePython:
             spec = importlib.util.find_spec(name)
             if spec is not None and spec.origin:
                 (packages / name).symlink_to(Path(spec.origin).parent)
-        self.spark_home.mkdir()
-        for name in SPARK:
-            (self.spark_home / name).symlink_to(packages / "pyspark" / name)

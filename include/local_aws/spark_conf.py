@@ -26,6 +26,9 @@ QUICK_JVM = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
 """A short job pays for compiling code that never gets hot: 43 s of CPU with the first compiler alone, 70 s with both
 (644 images, JDK 17)."""
 
+WITHOUT_A_WORD = "-Xshare:auto -Xlog:cds*=off"
+"""A JVM does without an archive of classes that does not fit, and says so on stdout unless it is told not to."""
+
 LOG4J2 = """\
 rootLogger.level = warn
 rootLogger.appenderRef.stderr.ref = stderr
@@ -40,14 +43,20 @@ logger.native.level = error
 """Warnings and worse, to stderr, so that a step's log shows what the application says."""
 
 
-def spark_settings(s3_folder: Path, *, scratch: Path, master: str = "local[*,4]") -> dict[str, str]:
+def spark_settings(
+    s3_folder: Path, *, scratch: Path, master: str = "local[*,4]", archive: Path | None = None
+) -> dict[str, str]:
     """Return the Spark settings under which `s3://<bucket>/…` is a folder of this machine.
 
     Args:
         s3_folder: The folder that the S3 server serves, one sub-folder a bucket.
         scratch: Folder for shuffle files and the like; must exist.
         master: Spark's master URL; by default a failed task is tried again, as on a cluster and unlike `local[*]`.
+        archive: of the JVM's classes, where there is one.
     """
+    java = f'"-Djava.io.tmpdir={scratch}" {QUICK_JVM}'
+    if archive:
+        java += f' {WITHOUT_A_WORD} "-XX:SharedArchiveFile={archive}"'
     settings = {
         "spark.master": master,
         "spark.ui.enabled": "false",
@@ -56,7 +65,7 @@ def spark_settings(s3_folder: Path, *, scratch: Path, master: str = "local[*,4]"
         "spark.driver.host": "127.0.0.1",
         "spark.driver.bindAddress": "127.0.0.1",
         "spark.local.dir": str(scratch),
-        "spark.driver.defaultJavaOptions": f'"-Djava.io.tmpdir={scratch}" {QUICK_JVM}',
+        "spark.driver.defaultJavaOptions": java,
         "spark.sql.warehouse.dir": f"file://{quote(str(scratch / 'warehouse'))}",
         "spark.hadoop.fs.s3.impl": "org.apache.hadoop.fs.viewfs.ViewFileSystemOverloadScheme",
         "spark.hadoop.fs.viewfs.overload.scheme.target.s3.impl": "org.apache.hadoop.fs.RawLocalFileSystem",

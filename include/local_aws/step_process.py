@@ -27,13 +27,14 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
     from include.local_aws.node_python import NodePython
+    from include.local_aws.node_spark import NodeSpark
 
 KEPT = ("HOME", "USER", "LOGNAME", "SHELL", "TZ", "JAVA_HOME", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")
 """What a cluster takes over from this machine: where things are. How it finds a package index is not among them."""
 
 
 def cluster_environment(
-    cluster_id: str, folder: Path, python: NodePython, aws: Mapping[str, str], mark: Mapping[str, str]
+    cluster_id: str, folder: Path, python: NodePython, spark: NodeSpark, given: Mapping[str, str]
 ) -> dict[str, str]:
     """Return the environment of a cluster's processes, made from nothing, as a fresh machine has it.
 
@@ -45,12 +46,13 @@ def cluster_environment(
         cluster_id: The cluster's id.
         folder: The cluster's own folder.
         python: The nodes'.
-        aws: The variables with which AWS clients find local AWS.
-        mark: The run's mark.
+        spark: The nodes'.
+        given: The variables with which AWS clients find local AWS, and the run's mark.
     """
     kept = {key: value for key, value in os.environ.items() if key in KEPT}
     path = [
         _commands(folder / "bin", python.executable),
+        spark.commands,
         sysconfig.get_path("scripts"),
         os.environ.get("PATH", os.defpath),
     ]
@@ -58,13 +60,9 @@ def cluster_environment(
         "PATH": os.pathsep.join(map(str, path)),
         "LC_ALL": "C.UTF-8",  # the JVM names files by the locale, and our keys have accents
         "TMPDIR": str(folder / "tmp"),
-        "SPARK_HOME": str(python.spark_home),
-        "SPARK_LOCAL_IP": "127.0.0.1",
-        "PYSPARK_PYTHON": str(python.executable),
-        "PYSPARK_DRIVER_PYTHON": str(python.executable),
+        **spark.environment(python.executable),
         CLUSTER_MARK: cluster_id,
-        **aws,
-        **mark,
+        **given,
     }
 
 
