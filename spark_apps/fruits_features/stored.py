@@ -29,6 +29,9 @@ GROUP_BYTES = 4 * 1024 * 1024
 WHOLE_SHARE = 0.25
 """Who wants this share of a file's rows gets all of it: one request and some megabytes more are the lesser wait."""
 
+LEAST_RUN = 8
+"""Rows that lie together on average: a copy of fewer takes no longer than to keep them apart."""
+
 WHOLE_BYTES = 1024 * 1024
 """A file of this size or less is always fetched whole: parts of it would take as long."""
 
@@ -103,10 +106,7 @@ class RowReader:
         pieces: list[pa.Table] = []
         for number, rows in zip(sorted_files[starts].tolist(), np.split(sorted_rows, starts[1:]), strict=True):
             pieces.extend(self._rows(number, rows))
-        table = pa.concat_tables(pieces).combine_chunks()
-        if (order[1:] > order[:-1]).all():
-            return table
-        return table.take(np.argsort(order))
+        return _picked(pa.concat_tables(pieces), np.argsort(order)).combine_chunks()
 
     def _rows(self, number: int, rows: NDArray[np.int64]) -> list[pa.Table]:
         """Read some rows of a file, which are in its order; a file is dropped with the last of its wanted rows."""
@@ -121,7 +121,7 @@ class RowReader:
         groups = np.searchsorted(ends, rows, "right")
         starts = np.flatnonzero(np.diff(groups, prepend=-1))
         return [
-            _some(opened.read_row_group(group, self._columns, use_threads=False), some - (ends[group] - sizes[group]))
+            _picked(opened.read_row_group(group, self._columns, use_threads=False), some - (ends[group] - sizes[group]))
             for group, some in zip(groups[starts].tolist(), np.split(rows, starts[1:]), strict=True)
         ]
 
@@ -133,8 +133,10 @@ class RowReader:
         return pq.ParquetFile(pa.BufferReader(storage.read_bytes(self._folder, file.name)))
 
 
-def _some(table: pa.Table, rows: NDArray[np.int64]) -> pa.Table:
-    """Take rows, given in rising order; neighbours without a copy."""
-    if rows[-1] - rows[0] == len(rows) - 1:
-        return table.slice(rows[0], len(rows))
-    return table.take(rows)
+def _picked(table: pa.Table, rows: NDArray[np.int64]) -> pa.Table:
+    """Pick rows in some order: those that lie together without a copy, where most do."""
+    starts = np.flatnonzero(np.diff(rows, prepend=-2) != 1)
+    if len(starts) * LEAST_RUN > len(rows):
+        return table.combine_chunks().take(rows)
+    runs = np.split(rows, starts[1:])
+    return pa.concat_tables([table.slice(run[0], len(run)) for run in runs])

@@ -35,14 +35,16 @@ def read(folder: str, table: pa.Table, rows: list[int]) -> pa.Table:
 
 
 @pytest.mark.parametrize("share", [0.0, 2.0])
+@pytest.mark.parametrize("least_run", [1, 1000])
 def test_rows_are_read_in_the_order_wanted_from_whole_files_and_from_parts(
-    tmp_path: Path, table: pa.Table, share: float, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, table: pa.Table, share: float, least_run: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(stored, "WHOLE_SHARE", share)
+    monkeypatch.setattr(stored, "LEAST_RUN", least_run)
 
-    found = read(str(tmp_path), table, [3999, 7, 8, 1234])
+    found = read(str(tmp_path), table, [3999, 7, 8, 1234, 0])
 
-    assert found == table.take([3999, 3999, 7, 7, 8, 8, 1234, 1234])
+    assert found == table.take([3999, 3999, 7, 7, 8, 8, 1234, 1234, 0, 0])
 
 
 def test_few_rows_of_a_large_file_travel_without_the_rest(
