@@ -9,6 +9,7 @@ the same and progress says less.
 import json
 import logging
 import secrets
+import select
 import socket
 import struct
 import threading
@@ -137,7 +138,7 @@ class Progress:
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._socket.bind((bind, 0))
         self.reporter = Reporter(host, self._socket.getsockname()[1], secrets.token_bytes(16))
-        self._stopping = threading.Event()
+        self._end, self._ended = socket.socketpair()
         self._thread = threading.Thread(target=self._listen, name="progress", daemon=True)
 
     def __enter__(self) -> Self:
@@ -147,8 +148,9 @@ class Progress:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         """Tell a last time and stop."""
-        self._stopping.set()
+        self._end.close()
         self._thread.join()
+        self._ended.close()
         self._socket.close()
         if not error:
             self._tally.finish("done")
@@ -160,9 +162,12 @@ class Progress:
 
     def _listen(self) -> None:
         tell_at = time.monotonic() + PERIOD_S
-        while not self._stopping.is_set():
-            self._socket.settimeout(min(0.2, PERIOD_S))
-            with suppress(TimeoutError):
+        while True:
+            wait_s = max(0.0, tell_at - time.monotonic())
+            said, _, _ = select.select([self._socket, self._ended], [], [], wait_s)
+            if self._ended in said:
+                return
+            if said:
                 self._take_in(self._socket.recv(_MESSAGE.size))
             if time.monotonic() >= tell_at:
                 tell_at += PERIOD_S
