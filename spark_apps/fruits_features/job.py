@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 
@@ -20,6 +20,7 @@ from fruits_features.inventory import FITTED_SPLIT, cut, read_inventory
 from fruits_features.layout import OUTCOME, PORTABLE, RunLayout
 from fruits_features.parts import Part
 from fruits_features.progress import Progress, Tally
+from fruits_features.projection import Projection
 from fruits_features.refit import Choice
 from fruits_features.schemas import stored_columns
 from fruits_features.store import Known, Store, Volume
@@ -144,11 +145,13 @@ def _work(run: _Run, recall: Recall) -> Outcome:
         projection = choice.projection
         files = plan_files(assembly.described, assembly.files, run.cores)
         finish = Finish(run.store.folder, run.layout.features, projection, run.arguments)
-        features = cluster.write_features(run.context, files, finish)
-        storage.write_bytes(run.layout.projection, PORTABLE, projection.to_bytes())
-        spark_model.save(projection, run.layout.spark_model)
-        _check_written(inventory.num_rows, {run.layout.features: features, run.layout.quarantine: [quarantine]})
-        _compact(run)
+        with ThreadPoolExecutor(1) as thread:  # while the workers write
+            smaller = thread.submit(_write_smaller, run, projection, quarantine)
+            features = cluster.write_features(run.context, files, finish)
+            volumes = smaller.result()
+        _check_count(inventory.num_rows, [*features, quarantine])
+        _check_written(run.layout.features, features)
+        _put_together(run, volumes)
         outcome = _outcome(assembly, reused, choice)
         storage.write_bytes(run.layout.prefix, OUTCOME, json.dumps(asdict(outcome), indent=1).encode())
     return outcome
@@ -201,11 +204,16 @@ def _projection(run: _Run, assembly: Assembly, moments: Moments | None) -> Choic
     return choice
 
 
-def _compact(run: _Run) -> None:
-    """Put small volumes of the store together when there are many."""
-    if not run.arguments.store:
-        return
-    volumes = compaction.to_put_together(run.store.volumes(), compaction.MOST_VOLUMES)
+def _write_smaller(run: _Run, projection: Projection, quarantine: WrittenFile) -> Sequence[Volume]:
+    """Do all that is left to do but for the features; returns the store's volumes that are to be put together."""
+    storage.write_bytes(run.layout.projection, PORTABLE, projection.to_bytes())
+    spark_model.save(projection, run.layout.spark_model)
+    _check_written(run.layout.quarantine, [quarantine])
+    return compaction.to_put_together(run.store.volumes(), compaction.MOST_VOLUMES) if run.arguments.store else ()
+
+
+def _put_together(run: _Run, volumes: Sequence[Volume]) -> None:
+    """Put volumes of the store together, if any."""
     if volumes:
         name = run.store.begin("compacted")
         parts = compaction.plan(run.store.read(volumes).lasting(), run.store.folder, name, run.stored_columns)
@@ -249,8 +257,9 @@ def _worker(arguments: Arguments, model: Weights | None) -> Worker:
 
 def _progress(run: _Run, images: int, reused: int) -> Progress:
     """Listen where Spark's own workers reach the driver; Spark itself sets the host where nobody has."""
-    host = run.context.getConf().get("spark.driver.host")
-    bind = run.context.getConf().get("spark.driver.bindAddress", host)
+    conf = run.context.getConf()
+    host = conf.get("spark.driver.host")
+    bind = conf.get("spark.driver.bindAddress", host)
     return Progress(Tally(run.arguments.run, images, reused), run.arguments.output, str(host), str(bind))
 
 
@@ -270,11 +279,14 @@ def _check_quarantine(assembly: Assembly, layout: RunLayout, max_share: float) -
         )
 
 
-def _check_written(inventoried: int, folders: Mapping[str, Sequence[WrittenFile]]) -> None:
-    """See that every inventoried object is in a file, and that the files that are there are those that were written."""
-    rows = sum(file.rows for files in folders.values() for file in files)
+def _check_count(inventoried: int, files: Iterable[WrittenFile]) -> None:
+    """See that every inventoried object is in a file."""
+    rows = sum(file.rows for file in files)
     if rows != inventoried:
         raise JobError(f"{inventoried} objects were inventoried, but {rows} rows written: report this, it is a bug.")
-    for folder, files in folders.items():
-        if storage.list_files(folder) != {file.name: file.size for file in files}:
-            raise JobError(f"{folder} holds other files than this run has written; see who else writes there.")
+
+
+def _check_written(folder: str, files: Iterable[WrittenFile]) -> None:
+    """See that the files that are there are those that were written."""
+    if storage.list_files(folder) != {file.name: file.size for file in files}:
+        raise JobError(f"{folder} holds other files than this run has written; see who else writes there.")

@@ -4,6 +4,7 @@ import collections
 import os
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import cv2
@@ -311,19 +312,23 @@ def test_run_that_loses_images_on_the_way_fails_with_the_figures(
         job.run(lambda: spark.sparkContext, arguments(photos, k=2))
 
 
+@pytest.mark.parametrize(
+    ("folder", "writer"), [("features", (cluster, "write_features")), ("quarantine", (spark_model, "save"))]
+)
 def test_run_beside_which_somebody_else_writes_fails(
-    spark: SparkSession, photos: Bucket, monkeypatch: pytest.MonkeyPatch
+    spark: SparkSession, photos: Bucket, monkeypatch: pytest.MonkeyPatch, folder: str, writer: tuple[ModuleType, str]
 ) -> None:
     fill(photos)
-    save = spark_model.save
+    written = getattr(*writer)
 
-    def intruding(fitted: projection.Projection, folder: str) -> None:
-        save(fitted, folder)
-        photos.runs.joinpath("run", "features", "part-00007.parquet").touch()
+    def intruding(*everything: Any) -> Any:  # noqa: ANN401
+        outcome = written(*everything)
+        photos.runs.joinpath("run", folder, "part-00007.parquet").touch()
+        return outcome
 
-    monkeypatch.setattr(spark_model, "save", intruding)
+    monkeypatch.setattr(*writer, intruding)
 
-    with pytest.raises(job.JobError, match="features holds other files than this run has written"):
+    with pytest.raises(job.JobError, match=f"{folder} holds other files than this run has written"):
         job.run(lambda: spark.sparkContext, arguments(photos, k=2))
 
 
