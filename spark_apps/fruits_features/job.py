@@ -69,6 +69,7 @@ class _Run:
         arguments: what is asked for.
         model: of the family `onnx`, where it is one of them.
         store: of described images.
+        published: the published projection, if the run may keep it.
         fitted_split: the split that the projection is fitted on; `None` for all images.
     """
 
@@ -76,6 +77,7 @@ class _Run:
     arguments: Arguments
     model: Weights | None
     store: Store
+    published: Projection | None
     fitted_split: str | None
 
     @property
@@ -87,6 +89,11 @@ class _Run:
     def stored_columns(self) -> list[str]:
         """Names of the columns of the store's files."""
         return [column.name for column in stored_columns(include_pixels=self.arguments.include_pixels)]
+
+    @property
+    def kept(self) -> Projection | None:
+        """The published projection, if it is kept whatever today's images are."""
+        return self.published if self.arguments.refit == Refit.NEVER else None
 
     @property
     def cores(self) -> int:
@@ -117,19 +124,20 @@ def run(start: Callable[[], SparkContext], arguments: Arguments) -> Outcome:
             with ThreadPoolExecutor(1) as thread:
                 reading = thread.submit(_read, arguments, model)
                 context = start()
-                store, recall = reading.result()
-            return _work(_Run(context, arguments, model, store, _fitted_split(recall.inventory)), recall)
+                store, published, recall = reading.result()
+            return _work(_Run(context, arguments, model, store, published, _fitted_split(recall.inventory)), recall)
         finally:
             storage.remove_folder(RunLayout(arguments.output).staging)
 
 
-def _read(arguments: Arguments, model: Weights | None) -> tuple[Store, Recall]:
+def _read(arguments: Arguments, model: Weights | None) -> tuple[Store, Projection | None, Recall]:
     """Read what is to be done and what is known of it; remove what an earlier try of the run has left."""
     inventory, layout = read_inventory(arguments.inventory), RunLayout(arguments.output)
+    published = refit.published(arguments, model)
     for folder in (layout.staging, layout.features, layout.quarantine):
         storage.remove_folder(folder)
     store = Store.of(arguments.store or layout.staging, arguments, model)
-    return store, Recall.of(inventory, store.recall())
+    return store, published, Recall.of(inventory, store.recall())
 
 
 def _work(run: _Run, recall: Recall) -> Outcome:
@@ -166,7 +174,7 @@ def _describe(run: _Run, recall: Recall, progress: Progress) -> tuple[Known, Mom
         return Known.nothing(), None
     name = run.store.begin(run.arguments.run)
     parts = [
-        Part(number, tables.to_bytes(rows), f"{run.store.folder}/{name}", run.fitted_split)
+        Part(number, tables.to_bytes(rows), f"{run.store.folder}/{name}", run.fitted_split, measured=not run.kept)
         for number, rows in enumerate(cut(recall.wanted, run.cores))
     ]
     account = cluster.describe(run.context, parts, _worker(run.arguments, run.model), progress.reporter)
@@ -185,9 +193,8 @@ def _projection(run: _Run, assembly: Assembly, moments: Moments | None) -> Choic
         assembly: its images.
         moments: of those to fit that it has described itself.
     """
-    published = refit.published(run.arguments, run.model)
-    if published and run.arguments.refit == Refit.NEVER:
-        return refit.keep(published, run.arguments, "--refit is never.")
+    if run.kept:
+        return refit.keep(run.kept, run.arguments, "--refit is never.")
     is_fitted = assembly.of_split(run.fitted_split)
     selections = assembly.select(pc.and_(assembly.of_earlier_runs, is_fitted), run.cores)
     whole = merge_all([cluster.measure(run.context, selections, run.store.folder), moments])
@@ -199,7 +206,7 @@ def _projection(run: _Run, assembly: Assembly, moments: Moments | None) -> Choic
     wish = run.arguments
     found = fit(whole, wish.features, k=wish.k, explained_variance=wish.explained_variance)
     categories = tuple(sorted(assembly.described.filter(is_fitted)["category"].unique().to_pylist()))
-    choice = refit.choose(replace(found, model=run.model, categories=categories), whole, published, wish)
+    choice = refit.choose(replace(found, model=run.model, categories=categories), whole, run.published, wish)
     _log.info("The projection is %s. %s", "kept" if choice.kept_from else "fitted anew", choice.why)
     return choice
 

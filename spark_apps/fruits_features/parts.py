@@ -26,7 +26,7 @@ class Account:
 
     Args:
         parts: what has been stored.
-        moments: of the features of those that the projection is fitted on; `None` for none.
+        moments: of the features of those that the projection is fitted on; `None` for none, or where none is fitted.
     """
 
     parts: tuple[StoredPart, ...] = ()
@@ -47,12 +47,14 @@ class Part:
         inventory: its rows, as `tables.to_bytes` writes them.
         volume: the folder that its outcome is stored in.
         fitted_split: the split that the projection is fitted on; `None` for all images.
+        measured: whether a projection is fitted at all, so that moments are wanted: they are megabytes.
     """
 
     number: int
     inventory: bytes
     volume: str
     fitted_split: str | None
+    measured: bool
 
     def work_off(self, worker: Worker, report: Callable[[int], None]) -> Account:
         """Describe and store the part's images.
@@ -68,7 +70,8 @@ class Part:
             writer = PartWriter(self.volume, self.number, uploads)
             for table in _files(self._describe(worker, rejected, report)):
                 writer.write(table, columns)
-                moments = merge_all([moments, fitted_moments(table, self.fitted_split)])
+                if self.measured:
+                    moments = merge_all([moments, fitted_moments(table, self.fitted_split)])
             reasons = pa.Table.from_batches(rejected)
             writer.note(reasons, {name: reasons[name] for name in ("stage", "reason", "detail")})
             return Account((writer.finish(),), moments)

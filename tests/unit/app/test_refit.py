@@ -99,8 +99,11 @@ def test_projection_that_does_not_fit_what_is_asked_is_fitted_anew_or_refused(
     runs: Runs, refit: str, changes: dict[str, object], why: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     if refit == "never":
+        add(runs, images=1, categories=1)
+        asked = len(runs.images.asked)
         with pytest.raises(RefitError, match=f"--refit is never, but .* cannot be kept: {why}"):
             again(runs, refit, **changes)
+        assert len(runs.images.asked) == asked, "it is refused before anything is fetched"
     else:
         assert not again(runs, refit, **changes)
         assert "is not kept" in caplog.text
