@@ -101,10 +101,8 @@ class RowReader:
     def read(self, file: NDArray[np.int32], row: NDArray[np.int64]) -> pa.Table:
         """Read rows: the nth is row `row[n]` of file `file[n]`."""
         order = np.lexsort((row, file))
-        sorted_files, sorted_rows = file[order], row[order]
-        starts = np.flatnonzero(np.diff(sorted_files, prepend=-1))
         pieces: list[pa.Table] = []
-        for number, rows in zip(sorted_files[starts].tolist(), np.split(sorted_rows, starts[1:]), strict=True):
+        for number, rows in _grouped(file[order], row[order]):
             pieces.extend(self._rows(number, rows))
         return _picked(pa.concat_tables(pieces), np.argsort(order)).combine_chunks()
 
@@ -118,11 +116,9 @@ class RowReader:
             del self._open[number]
         sizes = [opened.metadata.row_group(n).num_rows for n in range(opened.num_row_groups)]
         ends = np.cumsum(sizes)
-        groups = np.searchsorted(ends, rows, "right")
-        starts = np.flatnonzero(np.diff(groups, prepend=-1))
         return [
             _picked(opened.read_row_group(group, self._columns, use_threads=False), some - (ends[group] - sizes[group]))
-            for group, some in zip(groups[starts].tolist(), np.split(rows, starts[1:]), strict=True)
+            for group, some in _grouped(np.searchsorted(ends, rows, "right"), rows)
         ]
 
     def _opened(self, number: int) -> pq.ParquetFile:
@@ -135,8 +131,18 @@ class RowReader:
 
 def _picked(table: pa.Table, rows: NDArray[np.int64]) -> pa.Table:
     """Pick rows in some order: those that lie together without a copy, where most do."""
-    starts = np.flatnonzero(np.diff(rows, prepend=-2) != 1)
-    if len(starts) * LEAST_RUN > len(rows):
+    runs = _grouped(rows - np.arange(len(rows)), rows)  # the same for those that lie together
+    if len(runs) * LEAST_RUN > len(rows):
         return table.combine_chunks().take(rows)
-    runs = np.split(rows, starts[1:])
-    return pa.concat_tables([table.slice(run[0], len(run)) for run in runs])
+    return pa.concat_tables([table.slice(run[0], len(run)) for _, run in runs])
+
+
+def _grouped(numbers: NDArray[np.integer], rows: NDArray[np.int64]) -> list[tuple[int, NDArray[np.int64]]]:
+    """Cut rows where their numbers change: each piece with its number.
+
+    >>> [(number, rows.tolist()) for number, rows in _grouped(np.array([4, 4, 7]), np.array([1, 2, 0]))]
+    [(4, [1, 2]), (7, [0])]
+    """
+    cuts = np.flatnonzero(np.diff(numbers)) + 1
+    pieces = np.split(rows, cuts)
+    return list(zip(numbers[[0, *cuts]].tolist(), pieces, strict=True))
