@@ -6,12 +6,12 @@
 import logging
 import re
 import sys
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 from obstore.exceptions import BaseError
-from py4j.protocol import Py4JJavaError
+from py4j.protocol import Py4JError, Py4JJavaError
 from pyspark import SparkContext
 from pyspark.errors import PySparkException
 
@@ -54,13 +54,23 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: Arguments) -> job.Outcome:
-    """Run the job in a context that is closed before anything else is said."""
+    """Run the job in a context that is stopped before anything else is said."""
     with ExitStack() as stack:
         return job.run(lambda: stack.enter_context(_context(arguments.run)), arguments)
 
 
-def _context(run: str) -> SparkContext:
-    return SparkContext(appName=f"fruits_features {run}", environment=WORKER_ENVIRONMENT)
+@contextmanager
+def _context(run: str) -> Iterator[SparkContext]:
+    """Start Spark, and stop what of it is in the JVM.
+
+    PySpark's own `stop` then waits up to a second for its server of accumulators, which ends with this process anyway.
+    """
+    context = SparkContext(appName=f"fruits_features {run}", environment=WORKER_ENVIRONMENT)
+    try:
+        yield context
+    finally:
+        with suppress(Py4JError):  # a JVM that has died
+            context._jsc.stop()  # noqa: SLF001
 
 
 def first_line(error: Exception) -> str:
