@@ -6,23 +6,22 @@
 import logging
 import re
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
-from typing import Any
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
 
 from obstore.exceptions import BaseError
-from py4j.protocol import Py4JError, Py4JJavaError
+from py4j.protocol import Py4JJavaError
 from pyspark import SparkContext
 from pyspark.errors import PySparkException
 
-from fruits_features import job
 from fruits_features.arguments import Arguments, InvalidArgumentsError
-from fruits_features.assembly import StoreError
-from fruits_features.cluster import WORKER_ENVIRONMENT
-from fruits_features.components import ReductionError
-from fruits_features.families.onnx import ModelError
-from fruits_features.inventory import InventoryError
-from fruits_features.refit import RefitError
+from fruits_features.context import started
+from fruits_features.errors import RunError
+
+if TYPE_CHECKING:
+    from fruits_features.job import Outcome
 
 _OF_A_TASK = re.compile(r"^(?:\w+\.)*(\w+Error: .+)$", re.MULTILINE)
 """The last line of a Python traceback, without the module."""
@@ -44,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         outcome = _run(Arguments.from_argv(sys.argv[1:] if argv is None else argv))
     except InvalidArgumentsError as error:
         return _fail(str(error), code=2)
-    except (job.JobError, InventoryError, ModelError, ReductionError, RefitError, StoreError) as error:
+    except RunError as error:
         return _fail(str(error), code=1)
     except (BaseError, OSError, Py4JJavaError, PySparkException) as error:
         _log.exception("The run failed")
@@ -53,24 +52,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _run(arguments: Arguments) -> job.Outcome:
+def _run(arguments: Arguments) -> "Outcome":
     """Run the job in a context that is stopped before anything else is said."""
-    with ExitStack() as stack:
-        return job.run(lambda: stack.enter_context(_context(arguments.run)), arguments)
+    with ExitStack() as stack, ThreadPoolExecutor(1) as thread:
+        starting = thread.submit(stack.enter_context, started(arguments.run))
+        from fruits_features import job  # noqa: PLC0415 - takes long, but no longer than Spark takes to start
 
-
-@contextmanager
-def _context(run: str) -> Iterator[SparkContext]:
-    """Start Spark, and stop what of it is in the JVM.
-
-    PySpark's own `stop` then waits up to a second for its server of accumulators, which ends with this process anyway.
-    """
-    context = SparkContext(appName=f"fruits_features {run}", environment=WORKER_ENVIRONMENT)
-    try:
-        yield context
-    finally:
-        with suppress(Py4JError):  # a JVM that has died
-            context._jsc.stop()  # noqa: SLF001
+        return job.run(starting.result, arguments)
 
 
 def first_line(error: Exception) -> str:

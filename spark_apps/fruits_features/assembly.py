@@ -16,12 +16,13 @@ from numpy.typing import NDArray
 
 from fruits_features import tables
 from fruits_features.ahead import map_ahead
+from fruits_features.errors import RunError
 from fruits_features.schemas import QUARANTINE, arrow_schema
 from fruits_features.store import Known, StoredFile
 from fruits_features.stored import FILE_BYTES, RowReader
 
 
-class StoreError(Exception):
+class StoreError(RunError):
     """The store is not what its index says; the message tells the way out."""
 
 

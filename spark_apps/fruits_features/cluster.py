@@ -21,10 +21,6 @@ from fruits_features.progress import Reporter
 from fruits_features.store import StoredPart
 from fruits_features.worker import Worker
 
-WORKER_ENVIRONMENT = {"MALLOC_ARENA_MAX": "2", "MALLOC_MMAP_THRESHOLD_": str(2**20)}
-"""For the Python workers, which go from task to task: they give large blocks back as soon as these are free (glibc,
-"Malloc Tunable Parameters"). 90,380 images took 809 to 944 MB a worker without, 568 to 613 with, in the same time."""
-
 
 def describe(context: SparkContext, parts: Sequence[Part], worker: Worker, reporter: Reporter) -> Account:
     """Work off the parts, if any, each in a task of its own; merge their accounts in a tree where there are many.

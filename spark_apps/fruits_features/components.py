@@ -12,6 +12,7 @@ from functools import reduce
 import numpy as np
 from numpy.typing import NDArray
 
+from fruits_features.errors import RunError
 from fruits_features.families import FAMILIES, dimensions
 from fruits_features.projection import Projection
 
@@ -19,7 +20,7 @@ _RANK_TOLERANCE = 1e-10
 """Components with a smaller share of the variance are rounding, and differ from machine to machine."""
 
 
-class ReductionError(ValueError):
+class ReductionError(RunError):
     """The features cannot be reduced as asked; the message tells the way out."""
 
 

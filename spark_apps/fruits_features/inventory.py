@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from fruits_features import storage
+from fruits_features.errors import RunError
 from fruits_features.schemas import INVENTORY, arrow_schema
 
 FITTED_SPLIT = "Training"
@@ -28,7 +29,7 @@ _BYTES_LIKE_AN_IMAGE = 40_000
 """Fetching and decoding this many bytes takes about as long as everything that every image needs."""
 
 
-class InventoryError(ValueError):
+class InventoryError(RunError):
     """The inventory cannot be worked on; the message tells the way out."""
 
 

@@ -14,6 +14,7 @@ from fruits_features import cluster, compaction, refit, spark_model, storage, ta
 from fruits_features.arguments import Arguments, Refit
 from fruits_features.assembly import Assembly, Recall
 from fruits_features.components import Moments, ReductionError, fit, merge_all
+from fruits_features.errors import RunError
 from fruits_features.families.onnx import Weights, fetched
 from fruits_features.final import Finish, WrittenFile, plan_files, write_quarantine
 from fruits_features.inventory import FITTED_SPLIT, cut, read_inventory
@@ -29,8 +30,8 @@ from fruits_features.worker import Worker
 _log = logging.getLogger(__name__)
 
 
-class JobError(Exception):
-    """The run cannot be completed; the message is the sentence that people read."""
+class JobError(RunError):
+    """Too much was quarantined, or what was written is not what was to be written."""
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,8 @@ from fruits_features.families import MODEL_FAMILY
 _PACKAGE = __name__.partition(".")[0]
 _ROOT = f"{_PACKAGE}.worker"
 _COMPUTES_NOTHING = frozenset(
-    f"{_PACKAGE}.{name}" for name in ("addresses", "ahead", "families", "fetch", "isolation", "schemas", "storage")
+    f"{_PACKAGE}.{name}"
+    for name in ("addresses", "ahead", "errors", "families", "fetch", "isolation", "schemas", "storage")
 )
 """Reached by the worker, but without a part in an image's values: they move bytes, start processes, or tell names.
 What they import is not looked at. Columns have their place in the store's address by themselves."""

@@ -8,6 +8,7 @@ import numpy as np
 from fruits_features import storage
 from fruits_features.arguments import Arguments, Refit
 from fruits_features.components import Moments
+from fruits_features.errors import RunError
 from fruits_features.families.onnx import Weights
 from fruits_features.projection import Projection
 
@@ -21,7 +22,7 @@ LARGEST_NEW_SHARE = 0.05
 _log = logging.getLogger(__name__)
 
 
-class RefitError(Exception):
+class RefitError(RunError):
     """The projection that was to be kept cannot be; the message tells the way out."""
 
 

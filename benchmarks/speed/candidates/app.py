@@ -12,7 +12,7 @@ from benchmarks.speed.candidates.spark import conf
 from benchmarks.speed.task import Task
 from fruits_features import job
 from fruits_features.arguments import Arguments
-from fruits_features.cluster import WORKER_ENVIRONMENT
+from fruits_features.context import WORKER_ENVIRONMENT
 from include.local_aws.spark_conf import QUICK_JVM
 
 

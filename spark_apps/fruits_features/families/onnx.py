@@ -28,6 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fruits_features.addresses import read
+from fruits_features.errors import RunError
 
 BATCH_IMAGES = 32
 DEFAULT_SIDE = 224
@@ -45,7 +46,7 @@ _REFUSALS = ("Fail", "InvalidArgument", "InvalidGraph", "InvalidProtobuf", "NotI
 """What onnxruntime raises when it cannot load or run a model; they have no base class of their own."""
 
 
-class ModelError(ValueError):
+class ModelError(RunError):
     """The model cannot be used; the message tells the way out."""
 
 
