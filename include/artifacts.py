@@ -1,4 +1,4 @@
-"""What a cluster needs of this project, as files whose names carry their content's hash.
+"""What a cluster needs of this project, as files whose names carry the hash of what they are made of.
 
 A run names exactly what it ran, a change never disturbs a run under way, and nothing is uploaded twice. Uploading is
 left to the caller.
@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import hashlib
 import io
+import py_compile
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import fruits_features
 from include import wheelhouse
 
 EPOCH = (1980, 1, 1, 0, 0, 0)
-"""The first instant a ZIP archive can hold: equal content makes equal bytes."""
+"""The first instant a ZIP archive can hold: the files' own times tell nothing."""
 
 BOOTSTRAP = Path(__file__).parent / "infrastructure" / "bootstrap.sh"
 
@@ -53,7 +55,7 @@ def build(folder: Path, *, onnx: bool = False) -> dict[str, Artifact]:
     """
     requirements = lock(folder, onnx=onnx)
     return {
-        "application": _named("fruits_features", ".zip", _zipped(folder / "fruits_features")),
+        "application": _packed(folder / "fruits_features"),
         "launcher": _named("launch", ".py", (folder / "launch.py").read_bytes()),
         "bootstrap": _named("bootstrap", ".sh", BOOTSTRAP.read_text().replace("@REQUIREMENTS@", requirements).encode()),
     }
@@ -75,15 +77,41 @@ def uris(artifacts: dict[str, Artifact], base: str, wheels: str) -> ArtifactUris
 
 
 def _named(stem: str, suffix: str, content: bytes) -> Artifact:
-    return Artifact(f"{stem}-{hashlib.sha256(content).hexdigest()[:16]}{suffix}", content)
+    return Artifact(f"{stem}-{_digest(content)}{suffix}", content)
 
 
-def _zipped(package: Path) -> bytes:
-    """The package as a ZIP archive: same sources, same bytes, whatever the files' times and order on disk."""
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:16]
+
+
+def _packed(package: Path) -> Artifact:
+    """The package as a ZIP archive, which is named after the sources alone: compiled ones may differ in their bytes.
+
+    Each module is there compiled, too, since Python keeps nothing of what it compiles from an archive: a tenth of a
+    second for each of its processes. One of another version than this passes over that and takes the source.
+    """
+    files = sorted(path for path in package.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+    sources = {path.relative_to(package.parent).as_posix(): path.read_bytes() for path in files}
+    compiled = {f"{name}c": _compiled(name, source) for name, source in sources.items() if name.endswith(".py")}
+    content = _zipped(sources | compiled)
+    return Artifact(f"{package.name}-{_digest(_zipped(sources))}.zip", content)
+
+
+def _compiled(name: str, source: bytes) -> bytes:
+    with TemporaryDirectory() as folder:
+        file, compiled = Path(folder) / "module.py", Path(folder) / "module.pyc"
+        file.write_bytes(source)
+        mode = py_compile.PycInvalidationMode.UNCHECKED_HASH  # those by time would not fit the archive's
+        py_compile.compile(str(file), str(compiled), name, doraise=True, invalidation_mode=mode)
+        return compiled.read_bytes()
+
+
+def _zipped(files: dict[str, bytes]) -> bytes:
+    """A ZIP archive: same files, same bytes."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        for source in sorted(path for path in package.rglob("*") if path.is_file() and "__pycache__" not in path.parts):
-            member = zipfile.ZipInfo(source.relative_to(package.parent).as_posix(), date_time=EPOCH)
+        for name, content in files.items():
+            member = zipfile.ZipInfo(name, date_time=EPOCH)
             member.compress_type = zipfile.ZIP_DEFLATED
-            archive.writestr(member, source.read_bytes())
+            archive.writestr(member, content)
     return buffer.getvalue()

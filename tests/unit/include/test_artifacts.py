@@ -1,7 +1,9 @@
 import io
 import os
 import zipfile
+from importlib.util import module_from_spec
 from pathlib import Path
+from zipimport import zipimporter
 
 import pytest
 
@@ -19,7 +21,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "spark_apps"
 
 
-def test_build_names_artifacts_by_their_content(folder: Path) -> None:
+def test_build_names_artifacts_by_what_they_are_made_of(folder: Path) -> None:
     before = artifacts.build(folder)
     (folder / "fruits_features" / "families" / "orb.py").write_text("A = 2\n")
 
@@ -38,10 +40,23 @@ def test_build_of_the_same_sources_is_the_same_to_the_byte(folder: Path) -> None
     assert artifacts.build(folder) == before
 
 
-def test_build_zips_the_package_so_that_python_imports_it(folder: Path) -> None:
-    archive = zipfile.ZipFile(io.BytesIO(artifacts.build(folder)["application"].content))
+@pytest.mark.parametrize("version", ["this", "another"])
+def test_build_zips_the_package_so_that_every_python_imports_it(version: str, folder: Path, tmp_path: Path) -> None:
+    built = zipfile.ZipFile(io.BytesIO(artifacts.build(folder)["application"].content))
+    with zipfile.ZipFile(tmp_path / "app.zip", "w") as archive:
+        for name in built.namelist():
+            content = built.read(name)
+            is_foreign = version == "another" and name.endswith(".pyc")
+            archive.writestr(name, b"\0\0\r\n" + content[4:] if is_foreign else content)
 
-    assert archive.namelist() == ["fruits_features/__init__.py", "fruits_features/families/orb.py"]
+    importer = zipimporter(str(tmp_path / "app.zip/fruits_features/families"))
+
+    module = module_from_spec(importer.find_spec("orb"))
+    importer.exec_module(module)
+    assert module.A == 1
+    assert importer.get_source("orb") == "A = 1\n"
+    was_compiled = not Path(importer.get_code("orb").co_filename).is_absolute()
+    assert was_compiled == (version == "this")
 
 
 def test_build_puts_the_requirements_into_the_bootstrap_script(folder: Path) -> None:
