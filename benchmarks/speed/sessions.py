@@ -42,8 +42,8 @@ class Candidate:
 CANDIDATES = (
     Candidate("plain", "(a) plain processes, no Spark"),
     Candidate("app", "(b) this application"),
-    Candidate("prototype", "(c) three Python UDFs, boto3", max_images=500),
-    Candidate("binary_file", "(d) `binaryFile`, pandas UDF", max_images=1_000),
+    Candidate("prototype", "(c) three Python UDFs, boto3", max_images=2_000),
+    Candidate("binary_file", "(d) `binaryFile`, pandas UDF", max_images=2_000),
     Candidate("ray_data", "(e) Ray Data", apart=True),
     Candidate("daft_frame", "(f) Daft", apart=True),
 )

@@ -1,28 +1,39 @@
-"""This application: whole runs, PCA and both kinds of files included, from the archive that a cluster is given."""
+"""This application: whole runs, PCA and both kinds of files included, as a step of the local AWS does them.
 
-import shutil
+With the Spark and the settings of its clusters, from the archive that these are given.
+"""
+
+import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from pyspark import SparkContext
+from pyspark import SparkConf, SparkContext
 
-import fruits_features
-from benchmarks.speed.candidates.spark import conf
 from benchmarks.speed.task import Task
 from fruits_features import job
 from fruits_features.arguments import Arguments
 from fruits_features.context import WORKER_ENVIRONMENT
-from include.local_aws.spark_conf import QUICK_JVM
+from include import artifacts
+from include.local_aws.node_spark import NodeSpark
+from include.local_aws.spark_conf import spark_settings
+from include.local_aws.state import NODES
 
 
 @contextmanager
 def session(task: Task) -> Iterator[Callable[[], int]]:
     """Start Spark as `python -m fruits_features` does."""
-    package = Path(fruits_features.__path__[0])
-    archive = shutil.make_archive(f"{task.output}/fruits_features", "zip", package.parent, package.name)
+    node = NodeSpark(NODES)
+    node.make_archive()
+    os.environ.update(node.environment(Path(sys.executable)))
+    application = artifacts.build(artifacts.application_folder())["application"]
+    archive = Path(task.output) / application.name
+    archive.write_bytes(application.content)
     arguments = Arguments(bucket=task.bucket, inventory=task.inventory, output=f"s3://{task.bucket}/app", run="app")
-    quick = conf(task).set("spark.driver.defaultJavaOptions", QUICK_JVM)  # as local AWS gives it to every step
-    with SparkContext(conf=quick, pyFiles=[archive], environment=WORKER_ENVIRONMENT) as context:
+    served, scratch = Path(task.folder).parent, Path(task.output)
+    settings = spark_settings(served, scratch=scratch, master=f"local[{task.cores},4]", archive=node.archive)
+    conf = SparkConf().setAppName("speed").setAll(list(settings.items()))
+    with SparkContext(conf=conf, pyFiles=[str(archive)], environment=WORKER_ENVIRONMENT) as context:
         context.setLogLevel("ERROR")
         yield lambda: job.run(lambda: context, arguments).described
