@@ -41,10 +41,10 @@ class Moments:
     @classmethod
     def of(cls, features: NDArray[np.float32]) -> "Moments":
         """Compute the moments of rows of features, n x d with n >= 1."""
-        wide = features.astype(np.float64)
-        mean = wide.mean(axis=0)
-        centred = wide - mean
-        return cls(len(wide), mean, centred.T @ centred)
+        centred = features.astype(np.float64)
+        mean = centred.mean(axis=0)
+        centred -= mean
+        return cls(len(centred), mean, centred.T @ centred)
 
     def merge(self, other: "Moments") -> "Moments":
         """Merge with the moments of other rows (Chan, Golub, LeVeque 1979): stable, and exact for constant columns.

@@ -31,6 +31,9 @@ LEAST_EVEN_BYTES = 90 * 1024 * 1024
 """Least size of a file on average when there are more of them for the cores' sake: above 64 MB, since what rows of one
 file of the store have in common is only their average size."""
 
+_UNCOMPARED = ("descriptors", "features", "image", "pca")
+"""Columns that nobody looks for a value of: their least and greatest ones are not sought."""
+
 _LEVELS = {"descriptors": -7}
 """zstd's levels other than its default: descriptors are half of a file and look like noise (97 % remain at any level),
 so little is looked for."""
@@ -135,6 +138,7 @@ def write_parquet(
             compression="zstd",
             compression_level=_LEVELS,
             use_dictionary=[column for column in ("split", "category", "stage", "reason") if column in schema.names],
+            write_statistics=[column for column in schema.names if column not in _UNCOMPARED],
             sorting_columns=pq.SortingColumn.from_ordering(schema, order),
         ) as writer,
     ):

@@ -69,8 +69,12 @@ class Projection:
         return int(self.components.shape[1])
 
     def project(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Project rows of features, n x d, on the components: n x k."""
-        return np.asarray(self.scaled(features) @ self.components, np.float32)
+        """Project rows of features, n x d, on the components: n x k.
+
+        As `scaled` and then multiplied, but without a scaled copy of the features, which took longer than the rest.
+        """
+        weights = self.scale[:, np.newaxis] * self.components
+        return np.asarray(features.astype(np.float64) @ weights - self.mean @ weights, np.float32)
 
     def scaled(self, features: NDArray[np.float32]) -> NDArray[np.float64]:
         """Centre and scale rows of features, n x d, as they are before they are projected."""
