@@ -38,6 +38,7 @@ class Fault(Enum):
 
     INTERNAL_ERROR = "500 Internal Server Error", "InternalError"
     SLOW_DOWN = "503 Slow Down", "SlowDown"
+    GARBLED = "the answer is no HTTP"
     RESET = "the connection is reset before any answer"
     RESET_IN_BODY = "the connection is reset after half of the body"
     SHORT_BODY = "the connection is closed in good order after half of the body"
@@ -186,6 +187,9 @@ class _ClientSide(_Side):
         if fault in {Fault.INTERNAL_ERROR, Fault.SLOW_DOWN}:
             self._deaf = True
             server.answer(_error(*fault.value))
+        elif fault is Fault.GARBLED:
+            self._deaf = True
+            server.answer(b"nonsense\r\n\r\n")
         elif fault is Fault.RESET:
             self.reset()
         elif fault is Fault.SILENCE:

@@ -2,7 +2,8 @@
 
 The inventory is the truth: an object that is gone or was replaced since comes back as `Rejected`. Trouble is the
 bucket's, not the images': errors 500 and 503, resets, silence and bodies that break off are tried again by obstore,
-with backoff and jitter, for as long as `Patience` says. What then still fails
+with backoff and jitter, for as long as `Patience` says; what obstore gives up at once, `afresh` begins anew. What then
+still fails
 
 - alone, while the others of its call came, is `Rejected`: one object that S3 cannot give must not cost the whole run;
 - in company is a `BucketError`, which fails the task. Spark tries a task four times in all.
@@ -11,13 +12,16 @@ The store itself reads botocore's standard variables (`AWS_ENDPOINT_URL_S3`, `AW
 profile.
 """
 
-from collections.abc import Sequence
+import random
+import time
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import NamedTuple
+from functools import partial
+from typing import NamedTuple, TypeVar
 
-from obstore.exceptions import BaseError, PermissionDeniedError
+from obstore.exceptions import BaseError, GenericError, PermissionDeniedError
 from obstore.store import ObjectStore, S3Store
 
 from fruits_features.rejections import Reason, Rejected, Stage
@@ -29,6 +33,13 @@ Each waits in a thread of its own: coroutines took 0.33 ms of CPU an object of 5
 
 ALONE = 100
 """One in so many objects of a call, and always one, may fail alone; where more do, the bucket is in trouble."""
+
+
+FRESH_STARTS = 3
+"""How often a whole call is begun anew within the budget; pauses are seconds, doubled, with jitter:"""
+_FRESH_START_S = 0.5
+
+_T = TypeVar("_T")
 
 
 class BucketError(Exception):
@@ -112,17 +123,36 @@ class Fetcher:
         if refusal := refuse(wanted, self._max_bytes):
             return refusal
         try:
-            answer = self._store.get(wanted.key)
-            data = bytes(answer.bytes())
+            etag, data = afresh(partial(self._get, wanted.key), PATIENCE)
         except FileNotFoundError:
             return _rejected(Reason.GONE, "The inventoried object is no longer in the bucket.")
         except PermissionDeniedError:
             return _rejected(Reason.FORBIDDEN, "The bucket refuses to hand out this object (403).")
-        etag = (answer.meta["e_tag"] or "").strip('"')
         if etag != wanted.etag or len(data) != wanted.size:
             before, now = f"{wanted.size} bytes, etag {wanted.etag}", f"{len(data)} bytes, etag {etag}"
             return _rejected(Reason.CHANGED, f"Inventoried with {before}; now {now}.")
         return data
+
+    def _get(self, key: str) -> tuple[str, bytes]:
+        answer = self._store.get(key)
+        return (answer.meta["e_tag"] or "").strip('"'), bytes(answer.bytes())
+
+
+def afresh(call: Callable[[], _T], patience: Patience) -> _T:
+    """Begin a call anew where it failed although obstore tries requests again.
+
+    That gives up at once where a listing's answer breaks off, or a removal's connection, or where it cannot tell what
+    went wrong with a body or a connection. All of these may be asked for twice: what is gone already is gone.
+    """
+    end = time.monotonic() + patience.budget_s
+    for start in range(FRESH_STARTS):
+        try:
+            return call()
+        except GenericError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(_FRESH_START_S * 2**start * random.uniform(0.5, 1.5))  # noqa: S311 - jitter, not a secret
+    return call()
 
 
 def open_bucket(bucket: str, prefix: str = "", patience: Patience = PATIENCE) -> ObjectStore:

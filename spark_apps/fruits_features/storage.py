@@ -6,19 +6,16 @@ written whole or not at all. Requests that fail are tried again, as `PATIENCE` s
 
 import io
 import os
-import random
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import obstore
-from obstore.exceptions import GenericError
 from obstore.store import LocalStore, ObjectStore
 
-from fruits_features.fetch import Patience, open_bucket
+from fruits_features.fetch import Patience, afresh, open_bucket
 
 if TYPE_CHECKING:
     from obstore import ObjectMeta
@@ -26,17 +23,12 @@ if TYPE_CHECKING:
 PATIENCE = Patience(silence_s=300.0)
 """The server says nothing while a whole file is sent to it: 128 MB in 300 s is what a slow line takes."""
 
-FRESH_STARTS = 3
-"""How often a whole call is begun anew within the budget; pauses are seconds, doubled, with jitter:"""
-_FRESH_START_S = 0.5
-
 _PIECE_BYTES = 16 * 1024 * 1024
 """Smaller objects are written in a single request; S3 wants pieces of 5 MB or more, and at most 10,000 of them."""
 _PIECES = 4
 """On their way at once."""
 
 _S3 = "s3://"
-_T = TypeVar("_T")
 
 
 @cache
@@ -55,7 +47,7 @@ def list_files(folder: str, suffix: str = "") -> dict[str, int]:
 
 def _list(folder: str) -> "list[ObjectMeta]":
     store = open_folder(folder)
-    return _afresh(lambda: [entry for batch in obstore.list(store) for entry in batch])
+    return afresh(lambda: [entry for batch in obstore.list(store) for entry in batch], PATIENCE)
 
 
 def read_bytes(folder: str, name: str) -> bytes:
@@ -64,7 +56,7 @@ def read_bytes(folder: str, name: str) -> bytes:
     Raises:
         FileNotFoundError: when there is none.
     """
-    return bytes(obstore.get(open_folder(folder), name).bytes())
+    return afresh(lambda: bytes(obstore.get(open_folder(folder), name).bytes()), PATIENCE)
 
 
 def read(uri: str) -> bytes:
@@ -118,7 +110,7 @@ class Ranges(io.RawIOBase):
 
 def write_bytes(folder: str, name: str, data: bytes) -> None:
     """Write one object in a single request; replaces what was there."""
-    obstore.put(open_folder(folder), name, data, use_multipart=False)
+    afresh(lambda: obstore.put(open_folder(folder), name, data, use_multipart=False), PATIENCE)
 
 
 @contextmanager
@@ -155,26 +147,9 @@ def remove_folder(folder: str) -> None:
     """Remove all objects of a folder, and the folder itself where folders are things of their own."""
     parent, _, name = folder.rstrip("/").rpartition("/")
     store = open_folder(parent)
-    gone = _afresh(lambda: [entry["path"] for batch in obstore.list(store, f"{name}/") for entry in batch])
+    gone = afresh(lambda: [entry["path"] for batch in obstore.list(store, f"{name}/") for entry in batch], PATIENCE)
     if gone:
-        _afresh(lambda: obstore.delete(store, gone))
-
-
-def _afresh(call: Callable[[], _T]) -> _T:
-    """Begin a call anew where it failed although the store retries requests.
-
-    The store gives up at once where the answer to a listing breaks off, or the connection of a removal. Both may be
-    asked for twice: what is gone already is gone.
-    """
-    end = time.monotonic() + PATIENCE.budget_s
-    for start in range(FRESH_STARTS):
-        try:
-            return call()
-        except GenericError:
-            if time.monotonic() > end:
-                raise
-            time.sleep(_FRESH_START_S * 2**start * random.uniform(0.5, 1.5))  # noqa: S311 - jitter, not a secret
-    return call()
+        afresh(lambda: obstore.delete(store, gone), PATIENCE)
 
 
 def _local(uri: str) -> Path:

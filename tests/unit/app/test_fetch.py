@@ -9,7 +9,7 @@ import pytest
 from obstore import put
 from obstore.store import MemoryStore, ObjectStore
 
-from fruits_features.fetch import BucketError, Fetcher, Patience, Wanted, open_bucket
+from fruits_features.fetch import FRESH_STARTS, BucketError, Fetcher, Patience, Wanted, open_bucket
 from fruits_features.rejections import Reason, Rejected
 from include.local_aws.s3_trouble import Fault, first
 from tests.unit.app.conftest import FaultRule, Troubled
@@ -56,6 +56,11 @@ def test_fetch_of_what_is_not_as_inventoried_is_rejected(changes: dict[str, obje
     assert outcome.reason == reason
 
 
+@pytest.fixture(autouse=True)
+def haste(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fruits_features.fetch._FRESH_START_S", 0.001)
+
+
 HASTE = Patience(budget_s=20.0, retries=4, first_pause_s=0.001, longest_pause_s=0.002, silence_s=1.0)
 
 
@@ -93,7 +98,8 @@ def test_fetch_of_an_object_that_alone_keeps_failing_is_rejected(troubled: Troub
 
     rejected = fetched.pop(7)
     assert isinstance(rejected, Rejected)
-    assert (rejected.reason, bucket.trouble.failed.total()) == (Reason.UNAVAILABLE, 1 + HASTE.retries)
+    tries = (1 + FRESH_STARTS) * (1 + HASTE.retries)
+    assert (rejected.reason, bucket.trouble.failed.total()) == (Reason.UNAVAILABLE, tries)
     assert "503" in rejected.detail
     assert all(isinstance(one, bytes) for one in fetched)
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from obstore.exceptions import GenericError
 
-from fruits_features import storage
+from fruits_features import fetch, storage
 from include.local_aws.s3_trouble import Fault
 from tests.unit.app.conftest import FaultRule, Troubled
 
@@ -21,7 +21,7 @@ Troubles = Callable[[FaultRule], Troubled]
 def haste(monkeypatch: pytest.MonkeyPatch) -> None:
     patience = replace(storage.PATIENCE, budget_s=20.0, first_pause_s=0.001, longest_pause_s=0.002)
     monkeypatch.setattr(storage, "PATIENCE", patience)
-    monkeypatch.setattr(storage, "_FRESH_START_S", 0.001)
+    monkeypatch.setattr(fetch, "_FRESH_START_S", 0.001)
 
 
 @pytest.mark.parametrize("fault", [fault for fault in Fault if fault not in SILENT])
