@@ -75,6 +75,7 @@ def test_request_that_s3_cannot_serve_now_is_answered_as_by_s3(
 @pytest.mark.parametrize(
     ("fault", "seen"),
     [
+        (Fault.GARBLED, http.client.BadStatusLine),
         (Fault.RESET, ConnectionResetError),
         (Fault.RESET_IN_BODY, ConnectionResetError),
         (Fault.SHORT_BODY, http.client.IncompleteRead),
