@@ -9,7 +9,7 @@ import pytest
 from obstore import put
 from obstore.store import MemoryStore, ObjectStore
 
-from fruits_features.fetch import FRESH_STARTS, BucketError, Fetcher, Patience, Wanted, open_bucket
+from fruits_features.fetch import FRESH_STARTS, IN_FLIGHT, BucketError, Fetcher, Patience, Wanted, open_bucket
 from fruits_features.rejections import Reason, Rejected
 from include.local_aws.s3_trouble import Fault, first
 from tests.unit.app.conftest import FaultRule, Troubled
@@ -112,3 +112,13 @@ def test_fetch_where_the_bucket_keeps_failing_raises_instead_of_blaming_images(
 
     with pytest.raises(BucketError, match=rf"gave up on {len(keys)} of {count} objects .* 503"):
         fetch_hastily(bucket, put_photos(bucket, count))
+
+
+def test_fetch_asks_for_no_more_once_the_bucket_has_given_up_on_too_many(troubled: Troubles) -> None:
+    bucket = troubled(lambda _: Fault.SLOW_DOWN)
+    wanted = put_photos(bucket, 5 * IN_FLIGHT)
+
+    with pytest.raises(BucketError):
+        fetch_hastily(bucket, wanted)
+
+    assert len({target for _, target in bucket.trouble.seen}) <= 2 * IN_FLIGHT
