@@ -92,17 +92,16 @@ def _packed(package: Path) -> Artifact:
     """
     files = sorted(path for path in package.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
     sources = {path.relative_to(package.parent).as_posix(): path.read_bytes() for path in files}
-    compiled = {f"{name}c": _compiled(name, source) for name, source in sources.items() if name.endswith(".py")}
+    compiled = {f"{name}c": _compiled(package.parent, name) for name in sources if name.endswith(".py")}
     content = _zipped(sources | compiled)
     return Artifact(f"{package.name}-{_digest(_zipped(sources))}.zip", content)
 
 
-def _compiled(name: str, source: bytes) -> bytes:
-    with TemporaryDirectory() as folder:
-        file, compiled = Path(folder) / "module.py", Path(folder) / "module.pyc"
-        file.write_bytes(source)
+def _compiled(folder: Path, name: str) -> bytes:
+    with TemporaryDirectory() as scratch:
+        compiled = Path(scratch) / "module.pyc"
         mode = py_compile.PycInvalidationMode.UNCHECKED_HASH  # those by time would not fit the archive's
-        py_compile.compile(str(file), str(compiled), name, doraise=True, invalidation_mode=mode)
+        py_compile.compile(str(folder / name), str(compiled), name, doraise=True, invalidation_mode=mode)
         return compiled.read_bytes()
 
 

@@ -20,7 +20,7 @@ _RANK_TOLERANCE = 1e-10
 """Components with a smaller share of the variance are rounding, and differ from machine to machine."""
 
 
-class ReductionError(RunError):
+class ReductionError(RunError, ValueError):
     """The features cannot be reduced as asked; the message tells the way out."""
 
 

@@ -29,7 +29,7 @@ _BYTES_LIKE_AN_IMAGE = 40_000
 """Fetching and decoding this many bytes takes about as long as everything that every image needs."""
 
 
-class InventoryError(RunError):
+class InventoryError(RunError, ValueError):
     """The inventory cannot be worked on; the message tells the way out."""
 
 

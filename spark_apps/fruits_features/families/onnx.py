@@ -46,7 +46,7 @@ _REFUSALS = ("Fail", "InvalidArgument", "InvalidGraph", "InvalidProtobuf", "NotI
 """What onnxruntime raises when it cannot load or run a model; they have no base class of their own."""
 
 
-class ModelError(RunError):
+class ModelError(RunError, ValueError):
     """The model cannot be used; the message tells the way out."""
 
 

@@ -49,6 +49,8 @@ def test_build_zips_the_package_so_that_every_python_imports_it(version: str, fo
             is_foreign = version == "another" and name.endswith(".pyc")
             archive.writestr(name, b"\0\0\r\n" + content[4:] if is_foreign else content)
 
+    sources = ["fruits_features/__init__.py", "fruits_features/families/orb.py"]
+    assert built.namelist() == [*sources, *(f"{name}c" for name in sources)]
     importer = zipimporter(str(tmp_path / "app.zip/fruits_features/families"))
 
     module = module_from_spec(importer.find_spec("orb"))
