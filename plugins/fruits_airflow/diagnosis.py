@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from fruits_airflow.advice import advice_for
-from fruits_airflow.emr_logs import ClusterLogs
+from fruits_airflow.emr_logs import ClusterLogs, await_found
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from airflow.providers.amazon.aws.hooks.s3 import S3Hook
     from botocore.exceptions import ClientError
     from mypy_boto3_emr import EMRClient
+    from mypy_boto3_emr.type_defs import ClusterTypeDef
     from mypy_boto3_s3 import S3Client
 
 log = logging.getLogger(__name__)
@@ -33,7 +34,7 @@ class Doctor:
         emr: an EMR client.
         s3: an S3 client.
         cluster_id: `j-…`.
-        log_wait_s: how long to wait for logs, which EMR delivers minutes late.
+        log_wait_s: how long to wait for the cluster's end, and for logs, which EMR delivers minutes late.
     """
 
     emr: EMRClient
@@ -42,8 +43,9 @@ class Doctor:
     log_wait_s: float
 
     def of_cluster(self) -> str:
-        """Say why the cluster ended."""
-        cluster = self.emr.describe_cluster(ClusterId=self.cluster_id)["Cluster"]
+        """Say why the cluster ended: what EMR tells of its errors may come only with the end itself."""
+        await_found(lambda: self._cluster()["Status"]["State"] != "TERMINATING", self.log_wait_s)
+        cluster = self._cluster()
         reason = _cluster_reason(cluster["Status"])
         tails = {}
         if "BOOTSTRAP_FAILURE" in reason:
@@ -54,7 +56,7 @@ class Doctor:
     def of_step(self, step_id: str) -> str:
         """Say why a step is not completed, and why the cluster ended, if it did."""
         status = self.emr.describe_step(ClusterId=self.cluster_id, StepId=step_id)["Step"]["Status"]
-        cluster = self.emr.describe_cluster(ClusterId=self.cluster_id)["Cluster"]
+        cluster = self._cluster()
         tails = ClusterLogs.of(self.s3, cluster).of_step(step_id, wait_s=self.log_wait_s)
         _show(tails, "step")
         details: Mapping[str, Any] = status.get("FailureDetails") or status.get("StateChangeReason") or {}
@@ -65,6 +67,9 @@ class Doctor:
         if cluster["Status"]["State"] in ENDED_STATES:
             sentence += f"; the cluster is {cluster['Status']['State']} ({_cluster_reason(cluster['Status'])})"
         return _with_advice(sentence, tails)
+
+    def _cluster(self) -> ClusterTypeDef:
+        return self.emr.describe_cluster(ClusterId=self.cluster_id)["Cluster"]
 
 
 def doctor(emr: EMRClient, s3: S3Hook, cluster_id: str) -> Doctor:

@@ -68,7 +68,7 @@ class ClusterLogs:
             Stream name to text; a stream that is not there or empty is missing.
         """
         folder = f"steps/{step_id}/"
-        over = self._await(lambda: _STEP_OVER.search(self._tail(folder, "controller")), wait_s)
+        over = await_found(lambda: _STEP_OVER.search(self._tail(folder, "controller")), self._wait(wait_s))
         tails = self._tails(folder)
         if over and not any(map(_WORD.search, tails.values())):
             tails |= self._of_containers() | {"controller": self._tail(folder, "controller")}
@@ -83,7 +83,7 @@ class ClusterLogs:
         """
         node, action = _NODE.search(message), _ACTION.search(message)
         folder = f"node/{node[0]}/bootstrap-actions/{action[1]}/" if node and action else "node/"
-        return self._await(lambda: self._tails(folder, within="bootstrap-actions/"), wait_s)
+        return await_found(lambda: self._tails(folder, within="bootstrap-actions/"), self._wait(wait_s))
 
     def _of_containers(self) -> dict[str, str]:
         """What the containers wrote that were the last to write something."""
@@ -92,12 +92,9 @@ class ClusterLogs:
         said = ((key, text) for key, text in texts if text)
         return {key.removeprefix(self.folder): text for key, text in islice(said, CONTAINERS)}
 
-    def _await(self, look: Callable[[], T], wait_s: float) -> T:
-        """Look until there is something, or time is over; where the cluster has no logs, once."""
-        until = time.monotonic() + wait_s
-        while not (found := look()) and self.bucket and (left := until - time.monotonic()) > 0:
-            time.sleep(min(POLL_S, left))
-        return found
+    def _wait(self, wait_s: float) -> float:
+        """No time at all where the cluster has no logs."""
+        return wait_s if self.bucket else 0
 
     def _tails(self, folder: str, within: str = "") -> dict[str, str]:
         keys = [key for key, _ in self._list(folder) if within in key]
@@ -124,3 +121,11 @@ class ClusterLogs:
         body = self.s3.get_object(Bucket=self.bucket, Key=key)["Body"].read()
         lines = gzip.decompress(body).decode(errors="replace").strip().splitlines()
         return "\n".join(lines[-TAIL_LINES:])
+
+
+def await_found(look: Callable[[], T], wait_s: float) -> T:
+    """Look until there is something, or time is over; at least once."""
+    until = time.monotonic() + wait_s
+    while not (found := look()) and (left := until - time.monotonic()) > 0:
+        time.sleep(min(POLL_S, left))
+    return found

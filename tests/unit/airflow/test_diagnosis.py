@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -185,3 +186,15 @@ def test_cluster_without_capacity_tells_the_more_exact_code(logs: Logs) -> None:
 
     assert f"INTERNAL_ERROR, {code}: …" in sentence
     assert "EC2 has no such machines" in sentence
+
+
+def test_ending_cluster_is_waited_for_as_its_errors_may_come_with_its_end(
+    logs: Logs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    status = {"State": "TERMINATING", "StateChangeReason": {"Code": "INTERNAL_ERROR", "Message": "…"}}
+    ended = {"State": "TERMINATED_WITH_ERRORS", "ErrorDetails": [{"ErrorCode": "INTERNAL_ERROR_EC2_SOME"}]}
+    monkeypatch.setattr("fruits_airflow.emr_logs.time.sleep", lambda _: status.update(ended))
+
+    sentence = replace(logs.doctor({}, status), log_wait_s=60).of_cluster()
+
+    assert sentence.startswith("Cluster j-1 is TERMINATED_WITH_ERRORS (INTERNAL_ERROR, INTERNAL_ERROR_EC2_SOME: …)")
