@@ -14,6 +14,7 @@ What was tried against it is in `tests/unit/local_aws/test_local_s3.py`; where i
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -36,6 +37,10 @@ GARBAGE_PERCENT = 400
 """How much garbage the server makes before it collects it, of what it holds (Go's `GOGC`, by default 100): 40 MB more
 memory, and a fifth less work for each small object."""
 
+CORES_SHARE = 2
+"""The server works on one core in so many (Go's `GOMAXPROCS`), as the others are for whoever asks it: on two cores, a
+small object took it 0.13 ms in place of 0.16."""
+
 _BUCKET_NAME = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 
 
@@ -48,12 +53,13 @@ def start_s3_server(
     command += ["--auth-key", f"{ACCESS_KEY_ID},{SECRET_ACCESS_KEY}", "--config", "", "--etag-hash", "MD5"]
     command += ["--vfs-cache-mode", "off", "--dir-cache-time", f"{round(BELIEF_S * 1000)}ms", "--poll-interval", "0"]
     command += ["--local-encoding", "None"]
+    cores = max(1, (os.cpu_count() or 1) // CORES_SHARE)
     return subprocess.Popen(  # noqa: S603 - no shell, no foreign input
         command,
         stdin=subprocess.DEVNULL,
         stdout=log,
         stderr=log,
-        env={**environment, "GOGC": str(GARBAGE_PERCENT)},
+        env={**environment, "GOGC": str(GARBAGE_PERCENT), "GOMAXPROCS": str(cores)},
         start_new_session=True,
     )
 

@@ -14,7 +14,7 @@ from pyspark import SparkConf, SparkContext
 from benchmarks.speed.task import Task
 from fruits_features import job
 from fruits_features.arguments import Arguments
-from fruits_features.context import WORKER_ENVIRONMENT
+from fruits_features.worker_environment import WORKER_ENVIRONMENT
 from include import artifacts
 from include.local_aws.node_spark import NodeSpark
 from include.local_aws.spark_conf import spark_settings

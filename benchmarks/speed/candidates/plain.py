@@ -3,6 +3,7 @@
 No Spark, no second look at the rows: neither PCA nor its projection.
 """
 
+import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
@@ -18,11 +19,13 @@ from fruits_features.final import about, write_parquet
 from fruits_features.inventory import cut, read_inventory
 from fruits_features.schemas import arrow_schema, worked_columns
 from fruits_features.worker import Worker
+from fruits_features.worker_environment import WORKER_ENVIRONMENT
 
 
 @contextmanager
 def session(task: Task) -> Iterator[Callable[[], int]]:
-    """Make a pool, whose processes start with the first work."""
+    """Make a pool, whose processes start with the first work, in the environment of the application's own workers."""
+    os.environ.update(WORKER_ENVIRONMENT)
     with ProcessPoolExecutor(task.cores, mp_context=get_context("spawn")) as pool:
         yield lambda: _work(pool, task)
 
