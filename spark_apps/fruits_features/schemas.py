@@ -48,6 +48,12 @@ _CATEGORY = Column("category", pa.string(), "What the image shows: the name of i
 _SIZE = Column("size", pa.int64(), "The object's size when it was inventoried.", unit="bytes")
 _IMAGE = Column("image", pa.binary(), "The decoded image.", shape="height x width x 3 (uint8, row by row, RGB)")
 
+FEATURES = Column(
+    "features", _VECTOR, "The families' features, before reduction.", shape="the sum of the families' dimensions"
+)
+PACKED = Column("features", pa.binary(), FEATURES.meaning, shape=f"{FEATURES.shape} (float32)")
+"""As the store keeps them."""
+
 INVENTORY = (
     Column("key", pa.string(), "The object's key, as it is (not URL-quoted)."),
     Column("size", pa.int64(), "The object's size.", unit="bytes"),
@@ -68,9 +74,7 @@ _FEATURES = (
     Column("height", pa.int32(), "The original image's height, upright (EXIF orientation applied).", unit="pixels"),
     Column("keypoints", pa.int32(), "How many ORB keypoints the image has, at 100 x 100 pixels; 0 is valid."),
     Column("descriptors", pa.binary(), "The keypoints' ORB descriptors.", shape="keypoints x 32 (uint8, row by row)"),
-    Column(
-        "features", _VECTOR, "The families' features, before reduction.", shape="the sum of the families' dimensions"
-    ),
+    FEATURES,
     Column("pca", _VECTOR, "The features, centred, scaled by family and projected.", shape="k"),
 )
 
@@ -133,7 +137,7 @@ def stored_columns(*, include_pixels: bool) -> tuple[Column, ...]:
     """
     described = described_columns(include_pixels=include_pixels)
     etag = next(column for column in IDENTITY if column.name == "etag")
-    return (etag, *(column for column in described if column not in LABELS))
+    return (etag, *(PACKED if column is FEATURES else column for column in described if column not in LABELS))
 
 
 def arrow_schema(columns: Sequence[Column]) -> pa.Schema:

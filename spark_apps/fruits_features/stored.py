@@ -1,6 +1,7 @@
 """The files of the store: written part by part, read again row by row. Knows no Spark and not which rows are wanted.
 
-A file is Parquet in row groups of a few megabytes. Who wants a good part of its rows fetches it in one request, who
+A file is Parquet in row groups of a few megabytes, with each image's features as bytes: Parquet's lists take several
+times as long to write and to read. Who wants a good part of its rows fetches it in one request, who
 wants a few fetches their row groups: so that reading follows what is wanted, also where it lies among much else.
 """
 
@@ -17,8 +18,9 @@ from obstore.exceptions import GenericError
 
 from fruits_features import storage, tables
 from fruits_features.ahead import Behind
-from fruits_features.schemas import IDENTITY, INDEX, arrow_schema
+from fruits_features.schemas import FEATURES, IDENTITY, INDEX, PACKED, Column, arrow_schema
 from fruits_features.store import StoredFile, StoredPart
+from fruits_features.tables import pack, unpack
 
 FILE_BYTES = 32 * 1024 * 1024
 """About what one file holds before compression: bounds the memory of whoever writes or reads it."""
@@ -60,7 +62,7 @@ class PartWriter:
         """
         name, memory = f"described-{self._stem}-{len(self._files):05}.parquet", described.nbytes
         group_rows = max(1, GROUP_BYTES * described.num_rows // memory)
-        data = tables.to_parquet(described.select(columns), group_rows)
+        data = tables.to_parquet(_packed(described.select(columns)), group_rows)
         self._uploads.call(storage.write_bytes, self._folder, name, data)
         place = {"file": np.full(described.num_rows, len(self._files)), "row": np.arange(described.num_rows)}
         self.note(described, {key: pa.array(values) for key, values in place.items()})
@@ -104,7 +106,7 @@ class RowReader:
         pieces: list[pa.Table] = []
         for number, rows in _grouped(file[order], row[order]):
             pieces.extend(self._rows(number, rows))
-        return _picked(pa.concat_tables(pieces), np.argsort(order)).combine_chunks()
+        return _unpacked(_picked(pa.concat_tables(pieces), np.argsort(order)).combine_chunks())
 
     def _rows(self, number: int, rows: NDArray[np.int64]) -> list[pa.Table]:
         """Read some rows of a file, which are in its order; a file is dropped with the last of its wanted rows."""
@@ -127,6 +129,21 @@ class RowReader:
             with suppress(GenericError):  # some servers do not say that a part is one, which clients mind
                 return pq.ParquetFile(storage.Ranges(self._folder, file.name, file.size), pre_buffer=True)
         return pq.ParquetFile(pa.BufferReader(storage.read_bytes(self._folder, file.name)))
+
+
+def _packed(table: pa.Table) -> pa.Table:
+    return _with_features(table, PACKED, pack(table["features"].combine_chunks()))
+
+
+def _unpacked(table: pa.Table) -> pa.Table:
+    if "features" not in table.schema.names:
+        return table
+    return _with_features(table, FEATURES, unpack(table["features"].combine_chunks(), FEATURES.type))
+
+
+def _with_features(table: pa.Table, column: Column, features: pa.Array) -> pa.Table:
+    (field,) = arrow_schema([column])
+    return table.set_column(table.schema.get_field_index("features"), field, features)
 
 
 def _picked(table: pa.Table, rows: NDArray[np.int64]) -> pa.Table:

@@ -13,7 +13,6 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
 from fruits_features.ahead import map_ahead
 from fruits_features.description import Description, describe_image, embed
@@ -22,6 +21,7 @@ from fruits_features.fetch import Fetcher, Wanted, open_bucket
 from fruits_features.isolation import Isolated
 from fruits_features.rejections import Reason, Rejected, Stage
 from fruits_features.schemas import REJECTED, arrow_schema, worked_columns
+from fruits_features.tables import as_array
 
 CHUNK_IMAGES = 256
 """Images that are fetched together, while those before them are described; fewer where they are large:"""
@@ -171,17 +171,3 @@ def _batch(schema: pa.Schema, rows: pa.RecordBatch, values: dict[str, object]) -
         for field in schema
     ]
     return pa.RecordBatch.from_arrays(arrays, schema=schema)
-
-
-def as_array(values: object, kind: pa.DataType) -> pa.Array:
-    """Make an Arrow array; of lists from the rows of a matrix, without a Python object a number."""
-    if not isinstance(values, np.ndarray):
-        return pa.array(values, kind)
-    width = values.size // max(1, len(values))
-    offsets = np.arange(0, values.size + 1, max(1, width), dtype=np.int32)
-    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(values.reshape(-1)), type=kind)
-
-
-def as_matrix(lists: pa.Array) -> NDArray[np.float32]:
-    """View an array of equally long lists as rows of float32, n x d."""
-    return np.asarray(lists.flatten()).reshape(len(lists), -1)
