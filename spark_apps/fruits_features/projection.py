@@ -26,6 +26,9 @@ from fruits_features.rejections import Rejected
 
 DEFAULT_MAX_PIXELS = 50_000_000
 
+BLOCK_ROWS = 256
+"""Rows projected at once: a few megabytes in double precision, which stay in the processor's cache."""
+
 
 class NotAnImageError(ValueError):
     """The bytes given to `embed` cannot be described; the message tells why."""
@@ -71,10 +74,17 @@ class Projection:
     def project(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
         """Project rows of features, n x d, on the components: n x k.
 
-        As `scaled` and then multiplied, but without a scaled copy of the features, which took longer than the rest.
+        As `scaled` and then multiplied, but without a copy of all features, which took longer than the rest.
         """
         weights = self.scale[:, np.newaxis] * self.components
-        return np.asarray(features.astype(np.float64) @ weights - self.mean @ weights, np.float32)
+        offset = self.mean @ weights
+        projected = np.empty((len(features), self.k), np.float32)
+        block = np.empty((min(len(features), BLOCK_ROWS), features.shape[1]))
+        for start in range(0, len(features), BLOCK_ROWS):
+            rows = features[start : start + BLOCK_ROWS]
+            block[: len(rows)] = rows
+            projected[start : start + BLOCK_ROWS] = block[: len(rows)] @ weights - offset
+        return projected
 
     def scaled(self, features: NDArray[np.float32]) -> NDArray[np.float64]:
         """Centre and scale rows of features, n x d, as they are before they are projected."""
