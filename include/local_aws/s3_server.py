@@ -7,8 +7,8 @@ What was tried against it is in `tests/unit/local_aws/test_local_s3.py`; where i
   be exact, but then every GET reads its whole directory again: 6.1 ms of CPU a GET instead of 0.4 ms among 500 files
   (measured). Who writes behind its back waits `BELIEF_S` before telling others; the step runner does.
 * `--vfs-cache-mode off`: nothing is kept elsewhere; a PUT is written beside its object and renamed into place.
-* `--ignore-checksum`, `--no-checksum`: what has come over loopback is not hashed again to see that the disk has kept it:
-  a PUT of 62 MB takes 0.15 s of CPU in place of 0.31, a GET 0.14 in place of 0.20.
+* `--ignore-checksum`, `--no-checksum`: what goes over loopback is not hashed again to see that the disk has kept it: a
+  PUT of 62 MB takes 0.15 s of CPU in place of 0.31, a GET 0.14 in place of 0.20.
 * `--etag-hash MD5`: the ETag of an object is the MD5 of its content, as S3 gives for a single PUT.
 * `--local-encoding None`: keys are file names, byte for byte, as Spark sees them.
 * `--config ""`: the user's own rclone configuration plays no part.
