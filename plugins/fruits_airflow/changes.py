@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from typing import TYPE_CHECKING, Any, cast
 
@@ -12,6 +13,7 @@ from botocore.exceptions import ClientError
 
 from fruits_airflow import aws, templates
 from fruits_airflow.objects import read_json
+from fruits_features.layout import backfill as backfill_uri
 from fruits_features.layout import latest as latest_uri
 
 if TYPE_CHECKING:
@@ -61,27 +63,40 @@ def find_changes() -> dict[str, Any]:
         log.info("Nothing has changed since run %s; going on because of `force`.", published["run"])
     else:
         _skip(context, published)
-    _require_turn(context)
+    if context["dag_run"].run_type == "backfill":
+        _take_turn(context, s3, backfill_uri(run["bucket"]))
     return mine
 
 
-def _require_turn(context: Context) -> None:
+def _take_turn(context: Context, s3: S3Hook, uri: str) -> None:
     """Let one run of a backfill work at a time: Airflow starts ten at once, whatever the DAG's `max_active_runs`.
 
-    All of them read the bucket as it is today, so that the one of the earliest date works for all.
+    All of them read the bucket as it is today, so that one works for all. Of those that start together it is the one of
+    the earliest date; those that start later, which in a backwards backfill are earlier still, find its name in S3.
 
     Raises:
-        AirflowSkipException: it is at work.
+        AirflowSkipException: another one is at work.
     """
     dag_run = context["dag_run"]
-    if dag_run.run_type != "backfill":
-        return
-    earlier = cast("RuntimeTaskInstance", context["ti"]).get_previous_dagrun(state="running")
-    if earlier and (earlier.run_type, earlier.conf) == ("backfill", dag_run.conf):
+    mine = {"dag_id": dag_run.dag_id, "run_id": dag_run.run_id, "conf": dag_run.conf}
+    at_work = _at_work(cast("RuntimeTaskInstance", context["ti"]), mine, read_json(s3, uri))
+    if at_work:
         raise AirflowSkipException(
-            f"Run {earlier.run_id} of this backfill is at work, and reads the same: the bucket as it is today. What it "
+            f"Run {at_work} of this backfill is at work, and reads the same: the bucket as it is today. What it "
             "publishes counts for this run, too."
         )
+    s3.load_string(json.dumps(mine), uri, replace=True)
+
+
+def _at_work(ti: RuntimeTaskInstance, mine: Mapping[str, Any], turn: Mapping[str, Any]) -> str | None:
+    """Name another running run of the same backfill: the one whose turn it was last, or one of an earlier date."""
+    other = str(turn.get("run_id"))
+    of_this_backfill = turn not in ({}, mine) and turn == {**mine, "run_id": other}
+    if of_this_backfill and ti.get_dr_count(dag_id=mine["dag_id"], run_ids=[other], states=["running"]):
+        return other
+    earlier = ti.get_previous_dagrun(state="running")
+    alike = earlier and (earlier.run_type, earlier.conf) == ("backfill", mine["conf"])
+    return earlier.run_id if earlier and alike else None
 
 
 def _skip(context: Context, published: Mapping[str, Any]) -> None:

@@ -163,6 +163,15 @@ def described(bucket: str) -> str:
     return f"s3://{bucket}/{FEATURES_ROOT}/described"
 
 
+def backfill(bucket: str) -> str:
+    """Tell where the run of a backfill that works for the others says so.
+
+    >>> backfill("fruits")
+    's3://fruits/features/backfill.json'
+    """
+    return f"s3://{bucket}/{FEATURES_ROOT}/backfill.json"
+
+
 def latest(bucket: str) -> str:
     """Tell where the pointer to the published run lies.
 

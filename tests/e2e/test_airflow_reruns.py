@@ -210,7 +210,8 @@ def test_backfill_of_a_range_publishes_the_bucket_as_it_is_once_and_tells_nobody
     conf = json.dumps({"bucket": orchard.bucket, **PARAMS, "refit": "never"})
 
     dates = ("--from-date", "2026-03-01", "--to-date", "2026-03-03")
-    airflow.command("backfill", "create", "--dag-id", DAG, *dates, "--dag-run-conf", conf)
+    order = ("--run-backwards", "--max-active-runs", "2")  # the first date starts last, while another is at work
+    airflow.command("backfill", "create", "--dag-id", DAG, *dates, *order, "--dag-run-conf", conf)
 
     runs = wait_for(
         lambda: airflow.runs(DAG, "backfill"), lambda runs: len(runs) == 3 and {run["state"] for run in runs} <= ENDED

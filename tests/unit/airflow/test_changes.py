@@ -37,7 +37,9 @@ class Run:
         self.s3, self.bucket, self.pushed = s3, bucket, {}
         self.digest, self.model = "d", f"s3://{bucket}/net.onnx"
         self.put("net.onnx", b"model")
-        self.type, self.earlier = "scheduled", None  # type of run, and the run of an earlier date
+        self.type, self.id = "scheduled", "backfill__2026-03-02"
+        self.running: list[str] = []
+        self.earlier: SimpleNamespace | None = None  # the running run of an earlier date
         self._patch = monkeypatch
 
     def put(self, key: str, content: bytes) -> None:
@@ -56,8 +58,12 @@ class Run:
         assert state == "running"
         return self.earlier
 
+    def get_dr_count(self, dag_id: str, run_ids: list[str], states: list[str]) -> int:
+        assert (dag_id, states) == ("fruits", ["running"])
+        return len(set(run_ids) & set(self.running))
+
     def find_changes(self, **params: object) -> dict[str, Any]:
-        dag_run = SimpleNamespace(run_type=self.type, conf={"bucket": "b"})
+        dag_run = SimpleNamespace(run_type=self.type, dag_id="fruits", run_id=self.id, conf={"bucket": "b"})
         context = {"ti": self, "params": PARAMS | {"onnx_model": self.model} | params, "dag_run": dag_run}
         self._patch.setattr(changes, "get_current_context", lambda: context)
         recipe: dict[str, Any] = changes.find_changes.function()
@@ -143,5 +149,37 @@ def test_run_of_a_backfill_leaves_the_work_to_the_earlier_date_that_is_at_it(run
 def test_any_other_run_goes_on(run: Run, kind: str, earlier: tuple[str, dict[str, str]] | None) -> None:
     run.type = kind
     run.earlier = earlier and SimpleNamespace(run_id="r", run_type=earlier[0], conf=earlier[1])
+
+    assert run.find_changes()["images"] == "d"
+
+
+def test_run_of_a_backwards_backfill_leaves_the_work_to_the_later_date_that_is_at_it(run: Run) -> None:
+    run.type = "backfill"
+    run.find_changes()
+    run.running, run.id = [run.id], "backfill__2026-03-01"
+
+    with pytest.raises(AirflowSkipException, match="Run backfill__2026-03-02 of this backfill is at work"):
+        run.find_changes()
+
+
+def test_run_of_a_backfill_works_once_the_one_whose_turn_it_was_has_ended(run: Run) -> None:
+    run.type = "backfill"
+    run.find_changes()
+    run.id = "backfill__2026-03-01"
+
+    assert run.find_changes()["images"] == "d"
+
+
+def test_run_of_a_backfill_that_is_tried_again_still_has_its_turn(run: Run) -> None:
+    run.type, run.running = "backfill", [run.id]
+    run.find_changes()
+
+    assert run.find_changes()["images"] == "d"
+
+
+def test_run_of_a_backfill_of_other_parameters_works_beside_the_one_whose_turn_it_is(run: Run) -> None:
+    run.type, run.running = "backfill", ["another"]
+    turn = {"dag_id": "fruits", "run_id": "another", "conf": {"bucket": "b", "k": 3}}
+    run.put("features/backfill.json", json.dumps(turn).encode())
 
     assert run.find_changes()["images"] == "d"
