@@ -1,5 +1,6 @@
 """Doing the next thing while the last one is used: what keeps the network and the processor busy at once."""
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
@@ -8,21 +9,25 @@ _T = TypeVar("_T")
 _A = TypeVar("_A")
 
 
-def map_ahead(function: Callable[[_A], _T], arguments: Iterable[_A]) -> Iterator[_T]:
-    """Map like `map`, but compute one result ahead, in a thread, while the caller uses the one before.
+def map_ahead(function: Callable[[_A], _T], arguments: Iterable[_A], ahead: int = 1) -> Iterator[_T]:
+    """Map like `map`, but compute results ahead, in threads, while the caller uses the one before.
+
+    Args:
+        function: is called in threads, as many calls at once as are ahead.
+        arguments: of the calls.
+        ahead: how many results there are at most that the caller has not seen.
 
     >>> list(map_ahead(abs, [-1, 2, -3]))
     [1, 2, 3]
     """
-    with ThreadPoolExecutor(1) as thread:
-        pending = None
+    with ThreadPoolExecutor(ahead) as threads:
+        pending: deque[Future[_T]] = deque()
         for argument in arguments:
-            following = thread.submit(function, argument)
-            if pending:
-                yield pending.result()
-            pending = following
-        if pending:
-            yield pending.result()
+            pending.append(threads.submit(function, argument))
+            if len(pending) > ahead:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
 
 
 class Behind:

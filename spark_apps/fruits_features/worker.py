@@ -26,6 +26,8 @@ from fruits_features.tables import as_array
 CHUNK_IMAGES = 256
 """Images that are fetched together, while those before them are described; fewer where they are large:"""
 CHUNK_BYTES = 16 * 1024 * 1024
+CHUNKS_AHEAD = 2
+"""On their way while one is described: with one alone, requests would run dry at the end of each."""
 
 _DescribeAll = Callable[[Sequence[bytes | Rejected]], list[Description | Rejected]]
 
@@ -61,14 +63,14 @@ class Worker:
     isolated: bool = False
 
     def describe(self, inventory: pa.Table) -> Iterator[Chunk]:
-        """Describe the images of inventory rows, in their order. While one chunk is described, the next one travels."""
+        """Describe the images of inventory rows, in their order. While one chunk is described, the next ones travel."""
         chunks = list(_chunks(inventory))
         model = self.model.open() if self.model else None
         with (
             closing(Fetcher(open_bucket(self.bucket), self.max_bytes)) as fetcher,
             self._describer(model.size if model else None) as describe,
         ):
-            for chunk, fetched in zip(chunks, map_ahead(partial(_fetch, fetcher), chunks), strict=True):
+            for chunk, fetched in zip(chunks, map_ahead(partial(_fetch, fetcher), chunks, CHUNKS_AHEAD), strict=True):
                 outcomes = self._embed(model, describe, fetched) if model else describe(fetched)
                 yield self._assemble(chunk, fetched, outcomes)
 

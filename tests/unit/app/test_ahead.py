@@ -8,19 +8,20 @@ import pytest
 from fruits_features.ahead import Behind, map_ahead
 
 
-def test_map_ahead_computes_the_next_result_while_the_last_is_used() -> None:
-    begun = {number: threading.Event() for number in range(3)}
+@pytest.mark.parametrize("ahead", [1, 2])
+def test_map_ahead_computes_so_many_results_while_the_last_is_used(ahead: int) -> None:
+    begun = {number: threading.Event() for number in range(4)}
 
     def compute(number: int) -> int:
         begun[number].set()
         return number
 
-    results = map_ahead(compute, range(3))
+    results = map_ahead(compute, range(4), ahead)
 
     assert next(results) == 0
-    assert begun[1].wait(10)
-    assert not begun[2].is_set()
-    assert list(results) == [1, 2]
+    assert all(begun[number].wait(10) for number in range(1, ahead + 1))
+    assert not begun[ahead + 1].is_set()
+    assert list(results) == [1, 2, 3]
 
 
 def test_map_ahead_raises_what_a_computation_raises_in_its_place() -> None:
