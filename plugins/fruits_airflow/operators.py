@@ -169,7 +169,8 @@ class RunStepOperator(EmrAddStepsOperator):
         if step_id is None:
             raise AirflowFailException(f"The wait for cluster {self.job_flow_id} ended without a step: {event}")
         message = (event or {}).get("message", "")
-        if MAX_ATTEMPTS not in message and self._state(step_id) in UNFINISHED:
+        state = self._state(step_id)
+        if state == COMPLETED or (state in UNFINISHED and MAX_ATTEMPTS not in message):
             self.log.warning("The wait for step %s broke off, and goes on: %s", step_id, message)
             self._wait_again(step_id)
         raise AirflowFailException(self._failure(step_id, message))

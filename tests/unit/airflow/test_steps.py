@@ -103,6 +103,19 @@ def test_wait_that_breaks_off_goes_on_while_the_step_runs(cluster: str) -> None:
     assert again["step_ids"] == steps
 
 
+@pytest.mark.parametrize("message", ["ExpiredTokenException", "Waiter error: max attempts reached"])
+def test_step_that_completes_when_its_wait_has_broken_off_is_no_failure(
+    local_aws: LocalAws, cluster: str, message: str
+) -> None:
+    operator = _operator(cluster, "true")
+    steps = _deferred(operator)["step_ids"]
+    local_aws.emr().get_waiter("step_complete").wait(ClusterId=cluster, StepId=steps[0], WaiterConfig={"Delay": 1})
+
+    again = _deferred(operator, {"status": "error", "value": steps, "message": message})
+
+    assert again["step_ids"] == steps
+
+
 def test_step_that_takes_too_long_is_cancelled_and_says_so(local_aws: LocalAws, cluster: str) -> None:
     operator = _operator(cluster, "sleep", "60")
     steps = _deferred(operator)["step_ids"]
