@@ -135,7 +135,7 @@ class Recall:
     @classmethod
     def of(cls, inventory: pa.Table, known: Known) -> "Recall":
         """Look objects up, but for those that are in no category today: they will be rejected for that."""
-        categorised = pc.is_valid(inventory["category"].combine_chunks())
+        categorised = pc.is_valid(tables.whole(inventory["category"]))
         positions = pc.if_else(categorised, known.find(inventory), pa.scalar(None, pa.int64()))
         return cls(inventory, known, positions)
 

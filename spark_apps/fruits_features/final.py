@@ -22,7 +22,7 @@ from fruits_features.assembly import Selection, bytes_of, paths
 from fruits_features.projection import Projection
 from fruits_features.schemas import METADATA_KEY, QUARANTINE, arrow_schema, features_columns, stored_columns
 from fruits_features.store import StoredFile
-from fruits_features.tables import as_array, as_matrix
+from fruits_features.tables import as_array, as_matrix, whole
 
 FILE_BYTES = 128 * 1024 * 1024
 """About what a file holds; those of one run are of one size, between half of this and one and a half."""
@@ -113,7 +113,7 @@ class Finish:
 
     def _project(self, rows: pa.Table, schema: pa.Schema) -> pa.Table:
         """Add the columns `path` and `pca`."""
-        pca = as_array(self.projection.project(as_matrix(rows["features"].combine_chunks())), schema.field("pca").type)
+        pca = as_array(self.projection.project(as_matrix(whole(rows["features"]))), schema.field("pca").type)
         made = {"path": paths(self.arguments.bucket, rows["key"]), "pca": pca}
         columns = [made[name] if name in made else rows[name] for name in schema.names]
         return pa.Table.from_arrays(columns, schema=schema)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from fruits_features import storage
 from fruits_features.errors import RunError
 from fruits_features.schemas import INVENTORY, arrow_schema
+from fruits_features.tables import whole
 
 FITTED_SPLIT = "Training"
 """What the projection is fitted on, where the inventory has it; all images otherwise."""
@@ -79,7 +80,7 @@ def _rises(keys: pa.ChunkedArray) -> bool:
 
 def _order_by_category(categories: pa.ChunkedArray) -> NDArray[np.int64]:
     """Find the order of categories, those without last, that leaves equal ones as they are."""
-    coded = pc.dictionary_encode(categories.combine_chunks())
+    coded = pc.dictionary_encode(whole(categories))
     ranks = np.argsort(np.argsort(np.array(coded.dictionary.to_pylist(), dtype=object), kind="stable"))
     codes = coded.indices.fill_null(len(ranks)).to_numpy(zero_copy_only=False)
     return np.argsort(np.append(ranks, len(ranks))[codes], kind="stable")

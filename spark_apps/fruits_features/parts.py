@@ -17,7 +17,7 @@ from fruits_features.components import Moments, merge_all
 from fruits_features.schemas import stored_columns
 from fruits_features.store import StoredPart
 from fruits_features.stored import FILE_BYTES, PartWriter
-from fruits_features.tables import as_matrix
+from fruits_features.tables import as_matrix, whole
 from fruits_features.worker import Worker
 
 
@@ -97,7 +97,7 @@ def fitted_moments(table: pa.Table, split: str | None) -> Moments | None:
         split: which rows; all for `None`.
     """
     fitted = table if split is None else table.filter(pc.field("split") == split)
-    return Moments.of(as_matrix(fitted["features"].combine_chunks())) if fitted.num_rows else None
+    return Moments.of(as_matrix(whole(fitted["features"]))) if fitted.num_rows else None
 
 
 def _files(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:

@@ -175,9 +175,9 @@ class Known:
 
     def _if_same(self, inventory: pa.Table, positions: pa.Array) -> pa.Array:
         """Drop positions of rows with another ETag or size."""
-        at = _whole(positions).cast(pa.int64())
+        at = tables.whole(positions).cast(pa.int64())
         etag, size = (pc.equal(inventory[name], self.index[name].take(at)) for name in ("etag", "size"))
-        return pc.if_else(_whole(pc.and_(etag, size)), at, pa.scalar(None, pa.int64()))
+        return pc.if_else(tables.whole(pc.and_(etag, size)), at, pa.scalar(None, pa.int64()))
 
 
 @dataclass(frozen=True)
@@ -267,10 +267,6 @@ def _is_whole(volume: Volume, listed: Mapping[str, int]) -> bool:
 def _count_files_from(first: int, index: pa.Table) -> pa.Table:
     place = index.schema.get_field_index("file")
     return index.set_column(place, index.schema.field(place), pc.add(index["file"], pa.scalar(first, pa.int32())))
-
-
-def _whole(column: pa.Array | pa.ChunkedArray) -> pa.Array:
-    return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
 
 
 def _at_once(call: Callable[[_A], _T], arguments: Sequence[_A]) -> list[_T]:

@@ -20,7 +20,7 @@ from fruits_features import storage, tables
 from fruits_features.ahead import Behind
 from fruits_features.schemas import FEATURES, IDENTITY, INDEX, PACKED, Column, arrow_schema
 from fruits_features.store import StoredFile, StoredPart
-from fruits_features.tables import pack, unpack
+from fruits_features.tables import pack, unpack, whole
 
 FILE_BYTES = 32 * 1024 * 1024
 """About what one file holds before compression: bounds the memory of whoever writes or reads it."""
@@ -132,13 +132,13 @@ class RowReader:
 
 
 def _packed(table: pa.Table) -> pa.Table:
-    return _with_features(table, PACKED, pack(table["features"].combine_chunks()))
+    return _with_features(table, PACKED, pack(whole(table["features"])))
 
 
 def _unpacked(table: pa.Table) -> pa.Table:
     if "features" not in table.schema.names:
         return table
-    return _with_features(table, FEATURES, unpack(table["features"].combine_chunks(), FEATURES.type))
+    return _with_features(table, FEATURES, unpack(whole(table["features"]), FEATURES.type))
 
 
 def _with_features(table: pa.Table, column: Column, features: pa.Array) -> pa.Table:

@@ -44,6 +44,17 @@ def from_parquet(data: bytes) -> pa.Table:
     return pq.read_table(pa.BufferReader(data), use_threads=False)
 
 
+def whole(column: pa.Array | pa.ChunkedArray) -> pa.Array:
+    """Give a column in one piece; pyarrow's `combine_chunks` copies it even where it has only one.
+
+    >>> whole(pa.chunked_array([[1], [2, 3]])).to_pylist()
+    [1, 2, 3]
+    """
+    if not isinstance(column, pa.ChunkedArray):
+        return column
+    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+
+
 def as_array(values: object, kind: pa.DataType) -> pa.Array:
     """Make an Arrow array; of lists from the rows of a matrix, without a Python object a number."""
     if not isinstance(values, np.ndarray):
@@ -63,7 +74,7 @@ def pack(lists: pa.Array) -> pa.Array:
 
     In the machine's order, which is little-endian wherever we run.
     """
-    matrix = np.ascontiguousarray(as_matrix(lists))
+    matrix = as_matrix(lists)
     ends = np.arange(len(matrix) + 1, dtype=np.int32) * np.int32(matrix.itemsize * matrix.shape[1])
     return pa.Array.from_buffers(pa.binary(), len(matrix), [None, pa.py_buffer(ends), pa.py_buffer(matrix)])
 
