@@ -89,10 +89,14 @@ def _take_turn(context: Context, s3: S3Hook, uri: str) -> None:
 
 
 def _at_work(ti: RuntimeTaskInstance, mine: Mapping[str, Any], turn: Mapping[str, Any]) -> str | None:
-    """Name another running run of the same backfill: the one whose turn it was last, or one of an earlier date."""
+    """Name another running run of the same backfill: the one whose turn it was last, or one of an earlier date.
+
+    None for a run that has its turn already and is tried again: those that run beside it leave the work to it.
+    """
+    if turn == mine:
+        return None
     other = str(turn.get("run_id"))
-    of_this_backfill = turn not in ({}, mine) and turn == {**mine, "run_id": other}
-    if of_this_backfill and ti.get_dr_count(dag_id=mine["dag_id"], run_ids=[other], states=["running"]):
+    if turn == {**mine, "run_id": other} and ti.get_dr_count(mine["dag_id"], run_ids=[other], states=["running"]):
         return other
     earlier = ti.get_previous_dagrun(state="running")
     alike = earlier and (earlier.run_type, earlier.conf) == ("backfill", mine["conf"])

@@ -177,6 +177,14 @@ def test_run_of_a_backfill_that_is_tried_again_still_has_its_turn(run: Run) -> N
     assert run.find_changes()["images"] == "d"
 
 
+def test_run_of_a_backfill_that_is_tried_again_keeps_its_turn_beside_one_of_an_earlier_date(run: Run) -> None:
+    run.type, run.running = "backfill", [run.id, "backfill__2026-03-01"]
+    run.find_changes()
+    run.earlier = SimpleNamespace(run_id="backfill__2026-03-01", run_type="backfill", conf={"bucket": "b"})
+
+    assert run.find_changes()["images"] == "d"
+
+
 def test_run_of_a_backfill_of_other_parameters_works_beside_the_one_whose_turn_it_is(run: Run) -> None:
     run.type, run.running = "backfill", ["another"]
     turn = {"dag_id": "fruits", "run_id": "another", "conf": {"bucket": "b", "k": 3}}
