@@ -22,7 +22,7 @@ from fruits_airflow.aws import EXPIRED, CreateHook, patience, s3, was_throttled
 from fruits_airflow.clusters import COST_XCOM, cluster_cost
 from fruits_airflow.diagnosis import doctor, of_refusal
 from fruits_airflow.links import ClusterLink, LogsLink, ReportLink, RunFolderLink, StepLogsLink
-from fruits_airflow.owned_clusters import owned
+from fruits_airflow.owned_clusters import ACTIVE_STATES, owned
 from fruits_airflow.triggers import StepProgressTrigger
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 LONGEST_END_S = 20 * 60
 UNFINISHED: tuple[StepStateType, ...] = ("PENDING", "RUNNING")
 COMPLETED: StepStateType = "COMPLETED"
+CANCELLED: StepStateType = "CANCELLED"
 MAX_ATTEMPTS = "max attempts reached"
 """How the provider's triggers say that they have waited long enough."""
 
@@ -112,8 +113,9 @@ class RunStepOperator(EmrAddStepsOperator):
 
     The provider reports a failed step by its id alone. Here the log holds EMR's reason and the end of the step's
     output, fetched from the cluster's `LogUri`. A try after one that was lost with its worker, or cleared, takes up the
-    step of that one, under way or completed, if it would add the same again; a wait that breaks off, for one because
-    the triggerer's credentials expired, goes on.
+    step of that one, under way or completed, if it would add the same again, and adds it again when it is cancelled
+    after all: the triggerer cancels a cleared try's step while the next try begins already. A wait that breaks off, for
+    one because the triggerer's credentials expired, goes on.
 
     Args:
         progress: URI of the `progress.json` that the step keeps up to date (templated); the run's by default.
@@ -135,7 +137,7 @@ class RunStepOperator(EmrAddStepsOperator):
         RunFolderLink.to(self.progress.rpartition("/")[0], context, self.hook)
         if adopted := self._find():
             self.log.info("Waiting for step %s, which an earlier try added.", adopted)
-            self._wait_again(adopted)
+            self._wait_again(adopted, adopted=True)
         added: list[str] = super().execute(context)
         return added
 
@@ -157,28 +159,43 @@ class RunStepOperator(EmrAddStepsOperator):
         arguments |= patience(_longest_s())
         super().defer(trigger=StepProgressTrigger(progress=self.progress, **arguments), **kwargs)
 
-    def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> str:
+    def execute_complete(  # type: ignore[override] # the provider says `str`, and returns the steps' ids
+        self, context: Context, event: dict[str, Any] | None = None, *, adopted: bool = False
+    ) -> list[str]:
         """Continue when the step is over.
+
+        Args:
+            context: of the task.
+            event: of the trigger.
+            adopted: an earlier try added the step.
 
         Raises:
             AirflowFailException: it failed; a second try would meet the same images, so there is none.
         """
-        if event and event.get("status") == "success":
-            return super().execute_complete(context, event)
         step_id = (event or {}).get("value", [None])[0]
-        if step_id is None:
+        if event is None or step_id is None:
             raise AirflowFailException(f"The wait for cluster {self.job_flow_id} ended without a step: {event}")
-        message = (event or {}).get("message", "")
-        state = self._state(step_id)
-        if state == COMPLETED or (state in UNFINISHED and MAX_ATTEMPTS not in message):
+        message = event.get("message", "")
+        state = COMPLETED if event["status"] == "success" else self._state(step_id)
+        if state == COMPLETED:
+            self.log.info("Step %s is completed%s.", step_id, message and f"; the wait for it broke off: {message}")
+            return [step_id]
+        if state in UNFINISHED and MAX_ATTEMPTS not in message:
             self.log.warning("The wait for step %s broke off, and goes on: %s", step_id, message)
-            self._wait_again(step_id)
+            self._wait_again(step_id, adopted=adopted)
+        if adopted and state == CANCELLED and self._takes_steps():
+            self.log.warning("Step %s was cancelled for the earlier try that added it; it is added again.", step_id)
+            return self.execute(context)
         raise AirflowFailException(self._failure(step_id, message))
 
     def _state(self, step_id: str) -> str:
         return _emr(self).describe_step(ClusterId=str(self.job_flow_id), StepId=step_id)["Step"]["Status"]["State"]
 
-    def _wait_again(self, step_id: str) -> NoReturn:
+    def _takes_steps(self) -> bool:
+        cluster = _emr(self).describe_cluster(ClusterId=str(self.job_flow_id))["Cluster"]
+        return cluster["Status"]["State"] in ACTIVE_STATES
+
+    def _wait_again(self, step_id: str, *, adopted: bool) -> NoReturn:
         self.defer(
             trigger=EmrAddStepsTrigger(
                 job_flow_id=str(self.job_flow_id),
@@ -189,6 +206,7 @@ class RunStepOperator(EmrAddStepsOperator):
                 botocore_config=self.botocore_config,
             ),
             method_name="execute_complete",
+            kwargs={"adopted": adopted},
         )
 
     def _failure(self, step_id: str, message: str) -> str:

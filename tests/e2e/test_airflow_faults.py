@@ -83,7 +83,7 @@ class Run:
         state = self.airflow.await_end(DAG, self.id)
         made = tuple(state for state, _ in self.orchard.cluster_states()[self._clusters :])
         log = "".join(self.airflow.log(DAG, self.id, task) for task in ("create_cluster", STEP))
-        assert (state, made) == (case.state, case.clusters)
+        assert (state, made) == (case.state, case.clusters), log
         assert self.orchard.aws.active_clusters() == []
         assert [words for words in case.says if words not in log] == []
         assert self._published() == (f"{self.id}-{DAG}" if case.succeeds else self._before)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from unittest.mock import Mock
 
 import pytest
 from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
+from botocore.exceptions import WaiterError
 
 from fruits_airflow.operators import RunStepOperator
 from fruits_airflow.triggers import StepProgressTrigger
@@ -51,15 +53,32 @@ def _operator(cluster: str, *command: str) -> RunStepOperator:
 
 def _deferred(operator: RunStepOperator, event: dict[str, Any] | None = None) -> dict[str, Any]:
     """What the task waits for, once it is begun or an event has come."""
-    with pytest.raises(TaskDeferred) as deferred:
-        operator.execute_complete(CONTEXT, event) if event else operator.execute(CONTEXT)
-    trigger = deferred.value.trigger
+    trigger = _deferral(operator, event).trigger
     assert isinstance(trigger, StepProgressTrigger)
     return trigger.serialize()[1]
 
 
+def _deferral(
+    operator: RunStepOperator, event: dict[str, Any] | None = None, kwargs: dict[str, Any] | None = None
+) -> TaskDeferred:
+    with pytest.raises(TaskDeferred) as deferred:
+        operator.execute_complete(CONTEXT, event, **(kwargs or {})) if event else operator.execute(CONTEXT)
+    return deferred.value
+
+
+def _broken_off(step: str, message: str) -> dict[str, Any]:
+    """The trigger's event of a wait that did not see the step's completion."""
+    return {"status": "error", "value": [step], "message": message}
+
+
 def _states(aws: LocalAws, cluster: str) -> list[str]:
     return [step["Status"]["State"] for step in aws.emr().list_steps(ClusterId=cluster)["Steps"]][::-1]
+
+
+def _cancel(aws: LocalAws, cluster: str, step: str) -> None:
+    aws.emr().cancel_steps(ClusterId=cluster, StepIds=[step])
+    with suppress(WaiterError):
+        aws.emr().get_waiter("step_complete").wait(ClusterId=cluster, StepId=step, WaiterConfig={"Delay": 1})
 
 
 def test_step_begun_again_is_the_one_that_is_under_way(local_aws: LocalAws, cluster: str) -> None:
@@ -98,7 +117,7 @@ def test_wait_that_breaks_off_goes_on_while_the_step_runs(cluster: str) -> None:
     operator = _operator(cluster, "sleep", "60")
     steps = _deferred(operator)["step_ids"]
 
-    again = _deferred(operator, {"status": "error", "value": steps, "message": "ExpiredTokenException"})
+    again = _deferred(operator, _broken_off(*steps, "ExpiredTokenException"))
 
     assert again["step_ids"] == steps
 
@@ -111,15 +130,56 @@ def test_step_that_completes_when_its_wait_has_broken_off_is_no_failure(
     steps = _deferred(operator)["step_ids"]
     local_aws.emr().get_waiter("step_complete").wait(ClusterId=cluster, StepId=steps[0], WaiterConfig={"Delay": 1})
 
-    again = _deferred(operator, {"status": "error", "value": steps, "message": message})
+    assert operator.execute_complete(CONTEXT, _broken_off(*steps, message)) == steps
 
-    assert again["step_ids"] == steps
+
+def test_step_of_an_earlier_try_that_is_cancelled_after_all_is_added_again(local_aws: LocalAws, cluster: str) -> None:
+    (first,) = _deferred(_operator(cluster, "sleep", "60"))["step_ids"]
+    operator = _operator(cluster, "sleep", "60")
+    kwargs = _deferral(operator).kwargs
+    _cancel(local_aws, cluster, first)
+
+    kwargs = _deferral(operator, _broken_off(first, "step CANCELLED"), kwargs).kwargs
+
+    assert sorted(_states(local_aws, cluster)) in (["CANCELLED", "PENDING"], ["CANCELLED", "RUNNING"])
+    assert not (kwargs or {}).get("adopted"), "who cancels this try's own step means it"
+
+
+def test_step_of_an_earlier_try_whose_wait_breaks_off_stays_that_try_s(cluster: str) -> None:
+    _deferred(_operator(cluster, "sleep", "60"))
+    operator = _operator(cluster, "sleep", "60")
+    waiting = _deferral(operator)
+    (step,) = waiting.trigger.serialize()[1]["step_ids"]
+
+    again = _deferral(operator, _broken_off(step, "ExpiredTokenException"), waiting.kwargs)
+
+    assert again.kwargs == waiting.kwargs
+
+
+def test_step_that_somebody_cancels_fails(local_aws: LocalAws, cluster: str) -> None:
+    operator = _operator(cluster, "sleep", "60")
+    (step,) = _deferred(operator)["step_ids"]
+    _cancel(local_aws, cluster, step)
+
+    with pytest.raises(AirflowFailException, match=f"Step {step} of cluster {cluster} is CANCELLED"):
+        operator.execute_complete(CONTEXT, _broken_off(step, "step CANCELLED"))
+
+
+def test_step_of_an_earlier_try_that_ends_with_its_cluster_fails(local_aws: LocalAws, cluster: str) -> None:
+    (step,) = _deferred(_operator(cluster, "sleep", "60"))["step_ids"]
+    operator = _operator(cluster, "sleep", "60")
+    kwargs = _deferral(operator).kwargs
+    local_aws.emr().terminate_job_flows(JobFlowIds=[cluster])
+    local_aws.emr().get_waiter("cluster_terminated").wait(ClusterId=cluster, WaiterConfig={"Delay": 1})
+
+    with pytest.raises(AirflowFailException, match=r"is CANCELLED .*; the cluster is TERMINATED"):
+        operator.execute_complete(CONTEXT, _broken_off(step, "step CANCELLED"), **(kwargs or {}))
 
 
 def test_step_that_takes_too_long_is_cancelled_and_says_so(local_aws: LocalAws, cluster: str) -> None:
     operator = _operator(cluster, "sleep", "60")
     steps = _deferred(operator)["step_ids"]
-    event = {"status": "error", "value": steps, "message": "Waiter error: max attempts reached"}
+    event = _broken_off(*steps, "Waiter error: max attempts reached")
 
     with pytest.raises(
         AirflowFailException, match=r"did not end within 0:01:00, which is FRUITS_STEP_TIMEOUT_S\. Step"
