@@ -133,11 +133,13 @@ def run(start: Callable[[], SparkContext], arguments: Arguments) -> Outcome:
 
 def _read(arguments: Arguments, model: Weights | None) -> tuple[Store, Projection | None, Recall]:
     """Read what is to be done and what is known of it; remove what an earlier try of the run has left."""
-    inventory, layout = read_inventory(arguments.inventory), RunLayout(arguments.output)
-    published = refit.published(arguments, model)
-    for folder in (layout.staging, layout.features, layout.quarantine):
-        storage.remove_folder(folder)
+    layout = RunLayout(arguments.output)
     store = Store.of(arguments.store or layout.staging, arguments, model)
+    with ThreadPoolExecutor() as threads:
+        reading = threads.submit(read_inventory, arguments.inventory)
+        published = refit.published(arguments, model)
+        inventory = reading.result()
+        list(threads.map(storage.remove_folder, (layout.staging, layout.features, layout.quarantine)))
     return store, published, Recall.of(inventory, store.recall())
 
 

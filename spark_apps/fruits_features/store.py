@@ -217,8 +217,12 @@ class Store:
 
     def recall(self) -> Known:
         """Read what holds for every run, and leave word that the store is in use."""
-        storage.write_bytes(self.folder, ABOUT, json.dumps(dict(self.about), indent=1).encode())
-        return self.read(self.volumes()).lasting()
+        about = json.dumps(dict(self.about), indent=1).encode()
+        with ThreadPoolExecutor(1) as thread:
+            writing = thread.submit(storage.write_bytes, self.folder, ABOUT, about)
+            known = self.read(self.volumes()).lasting()
+            writing.result()
+        return known
 
     def volumes(self) -> list[Volume]:
         """List the complete volumes that no other one supersedes, the newest first."""
