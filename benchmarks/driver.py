@@ -1,0 +1,161 @@
+"""What the driver of a rerun does with millions of objects: seconds and peak memory, the figures of docs/benchmarks.md.
+
+    PYTHONPATH=.:spark_apps python -m benchmarks.driver --objects 9000000
+
+Makes up an inventory and the store of the day before, of which 1 % of the objects have been replaced, 1 % renamed, 1 %
+added and 1 % removed, and does all that the driver does alone, with the application's own functions, in a process of
+its own. The stored files have their sizes, but no bytes: the driver never opens them.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from fruits_features import tables
+from fruits_features.arguments import Arguments
+from fruits_features.assembly import Recall
+from fruits_features.final import plan_files
+from fruits_features.inventory import IMAGES_PER_PART, cut, read_inventory
+from fruits_features.schemas import INDEX, INVENTORY, arrow_schema
+from fruits_features.store import Known, Store, StoredFile, StoredPart, Volume
+
+CORES = 32
+CATEGORIES = 131
+STORED_BYTES, ROW_BYTES = 2_500, 5_000
+"""Of a described image, as stored and in memory."""
+ROWS_A_FILE = 1_000_000
+DAY_S = 86_400_000_000
+
+_T = TypeVar("_T")
+
+
+def main() -> None:
+    """Make up the objects, and let a process of its own be the driver."""
+    parser = argparse.ArgumentParser(description="Measure the driver of a rerun.")
+    parser.add_argument("--objects", type=int, default=9_000_000)
+    parser.add_argument("--drive", type=Path, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.drive:
+        drive(options.drive)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        make(Path(folder), options.objects)
+        command = [sys.executable, "-m", "benchmarks.driver", "--drive", folder]
+        subprocess.run(command, check=True)  # noqa: S603 - ourselves
+
+
+def make(folder: Path, objects: int) -> None:
+    """Write yesterday's volume of the store and today's inventory."""
+    numbers, etags = np.arange(objects), np.random.default_rng(0).bytes(16 * objects)
+    store = _store(folder)
+    volume = Path(store.folder) / "yesterday-0"
+    volume.mkdir(parents=True)
+    parts = []
+    for first in range(0, objects, IMAGES_PER_PART):
+        index = _index(_objects(numbers[first : first + IMAGES_PER_PART], etags))
+        parts.append(_store_part(volume, len(parts), index))
+    store.complete(Volume(volume.name, "yesterday", tuple(parts)))
+
+    percent = max(1, objects // 100)
+    today = numbers[percent:]  # removed
+    renamed, replaced, added = (today[start * percent : (start + 1) * percent] for start in range(3))
+    fresh = np.random.default_rng(1).bytes(16 * objects)
+    pieces = [
+        *(_objects(today[first : first + ROWS_A_FILE], etags) for first in range(3 * percent, len(today), ROWS_A_FILE)),
+        _objects(renamed, etags, of="Renamed"),
+        _objects(replaced, fresh),
+        _objects(added, etags),
+        _objects(added, fresh, of="Added"),
+    ]
+    (folder / "inventory").mkdir()
+    for number, piece in enumerate(pieces):
+        pq.write_table(piece.cast(arrow_schema(INVENTORY)), folder / "inventory" / f"part-{number:05}.parquet")
+
+
+def drive(folder: Path) -> None:
+    """Do what the driver does, and print what it took."""
+    print("| what the driver does | seconds |\n|---|--:|")
+    inventory = _timed("read and sort the inventory", lambda: read_inventory(str(folder / "inventory")))
+    known = _timed("read the store's index", _store(folder).recall)
+    recall = _timed("look every object up", lambda: Recall.of(inventory, known))
+    parts = _timed("cut what is new into parts", lambda: [*map(tables.to_bytes, cut(recall.wanted, CORES))])
+    index = _index(recall.wanted)
+    count = index.num_rows
+    fresh = Known(index, (StoredFile("today", count, count * STORED_BYTES, count * ROW_BYTES),))
+    assembly = _timed("tell where each described image is", lambda: recall.completed(fresh))
+    files = _timed("plan the final files", lambda: plan_files(assembly.described, assembly.files, CORES))
+    peak = int(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0]) / 1024
+    travel = sum(map(len, parts)) + sum(len(file.rows.rows) for file in files)
+    objects = inventory.num_rows
+    print(
+        f"\n{objects} objects, {recall.wanted.num_rows} to describe, {len(files)} files: {peak:.0f} MB at most, "
+        f"{travel / objects:.0f} bytes an object to the tasks."
+    )
+
+
+def _timed(what: str, call: Callable[[], _T]) -> _T:
+    began = time.perf_counter()
+    result = call()
+    print(f"| {what} | {time.perf_counter() - began:.1f} |", flush=True)
+    return result
+
+
+def _store(folder: Path) -> Store:
+    arguments = Arguments(bucket="fruits", inventory=f"{folder}/inventory", output=f"{folder}/run", run="today")
+    return Store.of(f"{folder}/described", arguments, None)
+
+
+def _objects(numbers: NDArray[np.int64], etags: bytes, of: str = "Fruit") -> pa.Table:
+    """Make rows of an inventory, whose ETags have the entropy of MD5s."""
+    categories = [f"{of} {number % CATEGORIES:03}" for number in numbers.tolist()]
+    named = zip(categories, numbers.tolist(), strict=True)
+    return pa.table(
+        {
+            "key": [f"images/Training/{category}/{number:09}_100.jpg" for category, number in named],
+            "size": np.full(len(numbers), 5_000),
+            "etag": [etags[16 * number : 16 * number + 16].hex() for number in numbers.tolist()],
+            "last_modified": pa.array(np.full(len(numbers), DAY_S), pa.timestamp("us", tz="UTC")),
+            "split": ["Training"] * len(numbers),
+            "category": categories,
+        }
+    )
+
+
+def _index(objects: pa.Table) -> pa.Table:
+    """Make the index of described objects, all in one file."""
+    count = objects.num_rows
+    told = {"by_content": np.ones(count, bool), "file": np.zeros(count, np.int32), "row": np.arange(count)}
+    schema = arrow_schema(INDEX)
+    columns = [
+        objects[name]
+        if name in objects.schema.names
+        else pa.array(told.get(name, [None] * count), schema.field(name).type)
+        for name in schema.names
+    ]
+    return pa.table(columns, schema=schema)
+
+
+def _store_part(volume: Path, number: int, index: pa.Table) -> StoredPart:
+    """Write a part of a volume: its index, and a file without bytes."""
+    name, described = f"index-{number:05}.parquet", f"described-{number:05}.parquet"
+    data = tables.to_parquet(index, index.num_rows)
+    (volume / name).write_bytes(data)
+    (volume / described).touch()
+    os.truncate(volume / described, STORED_BYTES * index.num_rows)
+    file = StoredFile(described, index.num_rows, STORED_BYTES * index.num_rows, ROW_BYTES * index.num_rows)
+    return StoredPart(name, len(data), (file,))
+
+
+if __name__ == "__main__":
+    main()
