@@ -5,6 +5,7 @@ Each class mends one thing and says which; the requests themselves are built in 
 
 from __future__ import annotations
 
+import time
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
@@ -34,11 +35,17 @@ if TYPE_CHECKING:
     from airflow.triggers.base import BaseTrigger
     from mypy_boto3_emr import EMRClient
     from mypy_boto3_emr.literals import StepStateType
+    from mypy_boto3_emr.type_defs import StepStatusTypeDef
 
 LONGEST_END_S = 20 * 60
 UNFINISHED: tuple[StepStateType, ...] = ("PENDING", "RUNNING")
 COMPLETED: StepStateType = "COMPLETED"
 CANCELLED: StepStateType = "CANCELLED"
+CANCEL_PENDING: StepStateType = "CANCEL_PENDING"
+"""Asked to end, and ending."""
+LATE_CANCELLATION_S = 120.0
+"""For so long after a try has adopted a step, its cancellation may be meant for the try before: Airflow gives its
+triggerer 30 s for that (`on_kill_timeout`), and a step takes some seconds to end."""
 MAX_ATTEMPTS = "max attempts reached"
 """How the provider's triggers say that they have waited long enough."""
 
@@ -114,8 +121,8 @@ class RunStepOperator(EmrAddStepsOperator):
     The provider reports a failed step by its id alone. Here the log holds EMR's reason and the end of the step's
     output, fetched from the cluster's `LogUri`. A try after one that was lost with its worker, or cleared, takes up the
     step of that one, under way or completed, if it would add the same again, and adds it again when it is cancelled
-    after all: the triggerer cancels a cleared try's step while the next try begins already. A wait that breaks off, for
-    one because the triggerer's credentials expired, goes on.
+    right after: the triggerer cancels a cleared try's step while the next try begins already. A wait that breaks off,
+    for one because the triggerer's credentials expired, goes on.
 
     Args:
         progress: URI of the `progress.json` that the step keeps up to date (templated); the run's by default.
@@ -137,7 +144,7 @@ class RunStepOperator(EmrAddStepsOperator):
         RunFolderLink.to(self.progress.rpartition("/")[0], context, self.hook)
         if adopted := self._find():
             self.log.info("Waiting for step %s, which an earlier try added.", adopted)
-            self._wait_again(adopted, adopted=True)
+            self._wait_again(adopted, adopted_at=time.time())
         added: list[str] = super().execute(context)
         return added
 
@@ -160,14 +167,14 @@ class RunStepOperator(EmrAddStepsOperator):
         super().defer(trigger=StepProgressTrigger(progress=self.progress, **arguments), **kwargs)
 
     def execute_complete(  # type: ignore[override] # the provider says `str`, and returns the steps' ids
-        self, context: Context, event: dict[str, Any] | None = None, *, adopted: bool = False
+        self, context: Context, event: dict[str, Any] | None = None, *, adopted_at: float | None = None
     ) -> list[str]:
         """Continue when the step is over.
 
         Args:
             context: of the task.
             event: of the trigger.
-            adopted: an earlier try added the step.
+            adopted_at: when this try took up the step of an earlier one; seconds since 1970.
 
         Raises:
             AirflowFailException: it failed; a second try would meet the same images, so there is none.
@@ -176,26 +183,27 @@ class RunStepOperator(EmrAddStepsOperator):
         if event is None or step_id is None:
             raise AirflowFailException(f"The wait for cluster {self.job_flow_id} ended without a step: {event}")
         message = event.get("message", "")
-        state = COMPLETED if event["status"] == "success" else self._state(step_id)
+        status: StepStatusTypeDef = {"State": COMPLETED} if event["status"] == "success" else self._status(step_id)
+        state = status["State"]
         if state == COMPLETED:
             self.log.info("Step %s is completed%s.", step_id, message and f"; the wait for it broke off: {message}")
             return [step_id]
-        if state in UNFINISHED and MAX_ATTEMPTS not in message:
+        if state in {*UNFINISHED, CANCEL_PENDING} and MAX_ATTEMPTS not in message:
             self.log.warning("The wait for step %s broke off, and goes on: %s", step_id, message)
-            self._wait_again(step_id, adopted=adopted)
-        if adopted and state == CANCELLED and self._takes_steps():
-            self.log.warning("Step %s was cancelled for the earlier try that added it; it is added again.", step_id)
+            self._wait_again(step_id, adopted_at=adopted_at)
+        if state == CANCELLED and _is_soon(status, adopted_at) and self._takes_steps():
+            self.log.warning("Step %s was cancelled right after it was adopted, so it is added again.", step_id)
             return self.execute(context)
         raise AirflowFailException(self._failure(step_id, message))
 
-    def _state(self, step_id: str) -> str:
-        return _emr(self).describe_step(ClusterId=str(self.job_flow_id), StepId=step_id)["Step"]["Status"]["State"]
+    def _status(self, step_id: str) -> StepStatusTypeDef:
+        return _emr(self).describe_step(ClusterId=str(self.job_flow_id), StepId=step_id)["Step"]["Status"]
 
     def _takes_steps(self) -> bool:
         cluster = _emr(self).describe_cluster(ClusterId=str(self.job_flow_id))["Cluster"]
         return cluster["Status"]["State"] in ACTIVE_STATES
 
-    def _wait_again(self, step_id: str, *, adopted: bool) -> NoReturn:
+    def _wait_again(self, step_id: str, *, adopted_at: float | None) -> NoReturn:
         self.defer(
             trigger=EmrAddStepsTrigger(
                 job_flow_id=str(self.job_flow_id),
@@ -206,7 +214,7 @@ class RunStepOperator(EmrAddStepsOperator):
                 botocore_config=self.botocore_config,
             ),
             method_name="execute_complete",
-            kwargs={"adopted": adopted},
+            kwargs={"adopted_at": adopted_at},
         )
 
     def _failure(self, step_id: str, message: str) -> str:
@@ -223,6 +231,14 @@ class RunStepOperator(EmrAddStepsOperator):
 
     def _cancel(self, step_ids: list[str]) -> None:
         _emr(self).cancel_steps(ClusterId=str(self.job_flow_id), StepIds=step_ids)
+
+
+def _is_soon(status: StepStatusTypeDef, adopted_at: float | None) -> bool:
+    """Tell whether a step ended so soon after its adoption that this was meant for the try before."""
+    if adopted_at is None:
+        return False
+    ended = status.get("Timeline", {}).get("EndDateTime")
+    return (ended.timestamp() if ended else time.time()) - adopted_at < LATE_CANCELLATION_S
 
 
 class TerminateClusterOperator(EmrTerminateJobFlowOperator):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from unittest.mock import Mock
@@ -11,9 +12,11 @@ import pytest
 from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
 from botocore.exceptions import WaiterError
 
+from fruits_airflow import operators
 from fruits_airflow.operators import RunStepOperator
 from fruits_airflow.triggers import StepProgressTrigger
 from include.settings import settings
+from tests.e2e.airflow_api import wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -142,18 +145,39 @@ def test_step_of_an_earlier_try_that_is_cancelled_after_all_is_added_again(local
     kwargs = _deferral(operator, _broken_off(first, "step CANCELLED"), kwargs).kwargs
 
     assert sorted(_states(local_aws, cluster)) in (["CANCELLED", "PENDING"], ["CANCELLED", "RUNNING"])
-    assert not (kwargs or {}).get("adopted"), "who cancels this try's own step means it"
+    assert not (kwargs or {}).get("adopted_at"), "who cancels this try's own step means it"
 
 
-def test_step_of_an_earlier_try_whose_wait_breaks_off_stays_that_try_s(cluster: str) -> None:
-    _deferred(_operator(cluster, "sleep", "60"))
+def test_step_of_an_earlier_try_is_added_again_though_the_wait_breaks_off_while_it_is_cancelled(
+    local_aws: LocalAws, cluster: str
+) -> None:
+    command = ("bash", "-c", "trap '' TERM; sleep 5")
+    (step,) = _deferred(_operator(cluster, *command))["step_ids"]
+    operator = _operator(cluster, *command)
+    kwargs = _deferral(operator).kwargs
+    wait_for(lambda: _states(local_aws, cluster) == ["RUNNING"])
+    time.sleep(1)  # until the shell minds the signal no more
+    local_aws.emr().cancel_steps(ClusterId=cluster, StepIds=[step])
+    assert _states(local_aws, cluster) == ["CANCEL_PENDING"]
+
+    kwargs = _deferral(operator, _broken_off(step, "ExpiredTokenException"), kwargs).kwargs
+    _cancel(local_aws, cluster, step)
+    _deferral(operator, _broken_off(step, "step CANCELLED"), kwargs)
+
+    assert len(_states(local_aws, cluster)) == 2
+
+
+def test_step_of_an_earlier_try_that_somebody_cancels_later_fails(
+    local_aws: LocalAws, cluster: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (step,) = _deferred(_operator(cluster, "sleep", "60"))["step_ids"]
     operator = _operator(cluster, "sleep", "60")
-    waiting = _deferral(operator)
-    (step,) = waiting.trigger.serialize()[1]["step_ids"]
+    kwargs = _deferral(operator).kwargs
+    monkeypatch.setattr(operators, "LATE_CANCELLATION_S", 0.0)
+    _cancel(local_aws, cluster, step)
 
-    again = _deferral(operator, _broken_off(step, "ExpiredTokenException"), waiting.kwargs)
-
-    assert again.kwargs == waiting.kwargs
+    with pytest.raises(AirflowFailException, match=f"Step {step} of cluster {cluster} is CANCELLED"):
+        operator.execute_complete(CONTEXT, _broken_off(step, "step CANCELLED"), **(kwargs or {}))
 
 
 def test_step_that_somebody_cancels_fails(local_aws: LocalAws, cluster: str) -> None:
