@@ -13,6 +13,7 @@ from typing import Annotated
 from pydantic import Field, StringConstraints
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from fruits_features.arguments import DEFAULT_MAX_IMAGE_BYTES, DEFAULT_MAX_IMAGE_PIXELS
 from fruits_features.layout import BUCKET_PATTERN, PREFIX_PATTERN
 from include.cluster import Architecture  # noqa: TC001 - pydantic reads it
 
@@ -33,6 +34,11 @@ class Settings(BaseSettings):
     log_prefix: Prefix = "logs/emr/"
     inventory_report: str | None = Field(default=None, pattern=r"^s3://[^/]+/.+")
     """Folder of an S3 Inventory configuration's reports on the bucket, to read instead of listing it."""
+
+    max_image_bytes: int = Field(default=DEFAULT_MAX_IMAGE_BYTES, ge=1)
+    """A larger object is quarantined without being fetched."""
+    max_image_pixels: int = Field(default=DEFAULT_MAX_IMAGE_PIXELS, ge=1)
+    """An image of more pixels is quarantined without being decoded."""
 
     retention_days: int | None = Field(default=None, ge=1)
     """Runs that nothing was written to for so many days are removed; unset: none is."""
@@ -55,8 +61,8 @@ class Settings(BaseSettings):
     emr_max_nodes: int = Field(default=32, ge=1, le=200)
     """The most nodes of 8 virtual CPUs that `cluster_size: auto` takes, whatever the images."""
     emr_images_per_core_s: float = Field(default=200, gt=0)
-    """How many images of 5 KB one core describes in a second, by which `auto` counts nodes: two thirds of what a first
-    job did with the default features (docs/benchmarks.md, 2026-11-22); less with a model or pixels."""
+    """How many images of 5 KB one core describes in a second, by which `auto` counts nodes: a quarter of what was
+    measured with the default features (docs/benchmarks.md), as no core of EMR's was; less with a model or pixels."""
     emr_idle_timeout_s: int = Field(default=1800, ge=60, le=604_800)
     """When AWS itself ends a cluster that nobody ended (EMR's limits: 60 s to 7 days)."""
     emr_tags: dict[str, str] = {}
@@ -66,7 +72,8 @@ class Settings(BaseSettings):
     step_timeout_s: int = Field(default=6 * 3600, ge=1)
     """How long a step may take before it is cancelled."""
     log_wait_s: int = Field(default=360, ge=0, le=3600)
-    """How long a failed task waits for EMR to deliver logs, which it does every five minutes."""
+    """How long a failed task waits for a cluster that is ending, and then for EMR to deliver logs, which it does every
+    five minutes."""
     alert_topic_arn: str | None = Field(default=None, pattern=r"^arn:aws[\w-]*:sns:[\w-]+:\d{12}:[\w-]+$")
     """The SNS topic that is told of each task that failed for good."""
 

@@ -34,7 +34,7 @@ class Doctor:
         emr: an EMR client.
         s3: an S3 client.
         cluster_id: `j-…`.
-        log_wait_s: how long to wait for the cluster's end, and for logs, which EMR delivers minutes late.
+        log_wait_s: how long to wait for the cluster's end, and then for logs, which EMR delivers minutes late.
     """
 
     emr: EMRClient
@@ -43,9 +43,8 @@ class Doctor:
     log_wait_s: float
 
     def of_cluster(self) -> str:
-        """Say why the cluster ended: what EMR tells of its errors may come only with the end itself."""
-        await_found(lambda: self._cluster()["Status"]["State"] != "TERMINATING", self.log_wait_s)
-        cluster = self._cluster()
+        """Say why the cluster ended."""
+        cluster = self._ended_cluster()
         reason = _cluster_reason(cluster["Status"])
         tails = {}
         if "BOOTSTRAP_FAILURE" in reason:
@@ -55,8 +54,8 @@ class Doctor:
 
     def of_step(self, step_id: str) -> str:
         """Say why a step is not completed, and why the cluster ended, if it did."""
+        cluster = self._ended_cluster()
         status = self.emr.describe_step(ClusterId=self.cluster_id, StepId=step_id)["Step"]["Status"]
-        cluster = self._cluster()
         tails = ClusterLogs.of(self.s3, cluster).of_step(step_id, wait_s=self.log_wait_s)
         _show(tails, "step")
         details: Mapping[str, Any] = status.get("FailureDetails") or status.get("StateChangeReason") or {}
@@ -67,6 +66,11 @@ class Doctor:
         if cluster["Status"]["State"] in ENDED_STATES:
             sentence += f"; the cluster is {cluster['Status']['State']} ({_cluster_reason(cluster['Status'])})"
         return _with_advice(sentence, tails)
+
+    def _ended_cluster(self) -> ClusterTypeDef:
+        """Look when the cluster has ended, if it is ending: EMR may tell of its errors only then."""
+        await_found(lambda: self._cluster()["Status"]["State"] != "TERMINATING", self.log_wait_s)
+        return self._cluster()
 
     def _cluster(self) -> ClusterTypeDef:
         return self.emr.describe_cluster(ClusterId=self.cluster_id)["Cluster"]
