@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from airflow.sdk import Context
     from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
+    from airflow.sdk.types import DagRunProtocol
 
 log = logging.getLogger(__name__)
 
@@ -64,11 +65,11 @@ def find_changes() -> dict[str, Any]:
     else:
         _skip(context, published)
     if context["dag_run"].run_type == "backfill":
-        _take_turn(context, s3, backfill_uri(run["bucket"]))
+        _take_turn(context, s3, run["bucket"])
     return mine
 
 
-def _take_turn(context: Context, s3: S3Hook, uri: str) -> None:
+def _take_turn(context: Context, s3: S3Hook, bucket: str) -> None:
     """Let one run of a backfill work at a time: Airflow starts ten at once, whatever the DAG's `max_active_runs`.
 
     All of them read the bucket as it is today, so that one works for all. Of those that start together it is the one of
@@ -78,28 +79,27 @@ def _take_turn(context: Context, s3: S3Hook, uri: str) -> None:
         AirflowSkipException: another one is at work.
     """
     dag_run = context["dag_run"]
-    mine = {"dag_id": dag_run.dag_id, "run_id": dag_run.run_id, "conf": dag_run.conf}
-    at_work = _at_work(cast("RuntimeTaskInstance", context["ti"]), mine, read_json(s3, uri))
+    uri = backfill_uri(bucket, dag_run.dag_id, json.dumps(dag_run.conf, sort_keys=True))
+    at_work = _at_work(cast("RuntimeTaskInstance", context["ti"]), dag_run, read_json(s3, uri).get("run_id"))
     if at_work:
         raise AirflowSkipException(
             f"Run {at_work} of this backfill is at work, and reads the same: the bucket as it is today. What it "
             "publishes counts for this run, too."
         )
-    s3.load_string(json.dumps(mine), uri, replace=True)
+    s3.load_string(json.dumps({"run_id": dag_run.run_id, "conf": dag_run.conf}), uri, replace=True)
 
 
-def _at_work(ti: RuntimeTaskInstance, mine: Mapping[str, Any], turn: Mapping[str, Any]) -> str | None:
+def _at_work(ti: RuntimeTaskInstance, mine: DagRunProtocol, turn: str | None) -> str | None:
     """Name another running run of the same backfill: the one whose turn it was last, or one of an earlier date.
 
     None for a run that has its turn already and is tried again: those that run beside it leave the work to it.
     """
-    if turn == mine:
+    if turn == mine.run_id:
         return None
-    other = str(turn.get("run_id"))
-    if turn == {**mine, "run_id": other} and ti.get_dr_count(mine["dag_id"], run_ids=[other], states=["running"]):
-        return other
+    if turn and ti.get_dr_count(mine.dag_id, run_ids=[turn], states=["running"]):
+        return turn
     earlier = ti.get_previous_dagrun(state="running")
-    alike = earlier and (earlier.run_type, earlier.conf) == ("backfill", mine["conf"])
+    alike = earlier and (earlier.run_type, earlier.conf) == ("backfill", mine.conf)
     return earlier.run_id if earlier and alike else None
 
 

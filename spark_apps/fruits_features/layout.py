@@ -6,6 +6,7 @@ Standard library only; knows no file system and reads nothing.
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from hashlib import sha256
 
 FEATURES_ROOT = "features"
 PORTABLE = "projection.npz"
@@ -163,13 +164,14 @@ def described(bucket: str) -> str:
     return f"s3://{bucket}/{FEATURES_ROOT}/described"
 
 
-def backfill(bucket: str) -> str:
-    """Tell where the run of a backfill that works for the others says so.
+def backfill(bucket: str, dag_id: str, conf: str) -> str:
+    """Tell where the run of a backfill that works for the others says so: those of one DAG and one configuration.
 
-    >>> backfill("fruits")
-    's3://fruits/features/backfill.json'
+    >>> backfill("fruits", "daily", '{"k": 8}')
+    's3://fruits/features/backfills/daily-e112e31f.json'
     """
-    return f"s3://{bucket}/{FEATURES_ROOT}/backfill.json"
+    digest = sha256(conf.encode()).hexdigest()[:8]
+    return f"s3://{bucket}/{FEATURES_ROOT}/backfills/{dag_id}-{digest}.json"
 
 
 def latest(bucket: str) -> str:

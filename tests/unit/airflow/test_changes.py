@@ -37,7 +37,7 @@ class Run:
         self.s3, self.bucket, self.pushed = s3, bucket, {}
         self.digest, self.model = "d", f"s3://{bucket}/net.onnx"
         self.put("net.onnx", b"model")
-        self.type, self.id = "scheduled", "backfill__2026-03-02"
+        self.type, self.id, self.conf = "scheduled", "backfill__2026-03-02", {"bucket": "b"}
         self.running: list[str] = []
         self.earlier: SimpleNamespace | None = None  # the running run of an earlier date
         self._patch = monkeypatch
@@ -63,7 +63,7 @@ class Run:
         return len(set(run_ids) & set(self.running))
 
     def find_changes(self, **params: object) -> dict[str, Any]:
-        dag_run = SimpleNamespace(run_type=self.type, dag_id="fruits", run_id=self.id, conf={"bucket": "b"})
+        dag_run = SimpleNamespace(run_type=self.type, dag_id="fruits", run_id=self.id, conf=self.conf)
         context = {"ti": self, "params": PARAMS | {"onnx_model": self.model} | params, "dag_run": dag_run}
         self._patch.setattr(changes, "get_current_context", lambda: context)
         recipe: dict[str, Any] = changes.find_changes.function()
@@ -186,8 +186,12 @@ def test_run_of_a_backfill_that_is_tried_again_keeps_its_turn_beside_one_of_an_e
 
 
 def test_run_of_a_backfill_of_other_parameters_works_beside_the_one_whose_turn_it_is(run: Run) -> None:
-    run.type, run.running = "backfill", ["another"]
-    turn = {"dag_id": "fruits", "run_id": "another", "conf": {"bucket": "b", "k": 3}}
-    run.put("features/backfill.json", json.dumps(turn).encode())
+    run.type, run.running = "backfill", [run.id]
+    run.find_changes()
+    run.id, run.conf = "backfill__2026-03-01", {"bucket": "b", "k": "3"}
 
     assert run.find_changes()["images"] == "d"
+
+    run.running, run.id, run.conf = [*run.running, run.id], "backfill__2026-02-28", {"bucket": "b"}
+    with pytest.raises(AirflowSkipException, match="Run backfill__2026-03-02 of this backfill is at work"):
+        run.find_changes()
