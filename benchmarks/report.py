@@ -30,7 +30,7 @@ from fruits_features.families import DEFAULT_FAMILIES, total_dimension
 from fruits_features.layout import RunLayout
 from fruits_features.projection import Projection
 from fruits_features.rejections import Reason, Stage
-from fruits_features.tables import as_array
+from fruits_features.vectors import as_array
 from include.report import Inputs, build
 from include.sample_images import Image, fruits_360, make_plan
 from include.sample_images.drawing import draw

@@ -32,7 +32,7 @@ from fruits_features.families import DEFAULT_FAMILIES, total_dimension
 from fruits_features.final import about, write_parquet
 from fruits_features.layout import RunLayout
 from fruits_features.projection import Projection
-from fruits_features.tables import as_array
+from fruits_features.vectors import as_array
 from include import inventory
 from include.validation import Audit, RunFiles, table
 

@@ -14,7 +14,7 @@ import polars as pl
 
 from fruits_features.components import Moments
 from fruits_features.inventory import FITTED_SPLIT
-from fruits_features.tables import as_matrix
+from fruits_features.vectors import as_matrix
 from include.validation.checks import Check, Severity
 
 if TYPE_CHECKING:

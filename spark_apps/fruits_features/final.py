@@ -22,7 +22,8 @@ from fruits_features.assembly import Selection, bytes_of, paths
 from fruits_features.projection import Projection
 from fruits_features.schemas import METADATA_KEY, QUARANTINE, arrow_schema, features_columns, stored_columns
 from fruits_features.store import StoredFile
-from fruits_features.tables import as_array, as_matrix, whole
+from fruits_features.tables import whole
+from fruits_features.vectors import as_array, as_matrix
 
 FILE_BYTES = 128 * 1024 * 1024
 """About what a file holds; those of one run are of one size, between half of this and one and a half."""

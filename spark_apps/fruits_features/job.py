@@ -137,8 +137,8 @@ def _read(arguments: Arguments, model: Weights | None) -> tuple[Store, Projectio
     store = Store.of(arguments.store or layout.staging, arguments, model)
     with ThreadPoolExecutor() as threads:
         reading = threads.submit(read_inventory, arguments.inventory)
-        published = refit.published(arguments, model)
-        inventory = reading.result()
+        finding = threads.submit(refit.published, arguments, model)
+        inventory, published = reading.result(), finding.result()
         list(threads.map(storage.remove_folder, (layout.staging, layout.features, layout.quarantine)))
     return store, published, Recall.of(inventory, store.recall())
 

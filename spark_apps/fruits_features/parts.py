@@ -17,7 +17,8 @@ from fruits_features.components import Moments, merge_all
 from fruits_features.schemas import stored_columns
 from fruits_features.store import StoredPart
 from fruits_features.stored import FILE_BYTES, PartWriter
-from fruits_features.tables import as_matrix, whole
+from fruits_features.tables import whole
+from fruits_features.vectors import as_matrix
 from fruits_features.worker import Worker
 
 

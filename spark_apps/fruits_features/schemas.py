@@ -2,8 +2,8 @@
 
 After a change, `make docs` writes docs/data-dictionary.md anew.
 
-Knows pyarrow; Spark's types are derived from these in the Spark wiring (`tables`). Arrow's list items are named as in
-Parquet's standard (`element`), so that a schema built here equals the one read back from a file.
+Knows pyarrow and no Spark. Arrow's list items are named as in Parquet's standard (`element`), so that a schema built
+here equals the one read back from a file.
 """
 
 from collections.abc import Sequence

@@ -20,7 +20,8 @@ from fruits_features import storage, tables
 from fruits_features.ahead import Behind
 from fruits_features.schemas import FEATURES, IDENTITY, INDEX, PACKED, Column, arrow_schema
 from fruits_features.store import StoredFile, StoredPart
-from fruits_features.tables import pack, unpack, whole
+from fruits_features.tables import whole
+from fruits_features.vectors import pack, unpack
 
 FILE_BYTES = 32 * 1024 * 1024
 """About what one file holds before compression: bounds the memory of whoever writes or reads it."""

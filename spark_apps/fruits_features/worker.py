@@ -21,7 +21,7 @@ from fruits_features.fetch import Fetcher, Wanted, open_bucket
 from fruits_features.isolation import Isolated
 from fruits_features.rejections import Reason, Rejected, Stage
 from fruits_features.schemas import REJECTED, arrow_schema, worked_columns
-from fruits_features.tables import as_array
+from fruits_features.vectors import as_array
 
 CHUNK_IMAGES = 256
 """Images that are fetched together, while those before them are described; fewer where they are large:"""

@@ -29,7 +29,7 @@ def test_modules_are_all_that_have_a_part_in_an_images_values() -> None:
         "fruits_features.headers",
         "fruits_features.images",
         "fruits_features.rejections",
-        "fruits_features.tables",
+        "fruits_features.vectors",
         "fruits_features.views",
         "fruits_features.worker",
     ]
