@@ -95,6 +95,8 @@ def arguments_of(context: Context) -> Arguments:
     Raises:
         AirflowFailException: the run is published, so that writing it again would change what others read.
     """
+    from include.settings import settings
+
     run, params, s3 = run_of(context), context["params"], aws.s3()
     layout, k = RunLayout(run["uri"]), params["k"]
     if s3.check_for_key(layout.record):
@@ -116,6 +118,8 @@ def arguments_of(context: Context) -> Arguments:
         published=read_json(s3, latest(run["bucket"])).get("paths", {}).get("projection"),
         include_pixels=params["include_pixels"],
         max_quarantine_share=params["max_quarantine_share"],
+        max_image_bytes=settings().max_image_bytes,
+        max_image_pixels=settings().max_image_pixels,
     )
 
 

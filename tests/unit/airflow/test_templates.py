@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from airflow.sdk.exceptions import AirflowFailException
 
 from fruits_airflow import templates
+from include.settings import settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 PARAMS = {
     "bucket": None,
@@ -48,6 +52,22 @@ def test_number_of_components_wins_over_explained_variance() -> None:
 
     assert (chosen.k, chosen.explained_variance) == (3, None)
     assert templates.arguments_of(_context()).explained_variance == 0.9
+
+
+@pytest.fixture
+def _small_images(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("FRUITS_MAX_IMAGE_BYTES", "1000")
+    monkeypatch.setenv("FRUITS_MAX_IMAGE_PIXELS", "2000")
+    settings.cache_clear()
+    yield
+    settings.cache_clear()
+
+
+@pytest.mark.usefixtures("aws_environment", "_small_images")
+def test_images_may_be_as_large_as_the_deployment_says() -> None:
+    chosen = templates.arguments_of(_context())
+
+    assert (chosen.max_image_bytes, chosen.max_image_pixels) == (1000, 2000)
 
 
 @pytest.mark.usefixtures("aws_environment")
