@@ -35,7 +35,7 @@ CATEGORIES = 131
 STORED_BYTES, ROW_BYTES = 2_500, 5_000
 """Of a described image, as stored and in memory."""
 ROWS_A_FILE = 1_000_000
-DAY_S = 86_400_000_000
+DAY_US = 86_400_000_000
 
 _T = TypeVar("_T")
 
@@ -125,7 +125,7 @@ def _objects(numbers: NDArray[np.int64], etags: bytes, of: str = "Fruit") -> pa.
             "key": [f"images/Training/{category}/{number:09}_100.jpg" for category, number in named],
             "size": np.full(len(numbers), 5_000),
             "etag": [etags[16 * number : 16 * number + 16].hex() for number in numbers.tolist()],
-            "last_modified": pa.array(np.full(len(numbers), DAY_S), pa.timestamp("us", tz="UTC")),
+            "last_modified": pa.array(np.full(len(numbers), DAY_US), pa.timestamp("us", tz="UTC")),
             "split": ["Training"] * len(numbers),
             "category": categories,
         }
