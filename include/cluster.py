@@ -7,7 +7,7 @@ of prices. A node is `NODE_VCPUS` virtual CPUs here, whatever the instances are 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Literal
 
 if TYPE_CHECKING:
@@ -20,7 +20,13 @@ Market = Literal["ON_DEMAND", "SPOT"]
 Role = Literal["MASTER", "CORE", "TASK"]
 
 PRIMARY_VCPUS: Final = 4
-"""The primary node runs the driver, which holds the inventory and the moments: no images."""
+"""At least, of the primary node. It runs the driver, which holds the inventory and what is known of it: no images."""
+DRIVER_BYTES_AN_IMAGE: Final = 500
+"""What the driver of a rerun holds (docs/benchmarks.md, "Millions of objects")."""
+PRIMARY_SYSTEM_GB: Final = 8
+"""What else lives on the primary node: the driver's JVM, YARN's and HDFS's daemons, the system. An estimate."""
+GB_A_VCPU: Final = 4
+"""Memory of the instance types in the table of prices."""
 NODE_VCPUS: Final = 8
 
 NODES_A_CORE_NODE: Final = 4
@@ -67,18 +73,31 @@ class Work:
         measured = IMAGE_OVERHEAD_BYTES + MEASURED_IMAGE_BYTES
         return (self.images * IMAGE_OVERHEAD_BYTES + self.size_bytes) / (measured * images_per_core_s)
 
+    @property
+    def primary_vcpus(self) -> int:
+        """How large the primary node has to be for its memory: the least one, twice, four times ... as large.
+
+        >>> [Work(millions * 1_000_000, 0).primary_vcpus for millions in (1, 10, 40, 100)]
+        [4, 4, 8, 16]
+        """
+        needed_gb = PRIMARY_SYSTEM_GB + self.images * DRIVER_BYTES_AN_IMAGE / 1e9
+        doublings = math.ceil(math.log2(needed_gb / (PRIMARY_VCPUS * GB_A_VCPU)))
+        return PRIMARY_VCPUS << max(0, doublings)
+
 
 @dataclass(frozen=True)
 class Nodes:
-    """A cluster's nodes, beside the primary one.
+    """A cluster's nodes.
 
     Args:
-        core: on demand.
-        task: spot, or on demand where there is no spot capacity when the cluster starts.
+        core: how many are on demand.
+        task: how many are spot, or on demand where there is no spot capacity when the cluster starts.
+        primary_vcpus: virtual CPUs of the primary node, which is one more.
     """
 
     core: int
     task: int
+    primary_vcpus: int = PRIMARY_VCPUS
 
     @property
     def core_vcpus(self) -> int:
@@ -99,8 +118,8 @@ class Nodes:
     def of(cls, count: int) -> Nodes:
         """Share out so many nodes.
 
-        >>> Nodes.of(1), Nodes.of(6)
-        (Nodes(core=1, task=0), Nodes(core=2, task=4))
+        >>> Nodes.of(6)
+        Nodes(core=2, task=4, primary_vcpus=4)
         """
         core = math.ceil(count / NODES_A_CORE_NODE)
         return cls(core, count - core)
@@ -129,10 +148,12 @@ def choose(size: str, work: Work, pace: Pace) -> Nodes:
     """Choose the nodes: those of a size, or for `auto` the fewest that describe the images in time.
 
     >>> choose("auto", Work(10_000_000, 50_000_000_000), Pace(200, target_minutes=15, max_nodes=32))
-    Nodes(core=2, task=5)
+    Nodes(core=2, task=5, primary_vcpus=4)
     """
-    if size != AUTO:
-        return SIZES[size]
+    return replace(SIZES.get(size) or _fewest(work, pace), primary_vcpus=work.primary_vcpus)
+
+
+def _fewest(work: Work, pace: Pace) -> Nodes:
     node_seconds = work.core_seconds(pace.images_per_core_s) / NODE_VCPUS
     wanted = math.ceil(node_seconds / (pace.target_minutes * 60))
     return Nodes.of(min(max(wanted, 1), pace.max_nodes))
@@ -175,7 +196,7 @@ def fleets(nodes: Nodes, architecture: Architecture, prices: PriceTable) -> tupl
         ClusterError: the table of prices has no fitting instance type.
     """
     asked: tuple[tuple[Role, Market, int], ...] = (
-        ("MASTER", "ON_DEMAND", PRIMARY_VCPUS),
+        ("MASTER", "ON_DEMAND", nodes.primary_vcpus),
         ("CORE", "ON_DEMAND", nodes.core_vcpus),
         ("TASK", "SPOT", nodes.task_vcpus),
     )
@@ -185,16 +206,17 @@ def fleets(nodes: Nodes, architecture: Architecture, prices: PriceTable) -> tupl
 
 
 def _types(role: Role, vcpus: int, architecture: Architecture, prices: PriceTable) -> tuple[InstanceType, ...]:
-    """The types that a fleet of so many virtual CPUs can be made of without one too many."""
-    least = PRIMARY_VCPUS if role == "MASTER" else NODE_VCPUS
+    """The types that a fleet of so many virtual CPUs can be made of without one too many; of the primary, one alone."""
+    least = vcpus if role == "MASTER" else NODE_VCPUS
     fitting = tuple(
         one
         for one in prices.types
         if one.architecture == architecture and one.vcpus >= least and vcpus % one.vcpus == 0
     )
     if not fitting:
+        fewer = ", or give the run fewer images (`image_prefix`)" if least > NODE_VCPUS else ""
         raise ClusterError(
             f"The table of prices has no {architecture} instance type of {least} virtual CPUs for the {role.lower()} "
-            "fleet: add one, or choose the other FRUITS_EMR_ARCHITECTURE."
+            f"fleet: add one, or choose the other FRUITS_EMR_ARCHITECTURE{fewer}."
         )
     return fitting

@@ -69,7 +69,7 @@ def test_plan_is_the_smallest_cluster_for_a_small_inventory_and_says_its_cost(
     with caplog.at_level(logging.INFO):
         made = plan()
 
-    assert made["nodes"] == {"core": 1, "task": 0}
+    assert made["nodes"] == {"core": 1, "task": 0, "primary_vcpus": 4}
     assert made["estimate"] == {
         "minutes": 11.4,
         "dollars": 0.1269,  # 11.4 minutes of m7g.xlarge and m7g.2xlarge
@@ -82,7 +82,7 @@ def test_plan_is_the_smallest_cluster_for_a_small_inventory_and_says_its_cost(
 def test_plan_of_many_images_has_task_nodes_and_a_dearer_way_out(plan: Any) -> None:  # noqa: ANN401
     made = plan(run=RUN | {"images": 10_000_000, "size_bytes": 50_000_000_000})
 
-    assert made["nodes"] == {"core": 2, "task": 5}
+    assert made["nodes"] == {"core": 2, "task": 5, "primary_vcpus": 4}
     assert made["estimate"]["dollars"] < made["estimate"]["most_dollars"]
 
 
@@ -92,7 +92,7 @@ def test_plan_above_the_largest_cost_is_refused_before_there_is_a_cluster(plan: 
 
 
 def test_plan_without_a_limit_is_never_refused(plan: Any) -> None:  # noqa: ANN401
-    assert plan(cluster_size="large", max_cost=None)["nodes"] == {"core": 4, "task": 12}
+    assert plan(cluster_size="large", max_cost=None)["nodes"] == {"core": 4, "task": 12, "primary_vcpus": 4}
 
 
 def test_plan_in_another_region_warns_of_the_prices(

@@ -79,3 +79,19 @@ def test_table_without_types_for_the_architecture_is_told_with_the_way_out() -> 
 
     with pytest.raises(ClusterError, match=r"no x86_64 instance type of 4 virtual CPUs .* FRUITS_EMR_ARCHITECTURE"):
         fleets(Nodes.of(1), "x86_64", prices)
+
+
+@pytest.mark.parametrize("size", ["auto", "small"])
+def test_primary_node_holds_what_the_driver_of_so_many_images_does(size: str) -> None:
+    nodes = choose(size, Work(images=40_000_000, size_bytes=200_000_000_000), PACE)
+
+    primary = fleets(nodes, "arm64", price_table())[0]
+
+    assert (primary.role, {one.vcpus for one in primary.types}) == ("MASTER", {8})
+
+
+def test_more_images_than_any_primary_node_holds_are_told() -> None:
+    nodes = choose("auto", Work(images=200_000_000, size_bytes=1), PACE)
+
+    with pytest.raises(ClusterError, match=r"no arm64 instance type of 32 virtual CPUs .* give the run fewer images"):
+        fleets(nodes, "arm64", price_table())
