@@ -150,7 +150,8 @@ def choose(size: str, work: Work, pace: Pace) -> Nodes:
     >>> choose("auto", Work(10_000_000, 50_000_000_000), Pace(200, target_minutes=15, max_nodes=32))
     Nodes(core=2, task=5, primary_vcpus=4)
     """
-    return replace(SIZES.get(size) or _fewest(work, pace), primary_vcpus=work.primary_vcpus)
+    nodes = _fewest(work, pace) if size == AUTO else SIZES[size]
+    return replace(nodes, primary_vcpus=work.primary_vcpus)
 
 
 def _fewest(work: Work, pace: Pace) -> Nodes:
