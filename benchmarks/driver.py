@@ -7,11 +7,7 @@ added and 1 % removed, and does all that the driver does alone, with the applica
 its own. The stored files have their sizes, but no bytes: the driver never opens them.
 """
 
-import argparse
 import os
-import subprocess
-import sys
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -22,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from benchmarks import apart
 from fruits_features import tables
 from fruits_features.arguments import Arguments
 from fruits_features.assembly import Recall
@@ -38,21 +35,6 @@ ROWS_A_FILE = 1_000_000
 DAY_US = 86_400_000_000
 
 _T = TypeVar("_T")
-
-
-def main() -> None:
-    """Make up the objects, and let a process of its own be the driver."""
-    parser = argparse.ArgumentParser(description="Measure the driver of a rerun.")
-    parser.add_argument("--objects", type=int, default=9_000_000)
-    parser.add_argument("--drive", type=Path, help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.drive:
-        drive(options.drive)
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        make(Path(folder), options.objects)
-        command = [sys.executable, "-m", "benchmarks.driver", "--drive", folder]
-        subprocess.run(command, check=True)  # noqa: S603 - ourselves
 
 
 def make(folder: Path, objects: int) -> None:
@@ -95,7 +77,7 @@ def drive(folder: Path) -> None:
     fresh = Known(index, (StoredFile("today", count, count * STORED_BYTES, count * ROW_BYTES),))
     assembly = _timed("tell where each described image is", lambda: recall.completed(fresh))
     files = _timed("plan the final files", lambda: plan_files(assembly.described, assembly.files, CORES))
-    peak = int(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0]) / 1024
+    peak = apart.peak_mb()
     travel = sum(map(len, parts)) + sum(len(file.rows.rows) for file in files)
     objects = inventory.num_rows
     print(
@@ -158,4 +140,4 @@ def _store_part(volume: Path, number: int, index: pa.Table) -> StoredPart:
 
 
 if __name__ == "__main__":
-    main()
+    apart.run("benchmarks.driver", "objects", 9_000_000, make, drive)

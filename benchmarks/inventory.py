@@ -25,6 +25,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from mypy_boto3_s3 import S3Client
 
+from benchmarks import apart
 from include import inventory, listing, s3_report
 from include.local_aws.local import LocalAws
 from include.local_aws.s3_trouble import S3Trouble
@@ -95,9 +96,7 @@ def take(way: str) -> None:
     batches = (inventory.describe(batch, PREFIX, frozenset()) for batch in listed(s3, way))
     summary = inventory.write(batches, store)
     wall_s, cpu_s = time.perf_counter() - began, time.process_time() - before
-    peak = (
-        int(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0]) / 1024
-    )  # getrusage has a parent's
+    peak = apart.peak_mb()
     figures = f"{summary.images} | {wall_s:.1f} | {cpu_s:.1f} | {peak:.0f} | {size / 2**20:.1f} | {summary.digest[:8]}"
     print(f"| {way} | {figures} |", flush=True)
 

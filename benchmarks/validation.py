@@ -7,12 +7,7 @@ validates it in a process of its own. There are no images, so that none is descr
 about a millisecond and a request for each of 48 images.
 """
 
-import argparse
 import os
-import resource
-import subprocess
-import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -25,6 +20,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from pyarrow.fs import LocalFileSystem, SubTreeFileSystem
 
+from benchmarks import apart
 from fruits_features import schemas
 from fruits_features.arguments import Arguments
 from fruits_features.components import Moments, fit
@@ -119,7 +115,7 @@ def validate(folder: Path) -> None:
     began, before = time.perf_counter(), time.process_time()
     report = audit.validate(stored)
     wall_s, cpu_s = time.perf_counter() - began, time.process_time() - before
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    peak = apart.peak_mb()
     if report.failed:
         raise SystemExit(table(report.failed))
     size = sum(files.features.sizes()) / 2**20
@@ -128,20 +124,5 @@ def validate(folder: Path) -> None:
     print(f"| {' | '.join(map(str, figures))} | {peak:.0f} | {pl.thread_pool_size()} |")
 
 
-def main() -> None:
-    """Make a run, and validate it in a process of its own."""
-    parser = argparse.ArgumentParser(description="Measure the validation of a large run.")
-    parser.add_argument("--images", type=int, default=90_380)
-    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    if arguments.folder:
-        validate(arguments.folder)
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        make(Path(folder), arguments.images)
-        command = [sys.executable, "-m", "benchmarks.validation", "--folder", folder]
-        subprocess.run(command, check=True)  # noqa: S603 - ourselves
-
-
 if __name__ == "__main__":
-    main()
+    apart.run("benchmarks.validation", "images", 90_380, make, validate)
