@@ -31,7 +31,7 @@ class Reason(StrEnum):
 
     NO_CATEGORY = "no_category", "The object lies outside any category folder."
     EMPTY = "empty", "The object has no bytes."
-    TOO_MANY_BYTES = "too_many_bytes", "Larger than 64 MiB, or than `FRUITS_MAX_IMAGE_BYTES`; not fetched."
+    TOO_MANY_BYTES = "too_many_bytes", "Larger than `max_image_bytes`, 64 MiB unless set; not fetched."
     UNUSABLE_KEY = "unusable_key", "The key cannot be asked for (an empty, `.` or `..` segment)."
     GONE = "gone", "In the inventory, but no longer in the bucket."
     CHANGED = "changed", "Another object now lies under the key than the one inventoried."
@@ -42,10 +42,7 @@ class Reason(StrEnum):
     )
     NOT_AN_IMAGE = "not_an_image", "Neither JPEG, PNG, WebP, BMP, TIFF nor GIF by its first bytes."
     TRUNCATED = "truncated", "The file ends before the image does."
-    TOO_MANY_PIXELS = (
-        "too_many_pixels",
-        "More than 50,000,000, or than `FRUITS_MAX_IMAGE_PIXELS`; not decoded.",
-    )
+    TOO_MANY_PIXELS = "too_many_pixels", "More than `max_image_pixels`, 50,000,000 unless set; not decoded."
     UNDECODABLE = "undecodable", "It begins like an image, but OpenCV cannot decode it."
     DECODER_CRASH = "decoder_crash", "Reading it ended the process that did, again and again."
     NOT_DESCRIBABLE = "not_describable", "Decoded, but OpenCV could not compute its features."
