@@ -36,8 +36,8 @@ def run_document(
     Args:
         run: the run as `take_inventory` fixed it, and its `recipe` (`include.recipe`).
         figures: what validation counted and checked; `files`: each object's checksum by its name in the run; `outcome`:
-            what the application says of images that it knew already, and of its projection; and `cost`: what the
-            cluster was to cost and has cost (docs/costs.md), `None` where the DAG has none of its own.
+            what the application says of images that it knew already, of its projection and of the seconds it took; and
+            `cost`: what the cluster was to cost and has cost (docs/costs.md), `None` where the DAG has none of its own.
         params: the DAG run's parameters.
         artifacts: URIs of what the cluster ran, named by their content's hash.
         dag_run: ids of the DAG and of its run.
@@ -51,7 +51,11 @@ def run_document(
         "counts": figures["counts"],
         "categories": figures["categories"],
         "projection": {**figures["projection"], "kept_from": outcome["kept_from"], "why": outcome["why"]},
-        "work": {"described": outcome["inventoried"] - outcome["reused"], "reused": outcome["reused"]},
+        "work": {
+            "described": outcome["inventoried"] - outcome["reused"],
+            "reused": outcome["reused"],
+            "seconds": outcome["seconds"],
+        },
         "checks": figures["checks"],
         "cost": figures["cost"],
         "paths": _paths(RunLayout(run["uri"])),

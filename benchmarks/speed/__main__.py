@@ -5,8 +5,8 @@
 
 Every candidate works on the same distinct images from the same S3 server (the local AWS's rclone), on all cores, in a
 fresh process. A run is from reading the inventory to closing the Parquet; starting a session (JVM, Ray) is not timed.
-`first` is the first job of the fresh session, `second` the same work again. Slow candidates get fewer images, as the
-table says. The limit and the application work through a proxy too, which adds latency to every answer, or none.
+`first` is the first job of the fresh session, `second` the same work again. The limit and the application work through
+a proxy too, which adds latency to every answer, or none.
 """
 
 import argparse
@@ -25,14 +25,14 @@ from pathlib import Path
 from tqdm import tqdm
 
 from benchmarks.speed.images import draw, take_inventory
-from benchmarks.speed.report import Run, about, table
+from benchmarks.speed.ratios import ratios
+from benchmarks.speed.report import DIRECT, PROXY, Run, about, table
 from benchmarks.speed.sessions import CANDIDATES, Candidate, interpreter, started, work
 from benchmarks.speed.task import Task
 from include.local_aws.local import LocalAws
 from include.local_aws.s3_trouble import S3Trouble
 
 JOBS = ("first", "second")
-DIRECT = "direct"
 LIMIT = "plain"
 """What all others are compared with, and so always there."""
 LATE = (LIMIT, "app")
@@ -49,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             (options.folder / "runs.json").write_text(json.dumps([asdict(one) for one in runs], indent=1))
     command = shlex.join(["python", "-m", "benchmarks.speed", *(sys.argv[1:] if argv is None else argv)])
     print(f"{datetime.now(UTC):%Y-%m-%d}, `{command}`:", *about(options.repeats), "", sep="\n")
-    print(*table(runs), sep="\n")
+    print(*table(runs), "", *ratios(runs), sep="\n")
     return 0
 
 
@@ -62,7 +62,7 @@ def served(aws: LocalAws, latency_ms: float) -> Iterator[dict[str, str]]:
         ways = {DIRECT: direct}
         for added_ms in (0, latency_ms) if latency_ms else ():
             proxy = stack.enter_context(S3Trouble((host, int(port)), latency_s=added_ms / 1000))
-            ways[f"proxy +{added_ms:g} ms"] = proxy.url
+            ways[PROXY.format(added_ms)] = proxy.url
         yield ways
 
 
@@ -79,8 +79,8 @@ def _measure(options: argparse.Namespace, aws: LocalAws, ways: dict[str, str]) -
                 with started(candidate, options.extras, tasks[candidate], environment) as process:
                     for job in JOBS:
                         _forget(tasks[candidate])
-                        use = work(process, tasks[candidate])
-                        yield Run(candidate.title, way, job, repeat, tasks[candidate].images, use)
+                        use, done = work(process, tasks[candidate])
+                        yield Run(candidate.title, way, job, repeat, done.images, use, done.described_s)
                 bar.update()
 
 
@@ -110,7 +110,7 @@ def _wanted(candidate: Candidate, way: str) -> bool:
 
 def _task(options: argparse.Namespace, aws: LocalAws, candidate: Candidate) -> Task:
     """Draw and list a candidate's images."""
-    images = min(options.images, candidate.max_images or options.images)
+    images = options.images
     bucket, inventory = aws.create_bucket(f"images-{images}"), options.folder / "inventories" / str(images)
     folder = aws.s3_folder / bucket
     if not inventory.exists():

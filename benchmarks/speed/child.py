@@ -1,7 +1,7 @@
 """The process of one candidate: `python -m benchmarks.speed.child CANDIDATE TASK`, told by lines when to work.
 
-Writes `ready` once the session has started; for every line read it does the work and writes how many images were
-described. All that the candidate itself prints goes to stderr.
+Writes `ready` once the session has started; for every line read it does the work and writes what was done, as
+`task.Done`. All that the candidate itself prints goes to stderr.
 """
 
 import os
@@ -18,7 +18,7 @@ def main(candidate: str, task: str) -> None:
         with import_module(f"benchmarks.speed.candidates.{candidate}").session(Task.from_json(task)) as work:
             print("ready", file=parent, flush=True)
             for _ in sys.stdin:
-                print(work(), file=parent, flush=True)
+                print(work().to_json(), file=parent, flush=True)
 
 
 if __name__ == "__main__":

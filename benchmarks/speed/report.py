@@ -12,6 +12,8 @@ import psutil
 
 from benchmarks.speed.meter import Use
 
+DIRECT, PROXY = "direct", "proxy +{:g} ms"
+"""Ways to S3: straight to the server, or by a proxy that adds so much latency to every answer."""
 COLUMNS = (
     *("candidate", "S3", "job", "images", "images/s", "of (a)", "CPU ms/image", "of (a)"),
     *("driver MB", "worker MB", "all MB", "steal", "others"),
@@ -30,6 +32,7 @@ class Run:
         repeat: in which repeat.
         images: how many.
         use: what it took.
+        described_s: seconds until all images were described, where the candidate went on with them.
     """
 
     candidate: str
@@ -38,11 +41,17 @@ class Run:
     repeat: int
     images: int
     use: Use
+    described_s: float | None = None
 
     @property
     def speed(self) -> float:
         """Images a second."""
         return self.images / self.use.wall_s
+
+    @property
+    def describing_speed(self) -> float:
+        """Images a second until all were described."""
+        return self.images / (self.described_s or self.use.wall_s)
 
     @property
     def cpu_ms(self) -> float:

@@ -12,10 +12,11 @@ from pathlib import Path
 import psutil
 
 from benchmarks.speed.meter import Use, metered
-from benchmarks.speed.task import Task
+from benchmarks.speed.task import Done, Task
 from include.local_aws.processes import end, tree
 
 ROOT = Path(__file__).parents[2]
+READY = "ready"
 
 
 class CandidateError(Exception):
@@ -29,21 +30,19 @@ class Candidate:
     Args:
         name: of its module.
         title: for the table.
-        max_images: it is given no more, where more would take too long.
         apart: it needs libraries of its own, from benchmarks/requirements.txt.
     """
 
     name: str
     title: str
-    max_images: int | None = None
     apart: bool = False
 
 
 CANDIDATES = (
     Candidate("plain", "(a) plain processes, no Spark"),
     Candidate("app", "(b) this application"),
-    Candidate("prototype", "(c) three Python UDFs, boto3", max_images=2_000),
-    Candidate("binary_file", "(d) `binaryFile`, pandas UDF", max_images=2_000),
+    Candidate("prototype", "(c) three Python UDFs, boto3"),
+    Candidate("binary_file", "(d) `binaryFile`, pandas UDF"),
     Candidate("ray_data", "(e) Ray Data", apart=True),
     Candidate("daft_frame", "(f) Daft", apart=True),
 )
@@ -70,15 +69,16 @@ def started(
         )
     with process:
         try:
-            _expect(process, "ready", output)
+            if (told := _told(process)) != READY:
+                raise CandidateError(f"It should have said {READY!r}, and said {told!r}; see {output / 'log.txt'}.")
             yield process
         finally:
             if process.poll() is None:
                 end(tree(psutil.Process(process.pid)), grace_s=10)
 
 
-def work(process: subprocess.Popen[str], task: Task) -> Use:
-    """Let a candidate do its work once.
+def work(process: subprocess.Popen[str], task: Task) -> tuple[Use, Done]:
+    """Let a candidate do its work once; returns what that used, and what it did.
 
     Raises:
         CandidateError: when it fails, or has not described every image.
@@ -86,8 +86,11 @@ def work(process: subprocess.Popen[str], task: Task) -> Use:
     assert process.stdin is not None  # noqa: S101 - opened above
     with metered(psutil.Process(process.pid)) as use:
         print(file=process.stdin, flush=True)
-        _expect(process, str(task.images), Path(task.output))
-    return use
+        told = _told(process)
+    if not told or (done := Done.from_json(told)).images != task.images:
+        log = Path(task.output) / "log.txt"
+        raise CandidateError(f"It should have described {task.images} images, and said {told!r}; see {log}.")
+    return use, done
 
 
 def interpreter(candidate: Candidate, apart: Path) -> Path:
@@ -95,8 +98,7 @@ def interpreter(candidate: Candidate, apart: Path) -> Path:
     return apart / "bin" / "python" if candidate.apart else Path(sys.executable)
 
 
-def _expect(process: subprocess.Popen[str], line: str, output: Path) -> None:
+def _told(process: subprocess.Popen[str]) -> str:
+    """Wait for a line; empty where the process has ended."""
     assert process.stdout is not None  # noqa: S101 - opened above
-    told = process.stdout.readline().strip()
-    if told != line:
-        raise CandidateError(f"It should have said {line!r}, and said {told!r}; see {output / 'log.txt'}.")
+    return process.stdout.readline().strip()

@@ -1,4 +1,7 @@
-"""What every candidate is asked to do. Standard library only, as candidates run in environments of their own."""
+"""What every candidate is asked to do, and what it answers.
+
+Standard library only, as candidates run in environments of their own.
+"""
 
 import json
 from dataclasses import asdict, dataclass
@@ -27,6 +30,28 @@ class Task:
 
     def to_json(self) -> str:
         """Write, for the command line of a candidate's process."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Read what `to_json` wrote."""
+        return cls(**json.loads(text))
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a candidate has done.
+
+    Args:
+        images: how many it has described.
+        described_s: seconds of its work after which they were, the Parquet closed, where it went on with them.
+    """
+
+    images: int
+    described_s: float | None = None
+
+    def to_json(self) -> str:
+        """Write, as a line of a candidate's process."""
         return json.dumps(asdict(self))
 
     @classmethod

@@ -21,7 +21,7 @@ from fruits_features.context import started
 from fruits_features.errors import RunError
 
 if TYPE_CHECKING:
-    from fruits_features.job import Outcome
+    from fruits_features.outcome import Outcome
 
 _OF_A_TASK = re.compile(r"^(?:\w+\.)*(\w+Error: .+)$", re.MULTILINE)
 """The last line of a Python traceback, without the module."""

@@ -1,10 +1,9 @@
 """The job: read, recall, describe, account, reduce, write."""
 
-import json
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -19,6 +18,7 @@ from fruits_features.families.onnx import Weights, fetched
 from fruits_features.final import Finish, WrittenFile, plan_files, write_quarantine
 from fruits_features.inventory import FITTED_SPLIT, cut, read_inventory
 from fruits_features.layout import OUTCOME, PORTABLE, RunLayout
+from fruits_features.outcome import Laps, Outcome, Seconds
 from fruits_features.parts import Part
 from fruits_features.progress import Progress, Tally
 from fruits_features.projection import Projection
@@ -32,33 +32,6 @@ _log = logging.getLogger(__name__)
 
 class JobError(RunError):
     """Too much was quarantined, or what was written is not what was to be written."""
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What came out of a run.
-
-    Args:
-        inventoried: how many objects the inventory lists.
-        described: how many of them are rows of `features/`.
-        quarantined: how many of them are rows of `quarantine/`.
-        reused: how many of them earlier runs have described, or rejected for good.
-        k: how many components there are.
-        explained_variance: their share of the variance together, of the images that they were fitted on.
-        projection: its version.
-        kept_from: address of the published projection that it is; `None` where it was fitted by this run.
-        why: it was kept or fitted.
-    """
-
-    inventoried: int
-    described: int
-    quarantined: int
-    reused: int
-    k: int
-    explained_variance: float
-    projection: str
-    kept_from: str | None
-    why: str
 
 
 @dataclass(frozen=True)
@@ -118,6 +91,7 @@ def run(start: Callable[[], SparkContext], arguments: Arguments) -> Outcome:
         ReductionError: when the images are too few or too alike for what was asked.
         StoreError: when the store of described images is damaged.
     """
+    laps = Laps()
     with fetched(arguments.onnx_model) as model:
         if model:
             arguments.check_k(model.dimension)
@@ -126,7 +100,8 @@ def run(start: Callable[[], SparkContext], arguments: Arguments) -> Outcome:
                 reading = thread.submit(_read, arguments, model)
                 context = start()
                 store, published, recall = reading.result()
-            return _work(_Run(context, arguments, model, store, published, _fitted_split(recall.inventory)), recall)
+            here = _Run(context, arguments, model, store, published, _fitted_split(recall.inventory))
+            return _work(here, recall, laps)
         finally:
             storage.remove_folder(RunLayout(arguments.output).staging)
 
@@ -143,11 +118,12 @@ def _read(arguments: Arguments, model: Weights | None) -> tuple[Store, Projectio
     return store, published, Recall.of(inventory, store.recall())
 
 
-def _work(run: _Run, recall: Recall) -> Outcome:
-    inventory = recall.inventory
+def _work(run: _Run, recall: Recall, laps: Laps) -> Outcome:
+    start_s, inventory = laps.lap(), recall.inventory
     reused = inventory.num_rows - recall.wanted.num_rows
     with _progress(run, inventory.num_rows, reused) as progress:
         fresh, moments = _describe(run, recall, progress)
+        describe_s = laps.lap()
         assembly = recall.completed(fresh)
         quarantine = write_quarantine(assembly.quarantine(run.arguments.bucket), run.layout.quarantine, run.arguments)
         _check_quarantine(assembly, run.layout, run.arguments.max_quarantine_share)
@@ -163,8 +139,8 @@ def _work(run: _Run, recall: Recall) -> Outcome:
         _check_count(inventory.num_rows, [*features, quarantine])
         _check_written(run.layout.features, features)
         _put_together(run, volumes)
-        outcome = _outcome(assembly, reused, choice)
-        storage.write_bytes(run.layout.prefix, OUTCOME, json.dumps(asdict(outcome), indent=1).encode())
+        outcome = _outcome(assembly, reused, choice, Seconds(start_s, describe_s, laps.lap()))
+        storage.write_bytes(run.layout.prefix, OUTCOME, outcome.to_bytes())
     return outcome
 
 
@@ -232,7 +208,7 @@ def _put_together(run: _Run, volumes: Sequence[Volume]) -> None:
         _log.info("%d volumes of the store were put together.", len(volumes))
 
 
-def _outcome(assembly: Assembly, reused: int, choice: Choice) -> Outcome:
+def _outcome(assembly: Assembly, reused: int, choice: Choice, seconds: Seconds) -> Outcome:
     described, rejected = assembly.described.num_rows, assembly.rejected.num_rows
     projection = choice.projection
     shares = float(projection.explained_variance.sum())
@@ -246,6 +222,7 @@ def _outcome(assembly: Assembly, reused: int, choice: Choice) -> Outcome:
         projection.version,
         choice.kept_from,
         choice.why,
+        seconds,
     )
 
 

@@ -11,9 +11,10 @@ from pathlib import Path
 
 from pyspark import SparkConf, SparkContext
 
-from benchmarks.speed.task import Task
+from benchmarks.speed.task import Done, Task
 from fruits_features import job
 from fruits_features.arguments import Arguments
+from fruits_features.outcome import Outcome
 from fruits_features.worker_environment import WORKER_ENVIRONMENT
 from include import artifacts
 from include.local_aws.node_spark import NodeSpark
@@ -22,7 +23,7 @@ from include.local_aws.state import NODES
 
 
 @contextmanager
-def session(task: Task) -> Iterator[Callable[[], int]]:
+def session(task: Task) -> Iterator[Callable[[], Done]]:
     """Start Spark as `python -m fruits_features` does."""
     node = NodeSpark(NODES)
     node.make_archive()
@@ -36,4 +37,8 @@ def session(task: Task) -> Iterator[Callable[[], int]]:
     conf = SparkConf().setAppName("speed").setAll(list(settings.items()))
     with SparkContext(conf=conf, pyFiles=[str(archive)], environment=WORKER_ENVIRONMENT) as context:
         context.setLogLevel("ERROR")
-        yield lambda: job.run(lambda: context, arguments).described
+        yield lambda: _done(job.run(lambda: context, arguments))
+
+
+def _done(outcome: Outcome) -> Done:
+    return Done(outcome.described, outcome.seconds.start + outcome.seconds.describe)

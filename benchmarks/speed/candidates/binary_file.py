@@ -13,17 +13,17 @@ from pyspark.sql.functions import pandas_udf
 
 from benchmarks.speed.candidates.batches import count_rows, describe
 from benchmarks.speed.candidates.spark import sql_session
-from benchmarks.speed.task import Task
+from benchmarks.speed.task import Done, Task
 
 TYPE = "width int, height int, keypoints int, descriptors binary, features array<float>"
 
 
-def session(task: Task) -> AbstractContextManager[Callable[[], int]]:
+def session(task: Task) -> AbstractContextManager[Callable[[], Done]]:
     """Start Spark SQL."""
     return sql_session(task, _work)
 
 
-def _work(spark: SparkSession, task: Task) -> int:
+def _work(spark: SparkSession, task: Task) -> Done:
     def described(content: pd.Series) -> pd.DataFrame:
         return pd.DataFrame({name: array.to_pandas() for name, array in describe(content).items()})
 
@@ -31,4 +31,4 @@ def _work(spark: SparkSession, task: Task) -> int:
     output = f"{task.output}/features"
     frame = files.select("path", pandas_udf(described, TYPE)("content").alias("described"))
     frame.select("path", "described.*").write.mode("overwrite").parquet(output)
-    return count_rows(output)
+    return Done(count_rows(output))

@@ -12,7 +12,7 @@ from multiprocessing import get_context
 
 import pyarrow as pa
 
-from benchmarks.speed.task import Task
+from benchmarks.speed.task import Done, Task
 from fruits_features import tables
 from fruits_features.arguments import Arguments
 from fruits_features.final import about, write_parquet
@@ -23,16 +23,16 @@ from fruits_features.worker_environment import WORKER_ENVIRONMENT
 
 
 @contextmanager
-def session(task: Task) -> Iterator[Callable[[], int]]:
+def session(task: Task) -> Iterator[Callable[[], Done]]:
     """Make a pool, whose processes start with the first work, in the environment of the application's own workers."""
     os.environ.update(WORKER_ENVIRONMENT)
     with ProcessPoolExecutor(task.cores, mp_context=get_context("spawn")) as pool:
         yield lambda: _work(pool, task)
 
 
-def _work(pool: ProcessPoolExecutor, task: Task) -> int:
+def _work(pool: ProcessPoolExecutor, task: Task) -> Done:
     parts = [tables.to_bytes(part) for part in cut(read_inventory(task.inventory), task.cores)]
-    return sum(pool.map(partial(_describe, task), range(len(parts)), parts))
+    return Done(sum(pool.map(partial(_describe, task), range(len(parts)), parts)))
 
 
 def _describe(task: Task, number: int, inventory: bytes) -> int:

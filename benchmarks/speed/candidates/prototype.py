@@ -19,17 +19,17 @@ from pyspark.sql.types import ArrayType, IntegerType, StringType
 
 from benchmarks.speed.candidates.batches import count_rows
 from benchmarks.speed.candidates.spark import sql_session
-from benchmarks.speed.task import Task
+from benchmarks.speed.task import Done, Task
 
 _s3 = cache(lambda: boto3.client("s3"))
 
 
-def session(task: Task) -> AbstractContextManager[Callable[[], int]]:
+def session(task: Task) -> AbstractContextManager[Callable[[], Done]]:
     """Start Spark SQL."""
     return sql_session(task, _work)
 
 
-def _work(spark: SparkSession, task: Task) -> int:
+def _work(spark: SparkSession, task: Task) -> Done:
     category = udf(lambda key: key.split("/")[-2], StringType())
     image = udf(lambda key: _image(task.bucket, key).ravel().tolist(), ArrayType(IntegerType()))
     descriptors = udf(lambda key: _descriptors(_image(task.bucket, key)), ArrayType(ArrayType(IntegerType())))
@@ -40,7 +40,7 @@ def _work(spark: SparkSession, task: Task) -> int:
     frame.withColumn("descriptors", descriptors("path")).write.mode("overwrite").parquet(output)
     for file in Path(output).glob("*.parquet"):
         _s3().upload_file(str(file), task.bucket, f"prototype/{file.name}")
-    return count_rows(output)
+    return Done(count_rows(output))
 
 
 def _image(bucket: str, key: str) -> NDArray[np.uint8]:

@@ -14,25 +14,25 @@ import ray
 from pyarrow.fs import S3FileSystem
 
 from benchmarks.speed.candidates.batches import count_rows, describe
-from benchmarks.speed.task import Task
+from benchmarks.speed.task import Done, Task
 
 
 @contextmanager
-def session(task: Task) -> Iterator[Callable[[], int]]:
+def session(task: Task) -> Iterator[Callable[[], Done]]:
     """Start Ray on this machine."""
     ray.init(num_cpus=task.cores, include_dashboard=False, log_to_driver=False)
     yield lambda: _work(task)
     ray.shutdown()
 
 
-def _work(task: Task) -> int:
+def _work(task: Task) -> Done:
     output = f"{task.output}/features"
     shutil.rmtree(output, ignore_errors=True)
     s3 = S3FileSystem(endpoint_override=os.environ["AWS_ENDPOINT_URL_S3"], region=os.environ["AWS_REGION"])
     keys = pq.read_table(task.inventory, columns=["key"])["key"].to_pylist()
     images = ray.data.read_binary_files([f"{task.bucket}/{key}" for key in keys], filesystem=s3, include_paths=True)
     images.map_batches(_describe, batch_format="pyarrow").write_parquet(output)
-    return count_rows(output)
+    return Done(count_rows(output))
 
 
 def _describe(batch: pa.Table) -> pa.Table:

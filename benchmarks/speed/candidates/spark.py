@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pyspark import SparkConf
 from pyspark.sql import SparkSession
 
-from benchmarks.speed.task import Task
+from benchmarks.speed.task import Done, Task
 
 
 def conf(task: Task) -> SparkConf:
@@ -25,7 +25,7 @@ def conf(task: Task) -> SparkConf:
 
 
 @contextmanager
-def sql_session(task: Task, work: Callable[[SparkSession, Task], int]) -> Iterator[Callable[[], int]]:
+def sql_session(task: Task, work: Callable[[SparkSession, Task], Done]) -> Iterator[Callable[[], Done]]:
     """Start Spark SQL; what is given does the work in it."""
     spark = SparkSession.builder.config(conf=conf(task)).getOrCreate()
     spark.sparkContext.setLogLevel("ERROR")

@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -11,6 +12,7 @@ import pytest
 
 from benchmarks.speed.images import DuplicateImagesError, draw, take_inventory
 from benchmarks.speed.meter import Use, metered
+from benchmarks.speed.ratios import ratios
 from benchmarks.speed.report import Run, table
 
 BUSY = "import sys, time\nwhile time.process_time() < 0.3: pass\nprint(); sys.stdin.read()"
@@ -28,6 +30,27 @@ def test_table_compares_within_each_repeat_and_shows_medians() -> None:
 
     assert limit == "| (a) | direct | first | 100 | 100 | 1.00 | 10.00 | 1.00 | 10 | 22 | 40 | 50% | 25% |"
     assert app == "| (b) | direct | first | 100 | 50 | 0.80 | 40.00 | 2.00 | 10 | 22 | 40 | 50% | 25% |"
+
+
+def test_ratios_compare_until_described_and_the_whole_run() -> None:
+    limit, other = run("(a) plain", 0, 10, 1), run("(c) UDFs", 0, 100, 1)
+    own = replace(run("(b) app", 0, 16, 1), described_s=12.5)
+
+    _, _, beside_limit, beside_other = ratios([limit, other, own])
+
+    assert beside_limit == "| (a) plain | first | 10 | 8 | 6 | 0.80 | 0.62 | 0.8 |"
+    assert beside_other == "| (c) UDFs | first | 1 | 8 | 6 | 8.00 | 6.25 |  |"
+
+
+def test_ratios_compare_the_application_behind_a_late_server_with_itself_behind_a_prompt_one() -> None:
+    prompt, late = (
+        replace(run("(b) app", 0, wall_s, 1), way=f"proxy +{added_ms} ms", job="second")
+        for wall_s, added_ms in ((10, 0), (12.5, 30))
+    )
+
+    _, _, *rows = ratios([prompt, late])
+
+    assert rows == ["| (b) app, proxy +30 ms beside +0 ms | second | 10 | 8 | 8 | 0.80 | 0.80 | 0.9 |"]
 
 
 def test_meter_counts_what_children_use() -> None:

@@ -16,13 +16,20 @@ RUN = {
     "taken_at": "2026-11-22T07:59:00+00:00",
     "recipe": {"images": "d"},
 }
+SECONDS = {"start": 2.5, "describe": 10.25, "reduce": 1.5}
 COST = {"estimate": {"dollars": 0.2}, "actual": {"dollars": 0.1}}
 FIGURES = {
     "counts": {"inventory": 4, "features": 3, "quarantine": 1},
     "categories": {"Limes": 3},
     "projection": {"components": 2, "explained_variance": 0.9, "version": "0123"},
     "checks": [{"name": "readable", "passed": True, "saw": "every file", "wanted": "every file"}],
-    "outcome": {"inventoried": 4, "reused": 3, "kept_from": "s3://fruits/p.npz", "why": "--refit is never."},
+    "outcome": {
+        "inventoried": 4,
+        "reused": 3,
+        "kept_from": "s3://fruits/p.npz",
+        "why": "--refit is never.",
+        "seconds": SECONDS,
+    },
     "files": {"features/part-00000.parquet": "etag:0123"},
     "cost": COST,
 }
@@ -45,10 +52,10 @@ def test_run_document_names_everything_below_the_run() -> None:
     assert all(path.startswith("s3://fruits/features/runs/r/") for path in paths.values())
 
 
-def test_documents_tell_what_was_known_already_and_which_projection_was_kept() -> None:
+def test_documents_tell_the_work_that_was_done_and_which_projection_was_kept() -> None:
     document = _document()
 
-    assert document["work"] == {"described": 1, "reused": 3}
+    assert document["work"] == {"described": 1, "reused": 3, "seconds": SECONDS}
     assert document["projection"]["kept_from"] == "s3://fruits/p.npz"
     assert publishing.latest_document(document, published_at="")["projection"]["version"] == "0123"
 
