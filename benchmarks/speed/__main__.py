@@ -5,8 +5,9 @@
 
 Every candidate works on the same distinct images from the same S3 server (the local AWS's rclone), on all cores, in a
 fresh process. A run is from reading the inventory to closing the Parquet; starting a session (JVM, Ray) is not timed.
-`first` is the first job of the fresh session, `second` the same work again. The limit and the application work through
-a proxy too, which adds latency to every answer, or none.
+`first` is the first job of the fresh session, `second` the same work again. The application works before and after each
+of the others, so that a machine that is now fast, now slow is so for both; and through a proxy too, which adds latency
+to every answer, or none.
 """
 
 import argparse
@@ -35,8 +36,7 @@ from include.local_aws.s3_trouble import S3Trouble
 JOBS = ("first", "second")
 LIMIT = "plain"
 """What all others are compared with, and so always there."""
-LATE = (LIMIT, "app")
-"""Candidates that are measured with latency too."""
+OWN = "app"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -70,18 +70,29 @@ def _measure(options: argparse.Namespace, aws: LocalAws, ways: dict[str, str]) -
     """Let all candidates work, by turns, in another order each time."""
     present = list(_present(options))
     tasks = {candidate: _task(options, aws, candidate) for candidate in present}
-    rounds = [(candidate, way) for candidate in present for way in ways if _wanted(candidate, way)]
-    with tqdm(total=len(rounds) * options.repeats, unit=" sessions", disable=None) as bar:
-        for repeat in range(options.repeats):
-            for candidate, way in random.Random(repeat).sample(rounds, len(rounds)):  # noqa: S311 - no secret
-                bar.set_postfix_str(f"{candidate.name}, {way}")
-                environment = aws.environment | {"AWS_ENDPOINT_URL_S3": ways[way]}
-                with started(candidate, options.extras, tasks[candidate], environment) as process:
-                    for job in JOBS:
-                        _forget(tasks[candidate])
-                        use, done = work(process, tasks[candidate])
-                        yield Run(candidate.title, way, job, repeat, done.images, use, done.described_s)
-                bar.update()
+    rounds = [(repeat, *one) for repeat in range(options.repeats) for one in _sessions(present, list(ways), repeat)]
+    with tqdm(rounds, unit=" sessions", disable=None) as bar:
+        for repeat, candidate, way in bar:
+            bar.set_postfix_str(f"{candidate.name}, {way}")
+            environment = aws.environment | {"AWS_ENDPOINT_URL_S3": ways[way]}
+            with started(candidate, options.extras, tasks[candidate], environment) as process:
+                for job in JOBS:
+                    _forget(tasks[candidate])
+                    use, done = work(process, tasks[candidate])
+                    yield Run(candidate.title, way, job, repeat, done.images, use, done.described_s)
+
+
+def _sessions(present: Sequence[Candidate], ways: Sequence[str], repeat: int) -> Iterator[tuple[Candidate, str]]:
+    """Order the sessions of a repeat: the others in another order each time, the application around each of them."""
+    own = [candidate for candidate in present if candidate.name == OWN]
+    others = [candidate for candidate in present if candidate.name != OWN]
+    yield from ((candidate, DIRECT) for candidate in own)
+    for other in random.Random(repeat).sample(others, len(others)):  # noqa: S311 - no secret
+        yield other, DIRECT
+        yield from ((candidate, DIRECT) for candidate in own)
+    if ways[1:]:
+        prompt, late = ways[1:]
+        yield from ((candidate, way) for candidate in own for way in (prompt, late, prompt))
 
 
 def _forget(task: Task) -> None:
@@ -102,10 +113,6 @@ def _present(options: argparse.Namespace) -> Iterator[Candidate]:
                 f"python3 -m venv {options.extras} && {options.extras}/bin/pip install -r benchmarks/requirements.txt"
             )
             print(f"{candidate.title} is skipped, as it is not installed: {install}", file=sys.stderr)
-
-
-def _wanted(candidate: Candidate, way: str) -> bool:
-    return way == DIRECT or candidate.name in LATE
 
 
 def _task(options: argparse.Namespace, aws: LocalAws, candidate: Candidate) -> Task:

@@ -49,11 +49,6 @@ class Run:
         return self.images / self.use.wall_s
 
     @property
-    def describing_speed(self) -> float:
-        """Images a second until all were described."""
-        return self.images / (self.described_s or self.use.wall_s)
-
-    @property
     def cpu_ms(self) -> float:
         """Processor time an image, in ms."""
         return self.use.cpu_s / self.images * 1000

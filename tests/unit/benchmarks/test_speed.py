@@ -42,13 +42,22 @@ def test_ratios_compare_until_described_and_the_whole_run() -> None:
     assert beside_other == "| (c) UDFs | first | 1 | 8 | 6 | 8.00 | 6.25 |  |"
 
 
+def test_ratios_compare_with_the_application_right_before_and_right_after() -> None:
+    slow, other, fast = run("(b) app", 0, 30, 1), run("(f) Daft", 0, 25, 1), run("(b) app", 0, 10, 1)
+    far, of_another_repeat = run("(b) app", 0, 1, 1), run("(b) app", 1, 1, 1)
+
+    _, _, row = ratios([far, of_another_repeat, slow, other, fast, far, of_another_repeat])
+
+    assert row == "| (f) Daft | first | 4 | 5 | 5 | 1.25 | 1.25 |  |"
+
+
 def test_ratios_compare_the_application_behind_a_late_server_with_itself_behind_a_prompt_one() -> None:
     prompt, late = (
         replace(run("(b) app", 0, wall_s, 1), way=f"proxy +{added_ms} ms", job="second")
         for wall_s, added_ms in ((10, 0), (12.5, 30))
     )
 
-    _, _, *rows = ratios([prompt, late])
+    _, _, *rows = ratios([prompt, late, prompt])
 
     assert rows == ["| (b) app, proxy +30 ms beside +0 ms | second | 10 | 8 | 8 | 0.80 | 0.80 | 0.9 |"]
 
