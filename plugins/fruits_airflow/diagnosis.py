@@ -69,11 +69,11 @@ class Doctor:
 
     def _ended_cluster(self) -> ClusterTypeDef:
         """Look when the cluster has ended, if it is ending: EMR may tell of its errors only then."""
-        await_found(lambda: self._cluster()["Status"]["State"] != "TERMINATING", self.log_wait_s)
-        return self._cluster()
 
-    def _cluster(self) -> ClusterTypeDef:
-        return self.emr.describe_cluster(ClusterId=self.cluster_id)["Cluster"]
+        def cluster() -> ClusterTypeDef:
+            return self.emr.describe_cluster(ClusterId=self.cluster_id)["Cluster"]
+
+        return await_found(cluster, self.log_wait_s, lambda found: found["Status"]["State"] != "TERMINATING")
 
 
 def doctor(emr: EMRClient, s3: S3Hook, cluster_id: str) -> Doctor:

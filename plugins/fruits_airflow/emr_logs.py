@@ -123,9 +123,9 @@ class ClusterLogs:
         return "\n".join(lines[-TAIL_LINES:])
 
 
-def await_found(look: Callable[[], T], wait_s: float) -> T:
-    """Look until there is something, or time is over; at least once."""
+def await_found(look: Callable[[], T], wait_s: float, wanted: Callable[[T], bool] = bool) -> T:
+    """Look until what is found is wanted, or time is over; at least once."""
     until = time.monotonic() + wait_s
-    while not (found := look()) and (left := until - time.monotonic()) > 0:
+    while not wanted(found := look()) and (left := until - time.monotonic()) > 0:
         time.sleep(min(POLL_S, left))
     return found

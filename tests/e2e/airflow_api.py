@@ -6,9 +6,9 @@ import os
 import re
 import socket
 import subprocess
-import time
 from contextlib import closing, contextmanager, suppress
-from typing import TYPE_CHECKING, Any, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import psutil
@@ -17,17 +17,16 @@ from include.airflow_sqlite import LOCAL_SETTINGS
 from include.local_airflow import LocalAirflow
 from include.local_aws.deployment import deploy
 from include.local_aws.processes import end, tree
+from tests import waiting
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from include.local_aws.local import LocalAws
 
 DAG = "fruits_features"
 ENDED = {"success", "failed"}
-T = TypeVar("T")
-DEADLINE_S = 240
 TIMEOUT_S = 60
 TASK_PROCESS = re.compile(r"airflow worker -- ([0-9a-f-]{36})")
 """How Airflow calls the process that runs a task: by the id of the task instance, which each try has its own."""
@@ -40,14 +39,8 @@ def task_policy(task):
 """
 """A policy: a killed task is tried again in a second instead of 15 to 30."""
 
-
-def wait_for(read: Callable[[], T], wanted: Callable[[T], bool] = bool) -> T:
-    """Read until the value is wanted."""
-    until = time.monotonic() + DEADLINE_S
-    while not wanted(value := read()):
-        assert time.monotonic() < until, f"still {value!r} after {DEADLINE_S} s"
-        time.sleep(0.5)
-    return value
+wait_for = partial(waiting.wait_for, within_s=240.0, pause_s=0.5)
+"""A busy Airflow takes its time, and each look at it takes some of that."""
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from fruits_airflow import operators
 from fruits_airflow.operators import RunStepOperator
 from fruits_airflow.triggers import StepProgressTrigger
 from include.settings import settings
-from tests.e2e.airflow_api import wait_for
+from tests.waiting import wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

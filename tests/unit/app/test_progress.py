@@ -9,13 +9,7 @@ import pytest
 
 from fruits_features import progress
 from fruits_features.progress import Progress, Reporter, Tally
-
-
-def wait_for(condition) -> None:  # noqa: ANN001
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline, "did not happen within 60 s"
-        time.sleep(0.01)
+from tests.waiting import wait_for
 
 
 def test_tally_estimates_from_the_first_image_on() -> None:

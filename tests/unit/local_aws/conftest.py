@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import gzip
-import time
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.waiting import wait_for
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from include.local_aws.local import LocalAws
-
-DEADLINE_S = 60.0
-T = TypeVar("T")
 
 
 class Emr:
@@ -55,24 +53,15 @@ class Emr:
 
     def wait(self, cluster: str, *states: str) -> dict[str, Any]:
         """Wait until a cluster is in one of the states; return its status."""
-        return self.wait_for(lambda: self.status(cluster), lambda status: status["State"] in states)
+        return wait_for(lambda: self.status(cluster), lambda status: status["State"] in states)
 
     def wait_step(self, cluster: str, step: str, *states: str) -> dict[str, Any]:
         """Wait until a step is in one of the states; return its status."""
-        return self.wait_for(lambda: self.step_status(cluster, step), lambda status: status["State"] in states)
+        return wait_for(lambda: self.step_status(cluster, step), lambda status: status["State"] in states)
 
     def log(self, key: str) -> str:
         """Return a log below LogUri, unpacked."""
         return gzip.decompress(self.s3.get_object(Bucket=self.bucket, Key=f"logs/emr/{key}")["Body"].read()).decode()
-
-    @staticmethod
-    def wait_for(read: Callable[[], T], wanted: Callable[[T], bool]) -> T:
-        """Read until the value is wanted; the value is the message if it never is."""
-        until = time.monotonic() + DEADLINE_S
-        while not wanted(value := read()):
-            assert time.monotonic() < until, f"still {value!r} after {DEADLINE_S} s"
-            time.sleep(0.02)
-        return value
 
 
 @pytest.fixture
@@ -88,4 +77,4 @@ def _terminate_all(aws: LocalAws, emr: Emr) -> None:
     if active := aws.active_clusters():
         emr.api.set_termination_protection(JobFlowIds=active, TerminationProtected=False)
         emr.api.terminate_job_flows(JobFlowIds=active)
-        emr.wait_for(aws.active_clusters, lambda clusters: not clusters)
+        wait_for(aws.active_clusters, lambda clusters: not clusters)

@@ -11,6 +11,7 @@ import psutil
 import pytest
 
 from include.local_aws.state import NODES
+from tests.waiting import wait_for
 
 if TYPE_CHECKING:
     from include.local_aws.local import LocalAws
@@ -39,8 +40,8 @@ def family_step(emr: Emr, file: Path, **more: str) -> dict[str, Any]:
     return emr.step(sys.executable, "-c", FAMILY, str(file), **more)
 
 
-def wait_for_family(emr: Emr, file: Path) -> list[psutil.Process]:
-    emr.wait_for(file.exists, bool)
+def wait_for_family(file: Path) -> list[psutil.Process]:
+    wait_for(file.exists)
     return [psutil.Process(int(pid)) for pid in file.read_text().split()]
 
 
@@ -130,7 +131,7 @@ def test_cancelled_running_step_ends_and_the_next_one_runs(emr: Emr, tmp_path: P
     cluster = emr.create()
     step = emr.step("bash", "-c", f"trap 'echo tidy; exit 0' TERM; touch '{tmp_path}/up'; sleep 600 & wait")
     first, second = emr.add(cluster, step | {"ActionOnFailure": "TERMINATE_CLUSTER"}, emr.step("true"))
-    emr.wait_for((tmp_path / "up").exists, bool)
+    wait_for((tmp_path / "up").exists)
     emr.api.cancel_steps(ClusterId=cluster, StepIds=[first], StepCancellationOption=option)
     emr.wait_step(cluster, first, "CANCELLED")
     emr.wait_step(cluster, second, "COMPLETED")
@@ -142,7 +143,7 @@ def test_interrupted_step_that_will_not_end_is_killed_after_the_grace(emr: Emr, 
     cluster = emr.create()
     command = f"trap '' TERM; touch '{tmp_path}/up'; while true; do sleep 0.1; done"
     (step,) = emr.add(cluster, emr.step("bash", "-c", command))
-    emr.wait_for((tmp_path / "up").exists, bool)
+    wait_for((tmp_path / "up").exists)
     emr.api.cancel_steps(ClusterId=cluster, StepIds=[step])
     assert emr.step_status(cluster, step)["State"] == "CANCEL_PENDING"
     emr.wait_step(cluster, step, "CANCELLED")
@@ -151,7 +152,7 @@ def test_interrupted_step_that_will_not_end_is_killed_after_the_grace(emr: Emr, 
 def test_terminated_cluster_ends_whole_process_tree(emr: Emr, tmp_path: Path) -> None:
     cluster = emr.create()
     (step,) = emr.add(cluster, family_step(emr, tmp_path / "pids"))
-    family = wait_for_family(emr, tmp_path / "pids")
+    family = wait_for_family(tmp_path / "pids")
     assert len(alive(family)) == 4
     emr.api.terminate_job_flows(JobFlowIds=[cluster])
     emr.wait(cluster, "TERMINATED")
