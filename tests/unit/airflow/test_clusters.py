@@ -59,7 +59,8 @@ def _end(aws: LocalAws, *clusters: str) -> None:
 def _of(aws: LocalAws, run_id: str) -> list[str]:
     """Every cluster of a run, the oldest first, be it active or over."""
     name = _origin(run_id).cluster_name
-    mine = [cluster for cluster in aws.emr().list_clusters()["Clusters"] if cluster["Name"] == name]
+    listed = aws.emr().get_paginator("list_clusters").paginate().search("Clusters[]")
+    mine = [cluster for cluster in listed if cluster["Name"] == name]
     return [one["Id"] for one in sorted(mine, key=lambda one: one["Status"]["Timeline"]["CreationDateTime"])]
 
 
