@@ -86,10 +86,10 @@ def _sessions(present: Sequence[Candidate], ways: Sequence[str], repeat: int) ->
     """Order the sessions of a repeat: the others in another order each time, the application around each of them."""
     own = [candidate for candidate in present if candidate.name == OWN]
     others = [candidate for candidate in present if candidate.name != OWN]
-    yield from ((candidate, DIRECT) for candidate in own)
+    order = [*own]
     for other in random.Random(repeat).sample(others, len(others)):  # noqa: S311 - no secret
-        yield other, DIRECT
-        yield from ((candidate, DIRECT) for candidate in own)
+        order += [other, *own]
+    yield from ((candidate, DIRECT) for candidate in order)
     if ways[1:]:
         prompt, late = ways[1:]
         yield from ((candidate, way) for candidate in own for way in (prompt, late, prompt))
@@ -117,14 +117,13 @@ def _present(options: argparse.Namespace) -> Iterator[Candidate]:
 
 def _task(options: argparse.Namespace, aws: LocalAws, candidate: Candidate) -> Task:
     """Draw and list a candidate's images."""
-    images = options.images
-    bucket, inventory = aws.create_bucket(f"images-{images}"), options.folder / "inventories" / str(images)
-    folder = aws.s3_folder / bucket
+    bucket = aws.create_bucket(f"images-{options.images}")
+    inventory, folder = options.folder / "inventories" / str(options.images), aws.s3_folder / bucket
     if not inventory.exists():
-        draw(folder, images, options.cores)
+        draw(folder, options.images, options.cores)
         take_inventory(folder, inventory)
     output = options.folder / "candidates" / candidate.name
-    return Task(bucket, str(inventory), str(folder), str(output), images, options.cores)
+    return Task(bucket, str(inventory), str(folder), str(output), options.images, options.cores)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -8,7 +8,7 @@ import os
 import sys
 from importlib import import_module
 
-from benchmarks.speed.task import Task
+from benchmarks.speed.task import READY, Task
 
 
 def main(candidate: str, task: str) -> None:
@@ -16,7 +16,7 @@ def main(candidate: str, task: str) -> None:
     with os.fdopen(os.dup(sys.stdout.fileno()), "w") as parent:
         os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
         with import_module(f"benchmarks.speed.candidates.{candidate}").session(Task.from_json(task)) as work:
-            print("ready", file=parent, flush=True)
+            print(READY, file=parent, flush=True)
             for _ in sys.stdin:
                 print(work().to_json(), file=parent, flush=True)
 

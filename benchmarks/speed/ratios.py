@@ -55,16 +55,17 @@ def ratios(runs: Sequence[Run]) -> Iterator[str]:
 
 
 def _pairs(runs: Sequence[Run]) -> dict[tuple[str, str], list[_Pair]]:
-    """Find all that is compared, by the row of the table."""
+    """Find all that is compared, by the row of the table; nothing where the application did not work."""
     pairs = defaultdict(list)
     prompt = PROXY.format(0)
     for place, run in enumerate(runs):
         if _letter(run.candidate) != OWN:
-            pairs[run.candidate, run.job].append((_around(runs, place, DIRECT), [run]))
+            if around := _around(runs, place, DIRECT):
+                pairs[run.candidate, run.job].append((around, [run]))
         elif run.way not in (DIRECT, prompt):
             title = f"{run.candidate}, {run.way} beside +0 ms"
             pairs[title, run.job].append(([run], _around(runs, place, prompt)))
-    return {row: compared for row, compared in pairs.items() if all(map(all, compared))}
+    return pairs
 
 
 def _around(runs: Sequence[Run], place: int, way: str) -> list[Run]:

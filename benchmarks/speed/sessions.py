@@ -12,11 +12,10 @@ from pathlib import Path
 import psutil
 
 from benchmarks.speed.meter import Use, metered
-from benchmarks.speed.task import Done, Task
+from benchmarks.speed.task import READY, Done, Task
 from include.local_aws.processes import end, tree
 
 ROOT = Path(__file__).parents[2]
-READY = "ready"
 
 
 class CandidateError(Exception):

@@ -7,6 +7,9 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Self
 
+READY = "ready"
+"""What a candidate's process says once its session has started."""
+
 
 @dataclass(frozen=True)
 class Task:

@@ -8,7 +8,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +16,7 @@ import pytest
 
 from include.local_aws.local import LocalAws
 from include.local_aws.processes import Identity
+from tests.waiting import wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,13 +28,6 @@ def run(*arguments: str, state: Path) -> subprocess.CompletedProcess[str]:
     ports = ["--s3-port", "0", "--emr-port", "0"] if arguments[0] == "start" and "--s3-port" not in arguments else []
     command = [sys.executable, "-m", "include.local_aws", *arguments, *ports, "--state", str(state)]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=300)
-
-
-def gone_within(run_id: str, seconds: float) -> bool:
-    until = time.monotonic() + seconds
-    while LocalAws.processes_of(run_id) and time.monotonic() < until:
-        time.sleep(0.1)
-    return not LocalAws.processes_of(run_id)
 
 
 @pytest.fixture
@@ -95,14 +88,12 @@ def test_killed_supervisor_leaves_no_process_of_its_clusters(state: Path, tmp_pa
     command = f"setsid sleep 600 & echo $! > '{pids}.half'; mv '{pids}.half' '{pids}'; sleep 600"
     step = {"Name": "s", "HadoopJarStep": {"Jar": "command-runner.jar", "Args": ["bash", "-c", command]}}
     aws.emr().run_job_flow(Name="c", Instances={"KeepJobFlowAliveWhenNoSteps": True}, Steps=[step])
-    until = time.monotonic() + 90
-    while not pids.exists() and time.monotonic() < until:
-        time.sleep(0.05)
+    wait_for(pids.exists, within_s=90)
     run_id, pid = aws.run_id, json.loads((state / "local_aws.json").read_text())["pid"]
     assert len(aws.processes()) >= 3  # rclone and the two that sleep
     sleeper = Identity.of(int(pids.read_text()))
     os.kill(pid, signal.SIGKILL)
-    assert gone_within(run_id, 60)
+    wait_for(lambda: not LocalAws.processes_of(run_id), pause_s=0.1)
     if process := sleeper.process():  # it has ended, but the system may still be about to say so
         process.wait(timeout=10)
     assert run("status", state=state).returncode == 3
@@ -119,7 +110,7 @@ def test_local_aws_of_killed_test_run_ends_by_itself(state: Path) -> None:
         run_id = owner.stdout.readline().strip()
         assert LocalAws.processes_of(run_id)
         owner.kill()
-    assert gone_within(run_id, 60)
+    wait_for(lambda: not LocalAws.processes_of(run_id), pause_s=0.1)
 
 
 def test_recycled_pid_is_not_taken_for_the_process_that_had_it() -> None:
