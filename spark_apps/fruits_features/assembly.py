@@ -21,6 +21,9 @@ from fruits_features.schemas import QUARANTINE, arrow_schema
 from fruits_features.store import Known, StoredFile
 from fruits_features.stored import FILE_BYTES, RowReader
 
+LEAST_SHARE = 20_000
+"""Rows: to read and measure them takes a core about the second that Spark needs to start its workers."""
+
 
 class StoreError(RunError):
     """The store is not what its index says; the message tells the way out."""
@@ -105,9 +108,10 @@ class Assembly:
         return Counter(self.rejected["reason"].to_pylist())
 
     def select(self, mask: pa.ChunkedArray, tasks: int) -> list[Selection]:
-        """Select the described images for which a mask is true, in about equal shares for some tasks."""
+        """Select the described images for which a mask is true, in about equal shares for as many tasks at most."""
         rows = self.described.filter(mask)
-        ends = np.linspace(0, rows.num_rows, tasks + 1).astype(int).tolist()
+        shares = min(tasks, max(1, rows.num_rows // LEAST_SHARE))
+        ends = np.linspace(0, rows.num_rows, shares + 1).astype(int).tolist()
         slices = [rows.slice(start, end - start) for start, end in pairwise(ends) if end > start]
         return [Selection.of(one, self.files) for one in slices]
 
@@ -138,6 +142,11 @@ class Recall:
         categorised = pc.is_valid(tables.whole(inventory["category"]))
         positions = pc.if_else(categorised, known.find(inventory), pa.scalar(None, pa.int64()))
         return cls(inventory, known, positions)
+
+    @property
+    def reused(self) -> int:
+        """How many objects need not be described."""
+        return len(self.positions) - int(self.positions.null_count)
 
     @property
     def wanted(self) -> pa.Table:

@@ -1,13 +1,15 @@
 """The Spark wiring: parts of the inventory to the workers and accounts back, then files to write.
 
 Spark spreads the work, tries it again where an executor is lost, and merges; the images' own rows stay out of the JVM.
+What is one task's work and of no danger to the process that does it is done here: no worker has to start for it.
 What is done to an image is `worker`'s, to a part `parts`', to a file `final`'s.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from pyspark import SparkContext, SparkFiles, TaskContext
 
@@ -21,15 +23,16 @@ from fruits_features.progress import Reporter
 from fruits_features.store import StoredPart
 from fruits_features.worker import Worker
 
+_A = TypeVar("_A")
+_T = TypeVar("_T")
+
 
 def describe(context: SparkContext, parts: Sequence[Part], worker: Worker, reporter: Reporter) -> Account:
-    """Work off the parts, if any, each in a task of its own; merge their accounts in a tree where there are many.
+    """Work off the parts, each in a task of its own; merge their accounts in a tree where there are many.
 
     A task that is tried again may have met an image that kills its process, so it minds that. Spark tries again
     `spark.task.maxFailures` times, by default 4; a master `local[N]` never does, `local[N,4]` does.
     """
-    if not parts:
-        return Account()
     context.setJobDescription("describe the images")
     if worker.model:
         context.addFile(str(worker.model.path))
@@ -43,14 +46,22 @@ def describe(context: SparkContext, parts: Sequence[Part], worker: Worker, repor
     return context.parallelize(parts, len(parts)).map(work_off).treeReduce(Account.merge)
 
 
+def driver(context: SparkContext) -> tuple[str, str]:
+    """Tell how workers reach the driver, and its own address for that; Spark itself sets the host where nobody has."""
+    conf = context.getConf()
+    host = str(conf.get("spark.driver.host"))
+    return host, str(conf.get("spark.driver.bindAddress", host))
+
+
 def measure(context: SparkContext, selections: Sequence[Selection], store: str) -> Moments | None:
     """Compute the moments of the features of stored rows, each selection in a task of its own."""
-    if not selections:
-        return None
-    context.setJobDescription("measure the features known already")
 
     def measured(selection: Selection) -> Moments | None:
         return merge_all(fitted_moments(table, None) for table in selection.read(store, ["features"]))
+
+    if len(selections) <= 1:
+        return merge_all(map(measured, selections))
+    context.setJobDescription("measure the features known already")
 
     def merged(one: Moments | None, other: Moments | None) -> Moments | None:
         return merge_all([one, other])
@@ -68,11 +79,16 @@ def _on_this_executor(model: Weights | None) -> Weights | None:
 
 def rewrite(context: SparkContext, parts: Sequence[Rewriting]) -> list[StoredPart]:
     """Write rows of the store again, each part in a task of its own."""
-    context.setJobDescription("put small volumes of the store together")
-    return context.parallelize(parts, len(parts)).map(Rewriting.write).collect()
+    return _each(context, "put small volumes of the store together", parts, Rewriting.write)
 
 
 def write_features(context: SparkContext, files: Sequence[FeaturesFile], finish: Finish) -> list[WrittenFile]:
     """Write the final files, each in a task of its own."""
-    context.setJobDescription("project the features and write them")
-    return context.parallelize(files, len(files)).map(finish.write).collect()
+    return _each(context, "project the features and write them", files, finish.write)
+
+
+def _each(context: SparkContext, what: str, arguments: Sequence[_A], function: Callable[[_A], _T]) -> list[_T]:
+    if len(arguments) <= 1:
+        return [*map(function, arguments)]
+    context.setJobDescription(what)
+    return context.parallelize(arguments, len(arguments)).map(function).collect()

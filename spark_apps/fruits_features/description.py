@@ -51,7 +51,7 @@ class Description:
 
 
 def describe_image(
-    data: bytes,
+    data: bytes | Rejected,
     names: Sequence[str],
     max_pixels: int,
     *,
@@ -61,14 +61,14 @@ def describe_image(
     """Decode an image and compute the named families' features.
 
     Args:
-        data: the file's content.
+        data: the file's content, or why there is none, which then is the outcome.
         names: the families, in the order of their features.
         max_pixels: what has more pixels is rejected before it is decoded.
         keep_pixels: whether the description holds the decoded image too.
         model_size: height and width of what the model takes, where `onnx` is among the families; its features are then
             left to `embed`, which works on many images at once.
     """
-    pixels = decode(data, max_pixels)
+    pixels = data if isinstance(data, Rejected) else decode(data, max_pixels)
     if isinstance(pixels, Rejected):
         return pixels
     try:

@@ -30,6 +30,9 @@ _BYTES_LIKE_AN_IMAGE = 40_000
 """Fetching and decoding this many bytes takes about as long as everything that every image needs."""
 
 
+_LITTLE = 1_000 * _BYTES_LIKE_AN_IMAGE
+
+
 class InventoryError(RunError, ValueError):
     """The inventory cannot be worked on; the message tells the way out."""
 
@@ -58,6 +61,11 @@ def read_inventory(folder: str) -> pa.Table:
     return by_key.take(pa.array(_order_by_category(by_key["category"])))
 
 
+def is_little(inventory: pa.Table) -> bool:
+    """Tell whether one core works these rows off in about the second that Spark needs to start its workers."""
+    return bool(_costs(inventory).sum() <= _LITTLE)
+
+
 def cut(inventory: pa.Table, cores: int) -> Iterator[pa.Table]:
     """Cut a sorted inventory into consecutive parts that take about as long as each other.
 
@@ -65,12 +73,17 @@ def cut(inventory: pa.Table, cores: int) -> Iterator[pa.Table]:
     """
     images = inventory.num_rows
     rounds = math.ceil(images / (IMAGES_PER_PART * cores))
-    costs = np.cumsum(inventory["size"].to_numpy() + _BYTES_LIKE_AN_IMAGE)
+    costs = _costs(inventory).cumsum()
     shares = np.arange(1, rounds * cores) / (rounds * cores)
     ends = [0, *np.searchsorted(costs, shares * costs[-1]).tolist(), images]
     for start, end in pairwise(ends):
         if end > start:
             yield inventory.slice(start, end - start)
+
+
+def _costs(inventory: pa.Table) -> NDArray[np.int64]:
+    """Tell what each row costs, in bytes that take as long to fetch and decode."""
+    return np.asarray(inventory["size"].to_numpy() + _BYTES_LIKE_AN_IMAGE, np.int64)
 
 
 def _rises(keys: pa.ChunkedArray) -> bool:

@@ -35,10 +35,11 @@ class Isolated(Generic[_A, _T]):
 
     def __init__(self, function: Callable[[_A], _T]) -> None:
         self._function = function
-        self._pool: ProcessPoolExecutor | None = None
+        self._child: _Child[_A, _T] | None = None
 
     def __enter__(self) -> Self:
-        """Start nothing yet."""
+        """Begin to start a child: that goes on while the first arguments are gathered."""
+        self._child = _Child(self._function)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
@@ -63,31 +64,51 @@ class Isolated(Generic[_A, _T]):
         return None
 
     def _in_child(self, arguments: Sequence[_A]) -> list[_T]:
-        self._pool = self._pool or _start()
+        self._child = self._child or _Child(self._function)
         try:
-            return self._pool.submit(_call_each, self._function, arguments).result()
+            return self._child.call(arguments)
         except BrokenProcessPool:
             self._stop()
             raise
 
     def _stop(self) -> None:
-        if self._pool:
-            self._pool.shutdown()
-            self._pool = None
+        if self._child:
+            self._child.end()
+            self._child = None
 
 
-def _start() -> ProcessPoolExecutor:
-    """Start a child. Not by forking, which would copy locks that threads of this process hold, and nobody releases."""
-    pool = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), _end_with_parent)
-    try:
+class _Child(Generic[_A, _T]):
+    """One child process, until it dies.
+
+    Args:
+        function: what it calls.
+    """
+
+    def __init__(self, function: Callable[[_A], _T]) -> None:
+        # Not by forking, which would copy locks that threads of this process hold, and nobody releases.
+        self._pool = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), _end_with_parent)
+        self._function = function
         with _hidden_main():
-            started = pool.submit(os.getpid)
-        started.result()
-    except BrokenProcessPool as error:
-        raise IsolationError(
-            "A child process for reading images cannot be started; its own words stand above."
-        ) from error
-    return pool
+            self._ready = self._pool.submit(_call_each, function, ())
+
+    def call(self, arguments: Sequence[_A]) -> list[_T]:
+        """Call the function with each argument, once the child has started and loaded the function's modules.
+
+        Raises:
+            BrokenProcessPool: when it dies of that.
+            IsolationError: when it could not even start.
+        """
+        try:
+            self._ready.result()
+        except BrokenProcessPool as error:
+            raise IsolationError(
+                "A child process for reading images cannot be started; its own words stand above."
+            ) from error
+        return self._pool.submit(_call_each, self._function, arguments).result()
+
+    def end(self) -> None:
+        """End it."""
+        self._pool.shutdown()
 
 
 @contextmanager

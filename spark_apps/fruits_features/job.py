@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -16,11 +17,11 @@ from fruits_features.components import Moments, ReductionError, fit, merge_all
 from fruits_features.errors import RunError
 from fruits_features.families.onnx import Weights, fetched
 from fruits_features.final import Finish, WrittenFile, plan_files, write_quarantine
-from fruits_features.inventory import FITTED_SPLIT, cut, read_inventory
+from fruits_features.inventory import FITTED_SPLIT, cut, is_little, read_inventory
 from fruits_features.layout import OUTCOME, PORTABLE, RunLayout
 from fruits_features.outcome import Laps, Outcome, Seconds
 from fruits_features.parts import Part
-from fruits_features.progress import Progress, Tally
+from fruits_features.progress import LOOPBACK, Progress, Tally
 from fruits_features.projection import Projection
 from fruits_features.refit import Choice
 from fruits_features.schemas import stored_columns
@@ -39,20 +40,22 @@ class _Run:
     """One run while it goes on.
 
     Args:
-        context: Spark's.
+        start: waits for Spark's context: what does without it goes on while Spark starts.
         arguments: what is asked for.
         model: of the family `onnx`, where it is one of them.
         store: of described images.
         published: the published projection, if the run may keep it.
         fitted_split: the split that the projection is fitted on; `None` for all images.
+        alone: the driver describes what is new itself.
     """
 
-    context: SparkContext
+    start: Callable[[], SparkContext]
     arguments: Arguments
     model: Weights | None
     store: Store
     published: Projection | None
     fitted_split: str | None
+    alone: bool
 
     @property
     def layout(self) -> RunLayout:
@@ -70,6 +73,11 @@ class _Run:
         return self.published if self.arguments.refit == Refit.NEVER else None
 
     @property
+    def context(self) -> SparkContext:
+        """Spark's, once it stands."""
+        return self.start()
+
+    @property
     def cores(self) -> int:
         """How many tasks run at once."""
         return int(self.context.defaultParallelism)
@@ -79,7 +87,7 @@ def run(start: Callable[[], SparkContext], arguments: Arguments) -> Outcome:
     """Describe and reduce every inventoried image.
 
     Args:
-        start: gives Spark's context; while it starts one, what is to be done is read.
+        start: waits for Spark's context, the same at each call.
         arguments: what is asked for.
 
     Raises:
@@ -96,12 +104,9 @@ def run(start: Callable[[], SparkContext], arguments: Arguments) -> Outcome:
         if model:
             arguments.check_k(model.dimension)
         try:
-            with ThreadPoolExecutor(1) as thread:
-                reading = thread.submit(_read, arguments, model)
-                context = start()
-                store, published, recall = reading.result()
-            here = _Run(context, arguments, model, store, published, _fitted_split(recall.inventory))
-            return _work(here, recall, laps)
+            store, published, recall = _read(arguments, model)
+            split, alone = _fitted_split(recall.inventory), recall.reused > 0 and is_little(recall.wanted)
+            return _work(_Run(start, arguments, model, store, published, split, alone), recall, laps)
         finally:
             storage.remove_folder(RunLayout(arguments.output).staging)
 
@@ -119,9 +124,10 @@ def _read(arguments: Arguments, model: Weights | None) -> tuple[Store, Projectio
 
 
 def _work(run: _Run, recall: Recall, laps: Laps) -> Outcome:
+    if not run.alone:
+        run.start()
     start_s, inventory = laps.lap(), recall.inventory
-    reused = inventory.num_rows - recall.wanted.num_rows
-    with _progress(run, inventory.num_rows, reused) as progress:
+    with Progress(Tally(run.arguments.run, inventory.num_rows, recall.reused), run.arguments.output) as progress:
         fresh, moments = _describe(run, recall, progress)
         describe_s = laps.lap()
         assembly = recall.completed(fresh)
@@ -139,7 +145,7 @@ def _work(run: _Run, recall: Recall, laps: Laps) -> Outcome:
         _check_count(inventory.num_rows, [*features, quarantine])
         _check_written(run.layout.features, features)
         _put_together(run, volumes)
-        outcome = _outcome(assembly, reused, choice, Seconds(start_s, describe_s, laps.lap()))
+        outcome = _outcome(assembly, recall.reused, choice, Seconds(start_s, describe_s, laps.lap()))
         storage.write_bytes(run.layout.prefix, OUTCOME, outcome.to_bytes())
     return outcome
 
@@ -154,9 +160,15 @@ def _describe(run: _Run, recall: Recall, progress: Progress) -> tuple[Known, Mom
     name = run.store.begin(run.arguments.run)
     parts = [
         Part(number, tables.to_bytes(rows), f"{run.store.folder}/{name}", run.fitted_split, measured=not run.kept)
-        for number, rows in enumerate(cut(recall.wanted, run.cores))
+        for number, rows in enumerate([recall.wanted] if run.alone else cut(recall.wanted, run.cores))
     ]
-    account = cluster.describe(run.context, parts, _worker(run.arguments, run.model), progress.reporter)
+    worker = _worker(run.arguments, run.model)
+    if run.alone:
+        (part,) = parts
+        report = partial(progress.listen(LOOPBACK, LOOPBACK).report, part.number)
+        account = part.work_off(replace(worker, isolated=True), report)
+    else:
+        account = cluster.describe(run.context, parts, worker, progress.listen(*cluster.driver(run.context)))
     volume = Volume(name, run.arguments.run, account.parts)
     fresh = run.store.read([volume])
     if fresh.lasting().index.num_rows:
@@ -240,14 +252,6 @@ def _worker(arguments: Arguments, model: Weights | None) -> Worker:
         include_pixels=arguments.include_pixels,
         model=model,
     )
-
-
-def _progress(run: _Run, images: int, reused: int) -> Progress:
-    """Listen where Spark's own workers reach the driver; Spark itself sets the host where nobody has."""
-    conf = run.context.getConf()
-    host = conf.get("spark.driver.host")
-    bind = conf.get("spark.driver.bindAddress", host)
-    return Progress(Tally(run.arguments.run, images, reused), run.arguments.output, str(host), str(bind))
 
 
 def _check_quarantine(assembly: Assembly, layout: RunLayout, max_share: float) -> None:

@@ -26,6 +26,8 @@ from fruits_features import storage
 from fruits_features.layout import PROGRESS
 
 PERIOD_S = 3.0
+LOOPBACK = "127.0.0.1"
+"""Where the driver reaches itself."""
 _MESSAGE = struct.Struct("!16sII")
 """The run's secret, the number of a part, how many of its images are done."""
 
@@ -123,21 +125,17 @@ class Tally:
 
 
 class Progress:
-    """Listens to the workers and tells people; use it in a `with` statement.
+    """Tells people how far the run is; use it in a `with` statement.
 
     Args:
-        run: the run's name.
-        images: how many there are.
+        tally: what is told.
         folder: the run's folder, for progress.json.
-        host: of the driver, as the workers reach it.
-        bind: the driver's own address that it listens on.
     """
 
-    def __init__(self, tally: Tally, folder: str, host: str, bind: str) -> None:
+    def __init__(self, tally: Tally, folder: str) -> None:
         self._tally, self._folder = tally, folder
-        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self._socket.bind((bind, 0))
-        self.reporter = Reporter(host, self._socket.getsockname()[1], secrets.token_bytes(16))
+        self._reported: list[socket.socket] = []
+        self._secret = secrets.token_bytes(16)
         self._end, self._ended = socket.socketpair()
         self._thread = threading.Thread(target=self._listen, name="progress", daemon=True)
 
@@ -151,10 +149,23 @@ class Progress:
         self._end.close()
         self._thread.join()
         self._ended.close()
-        self._socket.close()
+        for one in self._reported:
+            one.close()
         if not error:
             self._tally.finish("done")
             self._tell()
+
+    def listen(self, host: str, bind: str) -> Reporter:
+        """Listen to who describes, from the next look on; what is said before waits for that.
+
+        Args:
+            host: this driver, as those who describe reach it.
+            bind: its own address that it listens on.
+        """
+        listening = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        listening.bind((bind, 0))
+        self._reported.append(listening)
+        return Reporter(host, listening.getsockname()[1], self._secret)
 
     def begin_reduction(self) -> None:
         """Take in that all images are described."""
@@ -164,17 +175,17 @@ class Progress:
         tell_at = time.monotonic() + PERIOD_S
         while True:
             wait_s = max(0.0, tell_at - time.monotonic())
-            said, _, _ = select.select([self._socket, self._ended], [], [], wait_s)
+            said, _, _ = select.select([self._ended, *self._reported], [], [], wait_s)
             if self._ended in said:
                 return
-            if said:
-                self._take_in(self._socket.recv(_MESSAGE.size))
+            for one in said:
+                self._take_in(one.recv(_MESSAGE.size))
             if time.monotonic() >= tell_at:
                 tell_at += PERIOD_S
                 self._tell()
 
     def _take_in(self, message: bytes) -> None:
-        if len(message) == _MESSAGE.size and message.startswith(self.reporter.secret):
+        if len(message) == _MESSAGE.size and message.startswith(self._secret):
             _, part, done = _MESSAGE.unpack(message)
             self._tally.count(part, done, time.time())
 

@@ -51,7 +51,7 @@ class Worker:
         include_pixels: also give every image's decoded pixels.
         model: of the family `onnx`, where it is one of them.
         isolated: describe in a child process, so that an image that kills it is rejected and its neighbours are not
-            lost. For rows that have killed this process before: it takes longer.
+            lost. For rows that have killed this process before, or in a process that must not die: it takes longer.
     """
 
     bucket: str
@@ -77,18 +77,18 @@ class Worker:
     @contextmanager
     def _describer(self, model_size: tuple[int, int] | None) -> Iterator[_DescribeAll]:
         """Give what describes fetched images, but for the model's part: here or in a child process."""
-        describe = partial(self._describe, model_size=model_size)
+        describe = partial(
+            describe_image,
+            names=self.families,
+            max_pixels=self.max_pixels,
+            keep_pixels=self.include_pixels,
+            model_size=model_size,
+        )
         if self.isolated:
             with Isolated(describe) as child:
                 yield lambda fetched: [outcome or _CRASHED for outcome in child.call(fetched)]
         else:
             yield lambda fetched: [describe(one) for one in fetched]
-
-    def _describe(self, fetched: bytes | Rejected, model_size: tuple[int, int] | None) -> Description | Rejected:
-        if isinstance(fetched, Rejected):
-            return fetched
-        keep = self.include_pixels
-        return describe_image(fetched, self.families, self.max_pixels, keep_pixels=keep, model_size=model_size)
 
     def _embed(
         self, model: Model, describe: _DescribeAll, fetched: Sequence[bytes | Rejected]

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import reduce
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import cv2
 import numpy as np
@@ -97,10 +97,12 @@ class Runs:
     Args:
         folder: where inventories, results and the store go.
         images: the bucket.
+        stages: what Spark's workers were asked for.
     """
 
     folder: Path
     images: Images
+    stages: list[str] = field(default_factory=list)
 
     @property
     def store(self) -> str:
@@ -124,7 +126,7 @@ class Runs:
         )
         places = {"bucket": "fruits", "inventory": layout.inventory, "output": layout.prefix, "run": name}
         wish = {"store": self.store, "features": ("color",), "max_quarantine_share": 1.0, "k": 3}
-        return job.run(_Context, Arguments(**places | wish | changes))  # type: ignore[arg-type]
+        return job.run(lambda: _Context(self.stages), Arguments(**places | wish | changes))  # type: ignore[arg-type, return-value]
 
     def sweep(self, now: datetime, leftovers: timedelta, unused: timedelta) -> list[str]:
         """Remove what nobody needs of the stores; return what that was."""
@@ -144,16 +146,18 @@ class Runs:
         return pq.read_table(getattr(self.layout(name), table))
 
 
+@dataclass(frozen=True)
 class _Context:
     """As much of a SparkContext as the application asks: every task is done here, one after the other."""
 
-    defaultParallelism = PARALLEL  # noqa: N815 - Spark's name
+    stages: list[str]
+    defaultParallelism: ClassVar[int] = PARALLEL  # noqa: N815 - Spark's name
 
     def getConf(self) -> dict[str, str]:  # noqa: N802 - Spark's name
         return {"spark.driver.host": "127.0.0.1"}
 
-    def setJobDescription(self, _: str) -> None:  # noqa: N802 - Spark's name
-        pass
+    def setJobDescription(self, description: str) -> None:  # noqa: N802 - Spark's name
+        self.stages.append(description)
 
     def parallelize(self, tasks: Sequence[Any], count: int) -> "_Tasks":
         assert len(tasks) == count > 0

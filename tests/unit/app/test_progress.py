@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from fruits_features import progress
-from fruits_features.progress import Progress, Reporter, Tally
+from fruits_features.progress import LOOPBACK, Progress, Reporter, Tally
 from tests.waiting import wait_for
 
 
@@ -59,9 +59,10 @@ def test_progress_takes_in_what_workers_report_and_writes_it(
     caplog.set_level(logging.INFO)
     written = tmp_path / "progress.json"
 
-    with Progress(Tally("run", 600), str(tmp_path), "127.0.0.1", "127.0.0.1") as running:
-        running.reporter.report(0, 256)
-        running.reporter.report(1, 200)
+    with Progress(Tally("run", 600), str(tmp_path)) as running:
+        reporter = running.listen(LOOPBACK, LOOPBACK)
+        reporter.report(0, 256)
+        reporter.report(1, 200)
         wait_for(lambda: written.exists() and json.loads(written.read_text())["done"] == 456)
         running.begin_reduction()
         wait_for(lambda: json.loads(written.read_text())["stage"] == "reduce")
@@ -71,9 +72,11 @@ def test_progress_takes_in_what_workers_report_and_writes_it(
     assert "describe: 456 of 600 images (76%)" in caplog.text
 
 
-def test_progress_ignores_messages_that_are_not_its_workers(tmp_path: Path) -> None:
-    with Progress(Tally("run", 600), str(tmp_path), "127.0.0.1", "127.0.0.1") as running:
-        own = running.reporter
+def test_progress_ignores_messages_that_are_not_its_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "PERIOD_S", 0.01)
+
+    with Progress(Tally("run", 600), str(tmp_path)) as running:
+        own = running.listen(LOOPBACK, LOOPBACK)
         Reporter(own.host, own.port, b"someone else's!!").report(0, 256)
         own.report(1, 1)
         wait_for(lambda: running._tally.state(time.time()).done)  # noqa: SLF001
@@ -89,7 +92,7 @@ def test_progress_that_cannot_be_written_is_a_warning_and_no_failure(
 
     monkeypatch.setattr("fruits_features.storage.write_bytes", refuse)
 
-    with Progress(Tally("run", 1), str(tmp_path), "127.0.0.1", "127.0.0.1"):
+    with Progress(Tally("run", 1), str(tmp_path)):
         pass
 
     assert "progress.json could not be written: read-only" in caplog.text

@@ -6,7 +6,8 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from fruits_features import worker
+from fruits_features import assembly, inventory, worker
+from tests.deadly_decoder.sitecustomize import MARK
 from tests.unit.app.small_runs import Images, Runs, photograph
 
 CATEGORIES = ("Apple", "Lime", "Plum")
@@ -49,6 +50,45 @@ def test_second_run_describes_only_what_was_added_and_replaced(runs: Runs) -> No
     assert asked(runs) == ["2.png", "new.png"]
     assert (second.inventoried, second.described, second.reused) == (12, 12, 10)
     same_rows(runs, "tuesday", "from scratch")
+
+
+@pytest.mark.parametrize("refit", ["always", "never", "auto"])
+def test_rerun_of_little_asks_nothing_of_sparks_workers(runs: Runs, refit: str) -> None:
+    runs.run("monday")
+    assert runs.stages == ["describe the images"]
+    runs.images.put("images/Training/Lime/new.png", photograph(100))
+
+    runs.run("tuesday", refit=refit, published=runs.layout("monday").portable_projection)
+
+    assert runs.stages == ["describe the images"]
+    same_rows(runs, "tuesday", "from scratch")
+
+
+def test_rerun_of_much_is_spread_over_sparks_workers(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
+    runs.run("monday")
+    monkeypatch.setattr(inventory, "_LITTLE", 40_000)  # about one image
+    monkeypatch.setattr(assembly, "LEAST_SHARE", 6)
+    for number in (100, 101):
+        runs.images.put(f"images/Training/Lime/{number}.png", photograph(number))
+
+    runs.run("tuesday")
+
+    assert runs.stages == ["describe the images"] * 2 + ["measure the features known already"]
+    same_rows(runs, "tuesday", "from scratch")
+
+
+def test_image_that_kills_its_decoder_in_a_rerun_of_little_is_quarantined_alone(
+    runs: Runs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs.run("monday")
+    runs.images.put("images/Training/Lime/deadly.png", photograph(100) + MARK)
+    runs.images.put("images/Training/Lime/sound.png", photograph(101))
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2] / "deadly_decoder"))
+
+    outcome = runs.run("tuesday")
+
+    assert (outcome.inventoried, outcome.described, outcome.quarantined) == (14, 13, 1)
+    assert runs.table("tuesday", "quarantine")["reason"].to_pylist() == ["decoder_crash"]
 
 
 def test_run_on_an_unchanged_bucket_describes_nothing_and_adds_nothing(runs: Runs) -> None:
