@@ -1,90 +1,78 @@
 """How many times others' images/s the application does, and how many times were wanted: the second table.
 
-Each of the others is compared with the application's sessions right before and right after its own: a machine is now
-fast, now slow, and a session may take minutes. The others end where their images are described and the Parquet is
-closed. The application goes on: it fits, projects, writes its final files and checks them. So it is compared until it
-is as far as they are, and as a whole run.
+Jobs are compared in pairs: the application's with another's right before or after it, since a machine is now fast, now
+slow. The others end where their images are described and the Parquet is closed. The application goes on: it fits,
+projects, writes its final files and checks them. So it is compared until it is as far as they are, and as a whole run.
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from statistics import median
 
-from benchmarks.speed.report import DIRECT, PROXY, Run
+from benchmarks.speed.report import FIRST, LATER, PROXY, Run
 
 COLUMNS = (
-    *("(b) beside", "job", "images/s", "(b) until described", "(b) whole run"),
+    *("(b) beside", "job", "pairs", "images/s", "(b) until described", "(b) whole run"),
     *("ratio until described", "ratio of the whole run", "wanted"),
 )
-OWN = "(b)"
+LIMIT, OWN = "(a)", "(b)"
 WANTED = {
-    "(a)": {"first": 0.80, "second": 0.95},
-    OWN: {"first": 0.90, "second": 0.90},
-    "(c)": {"second": 12.0},
-    "(d)": {"second": 5.0},
-    "(e)": {"second": 3.0},
-    "(f)": {"second": 1.4},
+    LIMIT: {FIRST: 0.80, LATER: 0.95},
+    OWN: {FIRST: 0.90, LATER: 0.90},
+    "(c)": {LATER: 12.0},
+    "(d)": {LATER: 5.0},
+    "(e)": {LATER: 3.0},
+    "(f)": {LATER: 1.4},
 }
 """By candidate and job; beside (b) is itself by a proxy, without the latency that it has here."""
 
-_Pair = tuple[Sequence[Run], Sequence[Run]]
-"""Jobs of the application, and those that they are compared with."""
 
-
-def ratios(runs: Sequence[Run]) -> Iterator[str]:
-    """Make the lines of the table, in Markdown: medians over the repeats.
-
-    Args:
-        runs: in the order in which they were done.
-    """
+def ratios(runs: Iterable[Run]) -> Iterator[str]:
+    """Make the lines of the table, in Markdown: medians over the pairs, and the least and the greatest."""
     yield f"| {' | '.join(COLUMNS)} |"
     yield f"|---|---|{'--:|' * (len(COLUMNS) - 2)}"
     for (title, job), pairs in sorted(_pairs(runs).items()):
         speeds = (
-            median(_speed(theirs) for _, theirs in pairs),
+            median(theirs.speed for _, theirs in pairs),
             median(_describing_speed(own) for own, _ in pairs),
-            median(_speed(own) for own, _ in pairs),
+            median(own.speed for own, _ in pairs),
         )
-        times = (
-            median(_describing_speed(own) / _describing_speed(theirs) for own, theirs in pairs),
-            median(_speed(own) / _speed(theirs) for own, theirs in pairs),
+        described = [_describing_speed(own) / _describing_speed(theirs) for own, theirs in pairs]
+        whole = [own.speed / theirs.speed for own, theirs in pairs]
+        cells = (
+            title,
+            job,
+            str(len(pairs)),
+            *(f"{speed:,.0f}" for speed in speeds),
+            _spread(described),
+            _spread(whole),
         )
-        wanted = str(WANTED[_letter(title)].get(job, ""))
-        cells = (title, job, *(f"{speed:,.0f}" for speed in speeds), *(f"{ratio:.2f}" for ratio in times), wanted)
-        yield f"| {' | '.join(cells)} |"
+        yield f"| {' | '.join(cells)} | {WANTED.get(letter(title), {}).get(job, '')} |"
 
 
-def _pairs(runs: Sequence[Run]) -> dict[tuple[str, str], list[_Pair]]:
-    """Find all that is compared, by the row of the table; nothing where the application did not work."""
+def letter(title: str) -> str:
+    """Tell a candidate's letter by its title."""
+    return title.partition(" ")[0]
+
+
+def _pairs(runs: Iterable[Run]) -> dict[tuple[str, str], list[tuple[Run, Run]]]:
+    """Find the pairs by the row of the table: the application's job first, that behind the late server if both are."""
+    turns = defaultdict(list)
+    for run in runs:
+        turns[run.turn].append(run)
     pairs = defaultdict(list)
-    prompt = PROXY.format(0)
-    for place, run in enumerate(runs):
-        if _letter(run.candidate) != OWN:
-            if around := _around(runs, place, DIRECT):
-                pairs[run.candidate, run.job].append((around, [run]))
-        elif run.way not in (DIRECT, prompt):
-            title = f"{run.candidate}, {run.way} beside +0 ms"
-            pairs[title, run.job].append(([run], _around(runs, place, prompt)))
+    for both in turns.values():
+        own, theirs = sorted(both, key=lambda run: (letter(run.candidate) != OWN, run.way == PROXY.format(0)))
+        title = theirs.candidate if theirs.way == own.way else f"{own.candidate}, {own.way} beside +0 ms"
+        pairs[title, own.job].append((own, theirs))
     return pairs
 
 
-def _around(runs: Sequence[Run], place: int, way: str) -> list[Run]:
-    """Find the application's jobs of the same kind right before and right after a job, in the same repeat."""
-    wanted = (OWN, way, runs[place].job, runs[place].repeat)
-    before, after = (
-        [one for one in some if (_letter(one.candidate), one.way, one.job, one.repeat) == wanted]
-        for some in (runs[:place], runs[place:])
-    )
-    return before[-1:] + after[:1]
+def _describing_speed(run: Run) -> float:
+    return run.images / (run.described_s or run.use.wall_s)
 
 
-def _speed(runs: Sequence[Run]) -> float:
-    return sum(run.images for run in runs) / sum(run.use.wall_s for run in runs)
-
-
-def _describing_speed(runs: Sequence[Run]) -> float:
-    return sum(run.images for run in runs) / sum(run.described_s or run.use.wall_s for run in runs)
-
-
-def _letter(title: str) -> str:
-    return title.partition(" ")[0]
+def _spread(ratios_of_pairs: Sequence[float]) -> str:
+    if len(ratios_of_pairs) == 1:
+        return f"{ratios_of_pairs[0]:.2f}"
+    return f"{median(ratios_of_pairs):.2f} ({min(ratios_of_pairs):.2f} to {max(ratios_of_pairs):.2f})"

@@ -1,4 +1,4 @@
-"""Many runs to one table: medians, and ratios between runs of the same repeat, which noise hits alike."""
+"""Many runs to one table: medians, and ratios between runs of the same repeat."""
 
 import platform
 from collections.abc import Iterable, Iterator, Sequence
@@ -14,6 +14,8 @@ from benchmarks.speed.meter import Use
 
 DIRECT, PROXY = "direct", "proxy +{:g} ms"
 """Ways to S3: straight to the server, or by a proxy that adds so much latency to every answer."""
+FIRST, LATER = "first", "later"
+"""Jobs of a session."""
 COLUMNS = (
     *("candidate", "S3", "job", "images", "images/s", "of (a)", "CPU ms/image", "of (a)"),
     *("driver MB", "worker MB", "all MB", "steal", "others"),
@@ -28,11 +30,12 @@ class Run:
     Args:
         candidate: its title.
         way: to S3, for example `+30 ms`.
-        job: `first` or `second` of its session.
+        job: `first` or `later` of its session.
         repeat: in which repeat.
         images: how many.
         use: what it took.
         described_s: seconds until all images were described, where the candidate went on with them.
+        turn: the same for the two jobs, one after the other, that are compared.
     """
 
     candidate: str
@@ -42,6 +45,7 @@ class Run:
     images: int
     use: Use
     described_s: float | None = None
+    turn: int = 0
 
     @property
     def speed(self) -> float:

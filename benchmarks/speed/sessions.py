@@ -40,7 +40,8 @@ class Candidate:
 CANDIDATES = (
     Candidate("plain", "(a) plain processes, no Spark"),
     Candidate("app", "(b) this application"),
-    Candidate("prototype", "(c) three Python UDFs, boto3"),
+    Candidate("prototype", "(c) three Python UDFs, boto3 a row"),
+    Candidate("prototype_client", "(c') the same, one client a process"),
     Candidate("binary_file", "(d) `binaryFile`, pandas UDF"),
     Candidate("ray_data", "(e) Ray Data", apart=True),
     Candidate("daft_frame", "(f) Daft", apart=True),

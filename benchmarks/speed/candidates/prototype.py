@@ -1,12 +1,14 @@
-"""The notebook's way: three Python UDFs, a boto3 request in two of them, a fresh ORB a call, rows through the JVM.
+"""The notebook's way: three Python UDFs, boto3 in two of them, a fresh ORB a call, rows through the JVM.
 
-The Parquet is copied to S3 when it is there. Kinder than a notebook in that boto3's client is made once a process.
+Each call makes a client of its own, as a notebook's function cannot take one along: boto3's clients cannot be pickled.
+The Parquet is copied to S3 when it is there.
 """
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from functools import cache
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import boto3
 import cv2
@@ -21,30 +23,36 @@ from benchmarks.speed.candidates.batches import count_rows
 from benchmarks.speed.candidates.spark import sql_session
 from benchmarks.speed.task import Done, Task
 
-_s3 = cache(lambda: boto3.client("s3"))
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
 
 
-def session(task: Task) -> AbstractContextManager[Callable[[], Done]]:
-    """Start Spark SQL."""
-    return sql_session(task, _work)
+def client() -> "S3Client":
+    """Make a client of S3."""
+    return boto3.client("s3")
 
 
-def _work(spark: SparkSession, task: Task) -> Done:
+def session(task: Task, s3: Callable[[], "S3Client"] = client) -> AbstractContextManager[Callable[[], Done]]:
+    """Start Spark SQL; each call of a function that needs S3 asks for its client."""
+    return sql_session(task, partial(_work, s3))
+
+
+def _work(s3: Callable[[], "S3Client"], spark: SparkSession, task: Task) -> Done:
     category = udf(lambda key: key.split("/")[-2], StringType())
-    image = udf(lambda key: _image(task.bucket, key).ravel().tolist(), ArrayType(IntegerType()))
-    descriptors = udf(lambda key: _descriptors(_image(task.bucket, key)), ArrayType(ArrayType(IntegerType())))
+    image = udf(lambda key: _image(s3(), task.bucket, key).ravel().tolist(), ArrayType(IntegerType()))
+    descriptors = udf(lambda key: _descriptors(_image(s3(), task.bucket, key)), ArrayType(ArrayType(IntegerType())))
     keys = pq.read_table(task.inventory, columns=["key"])["key"].to_pylist()
     frame = spark.createDataFrame([(key,) for key in keys], ["path"])
     frame = frame.withColumn("category", category("path")).withColumn("image", image("path"))
     output = f"{task.output}/features"
     frame.withColumn("descriptors", descriptors("path")).write.mode("overwrite").parquet(output)
     for file in Path(output).glob("*.parquet"):
-        _s3().upload_file(str(file), task.bucket, f"prototype/{file.name}")
+        s3().upload_file(str(file), task.bucket, f"prototype/{file.name}")
     return Done(count_rows(output))
 
 
-def _image(bucket: str, key: str) -> NDArray[np.uint8]:
-    data = _s3().get_object(Bucket=bucket, Key=key)["Body"].read()
+def _image(s3: "S3Client", bucket: str, key: str) -> NDArray[np.uint8]:
+    data = s3.get_object(Bucket=bucket, Key=key)["Body"].read()
     return np.asarray(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR), np.uint8)
 
 

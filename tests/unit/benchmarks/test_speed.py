@@ -33,33 +33,33 @@ def test_table_compares_within_each_repeat_and_shows_medians() -> None:
 
 
 def test_ratios_compare_until_described_and_the_whole_run() -> None:
-    limit, other = run("(a) plain", 0, 10, 1), run("(c) UDFs", 0, 100, 1)
     own = replace(run("(b) app", 0, 16, 1), described_s=12.5)
+    limit = [run("(a) plain", 0, 10, 1), own]
+    other = [replace(one, turn=1) for one in (own, run("(c) UDFs", 0, 100, 1))]
 
-    _, _, beside_limit, beside_other = ratios([limit, other, own])
+    _, _, beside_limit, beside_other = ratios([*limit, *other])
 
-    assert beside_limit == "| (a) plain | first | 10 | 8 | 6 | 0.80 | 0.62 | 0.8 |"
-    assert beside_other == "| (c) UDFs | first | 1 | 8 | 6 | 8.00 | 6.25 |  |"
+    assert beside_limit == "| (a) plain | first | 1 | 10 | 8 | 6 | 0.80 | 0.62 | 0.8 |"
+    assert beside_other == "| (c) UDFs | first | 1 | 1 | 8 | 6 | 8.00 | 6.25 |  |"
 
 
-def test_ratios_compare_with_the_application_right_before_and_right_after() -> None:
-    slow, other, fast = run("(b) app", 0, 30, 1), run("(f) Daft", 0, 25, 1), run("(b) app", 0, 10, 1)
-    far, of_another_repeat = run("(b) app", 0, 1, 1), run("(b) app", 1, 1, 1)
+def test_ratios_compare_jobs_of_the_same_turn_only() -> None:
+    turns = [[run("(b) app", 0, own_s, 1), run("(f) Daft", 0, their_s, 1)] for own_s, their_s in ((10, 20), (100, 100))]
 
-    _, _, row = ratios([far, of_another_repeat, slow, other, fast, far, of_another_repeat])
+    _, _, row = ratios([replace(one, turn=turn, job="later") for turn in (1, 0) for one in turns[turn]])
 
-    assert row == "| (f) Daft | first | 4 | 5 | 5 | 1.25 | 1.25 |  |"
+    assert row == "| (f) Daft | later | 2 | 3 | 6 | 6 | 1.50 (1.00 to 2.00) | 1.50 (1.00 to 2.00) | 1.4 |"
 
 
 def test_ratios_compare_the_application_behind_a_late_server_with_itself_behind_a_prompt_one() -> None:
     prompt, late = (
-        replace(run("(b) app", 0, wall_s, 1), way=f"proxy +{added_ms} ms", job="second")
+        replace(run("(b) app", 0, wall_s, 1), way=f"proxy +{added_ms} ms", job="later")
         for wall_s, added_ms in ((10, 0), (12.5, 30))
     )
 
-    _, _, *rows = ratios([prompt, late, prompt])
+    _, _, *rows = ratios([prompt, late])
 
-    assert rows == ["| (b) app, proxy +30 ms beside +0 ms | second | 10 | 8 | 8 | 0.80 | 0.80 | 0.9 |"]
+    assert rows == ["| (b) app, proxy +30 ms beside +0 ms | later | 1 | 10 | 8 | 8 | 0.80 | 0.80 | 0.9 |"]
 
 
 def test_meter_counts_what_children_use() -> None:
