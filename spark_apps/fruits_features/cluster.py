@@ -1,7 +1,7 @@
 """The Spark wiring: parts of the inventory to the workers and accounts back, then files to write.
 
 Spark spreads the work, tries it again where an executor is lost, and merges; the images' own rows stay out of the JVM.
-What is one task's work and of no danger to the process that does it is done here: no worker has to start for it.
+Where no worker has been started yet, a single task's work can be done here instead.
 What is done to an image is `worker`'s, to a part `parts`', to a file `final`'s.
 """
 
@@ -53,14 +53,16 @@ def driver(context: SparkContext) -> tuple[str, str]:
     return host, str(conf.get("spark.driver.bindAddress", host))
 
 
-def measure(context: SparkContext, selections: Sequence[Selection], store: str) -> Moments | None:
-    """Compute the moments of the features of stored rows, each selection in a task of its own."""
+def measure(context: SparkContext, selections: Sequence[Selection], store: str, *, here: bool) -> Moments | None:
+    """Compute the moments of the features of stored rows, each selection in a task of its own, or a single one here."""
 
     def measured(selection: Selection) -> Moments | None:
         return merge_all(fitted_moments(table, None) for table in selection.read(store, ["features"]))
 
-    if len(selections) <= 1:
-        return merge_all(map(measured, selections))
+    if not selections:
+        return None
+    if here and len(selections) == 1:
+        return measured(selections[0])
     context.setJobDescription("measure the features known already")
 
     def merged(one: Moments | None, other: Moments | None) -> Moments | None:
@@ -77,18 +79,22 @@ def _on_this_executor(model: Weights | None) -> Weights | None:
     return model and replace(model, path=SparkFiles.get(Path(str(model.path)).name))
 
 
-def rewrite(context: SparkContext, parts: Sequence[Rewriting]) -> list[StoredPart]:
-    """Write rows of the store again, each part in a task of its own."""
-    return _each(context, "put small volumes of the store together", parts, Rewriting.write)
+def rewrite(context: SparkContext, parts: Sequence[Rewriting], *, here: bool) -> list[StoredPart]:
+    """Write rows of the store again, each part in a task of its own, or a single one here."""
+    return _each(context, "put small volumes of the store together", parts, Rewriting.write, here=here)
 
 
-def write_features(context: SparkContext, files: Sequence[FeaturesFile], finish: Finish) -> list[WrittenFile]:
-    """Write the final files, each in a task of its own."""
-    return _each(context, "project the features and write them", files, finish.write)
+def write_features(
+    context: SparkContext, files: Sequence[FeaturesFile], finish: Finish, *, here: bool
+) -> list[WrittenFile]:
+    """Write the final files, each in a task of its own, or a single one here."""
+    return _each(context, "project the features and write them", files, finish.write, here=here)
 
 
-def _each(context: SparkContext, what: str, arguments: Sequence[_A], function: Callable[[_A], _T]) -> list[_T]:
-    if len(arguments) <= 1:
-        return [*map(function, arguments)]
+def _each(
+    context: SparkContext, what: str, arguments: Sequence[_A], function: Callable[[_A], _T], *, here: bool
+) -> list[_T]:
+    if here and len(arguments) == 1:
+        return [function(arguments[0])]
     context.setJobDescription(what)
     return context.parallelize(arguments, len(arguments)).map(function).collect()

@@ -46,7 +46,7 @@ class _Run:
         store: of described images.
         published: the published projection, if the run may keep it.
         fitted_split: the split that the projection is fitted on; `None` for all images.
-        alone: the driver describes what is new itself.
+        alone: there is so little that the driver describes it itself, and Spark's workers need not start for that.
     """
 
     start: Callable[[], SparkContext]
@@ -140,7 +140,7 @@ def _work(run: _Run, recall: Recall, laps: Laps) -> Outcome:
         finish = Finish(run.store.folder, run.layout.features, projection, run.arguments)
         with ThreadPoolExecutor(1) as thread:  # while the workers write
             smaller = thread.submit(_write_smaller, run, projection, quarantine)
-            features = cluster.write_features(run.context, files, finish)
+            features = cluster.write_features(run.context, files, finish, here=run.alone)
             volumes = smaller.result()
         _check_count(inventory.num_rows, [*features, quarantine])
         _check_written(run.layout.features, features)
@@ -188,7 +188,7 @@ def _projection(run: _Run, assembly: Assembly, moments: Moments | None) -> Choic
         return refit.keep(run.kept, run.arguments, "--refit is never.")
     is_fitted = assembly.of_split(run.fitted_split)
     selections = assembly.select(pc.and_(assembly.of_earlier_runs, is_fitted), run.cores)
-    whole = merge_all([cluster.measure(run.context, selections, run.store.folder), moments])
+    whole = merge_all([cluster.measure(run.context, selections, run.store.folder, here=run.alone), moments])
     if whole is None:
         raise ReductionError(
             f"None of the images in {FITTED_SPLIT} could be described, so there is nothing to fit; "
@@ -215,7 +215,7 @@ def _put_together(run: _Run, volumes: Sequence[Volume]) -> None:
     if volumes:
         name = run.store.begin("compacted")
         parts = compaction.plan(run.store.read(volumes).lasting(), run.store.folder, name, run.stored_columns)
-        written = tuple(cluster.rewrite(run.context, parts))
+        written = tuple(cluster.rewrite(run.context, parts, here=run.alone))
         run.store.complete(Volume(name, run.arguments.run, written, tuple(one.name for one in volumes)))
         _log.info("%d volumes of the store were put together.", len(volumes))
 

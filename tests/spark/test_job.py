@@ -321,8 +321,8 @@ def test_run_beside_which_somebody_else_writes_fails(
     fill(photos)
     written = getattr(*writer)
 
-    def intruding(*everything: Any) -> Any:  # noqa: ANN401
-        outcome = written(*everything)
+    def intruding(*everything: Any, **wish: Any) -> Any:  # noqa: ANN401
+        outcome = written(*everything, **wish)
         photos.runs.joinpath("run", folder, "part-00007.parquet").touch()
         return outcome
 

@@ -11,6 +11,8 @@ from tests.deadly_decoder.sitecustomize import MARK
 from tests.unit.app.small_runs import Images, Runs, photograph
 
 CATEGORIES = ("Apple", "Lime", "Plum")
+DESCRIBE, WRITE = "describe the images", "project the features and write them"
+"""What Spark's workers are asked for, in its own words."""
 
 
 @pytest.fixture
@@ -55,12 +57,12 @@ def test_second_run_describes_only_what_was_added_and_replaced(runs: Runs) -> No
 @pytest.mark.parametrize("refit", ["always", "never", "auto"])
 def test_rerun_of_little_asks_nothing_of_sparks_workers(runs: Runs, refit: str) -> None:
     runs.run("monday")
-    assert runs.stages == ["describe the images"]
+    assert runs.stages == [DESCRIBE, WRITE]
     runs.images.put("images/Training/Lime/new.png", photograph(100))
 
     runs.run("tuesday", refit=refit, published=runs.layout("monday").portable_projection)
 
-    assert runs.stages == ["describe the images"]
+    assert runs.stages == [DESCRIBE, WRITE]
     same_rows(runs, "tuesday", "from scratch")
 
 
@@ -73,7 +75,7 @@ def test_rerun_of_much_is_spread_over_sparks_workers(runs: Runs, monkeypatch: py
 
     runs.run("tuesday")
 
-    assert runs.stages == ["describe the images"] * 2 + ["measure the features known already"]
+    assert runs.stages == [DESCRIBE, WRITE, DESCRIBE, "measure the features known already", WRITE]
     same_rows(runs, "tuesday", "from scratch")
 
 
