@@ -156,7 +156,7 @@ class Progress:
             self._tell()
 
     def listen(self, host: str, bind: str) -> Reporter:
-        """Listen to who describes, from the next look on; what is said before waits for that.
+        """Begin to listen to who describes.
 
         Args:
             host: this driver, as those who describe reach it.
@@ -165,6 +165,7 @@ class Progress:
         listening = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         listening.bind((bind, 0))
         self._reported.append(listening)
+        self._end.send(b"\0")  # so that the thread looks there, too
         return Reporter(host, listening.getsockname()[1], self._secret)
 
     def begin_reduction(self) -> None:
@@ -176,9 +177,9 @@ class Progress:
         while True:
             wait_s = max(0.0, tell_at - time.monotonic())
             said, _, _ = select.select([self._ended, *self._reported], [], [], wait_s)
-            if self._ended in said:
+            if self._ended in said and not self._ended.recv(1):
                 return
-            for one in said:
+            for one in (one for one in said if one is not self._ended):
                 self._take_in(one.recv(_MESSAGE.size))
             if time.monotonic() >= tell_at:
                 tell_at += PERIOD_S
