@@ -6,8 +6,10 @@
 Each row is one Spark step on the local EMR, as the DAG submits it: a `spark-submit` of its own from the archive in S3.
 Its time is the process's, from start to exit, JVM included. From scratch first; then 1 % of the images are added, 1 %
 replaced and 1 % removed, and the same day is run by each way to treat the projection, each time with the store as the
-first run left it; then once more with nothing changed. Last comes the changed bucket from scratch: what lies between is
+first run left it; then once more with nothing changed. Then comes the changed bucket from scratch: what lies between is
 compared with both, as a machine may be faster in one minute than in the next.
+
+At the end the whole DAG runs twice on one bucket: what does a day cost on which nothing has changed?
 """
 
 import argparse
@@ -33,6 +35,8 @@ from benchmarks.speed.report import about
 from fruits_features.arguments import Arguments, Refit
 from fruits_features.layout import RunLayout, described
 from include import artifacts, emr
+from include.airflow_database import ensure_database
+from include.dags_test import dags_test
 from include.local_aws import deployment
 from include.local_aws.emr_states import ACTIVE
 from include.local_aws.local import LocalAws
@@ -42,7 +46,9 @@ CHANGED_SHARE = 0.01
 """Of the images is added, and as many are replaced, and as many removed."""
 LIMITS = {Refit.NEVER: 0.25, Refit.ALWAYS: 0.40}
 """Of the time from scratch."""
-FIRST, AGAIN = "from scratch", "nothing changed, refit=never"
+FIRST, AGAIN, UNCHANGED = "from scratch", "nothing changed, refit=never", "nothing changed"
+UNCHANGED_S = 15.0
+"""Of the tasks of a run of the DAG for which nothing has changed."""
 
 _STEP_S = 1800.0
 _CHANGE = "1 % added, replaced, removed, refit={}"
@@ -70,15 +76,33 @@ class Step:
     outcome: dict[str, Any]
 
 
+@dataclass(frozen=True)
+class DagRun:
+    """One run of the whole DAG.
+
+    Args:
+        title: of its row.
+        images: in the bucket.
+        clusters: how many it has made.
+        task_s: seconds of each of its tasks, waits included.
+    """
+
+    title: str
+    images: int
+    clusters: int
+    task_s: dict[str, float]
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure and print; returns the exit code."""
     options = _parser().parse_args(argv)
     with LocalAws(options.folder / "aws") as aws:
         deployment.deploy(aws.s3())
         steps = [step for repeat in range(options.repeats) for step in _days(options, aws, repeat)]
+        runs = [*_runs_of_the_dag(options, aws)]
     command = shlex.join(["python", "-m", "benchmarks.daily", *(sys.argv[1:] if argv is None else argv)])
     print(f"{datetime.now(UTC):%Y-%m-%d}, `{command}`:", *about(options.repeats), "", sep="\n")
-    print(*table(steps), sep="\n")
+    print(*table(steps), "", *table_of_runs(runs), sep="\n")
     return 0
 
 
@@ -100,6 +124,34 @@ def table(steps: Sequence[Step]) -> Iterator[str]:
             f"| {title} | {images:,} | {images - reused:,} | {reused:,} | {seconds:.1f} | {share:.2f} "
             f"| {limits.get(title, '')} |"
         )
+
+
+def table_of_runs(runs: Sequence[DagRun]) -> Iterator[str]:
+    """Make the lines of the table, in Markdown."""
+    yield "| run of the DAG | images | tasks | clusters | seconds of its tasks | limit |"
+    yield "|---|--:|--:|--:|--:|--:|"
+    for run in runs:
+        limit = f"{UNCHANGED_S:.0f}" if run.title == UNCHANGED else ""
+        yield (
+            f"| {run.title} | {run.images:,} | {len(run.task_s)} | {run.clusters} | {sum(run.task_s.values()):.1f} "
+            f"| {limit} |"
+        )
+
+
+def _runs_of_the_dag(options: argparse.Namespace, aws: LocalAws) -> Iterator[DagRun]:
+    """Run the DAG on a new bucket, and again."""
+    home = options.folder / "airflow"
+    environment = os.environ | aws.environment | {"AIRFLOW_HOME": str(home)}
+    ensure_database(home, environment)
+    with _bucket(options, aws, "daily-dag") as bucket:
+        for title in (FIRST, UNCHANGED):
+            before = _clusters(aws)
+            task_s = dict(dags_test({"bucket": bucket.name}, environment, options.folder / "airflow.log"))
+            yield DagRun(title, options.images, _clusters(aws) - before, task_s)
+
+
+def _clusters(aws: LocalAws) -> int:
+    return sum(1 for page in aws.emr().get_paginator("list_clusters").paginate() for _ in page["Clusters"])
 
 
 def _days(options: argparse.Namespace, aws: LocalAws, repeat: int) -> Iterator[Step]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import subprocess
 import sys
 import time
@@ -18,14 +17,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import psutil
-
 from fruits_features import layout
 from include.airflow_database import AirflowDatabaseError, ensure_database
+from include.dags_test import DagsTestError, dags_test
 from include.local_aws.deployment import deploy
 from include.local_aws.errors import LocalAwsError
 from include.local_aws.local import LocalAws
-from include.local_aws.processes import end, tree
 from include.local_aws.state import DEFAULT_BUCKET
 
 if TYPE_CHECKING:
@@ -34,10 +31,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parent.parent
 LOCAL = ROOT / ".local"
 LOG = LOCAL / "demo.log"
-DAG_ID = "fruits_features"
 
-_EVENT = re.compile(r"(Task started) |\[DAG TEST\] end task task_id=(\w+)")
-_ERROR = re.compile(r"\[error *\] *(.+?)(?: \[[\w.]+\])?(?: loc=.*)?$")
 _INTERRUPTED = 130
 
 
@@ -75,7 +69,7 @@ def main() -> int:
             task_s = _dags_test(environment)
             finished = Finished(_published(aws), aws.s3_folder, task_s, time.monotonic() - began)
         print(_summary(finished))
-    except (DemoError, LocalAwsError, AirflowDatabaseError) as error:
+    except (DemoError, DagsTestError, LocalAwsError, AirflowDatabaseError) as error:
         return _fail(str(error))
     except OSError as error:
         return _fail(f"{error.strerror or error} ({error.filename or ROOT}): mend that and run again.")
@@ -106,40 +100,12 @@ def _command(module: str, *arguments: str, environment: dict[str, str]) -> None:
 
 
 def _dags_test(environment: dict[str, str]) -> dict[str, float]:
-    """Run the DAG once and show its tasks as they end.
-
-    Returns:
-        Seconds by task, in order.
-    """
-    command = ["airflow", "dags", "test", DAG_ID, "--conf", '{"force": true}']  # the second demo, too
-    began = None
+    """Run the DAG once and show its tasks as they end; returns seconds by task, in order."""
     task_s: dict[str, float] = {}
-    errors: list[str] = []
-    with LOG.open("w", buffering=1) as log, _open(command, environment) as process:
-        try:
-            for line in process.stdout or ():
-                log.write(line)
-                if found := _EVENT.search(line):
-                    # a deferred task starts again when its wait is over: its first start counts
-                    began = began or time.monotonic()
-                    if task := found[2]:
-                        task_s[task], began = time.monotonic() - began, None
-                        print(f"    {task:<22}{task_s[task]:6.1f} s", flush=True)
-                elif found := _ERROR.search(line):
-                    errors.append(found[1])
-        except BaseException:
-            end(tree(psutil.Process(process.pid)), grace_s=5)
-            raise
-    if process.returncode:
-        reason = f": {errors[0]}" if errors else ""
-        raise DemoError(f"the run failed{reason}\nAirflow's whole log is {LOG}.")
+    for task, seconds in dags_test({"force": True}, environment, LOG):  # the second demo works, too
+        task_s[task] = seconds
+        print(f"    {task:<22}{seconds:6.1f} s", flush=True)
     return task_s
-
-
-def _open(command: list[str], environment: dict[str, str]) -> subprocess.Popen[str]:
-    return subprocess.Popen(  # noqa: S603 - our own virtual environment's
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
-    )
 
 
 def _published(aws: LocalAws) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from fruits_features.inventory import FITTED_SPLIT, cut, is_little, read_invento
 from fruits_features.layout import OUTCOME, PORTABLE, RunLayout
 from fruits_features.outcome import Laps, Outcome, Seconds
 from fruits_features.parts import Part
-from fruits_features.progress import LOOPBACK, Progress, Tally
+from fruits_features.progress import Progress, Tally
 from fruits_features.projection import Projection
 from fruits_features.refit import Choice
 from fruits_features.schemas import stored_columns
@@ -165,8 +165,7 @@ def _describe(run: _Run, recall: Recall, progress: Progress) -> tuple[Known, Mom
     worker = _worker(run.arguments, run.model)
     if run.alone:
         (part,) = parts
-        report = partial(progress.listen(LOOPBACK, LOOPBACK).report, part.number)
-        account = part.work_off(replace(worker, isolated=True), report)
+        account = part.work_off(replace(worker, isolated=True), partial(progress.count, part.number))
     else:
         account = cluster.describe(run.context, parts, worker, progress.listen(*cluster.driver(run.context)))
     volume = Volume(name, run.arguments.run, account.parts)

@@ -10,7 +10,7 @@ class Seconds:
     """What a run took, in seconds on the clock, up to the time at which it has checked what it wrote.
 
     Args:
-        start: until the inventory was read and Spark had started.
+        start: until the inventory was read and Spark had started, where Spark's workers describe.
         describe: from then on until every image was described and stored.
         reduce: from then on until the projection was there and all files were written.
     """

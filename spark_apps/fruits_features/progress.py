@@ -26,8 +26,6 @@ from fruits_features import storage
 from fruits_features.layout import PROGRESS
 
 PERIOD_S = 3.0
-LOOPBACK = "127.0.0.1"
-"""Where the driver reaches itself."""
 _MESSAGE = struct.Struct("!16sII")
 """The run's secret, the number of a part, how many of its images are done."""
 
@@ -104,7 +102,7 @@ class Tally:
 
     def count(self, part: int, done: int, now_s: float) -> None:
         """Take in that so many images of a part were done at some time; a part tried again does not count back."""
-        self._done[part] = max(done, self._done.get(part, 0))
+        self._done = {**self._done, part: max(done, self._done.get(part, 0))}  # whole, as another thread reads it
         self._first = self._first or (now_s, sum(self._done.values()))
 
     def finish(self, stage: str) -> None:
@@ -156,7 +154,7 @@ class Progress:
             self._tell()
 
     def listen(self, host: str, bind: str) -> Reporter:
-        """Begin to listen to who describes.
+        """Begin to listen to the workers.
 
         Args:
             host: this driver, as those who describe reach it.
@@ -167,6 +165,10 @@ class Progress:
         self._reported.append(listening)
         self._end.send(b"\0")  # so that the thread looks there, too
         return Reporter(host, listening.getsockname()[1], self._secret)
+
+    def count(self, part: int, done: int) -> None:
+        """Take in how many images of a part are done, from this very process."""
+        self._tally.count(part, done, time.time())
 
     def begin_reduction(self) -> None:
         """Take in that all images are described."""
@@ -188,7 +190,7 @@ class Progress:
     def _take_in(self, message: bytes) -> None:
         if len(message) == _MESSAGE.size and message.startswith(self._secret):
             _, part, done = _MESSAGE.unpack(message)
-            self._tally.count(part, done, time.time())
+            self.count(part, done)
 
     def _tell(self) -> None:
         """Log and write how far the run is; that this fails is not worth a run."""

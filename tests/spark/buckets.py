@@ -5,17 +5,18 @@ import os
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fruits_features.schemas import INVENTORY, arrow_schema
+from tests.waiting import wait_for
 
 ACCESS_KEY, SECRET_KEY = "local-only", "local-only-secret"
 
@@ -68,7 +69,7 @@ class Bucket:
 
 
 @contextmanager
-def s3_server(folder: Path) -> Iterator[str]:
+def s3_server(folder: Path, etag_hash: str = "MD5") -> Iterator[str]:
     """Serve a folder, each of its folders a bucket; gives the address."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -76,23 +77,20 @@ def s3_server(folder: Path) -> Iterator[str]:
     program = str(Path(sys.executable).with_name("rclone"))
     command = [program, "serve", "s3", "--addr", address, "--auth-key", f"{ACCESS_KEY},{SECRET_KEY}"]
     # tests write behind its back, so a directory is not believed; but at 0s, rclone 1.75 keeps a core busy for good
-    options = ["--vfs-cache-mode", "off", "--dir-cache-time", "1ms", "--config", os.devnull]
-    with subprocess.Popen([*command, *options, str(folder)], stderr=subprocess.PIPE) as server:
+    options = ["--vfs-cache-mode", "off", "--dir-cache-time", "1ms", "--etag-hash", etag_hash, "--config", os.devnull]
+    with subprocess.Popen([*command, *options, str(folder)], stderr=subprocess.DEVNULL) as server:
         try:
-            _wait_for(address)
+            wait_for(partial(_answers, address, server))
             yield f"http://{address}"
         finally:
             server.terminate()
 
 
-def _wait_for(address: str) -> None:
+def _answers(address: str, server: subprocess.Popen[bytes]) -> bool:
+    assert server.poll() is None, "rclone ended before it answered"
     host, port = address.split(":")
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline:
-        try:
-            socket.create_connection((host, int(port)), timeout=1).close()
-        except OSError:
-            time.sleep(0.05)
-        else:
-            return
-    raise TimeoutError(f"no S3 server answered on {address} within 20 s")
+    try:
+        socket.create_connection((host, int(port)), timeout=1).close()
+    except OSError:
+        return False
+    return True

@@ -176,6 +176,9 @@ class Silent:
     def report(self, *_: object) -> None:
         pass
 
+    def count(self, *_: object) -> None:
+        pass
+
     def begin_reduction(self) -> None:
         pass
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from fruits_features import progress
-from fruits_features.progress import LOOPBACK, Progress, Reporter, Tally
+from fruits_features.progress import Progress, Reporter, Tally
 from tests.waiting import wait_for
 
 
@@ -60,9 +60,10 @@ def test_progress_takes_in_what_workers_report_and_writes_it(
     written = tmp_path / "progress.json"
 
     with Progress(Tally("run", 600), str(tmp_path)) as running:
-        reporter = running.listen(LOOPBACK, LOOPBACK)
+        reporter = running.listen("127.0.0.1", "127.0.0.1")
         reporter.report(0, 256)
-        reporter.report(1, 200)
+        reporter.report(1, 100)
+        running.count(2, 100)
         wait_for(lambda: written.exists() and json.loads(written.read_text())["done"] == 456)
         running.begin_reduction()
         wait_for(lambda: json.loads(written.read_text())["stage"] == "reduce")
@@ -78,7 +79,7 @@ def test_progress_takes_in_what_its_workers_report_at_once_and_no_one_elses(
     monkeypatch.setattr(progress, "PERIOD_S", 3600.0)  # else what came meanwhile would count as done at once
 
     with Progress(Tally("run", 600), str(tmp_path)) as running:
-        own = running.listen(LOOPBACK, LOOPBACK)
+        own = running.listen("127.0.0.1", "127.0.0.1")
         Reporter(own.host, own.port, b"someone else's!!").report(0, 256)
         own.report(1, 1)
         wait_for(lambda: running._tally.state(time.time()).done)  # noqa: SLF001

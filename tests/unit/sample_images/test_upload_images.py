@@ -16,6 +16,7 @@ import pytest
 from obstore.exceptions import PermissionDeniedError
 
 from include.upload_images import Outcome, Summary, UploadError, find_files, main, parse_destination, upload
+from tests.spark.buckets import ACCESS_KEY, SECRET_KEY
 
 if TYPE_CHECKING:
     from conftest import S3Server
@@ -133,7 +134,7 @@ def test_profile_gives_endpoint_and_credentials(tmp_path: Path, s3: S3Server, mo
         monkeypatch.delenv(name)
     (tmp_path / "config").write_text(
         f"[profile fruits]\nregion = eu-west-3\nendpoint_url = {s3.address}\n"
-        "aws_access_key_id = local-key\naws_secret_access_key = local-secret\n"
+        f"aws_access_key_id = {ACCESS_KEY}\naws_secret_access_key = {SECRET_KEY}\n"
     )
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
     monkeypatch.setenv("AWS_PROFILE", "fruits")
