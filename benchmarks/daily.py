@@ -118,10 +118,11 @@ def table(steps: Sequence[Step]) -> Iterator[str]:
     for title in dict.fromkeys(step.title for step in steps):
         alike = [step for step in steps if step.title == title]
         images, reused = alike[0].outcome["inventoried"], alike[0].outcome["reused"]
-        share = median(step.seconds / whole_s[step.repeat] for step in alike)
+        shares = [step.seconds / whole_s[step.repeat] for step in alike]
         seconds = median(step.seconds for step in alike)
+        spread = f"{median(shares):.2f} ({min(shares):.2f} to {max(shares):.2f})"
         yield (
-            f"| {title} | {images:,} | {images - reused:,} | {reused:,} | {seconds:.1f} | {share:.2f} "
+            f"| {title} | {images:,} | {images - reused:,} | {reused:,} | {seconds:.1f} | {spread} "
             f"| {limits.get(title, '')} |"
         )
 

@@ -42,6 +42,30 @@ ALWAYS = (LIMIT, OWN)
 _OTHERS = [candidate.name for candidate in CANDIDATES if letter(candidate.title) not in ALWAYS]
 
 
+class _Contender(NamedTuple):
+    """A candidate, and its way to S3."""
+
+    candidate: Candidate
+    way: str
+
+    def __str__(self) -> str:
+        return f"{self.candidate.name}, {self.way}"
+
+
+class _Session(NamedTuple):
+    """A contender's process."""
+
+    contender: _Contender
+    process: subprocess.Popen[str]
+    task: Task
+
+    def work(self) -> tuple[Use, Done]:
+        """Do a job; what the one before wrote to the bucket is nobody's to pay for, as it is no run's."""
+        for written in ("app", "plain"):
+            shutil.rmtree(Path(self.task.folder, written), ignore_errors=True)
+        return work(self.process, self.task)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure and print; returns the exit code."""
     options = _parser().parse_args(argv)
@@ -71,50 +95,25 @@ def served(aws: LocalAws, latency_ms: float) -> Iterator[dict[str, str]]:
 
 def _measure(options: argparse.Namespace, aws: LocalAws, ways: dict[str, str]) -> Iterator[Run]:
     """Let the application work beside each of the others, in another order each time."""
-    rounds = [(repeat, pair) for repeat in range(options.repeats) for pair in _pairs(options, [*ways], repeat)]
+    present = list(_present(options))
+    rounds = [(repeat, pair) for repeat in range(options.repeats) for pair in _pairs(present, [*ways], repeat)]
     turns = itertools.count()
     with tqdm(rounds, unit=" pairs", disable=None) as bar:
         for repeat, pair in bar:
             bar.set_postfix_str(str(pair[1]))
             with ExitStack() as stack:
-                sessions = [
-                    stack.enter_context(_session(options, aws, ways, one, place)) for place, one in enumerate(pair)
-                ]
+                sessions = [stack.enter_context(_session(options, aws, ways, one, n)) for n, one in enumerate(pair)]
                 for job in range(options.jobs):
                     turn = next(turns)
-                    for one in sessions if job % 2 else sessions[::-1]:
+                    for one in sessions if (repeat + job) % 2 else sessions[::-1]:
                         use, done = one.work()
                         what = (one.contender.candidate.title, one.contender.way, LATER if job else FIRST)
                         yield Run(*what, repeat, done.images, use, done.described_s, turn)
 
 
-class _Contender(NamedTuple):
-    """A candidate, and its way to S3."""
-
-    candidate: Candidate
-    way: str
-
-    def __str__(self) -> str:
-        return f"{self.candidate.name}, {self.way}"
-
-
-class _Session(NamedTuple):
-    """A contender's process."""
-
-    contender: _Contender
-    process: subprocess.Popen[str]
-    task: Task
-
-    def work(self) -> tuple[Use, Done]:
-        """Do a job; what the one before wrote to the bucket is nobody's to pay for, as it is no run's."""
-        for written in ("app", "plain"):
-            shutil.rmtree(Path(self.task.folder, written), ignore_errors=True)
-        return work(self.process, self.task)
-
-
-def _pairs(options: argparse.Namespace, ways: Sequence[str], repeat: int) -> Iterator[tuple[_Contender, _Contender]]:
-    """Give who works beside whom: the application always comes first."""
-    own, *others = sorted(_present(options), key=lambda one: letter(one.title) != OWN)
+def _pairs(present: Sequence[Candidate], ways: Sequence[str], repeat: int) -> Iterator[tuple[_Contender, _Contender]]:
+    """Give who works beside whom: the application is always the first."""
+    own, *others = sorted(present, key=lambda one: letter(one.title) != OWN)
     for other in random.Random(repeat).sample(others, len(others)):  # noqa: S311 - no secret
         yield _Contender(own, DIRECT), _Contender(other, DIRECT)
     if ways[1:]:

@@ -1,0 +1,50 @@
+"""What is made of the words of `airflow dags test`: a program that says them stands in for it."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from include.dags_test import DagsTestError, dags_test
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    return tmp_path / "airflow.log"
+
+
+def says(folder: Path, script: str) -> dict[str, str]:
+    """Put an `airflow` first on the path."""
+    program = folder / "airflow"
+    program.write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
+    program.chmod(0o755)
+    return {**os.environ, "PATH": f"{folder}{os.pathsep}{os.environ['PATH']}"}
+
+
+def test_seconds_of_a_deferred_task_count_from_its_first_start(tmp_path: Path, log: Path) -> None:
+    environment = says(
+        tmp_path,
+        """
+        echo "$@"
+        echo 'Task started  x'; sleep 0.3; echo 'Task started  x'; echo '[DAG TEST] end task task_id=wait'
+        echo 'Task started  x'; echo '[DAG TEST] end task task_id=publish'
+        """,
+    )
+
+    (first, wait_s), (second, _) = dags_test({"k": 8}, environment, log)
+
+    assert (first, second) == ("wait", "publish")
+    assert wait_s >= 0.3
+    assert log.read_text().startswith('dags test fruits_features --conf {"k": 8}\n')
+
+
+def test_failed_run_is_told_with_its_first_error_and_its_log(tmp_path: Path, log: Path) -> None:
+    environment = says(tmp_path, "echo 'x [error    ] No images. [task] loc=a.py:1'; echo '[error] later'; exit 1")
+
+    with pytest.raises(DagsTestError, match=rf"^the run failed: No images\.\nAirflow's whole log is {log}\.$"):
+        list(dags_test({}, environment, log))
