@@ -43,6 +43,7 @@ OF_ONE_MACHINE = (
     "airflow_database.py",
     "airflow_sqlite.py",
     "containers",
+    "dags_test.py",
     "demo.py",
     "deploy",
     "local_airflow.py",
