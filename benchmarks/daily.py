@@ -31,7 +31,7 @@ from statistics import mean, median
 from typing import Any
 
 from benchmarks.speed.images import PREFIX, draw, take_inventory
-from benchmarks.speed.report import about
+from benchmarks.speed.report import about, spread
 from fruits_features.arguments import Arguments, Refit
 from fruits_features.layout import RunLayout, described
 from include import artifacts, emr
@@ -120,9 +120,8 @@ def table(steps: Sequence[Step]) -> Iterator[str]:
         images, reused = alike[0].outcome["inventoried"], alike[0].outcome["reused"]
         shares = [step.seconds / whole_s[step.repeat] for step in alike]
         seconds = median(step.seconds for step in alike)
-        spread = f"{median(shares):.2f} ({min(shares):.2f} to {max(shares):.2f})"
         yield (
-            f"| {title} | {images:,} | {images - reused:,} | {reused:,} | {seconds:.1f} | {spread} "
+            f"| {title} | {images:,} | {images - reused:,} | {reused:,} | {seconds:.1f} | {spread(shares)} "
             f"| {limits.get(title, '')} |"
         )
 

@@ -6,10 +6,10 @@ projects, writes its final files and checks them. So it is compared until it is 
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from statistics import median
 
-from benchmarks.speed.report import FIRST, LATER, PROXY, Run
+from benchmarks.speed.report import FIRST, LATER, PROXY, Run, spread
 
 COLUMNS = (
     *("(b) beside", "job", "pairs", "images/s", "(b) until described", "(b) whole run"),
@@ -44,8 +44,8 @@ def ratios(runs: Iterable[Run]) -> Iterator[str]:
             job,
             str(len(pairs)),
             *(f"{speed:,.0f}" for speed in speeds),
-            _spread(described),
-            _spread(whole),
+            spread(described),
+            spread(whole),
         )
         yield f"| {' | '.join(cells)} | {WANTED.get(letter(title), {}).get(job, '')} |"
 
@@ -70,9 +70,3 @@ def _pairs(runs: Iterable[Run]) -> dict[tuple[str, str], list[tuple[Run, Run]]]:
 
 def _describing_speed(run: Run) -> float:
     return run.images / (run.described_s or run.use.wall_s)
-
-
-def _spread(ratios_of_pairs: Sequence[float]) -> str:
-    if len(ratios_of_pairs) == 1:
-        return f"{ratios_of_pairs[0]:.2f}"
-    return f"{median(ratios_of_pairs):.2f} ({min(ratios_of_pairs):.2f} to {max(ratios_of_pairs):.2f})"

@@ -75,6 +75,13 @@ def about(repeats: int) -> Iterator[str]:
     yield f"Python {platform.python_version()}, {', '.join(_versions(_LIBRARIES))}; medians of {repeats} repeat(s)."
 
 
+def spread(ratios: Sequence[float]) -> str:
+    """Give the median of ratios, and the least and the greatest where there are several."""
+    if len(ratios) == 1:
+        return f"{ratios[0]:.2f}"
+    return f"{median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
+
+
 def _kind(run: Run) -> tuple[str, str, str]:
     return run.candidate, run.way, run.job
 

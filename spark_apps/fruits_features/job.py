@@ -155,12 +155,13 @@ def _describe(run: _Run, recall: Recall, progress: Progress) -> tuple[Known, Mom
 
     A volume that would tell no later run anything, as all of it was rejected for passing reasons, is not completed.
     """
-    if not recall.wanted.num_rows:
+    wanted = recall.wanted
+    if not wanted.num_rows:
         return Known.nothing(), None
     name = run.store.begin(run.arguments.run)
     parts = [
         Part(number, tables.to_bytes(rows), f"{run.store.folder}/{name}", run.fitted_split, measured=not run.kept)
-        for number, rows in enumerate([recall.wanted] if run.alone else cut(recall.wanted, run.cores))
+        for number, rows in enumerate([wanted] if run.alone else cut(wanted, run.cores))
     ]
     worker = _worker(run.arguments, run.model)
     if run.alone:
