@@ -6,7 +6,7 @@ PYTHON ?= python3
 PORT ?= 8080
 # One more than a small machine has cores: many tests wait.
 TEST_PROCESSES ?= 3
-IN_ENVIRONMENT := source include/environment.sh &&
+IN_ENVIRONMENT := source include/dev/environment.sh &&
 # spark_apps/requirements.txt is part of requirements-onnx.txt.
 AUDITED := requirements.txt requirements-dev.txt spark_apps/requirements-onnx.txt benchmarks/requirements.txt
 LOCK = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
@@ -18,22 +18,22 @@ help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
 
 demo: .venv/.wheels ## Run the whole pipeline on this machine and show what came out
-	@$(PYTHON) include/prerequisites.py
-	@$(IN_ENVIRONMENT) python -m include.demo
+	@$(PYTHON) include/dev/prerequisites.py
+	@$(IN_ENVIRONMENT) python -m include.dev.demo
 
 up: .venv/.wheels ## Start the local AWS and Airflow's UI
-	@$(PYTHON) include/prerequisites.py
-	@$(IN_ENVIRONMENT) python -m include.local_airflow start --port $(PORT)
+	@$(PYTHON) include/dev/prerequisites.py
+	@$(IN_ENVIRONMENT) python -m include.dev.local_airflow.server start --port $(PORT)
 
 down: .venv/.runtime ## Stop what `make up` started
-	@$(IN_ENVIRONMENT) python -m include.local_airflow stop
+	@$(IN_ENVIRONMENT) python -m include.dev.local_airflow.server stop
 
 test: .venv/.development .venv/.wheels ## Run all tests
-	@$(PYTHON) include/prerequisites.py
+	@$(PYTHON) include/dev/prerequisites.py
 	@$(IN_ENVIRONMENT) pytest --numprocesses $(TEST_PROCESSES)
 
 test-fast: .venv/.development ## Run what needs neither Spark nor whole DAGs: an answer within four minutes
-	@$(PYTHON) include/prerequisites.py
+	@$(PYTHON) include/dev/prerequisites.py
 	@$(IN_ENVIRONMENT) pytest --numprocesses $(TEST_PROCESSES) tests/unit include spark_apps
 
 check: .venv/.development ## Check style, types and imports; changes nothing
@@ -42,8 +42,8 @@ check: .venv/.development ## Check style, types and imports; changes nothing
 format: .venv/.development ## Format the code
 	@$(IN_ENVIRONMENT) ruff format && ruff check --fix
 
-docs: .venv/.runtime ## Write docs/data-dictionary.md from the schemas
-	@$(IN_ENVIRONMENT) PYTHONPATH="spark_apps:$$PYTHONPATH" python -m include.data_dictionary
+docs: .venv/.runtime ## Write docs/reference/data-dictionary.md from the schemas
+	@$(IN_ENVIRONMENT) PYTHONPATH="spark_apps:$$PYTHONPATH" python -m include.dev.data_dictionary
 
 lock: .venv/.development ## Make the locked requirements from the *.in files
 	@$(IN_ENVIRONMENT) $(LOCK) requirements.in -o requirements.txt
@@ -53,18 +53,18 @@ lock: .venv/.development ## Make the locked requirements from the *.in files
 	@$(IN_ENVIRONMENT) $(LOCK) benchmarks/requirements.in -o benchmarks/requirements.txt
 
 bench: .venv/.development ## Measure the speed beside other ways (BENCH="--help" tells the options)
-	@$(PYTHON) include/prerequisites.py
+	@$(PYTHON) include/dev/prerequisites.py
 	@$(IN_ENVIRONMENT) python -m benchmarks.speed $(BENCH)
 
 bench-daily: .venv/.development ## Measure what a daily rerun costs (BENCH="--help" tells the options)
-	@$(PYTHON) include/prerequisites.py
+	@$(PYTHON) include/dev/prerequisites.py
 	@$(IN_ENVIRONMENT) python -m benchmarks.daily $(BENCH)
 
 deploy: .venv/.runtime ## Create or update the AWS side, after showing the plan (DEPLOY="--help" tells the options)
 	@$(IN_ENVIRONMENT) python -m include.deploy $(DEPLOY)
 
 mwaa: .venv/.runtime ## Make the files of an Amazon MWAA environment in dist/mwaa
-	@$(IN_ENVIRONMENT) python -m include.mwaa
+	@$(IN_ENVIRONMENT) python -m include.deploy.mwaa
 
 audit: .venv/.development ## Look for known vulnerabilities in the locked requirements; asks the network
 	@$(IN_ENVIRONMENT) pip-audit --disable-pip --require-hashes $(AUDITED:%=-r %)
@@ -74,7 +74,7 @@ clean: ## Remove the virtual environment and everything the demo made
 
 # A stamp is written last: an installation that broke off is done again.
 .venv/.runtime: requirements.txt
-	@$(PYTHON) include/prerequisites.py
+	@$(PYTHON) include/dev/prerequisites.py
 	@echo "Installing the locked requirements into .venv (some minutes, once) …"
 	@test -x .venv/bin/python || $(PYTHON) -m venv .venv
 	@unset PYTHONDONTWRITEBYTECODE && .venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
@@ -83,8 +83,8 @@ clean: ## Remove the virtual environment and everything the demo made
 # What the local AWS's clusters install: the same packages again, as files. pip has them in its cache. And what their
 # JVMs start from.
 .venv/.wheels: .venv/.runtime spark_apps/requirements.txt spark_apps/requirements-onnx.txt
-	@$(IN_ENVIRONMENT) PYTHONPATH="spark_apps:$$PYTHONPATH" python -m include.local_aws.deployment --download-only
-	@$(IN_ENVIRONMENT) python -m include.local_aws.node_spark
+	@$(IN_ENVIRONMENT) PYTHONPATH="spark_apps:$$PYTHONPATH" python -m include.dev.local_aws.deployment --download-only
+	@$(IN_ENVIRONMENT) python -m include.dev.local_aws.node.spark
 	@touch $@
 
 .venv/.development: .venv/.runtime requirements-dev.txt

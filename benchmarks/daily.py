@@ -1,4 +1,4 @@
-"""What a daily rerun costs beside a run from scratch: the table of docs/benchmarks.md.
+"""What a daily rerun costs beside a run from scratch: the table of docs/measurements/speed.md.
 
     make bench-daily
     PYTHONPATH=.:spark_apps python -m benchmarks.daily --images 20000 --repeats 3
@@ -32,15 +32,16 @@ from typing import Any
 
 from benchmarks.speed.images import PREFIX, draw, take_inventory
 from benchmarks.speed.report import about, spread
-from fruits_features.arguments import Arguments, Refit
-from fruits_features.layout import RunLayout, described
-from include import artifacts, emr
-from include.airflow_database import ensure_database
-from include.dags_test import dags_test
-from include.local_aws import deployment
-from include.local_aws.emr_states import ACTIVE
-from include.local_aws.local import LocalAws
-from include.local_aws.state import DEFAULT_BUCKET
+from fruits_features.contract.arguments import Arguments, Refit
+from fruits_features.contract.layout import RunLayout, described
+from include.artifacts import bundle
+from include.dev.dag_runner import dags_test
+from include.dev.local_airflow.database import ensure_database
+from include.dev.local_aws import deployment
+from include.dev.local_aws.emr.states import ACTIVE
+from include.dev.local_aws.local import LocalAws
+from include.dev.local_aws.state import DEFAULT_BUCKET
+from include.emr import requests
 
 CHANGED_SHARE = 0.01
 """Of the images is added, and as many are replaced, and as many removed."""
@@ -233,11 +234,11 @@ def _step(aws: LocalAws, bucket: Path, run: str, **wish: Any) -> tuple[float, di
     return seconds, json.loads(outcome.read_bytes())
 
 
-def _artifacts() -> artifacts.ArtifactUris:
+def _artifacts() -> bundle.ArtifactUris:
     """Name what `deployment.deploy` has put in place."""
-    folder, base = artifacts.application_folder(), f"s3://{DEFAULT_BUCKET}/{deployment.PREFIX}"
-    wheels = artifacts.wheelhouse_name(folder)
-    return artifacts.uris(artifacts.build(folder), base, f"{base}{wheels}")
+    folder, base = bundle.application_folder(), f"s3://{DEFAULT_BUCKET}/{deployment.PREFIX}"
+    wheels = bundle.wheelhouse_name(folder)
+    return bundle.uris(bundle.build(folder), base, f"{base}{wheels}")
 
 
 def _submit(aws: LocalAws, arguments: Arguments, bucket: str) -> float:
@@ -249,7 +250,7 @@ def _submit(aws: LocalAws, arguments: Arguments, bucket: str) -> float:
         LogUri=f"s3://{bucket}/logs/",
         Instances={"KeepJobFlowAliveWhenNoSteps": False},
         BootstrapActions=[{"Name": "install", "ScriptBootstrapAction": install}],
-        Steps=[emr.featurize_step(arguments, uris)],  # type: ignore[list-item]
+        Steps=[requests.featurize_step(arguments, uris)],  # type: ignore[list-item]
     )["JobFlowId"]
     until = time.monotonic() + _STEP_S
     while client.describe_cluster(ClusterId=cluster)["Cluster"]["Status"]["State"] in ACTIVE:

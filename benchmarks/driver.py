@@ -1,4 +1,4 @@
-"""What the driver of a rerun does with millions of objects: seconds and peak memory, the figures of docs/benchmarks.md.
+"""What the driver of a rerun does with millions of objects: seconds and peak memory, the figures of docs/measurements/speed.md.
 
     PYTHONPATH=.:spark_apps python -m benchmarks.driver --objects 9000000
 
@@ -18,14 +18,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from benchmarks import apart
-from fruits_features import tables
-from fruits_features.arguments import Arguments
-from fruits_features.assembly import Recall
-from fruits_features.final import plan_files
-from fruits_features.inventory import IMAGES_PER_PART, cut, read_inventory
+from benchmarks import subprocess_measure
+from fruits_features.cache.store import Known, Store, StoredFile, StoredPart, Volume
+from fruits_features.contract.arguments import Arguments
+from fruits_features.io import arrow
+from fruits_features.job.inventory import IMAGES_PER_PART, cut, read_inventory
+from fruits_features.output.features_writer import plan_files
+from fruits_features.output.snapshot import Recall
 from fruits_features.schemas import INDEX, INVENTORY, arrow_schema
-from fruits_features.store import Known, Store, StoredFile, StoredPart, Volume
 
 CORES = 32
 CATEGORIES = 131
@@ -71,13 +71,13 @@ def drive(folder: Path) -> None:
     inventory = _timed("read and sort the inventory", lambda: read_inventory(str(folder / "inventory")))
     known = _timed("read the store's index", _store(folder).recall)
     recall = _timed("look every object up", lambda: Recall.of(inventory, known))
-    parts = _timed("cut what is new into parts", lambda: [*map(tables.to_bytes, cut(recall.wanted, CORES))])
+    parts = _timed("cut what is new into parts", lambda: [*map(arrow.to_bytes, cut(recall.wanted, CORES))])
     index = _index(recall.wanted)
     count = index.num_rows
     fresh = Known(index, (StoredFile("today", count, count * STORED_BYTES, count * ROW_BYTES),))
     assembly = _timed("tell where each described image is", lambda: recall.completed(fresh))
     files = _timed("plan the final files", lambda: plan_files(assembly.described, assembly.files, CORES))
-    peak = apart.peak_mb()
+    peak = subprocess_measure.peak_mb()
     travel = sum(map(len, parts)) + sum(len(file.rows.rows) for file in files)
     objects = inventory.num_rows
     print(
@@ -131,7 +131,7 @@ def _index(objects: pa.Table) -> pa.Table:
 def _store_part(volume: Path, number: int, index: pa.Table) -> StoredPart:
     """Write a part of a volume: its index, and a file without bytes."""
     name, described = f"index-{number:05}.parquet", f"described-{number:05}.parquet"
-    data = tables.to_parquet(index, index.num_rows)
+    data = arrow.to_parquet(index, index.num_rows)
     (volume / name).write_bytes(data)
     (volume / described).touch()
     os.truncate(volume / described, STORED_BYTES * index.num_rows)
@@ -140,4 +140,4 @@ def _store_part(volume: Path, number: int, index: pa.Table) -> StoredPart:
 
 
 if __name__ == "__main__":
-    apart.run("benchmarks.driver", "objects", 9_000_000, make, drive)
+    subprocess_measure.run("benchmarks.driver", "objects", 9_000_000, make, drive)

@@ -1,4 +1,4 @@
-"""What taking an inventory costs: time and peak memory, the figures of docs/reruns.md.
+"""What taking an inventory costs: time and peak memory, the figures of docs/guides/reruns.md.
 
     PYTHONPATH=.:spark_apps python -m benchmarks.inventory --images 90380 --reported 5000000
 
@@ -25,10 +25,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from mypy_boto3_s3 import S3Client
 
-from benchmarks import apart
-from include import inventory, listing, s3_report
-from include.local_aws.local import LocalAws
-from include.local_aws.s3_trouble import S3Trouble
+from benchmarks import subprocess_measure
+from include.dev.local_aws.local import LocalAws
+from include.dev.local_aws.s3.fault_proxy import S3Trouble
+from include.inventory import listing, s3_inventory, writer
 
 BUCKET, PREFIX, REPORTS = "fruits", "images/", "reports/"
 CATEGORIES = 131
@@ -77,8 +77,8 @@ def listed(s3: S3Client, way: str) -> Iterator[pa.RecordBatch]:
         return listing.list_objects(s3, BUCKET, PREFIX)
     if way == "by folder":
         return listing.list_objects(s3, BUCKET, PREFIX)
-    report = s3_report.newest(s3, f"s3://{BUCKET}/{REPORTS}", BUCKET, NOW)
-    return s3_report.list_objects(s3, report, BUCKET, PREFIX)
+    report = s3_inventory.newest(s3, f"s3://{BUCKET}/{REPORTS}", BUCKET, NOW)
+    return s3_inventory.list_objects(s3, report, BUCKET, PREFIX)
 
 
 def take(way: str) -> None:
@@ -93,10 +93,10 @@ def take(way: str) -> None:
         size += file.seek(0, os.SEEK_END)
 
     began, before = time.perf_counter(), time.process_time()
-    batches = (inventory.describe(batch, PREFIX, frozenset()) for batch in listed(s3, way))
-    summary = inventory.write(batches, store)
+    batches = (writer.describe(batch, PREFIX, frozenset()) for batch in listed(s3, way))
+    summary = writer.write(batches, store)
     wall_s, cpu_s = time.perf_counter() - began, time.process_time() - before
-    peak = apart.peak_mb()
+    peak = subprocess_measure.peak_mb()
     figures = f"{summary.images} | {wall_s:.1f} | {cpu_s:.1f} | {peak:.0f} | {size / 2**20:.1f} | {summary.digest[:8]}"
     print(f"| {way} | {figures} |", flush=True)
 

@@ -1,4 +1,4 @@
-"""How well the families tell fruits apart, and what they cost: the table of docs/features.md.
+"""How well the families tell fruits apart, and what they cost: the table of docs/reference/features.md.
 
     PYTHONPATH=spark_apps python -m benchmarks.recognition --data FOLDER --test
 
@@ -30,11 +30,11 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedGroupKFold
 from sklearn.neighbors import KNeighborsClassifier
 
-from benchmarks.lamps import rephotograph
-from benchmarks.visits import read_visits
-from fruits_features.components import Moments, fit
-from fruits_features.description import Description, describe_image
-from fruits_features.families import DEFAULT_FAMILIES, FAMILIES
+from benchmarks.illuminant import rephotograph
+from benchmarks.shop_visits import read_visits
+from fruits_features.contract.families import DEFAULT_FAMILIES, FAMILIES
+from fruits_features.extraction.extract import Description, describe_image
+from fruits_features.pca.fit import Moments, fit
 
 COMPONENTS = 128
 MAX_PIXELS = 10**7

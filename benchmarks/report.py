@@ -1,4 +1,4 @@
-"""What the report of a large run costs: time, peak memory and size, the figures of docs/report.md.
+"""What the report of a large run costs: time, peak memory and size, the figures of docs/guides/report.md.
 
     PYTHONPATH=.:spark_apps python -m benchmarks.report --images 90380 [--keep report.html]
 
@@ -25,16 +25,17 @@ import pyarrow.parquet as pq
 from pyarrow.fs import LocalFileSystem, SubTreeFileSystem
 
 from fruits_features import schemas
-from fruits_features.components import Moments, fit
-from fruits_features.families import DEFAULT_FAMILIES, total_dimension
-from fruits_features.layout import RunLayout
+from fruits_features.contract.families import DEFAULT_FAMILIES, total_dimension
+from fruits_features.contract.layout import RunLayout
+from fruits_features.contract.rejections import Reason, Stage
+from fruits_features.io.vectors import as_array
+from fruits_features.pca.fit import Moments, fit
 from fruits_features.projection import Projection
-from fruits_features.rejections import Reason, Stage
-from fruits_features.vectors import as_array
-from include.report import Inputs, build
-from include.sample_images import Image, fruits_360, make_plan
-from include.sample_images.drawing import draw
-from include.validation import RunFiles
+from include.dev.sample_images import Image, fruits_360, make_plan
+from include.dev.sample_images.drawing import draw
+from include.report import build
+from include.report.build import Inputs
+from include.validation.audit import RunFiles
 
 LAYOUT = RunLayout.of("fruits", "benchmark")
 COMPONENTS = 128

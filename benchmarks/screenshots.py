@@ -20,18 +20,19 @@ from pyarrow.fs import LocalFileSystem, SubTreeFileSystem
 
 from benchmarks.report import features, path
 from fruits_features import schemas
-from fruits_features.arguments import DEFAULT_EXPLAINED_VARIANCE
-from fruits_features.components import Moments, fit
-from fruits_features.description import Description, describe_image
-from fruits_features.families import DEFAULT_FAMILIES
-from fruits_features.inventory import FITTED_SPLIT
-from fruits_features.layout import RunLayout
+from fruits_features.contract.arguments import DEFAULT_EXPLAINED_VARIANCE
+from fruits_features.contract.families import DEFAULT_FAMILIES
+from fruits_features.contract.layout import RunLayout
+from fruits_features.contract.rejections import Rejected
+from fruits_features.extraction.extract import Description, describe_image
+from fruits_features.job.inventory import FITTED_SPLIT
+from fruits_features.pca.fit import Moments, fit
 from fruits_features.projection import DEFAULT_MAX_PIXELS, Projection
-from fruits_features.rejections import Rejected
-from include.report import About, Inputs, Previous, build
-from include.sample_images import Image, fruits_360, make_plan
-from include.sample_images.drawing import draw
-from include.validation import RunFiles
+from include.dev.sample_images import Image, fruits_360, make_plan
+from include.dev.sample_images.drawing import draw
+from include.report import build
+from include.report.build import About, Inputs, Previous
+from include.validation.audit import RunFiles
 
 LAYOUT = RunLayout.of("fruits", "2026-11-22T000000Z-fruits_features")
 IMAGES, BROKEN = 3_023, 23

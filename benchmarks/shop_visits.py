@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-VISITS = Path(__file__).with_name("visits.txt")
+VISITS = Path(__file__).with_name("shop_visits.txt")
 
 
 def read_visits(paths: Sequence[Path]) -> NDArray[np.int64]:

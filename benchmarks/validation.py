@@ -1,4 +1,4 @@
-"""What validating a large run costs: time and peak memory, the figures of docs/validation.md.
+"""What validating a large run costs: time and peak memory, the figures of docs/reference/validation.md.
 
     PYTHONPATH=.:spark_apps python -m benchmarks.validation --images 90380
 
@@ -20,17 +20,17 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from pyarrow.fs import LocalFileSystem, SubTreeFileSystem
 
-from benchmarks import apart
+from benchmarks import subprocess_measure
 from fruits_features import schemas
-from fruits_features.arguments import Arguments
-from fruits_features.components import Moments, fit
-from fruits_features.families import DEFAULT_FAMILIES, total_dimension
-from fruits_features.final import about, write_parquet
-from fruits_features.layout import RunLayout
+from fruits_features.contract.arguments import Arguments
+from fruits_features.contract.families import DEFAULT_FAMILIES, total_dimension
+from fruits_features.contract.layout import RunLayout
+from fruits_features.io.vectors import as_array
+from fruits_features.output.features_writer import about, write_parquet
+from fruits_features.pca.fit import Moments, fit
 from fruits_features.projection import Projection
-from fruits_features.vectors import as_array
-from include import inventory
-from include.validation import Audit, RunFiles, table
+from include.inventory import writer
+from include.validation.audit import Audit, RunFiles, table
 
 LAYOUT = RunLayout.of("fruits", "benchmark")
 ROWS_A_FILE = 15_000
@@ -75,7 +75,7 @@ def make(folder: Path, images: int) -> None:
     write_parquet(
         str(place / "quarantine"), "part-00000.parquet", schemas.arrow_schema(schemas.QUARANTINE), [], about(arguments)
     )
-    listed = pa.Table.from_pylist(list(listing(images)), schema=inventory.SCHEMA)
+    listed = pa.Table.from_pylist(list(listing(images)), schema=writer.SCHEMA)
     pq.write_table(listed, place / "inventory" / "part-00000.parquet")
 
 
@@ -115,7 +115,7 @@ def validate(folder: Path) -> None:
     began, before = time.perf_counter(), time.process_time()
     report = audit.validate(stored)
     wall_s, cpu_s = time.perf_counter() - began, time.process_time() - before
-    peak = apart.peak_mb()
+    peak = subprocess_measure.peak_mb()
     if report.failed:
         raise SystemExit(table(report.failed))
     size = sum(files.features.sizes()) / 2**20
@@ -125,4 +125,4 @@ def validate(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    apart.run("benchmarks.validation", "images", 90_380, make, validate)
+    subprocess_measure.run("benchmarks.validation", "images", 90_380, make, validate)

@@ -15,9 +15,9 @@ from typing import Any
 
 from airflow.sdk import DAG, get_current_context, task
 
-from fruits_airflow import templates
-from fruits_airflow.assets import FEATURES
-from fruits_airflow.dag_defaults import PARAMS, START
+from fruits_airflow import run_context
+from fruits_airflow.params import PARAMS, START
+from fruits_airflow.tasks.announce import FEATURES
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ with DAG(
 
         context = get_current_context()
         events = context["triggering_asset_events"].get(FEATURES)
-        told: dict[str, Any] = events[-1].extra if events else {"bucket": templates.bucket(context), "run": None}
+        told: dict[str, Any] = events[-1].extra if events else {"bucket": run_context.bucket(context), "run": None}
         features = dataset.open(f"s3://{told['bucket']}", run=told["run"])
         counts: dict[str, int] = dict(features.group_by("category").len().sort("category").collect().iter_rows())
         log.info("Images of run %s: %s", told["run"] or "that is published", counts)

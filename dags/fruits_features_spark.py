@@ -17,13 +17,16 @@ from datetime import timedelta
 from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOperator
 from airflow.sdk import DAG, chain
 
-from fruits_airflow import templates
-from fruits_airflow.assets import announce
-from fruits_airflow.changes import find_changes
-from fruits_airflow.dag_defaults import DAILY
-from fruits_airflow.retention import remove_old_runs
-from fruits_airflow.sensors import ImagesSensor
-from fruits_airflow.tasks import publish, take_inventory, upload_application, validate_parquet
+from fruits_airflow import run_context
+from fruits_airflow.params import DAILY
+from fruits_airflow.s3.sensors import ImagesSensor
+from fruits_airflow.tasks.announce import announce
+from fruits_airflow.tasks.find_changes import find_changes
+from fruits_airflow.tasks.publish import publish
+from fruits_airflow.tasks.remove_old_runs import remove_old_runs
+from fruits_airflow.tasks.take_inventory import take_inventory
+from fruits_airflow.tasks.upload_application import upload_application
+from fruits_airflow.tasks.validate_parquet import validate_parquet
 
 with DAG(
     dag_id="fruits_features_spark",
@@ -40,7 +43,7 @@ with DAG(
         name="fruits_features",
         application=artifacts["launcher"],  # type: ignore[index]
         py_files=artifacts["application"],  # type: ignore[index]
-        application_args=templates.application_args,  # type: ignore[arg-type] # rendered by Airflow
+        application_args=run_context.application_args,  # type: ignore[arg-type] # rendered by Airflow
         execution_timeout=timedelta(hours=6),
         retries=0,  # Spark retries its tasks itself; a failed application wants its cause read, not the same cost again
         doc_md="Submits the Spark application to connection `spark_default` and shows its output in this log.",

@@ -13,8 +13,8 @@ from __future__ import annotations
 
 from airflow.sdk import DAG
 
-from fruits_airflow.dag_defaults import START, TASKS
-from fruits_airflow.janitor import end_forgotten_clusters
+from fruits_airflow.params import START, TASKS
+from fruits_airflow.tasks.end_forgotten_clusters import end_forgotten_clusters
 
 with DAG(
     dag_id="fruits_janitor",

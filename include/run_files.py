@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from pyarrow.fs import FileSystem
 
-    from fruits_features.layout import RunLayout
+    from fruits_features.contract.layout import RunLayout
 
 BATCH_ROWS = 4096
 """Rows held at a time: about 35 MB of features."""

@@ -13,9 +13,9 @@ from typing import Annotated
 from pydantic import Field, StringConstraints
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from fruits_features.arguments import DEFAULT_MAX_IMAGE_BYTES, DEFAULT_MAX_IMAGE_PIXELS
-from fruits_features.layout import BUCKET_PATTERN, PREFIX_PATTERN
-from include.cluster import Architecture  # noqa: TC001 - pydantic reads it
+from fruits_features.contract.arguments import DEFAULT_MAX_IMAGE_BYTES, DEFAULT_MAX_IMAGE_PIXELS
+from fruits_features.contract.layout import BUCKET_PATTERN, PREFIX_PATTERN
+from include.emr.sizing import Architecture  # noqa: TC001 - pydantic reads it
 
 BucketName = Annotated[str, StringConstraints(pattern=BUCKET_PATTERN)]
 Prefix = Annotated[str, StringConstraints(pattern=PREFIX_PATTERN)]
@@ -62,7 +62,7 @@ class Settings(BaseSettings):
     """The most nodes of 8 virtual CPUs that `cluster_size: auto` takes, whatever the images."""
     emr_images_per_core_s: float = Field(default=200, gt=0)
     """How many images of 5 KB one core describes in a second, by which `auto` counts nodes: a quarter of what was
-    measured with the default features (docs/benchmarks.md), as no core of EMR's was; less with a model or pixels."""
+    measured with the default features (docs/measurements/speed.md), as no core of EMR's was; less with a model or pixels."""
     emr_idle_timeout_s: int = Field(default=1800, ge=60, le=604_800)
     """When AWS itself ends a cluster that nobody ended (EMR's limits: 60 s to 7 days)."""
     emr_tags: dict[str, str] = {}
@@ -83,7 +83,7 @@ class Settings(BaseSettings):
         return self.deployment or self.bucket
 
     prices: Path | None = None
-    """A table of prices and instance types in place of `include/prices.toml`."""
+    """A table of prices and instance types in place of `include/emr/prices.toml`."""
 
 
 @cache

@@ -21,7 +21,7 @@ os.environ["AIRFLOW__CORE__DAGS_FOLDER"] = str(ROOT / "dags")
 os.environ["AIRFLOW__CORE__PLUGINS_FOLDER"] = str(ROOT / "plugins")
 os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
 
-pytest_plugins = ["include.local_aws.pytest_plugin", "tests.spark_cluster", "tests.wheels"]
+pytest_plugins = ["include.dev.local_aws.pytest_plugin", "tests.support.spark_cluster", "tests.support.wheels"]
 
 
 PUBLISH_FOR_THEMSELVES = {

@@ -1,4 +1,4 @@
-"""This application beside other ways to turn images in S3 into features: the tables of docs/benchmarks.md.
+"""This application beside other ways to turn images in S3 into features: the tables of docs/measurements/speed.md.
 
     make bench
     PYTHONPATH=.:spark_apps python -m benchmarks.speed --images 22400 --repeats 5 --candidates
@@ -34,8 +34,8 @@ from benchmarks.speed.ratios import LIMIT, OWN, letter, ratios
 from benchmarks.speed.report import DIRECT, FIRST, LATER, PROXY, Run, about, table
 from benchmarks.speed.sessions import CANDIDATES, Candidate, interpreter, started, work
 from benchmarks.speed.task import Done, Task
-from include.local_aws.local import LocalAws
-from include.local_aws.s3_trouble import S3Trouble
+from include.dev.local_aws.local import LocalAws
+from include.dev.local_aws.s3.fault_proxy import S3Trouble
 
 ALWAYS = (LIMIT, OWN)
 """The application, and what bounds it."""

@@ -7,9 +7,9 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from include.inventory import SCHEMA, split_and_category
-from include.sample_images.plan import fruits_360, make_plan
-from include.sample_images.writing import generate
+from include.dev.sample_images.plan import fruits_360, make_plan
+from include.dev.sample_images.writing import generate
+from include.inventory.writer import SCHEMA, split_and_category
 
 PREFIX = "images/"
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 
-from include.local_aws.processes import tree
+from include.dev.local_aws.processes import tree
 
 SAMPLED_EVERY_S = 0.25
 _IDLE, _WAITING, _STEAL, _ALL = 3, 4, 7, 8

@@ -13,7 +13,7 @@ import psutil
 
 from benchmarks.speed.meter import Use, metered
 from benchmarks.speed.task import READY, Done, Task
-from include.local_aws.processes import end, tree
+from include.dev.local_aws.processes import end, tree
 
 ROOT = Path(__file__).parents[2]
 

@@ -15,12 +15,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import fruits_features
-from include import wheelhouse
+from include.artifacts import wheelhouse
 
 EPOCH = (1980, 1, 1, 0, 0, 0)
 """The first instant a ZIP archive can hold: the files' own times tell nothing."""
 
-BOOTSTRAP = Path(__file__).parent / "infrastructure" / "bootstrap.sh"
+BOOTSTRAP = Path(__file__).with_name("bootstrap.sh")
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,5 @@
-"""`make deploy`: the stack of `include/infrastructure/fruits.yaml`, and what clusters install and run, in its bucket.
+"""`make deploy`: the stack of `include/deploy/fruits.yaml`, and what clusters install and run, in its bucket.
 
 Plain functions over boto3 clients, which the caller makes; the command line is `cli`. Running the pipeline is
-Airflow's business, images are `include.upload_images`'.
+Airflow's business, images are `include.deploy.upload_images`'.
 """

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, NoRegionError
 
-from include import artifacts, wheelhouse
+from include.artifacts import bundle, wheelhouse
 from include.deploy import certificates, uploads
 from include.deploy.stack import Plan, Stack, StackError, settings
 
@@ -71,7 +71,7 @@ def _parser() -> argparse.ArgumentParser:
         default=[],
         type=_pair,
         metavar="NAME=VALUE",
-        help="another parameter of include/infrastructure/fruits.yaml; an existing stack keeps those not given",
+        help="another parameter of include/deploy/fruits.yaml; an existing stack keeps those not given",
     )
     parser.add_argument("--yes", action="store_true", help="do it without asking")
     return parser
@@ -82,7 +82,7 @@ def deploy(options: argparse.Namespace) -> int:
 
     Raises:
         StackError: the stack cannot be deployed.
-        include.wheelhouse.WheelhouseError: wheels cannot be had.
+        include.artifacts.wheelhouse.WheelhouseError: wheels cannot be had.
     """
     if options.region not in IN_EUROPE and not options.allow_outside_europe:
         raise StackError(
@@ -96,7 +96,7 @@ def deploy(options: argparse.Namespace) -> int:
     _show_stack(plan)
     try:
         print("Looking for wheels …", flush=True)
-        built = uploads.build(artifacts.application_folder(), wheelhouse.EMR)
+        built = uploads.build(bundle.application_folder(), wheelhouse.EMR)
         bucket = _bucket(stack, options.region, built)
         _show_bucket(bucket)
         agreed = _agreed(plan, bucket, yes=options.yes)
@@ -177,7 +177,7 @@ def _do(stack: Stack, plan: Plan | None, region: str, built: Sequence[Upload]) -
 
 def _tell(stack: Stack) -> None:
     outputs = stack.outputs()
-    print("\nAirflow's processes need these variables, and FRUITS_EMR_SUBNET_ID (docs/operations.md):\n")
+    print("\nAirflow's processes need these variables, and FRUITS_EMR_SUBNET_ID (docs/guides/aws.md):\n")
     for name, value in settings(outputs).items():
         print(f"{name}={value}")
     print("\nRuns stay for ever unless FRUITS_RETENTION_DAYS is set too.")

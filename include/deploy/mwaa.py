@@ -5,7 +5,7 @@
     requirements.txt    what MWAA installs besides Airflow itself
 
 MWAA brings Airflow and the Amazon provider, so neither is pinned. `fruits_features_spark` is left out: it needs a Java
-and a Spark beside the worker. Uploading and settings are told in docs/operations.md.
+and a Spark beside the worker. Uploading and settings are told in docs/guides/aws.md.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from include.wheelhouse import Platform, pins
+from include.artifacts.wheelhouse import Platform, pins
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 LEFT_OUT = ("fruits_features_spark.py",)
 NEEDED = (
     "aiobotocore",
@@ -39,22 +39,8 @@ NEEDED = (
 """What tasks, triggers and pages import; a test holds the list against the code."""
 APPLICATION = ("launch.py", "requirements.txt", "requirements-onnx.txt")
 """Of `spark_apps/`, besides its package: `upload_application` takes them from beside it."""
-OF_ONE_MACHINE = (
-    "airflow_database.py",
-    "airflow_sqlite.py",
-    "containers",
-    "dags_test.py",
-    "demo.py",
-    "deploy",
-    "local_airflow.py",
-    "local_aws",
-    "mwaa.py",
-    "prerequisites.py",
-    "sample_images",
-    "spark_cluster.py",
-    "upload_images.py",
-)
-"""Of `include/`: what no task needs."""
+NOT_FOR_TASKS = ("deploy", "dev")
+"""Packages of `include/` that no task imports."""
 NO_PLUGINS = "include/\nfruits_features/\nlaunch.py\n"
 """Airflow imports each file of the plugins folder, looking for plugins, unless `.airflowignore` names it."""
 EPOCH = (1980, 1, 1, 0, 0, 0)
@@ -62,11 +48,11 @@ EPOCH = (1980, 1, 1, 0, 0, 0)
 
 def main(argv: list[str] | None = None) -> int:
     """Build the layout and tell where it is."""
-    parser = argparse.ArgumentParser(prog="python -m include.mwaa", description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(prog="python -m include.deploy.mwaa", description=__doc__.partition("\n")[0])
     parser.add_argument("folder", type=Path, nargs="?", default=ROOT / "dist" / "mwaa", help="default: %(default)s")
     folder = parser.parse_args(argv).folder
     build(folder)
-    print(f"{folder}: dags/, plugins.zip, requirements.txt. How to use them: docs/operations.md")  # noqa: T201
+    print(f"{folder}: dags/, plugins.zip, requirements.txt. How to use them: docs/guides/aws.md")  # noqa: T201
     return 0
 
 
@@ -96,13 +82,13 @@ def _members() -> Iterator[tuple[str, Path]]:
     for base, package in ((ROOT / "plugins", "."), (ROOT / "spark_apps", "fruits_features"), (ROOT, "include")):
         for file in (base / package).rglob("*"):
             name = file.relative_to(base)
-            if file.is_file() and "__pycache__" not in name.parts and not _of_one_machine(name):
+            if file.is_file() and "__pycache__" not in name.parts and not _is_not_for_tasks(name):
                 yield name.as_posix(), file
     yield from ((file, ROOT / "spark_apps" / file) for file in APPLICATION)
 
 
-def _of_one_machine(name: Path) -> bool:
-    return name.parts[0] == "include" and name.parts[1] in OF_ONE_MACHINE
+def _is_not_for_tasks(name: Path) -> bool:
+    return name.parts[0] == "include" and name.parts[1] in NOT_FOR_TASKS
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from mypy_boto3_cloudformation import CloudFormationClient
     from mypy_boto3_cloudformation.type_defs import ParameterTypeDef, StackTypeDef, TagTypeDef, WaiterConfigTypeDef
 
-TEMPLATE = Path(__file__).parents[1] / "infrastructure" / "fruits.yaml"
+TEMPLATE = Path(__file__).with_name("fruits.yaml")
 TAG: TagTypeDef = {"Key": "application", "Value": "fruits-image-features"}
 EVERY_5_S: WaiterConfigTypeDef = {"Delay": 5, "MaxAttempts": 240}
 _NOTHING_NEW = re.compile("didn't contain changes|No updates are to be performed")

@@ -1,4 +1,4 @@
-"""Upload a folder of files to S3, many at once, skipping what is there: `python -m include.upload_images FOLDER s3://…`.
+"""Upload a folder of files to S3, many at once, skipping what is there: `python -m include.deploy.upload_images FOLDER s3://…`.
 
 boto3 finds the credentials, the endpoint and the bucket, so profiles and SSO work as everywhere; obstore moves the
 bytes. A file is skipped when the object of its key has the same size and the same MD5. The MD5 is the listing's ETag
@@ -326,7 +326,8 @@ def main(argv: list[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m include.upload_images", description="Upload a folder to S3; what is there already is skipped."
+        prog="python -m include.deploy.upload_images",
+        description="Upload a folder to S3; what is there already is skipped.",
     )
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="uploaded recursively, without hidden files")
     parser.add_argument("destination", metavar="s3://BUCKET/PREFIX/", help="keys are PREFIX/ and the path in FOLDER")

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from include import artifacts, wheelhouse
+from include.artifacts import bundle, wheelhouse
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from mypy_boto3_s3 import S3Client
 
-    from include.wheelhouse import Platform
+    from include.artifacts.wheelhouse import Platform
 
 WHEELS = Path(__file__).resolve().parents[2] / ".local" / "wheels"
 """Where downloaded wheels stay."""
@@ -41,11 +41,11 @@ def build(folder: Path, platforms: Iterable[Platform], wheels: Path = WHEELS) ->
         wheels: where downloaded wheels are kept.
 
     Raises:
-        include.wheelhouse.WheelhouseError: wheels cannot be had.
+        include.artifacts.wheelhouse.WheelhouseError: wheels cannot be had.
     """
     both = (False, True)
-    house = wheelhouse.gather([artifacts.lock(folder, onnx=onnx) for onnx in both], platforms, wheels)
-    small = {one.name: one.content for onnx in both for one in artifacts.build(folder, onnx=onnx).values()}
+    house = wheelhouse.gather([bundle.lock(folder, onnx=onnx) for onnx in both], platforms, wheels)
+    small = {one.name: one.content for onnx in both for one in bundle.build(folder, onnx=onnx).values()}
     return [
         *(Upload(name, content) for name, content in small.items()),
         *(Upload(wheel.name, wheel.path) for wheel in house.wheels),

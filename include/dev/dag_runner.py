@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
-from include.local_aws.processes import end, tree
+from include.dev.local_aws.processes import end, tree
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -1,4 +1,4 @@
-"""Writes docs/data-dictionary.md from the application's schemas: `python -m include.data_dictionary`.
+"""Writes docs/reference/data-dictionary.md from the application's schemas: `python -m include.dev.data_dictionary`.
 
 The columns, reasons and metadata keys stand in `fruits_features`; here stands only what a reader wants to know around
 them.
@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from fruits_features.rejections import Reason
+from fruits_features.contract.rejections import Reason
 from fruits_features.schemas import INVENTORY, METADATA, METADATA_KEY, QUARANTINE, Column, features_columns
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-FILE = Path(__file__).parent.parent / "docs" / "data-dictionary.md"
+FILE = Path(__file__).parents[2] / "docs" / "reference" / "data-dictionary.md"
 
 _TEMPLATE = """\
 # Data dictionary

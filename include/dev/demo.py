@@ -2,7 +2,7 @@
 
 Local AWS, sample images, `airflow dags test` as CI runs it, the results: each step is the command that people can run
 themselves. What was started is stopped, whatever happens; images and results stay below `.local/`. Checking the
-machine is left to `include.prerequisites`.
+machine is left to `include.dev.prerequisites`.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fruits_features import layout
-from include.airflow_database import AirflowDatabaseError, ensure_database
-from include.dags_test import DagsTestError, dags_test
-from include.local_aws.deployment import deploy
-from include.local_aws.errors import LocalAwsError
-from include.local_aws.local import LocalAws
-from include.local_aws.state import DEFAULT_BUCKET
+from fruits_features.contract import layout
+from include.dev.dag_runner import DagsTestError, dags_test
+from include.dev.local_airflow.database import AirflowDatabaseError, ensure_database
+from include.dev.local_aws.deployment import deploy
+from include.dev.local_aws.errors import LocalAwsError
+from include.dev.local_aws.local import LocalAws
+from include.dev.local_aws.state import DEFAULT_BUCKET
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 LOCAL = ROOT / ".local"
 LOG = LOCAL / "demo.log"
 
@@ -57,9 +57,9 @@ def main() -> int:
             environment = os.environ | aws.environment
             deploy(aws.s3())
             _say("Sample images")
-            _command("include.sample_images", str(LOCAL / "images"), environment=environment)
+            _command("include.dev.sample_images", str(LOCAL / "images"), environment=environment)
             _command(
-                "include.upload_images",
+                "include.deploy.upload_images",
                 str(LOCAL / "images"),
                 f"s3://{DEFAULT_BUCKET}/images/",
                 environment=environment,

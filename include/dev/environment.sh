@@ -1,6 +1,6 @@
-# What Airflow has to know of this checkout, in one place. For the Makefile, scripts and people:  . include/environment.sh
+# What Airflow has to know of this checkout, in one place. For the Makefile, scripts and people:  . include/dev/environment.sh
 # shellcheck shell=bash
-root=$(cd "$(dirname "${BASH_SOURCE[0]:-$0}")/.." && pwd)
+root=$(cd "$(dirname "${BASH_SOURCE[0]:-$0}")/../.." && pwd)
 export AIRFLOW_HOME="$root/.local/airflow"
 export AIRFLOW__CORE__DAGS_FOLDER="$root/dags"
 export AIRFLOW__CORE__PLUGINS_FOLDER="$root/plugins"

@@ -21,7 +21,7 @@ RUN_GB = 0.5
 
 def main() -> int:
     """Print one line for each thing that is missing; the exit code tells whether any is."""
-    root = Path(__file__).resolve().parent.parent
+    root = Path(__file__).resolve().parents[2]
     needed_gb = RUN_GB if (root / ".venv").exists() else INSTALLED_GB + RUN_GB
     problems = [problem for problem in (python_problem(), java_problem(), space_problem(root, needed_gb)) if problem]
     for problem in problems:

@@ -1,8 +1,8 @@
 """A Spark standalone cluster on this machine, and the settings under which drivers use it with the local AWS.
 
-The cluster is what `include/containers/spark.sh` starts in containers too: a master and workers from PySpark's own
+The cluster is what `include/dev/containers/spark.sh` starts in containers too: a master and workers from PySpark's own
 distribution. As a context manager it serves the tests; as a command it writes the settings of the containers' drivers.
-What `s3://` is to Spark is told by `include.local_aws.spark_conf`.
+What `s3://` is to Spark is told by `include.dev.local_aws.node.spark_conf`.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any, Self
 from urllib.error import URLError
 from urllib.request import urlopen
 
-from include.local_aws.processes import Identity, end, tree
-from include.local_aws.spark_conf import spark_settings, write_spark_conf
+from include.dev.local_aws.node.spark_conf import spark_settings, write_spark_conf
+from include.dev.local_aws.processes import Identity, end, tree
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -172,7 +172,7 @@ def _free_ports(count: int) -> list[int]:
 
 def main(argv: list[str] | None = None) -> int:
     """Write the settings of a driver; which master it uses is told to `spark-submit`."""
-    parser = argparse.ArgumentParser(prog="python -m include.spark_cluster", description=main.__doc__)
+    parser = argparse.ArgumentParser(prog="python -m include.dev.spark_standalone", description=main.__doc__)
     parser.add_argument("--conf", type=Path, required=True, help="the folder to write, for SPARK_CONF_DIR")
     parser.add_argument("--s3-folder", type=Path, required=True, help="the folder that the local S3 serves")
     parser.add_argument(

@@ -1,6 +1,6 @@
 """What a cluster is going to cost, and what it has cost: its instances' hours at the prices of a table. Pure.
 
-Neither says what the bill says: storage, requests, traffic, taxes and discounts are left out (docs/costs.md).
+Neither says what the bill says: storage, requests, traffic, taxes and discounts are left out (docs/guides/costs.md).
 """
 
 from __future__ import annotations
@@ -8,14 +8,14 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from include.cluster import ClusterError
+from include.emr.sizing import ClusterError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
 
-    from include.cluster import Fleet, Market
-    from include.prices import PriceTable
+    from include.emr.prices import PriceTable
+    from include.emr.sizing import Fleet, Market
 
 LEAST_BILLED_S: Final = 60.0
 """EC2 and EMR bill by the second, and at least a minute (their price pages)."""

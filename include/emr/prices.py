@@ -13,7 +13,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from include.cluster import Architecture, Market  # noqa: TC001 - pydantic reads them
+from include.emr.sizing import Architecture, Market  # noqa: TC001 - pydantic reads them
 
 OURS = Path(__file__).parent / "prices.toml"
 

@@ -8,16 +8,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from include.cluster import fleets
+from include.emr.sizing import fleets
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from fruits_features.arguments import Arguments
-    from include.artifacts import ArtifactUris
-    from include.cluster import Fleet, Nodes
-    from include.ownership import Origin
-    from include.prices import PriceTable
+    from fruits_features.contract.arguments import Arguments
+    from include.artifacts.bundle import ArtifactUris
+    from include.emr.prices import PriceTable
+    from include.emr.sizing import Fleet, Nodes
+    from include.emr.tags import Origin
     from include.settings import Settings
 
 EMR_MAY_MANAGE = {"Key": "for-use-with-amazon-emr-managed-policies", "Value": "true"}

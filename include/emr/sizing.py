@@ -1,6 +1,6 @@
 """How many nodes a run's cluster has, of which kinds, and how long it needs. Pure: no AWS call, no request.
 
-`include.emr` makes EMR's request of it, `include.costs` its price; which instance types there are is told by the table
+`include.emr.requests` makes EMR's request of it, `include.emr.costs` its price; which instance types there are is told by the table
 of prices. A node is `NODE_VCPUS` virtual CPUs here, whatever the instances are that EMR gets.
 """
 
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, Literal
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from include.prices import InstanceType, PriceTable
+    from include.emr.prices import InstanceType, PriceTable
 
 Architecture = Literal["arm64", "x86_64"]
 Market = Literal["ON_DEMAND", "SPOT"]
@@ -22,7 +22,7 @@ Role = Literal["MASTER", "CORE", "TASK"]
 PRIMARY_VCPUS: Final = 4
 """At least, of the primary node. It runs the driver, which holds the inventory and what is known of it: no images."""
 DRIVER_BYTES_AN_IMAGE: Final = 500
-"""What the driver of a rerun holds (docs/benchmarks.md, "Millions of objects")."""
+"""What the driver of a rerun holds (docs/measurements/speed.md, "Millions of objects")."""
 PRIMARY_SYSTEM_GB: Final = 8
 """What else lives on the primary node: the driver's JVM, YARN's and HDFS's daemons, the system. An estimate."""
 GB_A_VCPU: Final = 4
@@ -33,7 +33,7 @@ NODES_A_CORE_NODE: Final = 4
 """One node in so many is on demand, and cannot be taken away; what a spot node loses, the others do again."""
 
 IMAGE_OVERHEAD_BYTES: Final = 40_000
-"""What every image needs takes as long as fetching and decoding so many bytes (`fruits_features.inventory`)."""
+"""What every image needs takes as long as fetching and decoding so many bytes (`fruits_features.job.inventory`)."""
 MEASURED_IMAGE_BYTES: Final = 5_000
 """Size of the images that `Settings.emr_images_per_core_s` was measured with."""
 

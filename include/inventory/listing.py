@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 from botocore.utils import parse_timestamp
 
-from include.inventory import LISTED
+from include.inventory.writer import LISTED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -61,7 +61,7 @@ class _Folder:
 
 
 def list_objects(s3: S3Client, bucket: str, prefix: str) -> Iterator[pa.RecordBatch]:
-    """Yield every object below a prefix, as rows of `include.inventory.LISTED`, sorted by the keys' UTF-8 bytes."""
+    """Yield every object below a prefix, as rows of `include.inventory.writer.LISTED`, sorted by the keys' UTF-8 bytes."""
     running: deque[Future[tuple[list[pa.RecordBatch], Iterator[pa.RecordBatch]]]] = deque()
     with ThreadPoolExecutor(FOLDERS_AT_ONCE) as pool:
         for piece in _divide(s3, bucket, prefix):

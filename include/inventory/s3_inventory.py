@@ -24,7 +24,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from include.inventory import BATCH_ROWS, LISTED
+from include.inventory.writer import BATCH_ROWS, LISTED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

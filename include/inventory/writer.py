@@ -1,7 +1,7 @@
 """The inventory: what a run reads, fixed before any cluster exists.
 
 Written as it is read, in batches and in files of bounded length: neither memory nor disk grow with the bucket. Images
-that arrive later belong to the next run. What is in the bucket is told by `include.listing` or by `include.s3_report`;
+that arrive later belong to the next run. What is in the bucket is told by `include.inventory.listing` or by `include.inventory.s3_inventory`;
 looking into the images is the Spark application's business.
 """
 

@@ -11,7 +11,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from fruits_features import __version__
-from fruits_features.layout import RunLayout
+from fruits_features.contract.layout import RunLayout
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,10 +34,10 @@ def run_document(
     """`run.json`: what a run read, made and ran, complete enough to explain it or to run it again.
 
     Args:
-        run: the run as `take_inventory` fixed it, and its `recipe` (`include.recipe`).
+        run: the run as `take_inventory` fixed it, and its `recipe` (`include.publication.fingerprint`).
         figures: what validation counted and checked; `files`: each object's checksum by its name in the run; `outcome`:
             what the application says of images that it knew already, of its projection and of the seconds it took; and
-            `cost`: what the cluster was to cost and has cost (docs/costs.md), `None` where the DAG has none of its own.
+            `cost`: what the cluster was to cost and has cost (docs/guides/costs.md), `None` where the DAG has none of its own.
         params: the DAG run's parameters.
         artifacts: URIs of what the cluster ran, named by their content's hash.
         dag_run: ids of the DAG and of its run.

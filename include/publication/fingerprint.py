@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from fruits_features.arguments import Arguments
+    from fruits_features.contract.arguments import Arguments
 
 PLACES = ("bucket", "inventory", "output", "run", "store", "published")
 """Arguments that only say where a run lies, and what is there before it. Whatever else the application is asked for

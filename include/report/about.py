@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from fruits_features.layout import PORTABLE
+from fruits_features.contract.layout import PORTABLE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -1,6 +1,6 @@
 """The report of a run: one HTML page that needs no network, and its figures as JSON.
 
-Reads the run's Parquet as it was validated, a batch at a time; docs/report.md tells what the page shows and what it
+Reads the run's Parquet as it was validated, a batch at a time; docs/guides/report.md tells what the page shows and what it
 costs. Storing it, and showing it in Airflow's UI, is left to the caller.
 """
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from fruits_features.projection import Projection
-    from include.validation import RunFiles
+    from include.validation.audit import RunFiles
 
 __all__ = ["About", "Fetch", "Inputs", "Previous", "Report", "build"]
 
@@ -34,7 +34,7 @@ class Inputs:
         run: its name.
         files: its tables.
         projection: its projection.
-        validation: what its validation found, as `Report.as_dict` of `include.validation` gives it.
+        validation: what its validation found, as `Report.as_dict` of `include.validation.audit` gives it.
         fetch: gets objects of the bucket, for pictures.
         seconds: how long each task took, in the order of the tasks.
         dollars: what each task cost, where that is known.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import cv2
 import numpy as np
 
-from fruits_features.families import color, contrast, pixels, texture
+from fruits_features.extraction.families import color, contrast, pixels, texture
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

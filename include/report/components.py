@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from fruits_features.families import dimensions
+from fruits_features.contract.families import dimensions
 from include.report import columns
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from bokeh.util.paths import bokehjs_path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from fruits_features.layout import RunLayout
+from fruits_features.contract.layout import RunLayout
 from include.report import charts
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-from fruits_features.isolation import Isolated
-from include.thumbnails import thumbnail
+from fruits_features.extraction.subprocess_pool import Isolated
+from include.report.thumbnails import thumbnail
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from fruits_features.rejections import Reason
+from fruits_features.contract.rejections import Reason
 
 if TYPE_CHECKING:
-    from include.validation import RunFiles
+    from include.validation.audit import RunFiles
 
 SAMPLES = 12
 DRAWABLE = frozenset({Reason.NO_CATEGORY, Reason.TRUNCATED, Reason.UNDECODABLE, Reason.NOT_DESCRIBABLE})

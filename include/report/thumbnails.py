@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from fruits_features.headers import MalformedHeaderError, read_header
-from fruits_features.images import decode
-from fruits_features.rejections import Rejected
+from fruits_features.contract.rejections import Rejected
+from fruits_features.imaging.decode import decode
+from fruits_features.imaging.headers import MalformedHeaderError, read_header
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -16,7 +16,7 @@ from include.validation.checks import Check
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from include.validation.files import RunFiles, Table
+    from include.run_files import RunFiles, Table
 
 KEYS_AT_ONCE = 2_000_000
 """Keys held in memory together: some 300 MB."""

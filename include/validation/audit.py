@@ -1,7 +1,7 @@
 """The audit between writing and publishing: is what was written what was asked for?
 
 Reads the run's Parquet from S3, not what the job said of it, a batch at a time. Every check has a name, a severity,
-what it saw and what it wanted; docs/validation.md lists them. What follows from a failed check is left to the caller.
+what it saw and what it wanted; docs/reference/validation.md lists them. What follows from a failed check is left to the caller.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ import polars as pl
 import pyarrow as pa
 
 from fruits_features import schemas
-from fruits_features.inventory import FITTED_SPLIT
+from fruits_features.job.inventory import FITTED_SPLIT
+from include.run_files import RunFiles
 from include.validation import accounting, drift, projection, sample
 from include.validation.checks import Check, Report, Severity, table
 from include.validation.contract import Contract, value_rules
 from include.validation.drift import Published
-from include.validation.files import RunFiles
 from include.validation.vectors import Vectors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from fruits_features.projection import Projection
-    from include.validation.files import Table
+    from include.run_files import Table
 
 __all__ = ["Audit", "Check", "Published", "Report", "RunFiles", "Severity", "table"]
 

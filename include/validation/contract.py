@@ -16,15 +16,15 @@ import polars as pl
 from pandera.errors import SchemaErrors
 
 from fruits_features import schemas
-from fruits_features.rejections import Reason, Stage
-from fruits_features.views import DESCRIPTOR_BYTES
+from fruits_features.contract.rejections import Reason, Stage
+from fruits_features.imaging.normalize import DESCRIPTOR_BYTES
 from include.validation.checks import Check
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from fruits_features.schemas import Column
-    from include.validation.files import Table
+    from include.run_files import Table
 
 
 class Rule(NamedTuple):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fruits_features.families import FAMILIES, dimensions
+from fruits_features.contract.families import FAMILIES, dimensions
 from include.validation.checks import Check, Severity
 
 if TYPE_CHECKING:

@@ -13,15 +13,15 @@ import numpy as np
 import polars as pl
 from obstore.exceptions import BaseError
 
-from fruits_features.description import Description
-from fruits_features.families.onnx import ModelError
+from fruits_features.extraction.extract import Description
+from fruits_features.extraction.families.onnx import ModelError
 from include.validation.checks import Check, Severity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from fruits_features.projection import Projection
-    from include.validation.files import RunFiles
+    from include.run_files import RunFiles
 
 MAX_PIXELS = 10**9
 """The run's own limit was kept when the image was described; one that is in `features/` is sound."""

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
-from fruits_features.components import Moments
-from fruits_features.inventory import FITTED_SPLIT
-from fruits_features.vectors import as_matrix
+from fruits_features.io.vectors import as_matrix
+from fruits_features.job.inventory import FITTED_SPLIT
+from fruits_features.pca.fit import Moments
 from include.validation.checks import Check, Severity
 
 if TYPE_CHECKING:
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fruits_features.projection import Projection
+    from include.run_files import Table
     from include.validation.contract import Contract
-    from include.validation.files import Table
 
 SAMPLE_ROWS = 48
 PCA_TOLERANCE = 1e-4

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.amazon.aws.hooks.sns import SnsHook
 from airflow.providers.amazon.aws.notifications.sns import SnsNotifier
 
-from fruits_airflow.aws import PATIENT
+from fruits_airflow.hooks.aws import PATIENT
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

@@ -10,17 +10,17 @@ from typing import Any
 
 from airflow.sdk import Param
 
-from fruits_airflow.alerts import FailureAlert
-from fruits_airflow.aws import PATIENT
-from fruits_features.arguments import (
+from fruits_airflow.hooks.aws import PATIENT
+from fruits_airflow.notifications import FailureAlert
+from fruits_features.contract.arguments import (
     DEFAULT_EXPLAINED_VARIANCE,
     DEFAULT_MAX_QUARANTINE_SHARE,
     ONNX_MODEL_PATTERN,
     Refit,
 )
-from fruits_features.families import DEFAULT_FAMILIES, FAMILIES
-from fruits_features.layout import BUCKET_PATTERN, PREFIX_PATTERN
-from include.cluster import NODE_VCPUS, SIZES
+from fruits_features.contract.families import DEFAULT_FAMILIES, FAMILIES
+from fruits_features.contract.layout import BUCKET_PATTERN, PREFIX_PATTERN
+from include.emr.sizing import NODE_VCPUS, SIZES
 
 PARAMS = {
     "bucket": Param(

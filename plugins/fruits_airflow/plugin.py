@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.plugins_manager import AirflowPlugin
 
-from fruits_airflow.turns import Turns, on_sqlite
+from fruits_airflow.web.sqlite_lock import Turns, on_sqlite
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 async def pages_when_asked(scope: Scope, receive: Receive, send: Send) -> None:
     """Hand a request on to the pages. Every process of Airflow loads its plugins, and only one serves pages."""
-    from fruits_airflow.pages import app
+    from fruits_airflow.web.app import app
 
     await app(scope, receive, send)
 

@@ -1,6 +1,6 @@
 """What operators are given when they run: callables that Airflow renders template fields with.
 
-They bring together settings, parameters and what earlier tasks returned; the requests are built in `include.emr`.
+They bring together settings, parameters and what earlier tasks returned; the requests are built in `include.emr.requests`.
 Nothing is read while a DAG is parsed.
 """
 
@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowFailException
 
-from fruits_airflow import aws
-from fruits_airflow.objects import read_json
-from fruits_features.arguments import Arguments
-from fruits_features.layout import RunLayout, described, latest
+from fruits_airflow.hooks import aws
+from fruits_airflow.hooks.s3 import read_json
+from fruits_features.contract.arguments import Arguments
+from fruits_features.contract.layout import RunLayout, described, latest
 
 if TYPE_CHECKING:
     import jinja2
     from airflow.sdk import Context
 
-    from include.artifacts import ArtifactUris
+    from include.artifacts.bundle import ArtifactUris
 
 
 def bucket(context: Context, jinja_env: jinja2.Environment | None = None) -> str:  # noqa: ARG001 - Airflow's signature
@@ -40,14 +40,14 @@ def image_prefix(context: Context, jinja_env: jinja2.Environment | None = None) 
 
 def job_flow(context: Context, jinja_env: jinja2.Environment | None = None) -> dict[str, Any]:  # noqa: ARG001
     """The cluster to create."""
-    from include import emr
-    from include.cluster import Nodes
-    from include.ownership import Origin
-    from include.prices import price_table
+    from include.emr import requests
+    from include.emr.prices import price_table
+    from include.emr.sizing import Nodes
+    from include.emr.tags import Origin
     from include.settings import settings
 
     run, dag_run = run_of(context), context["dag_run"]
-    cluster = emr.Cluster(
+    cluster = requests.Cluster(
         origin=Origin(settings().deployment_name, dag_run.dag_id, dag_run.run_id),
         run=run["name"],
         owner=context["task"].owner,
@@ -56,14 +56,14 @@ def job_flow(context: Context, jinja_env: jinja2.Environment | None = None) -> d
         artifacts=artifacts_of(context),
         nodes=Nodes(**context["ti"].xcom_pull(task_ids="plan_cluster")["nodes"]),
     )
-    return emr.job_flow(settings(), cluster, price_table(settings().prices))
+    return requests.job_flow(settings(), cluster, price_table(settings().prices))
 
 
 def steps(context: Context, jinja_env: jinja2.Environment | None = None) -> list[dict[str, Any]]:  # noqa: ARG001
     """The steps to run on the cluster: one."""
-    from include import emr
+    from include.emr import requests
 
-    return [emr.featurize_step(arguments_of(context), artifacts_of(context))]
+    return [requests.featurize_step(arguments_of(context), artifacts_of(context))]
 
 
 def progress(context: Context, jinja_env: jinja2.Environment | None = None) -> str:  # noqa: ARG001
@@ -84,7 +84,7 @@ def run_of(context: Context) -> dict[str, Any]:
 
 def artifacts_of(context: Context) -> ArtifactUris:
     """What `upload_application` put in S3."""
-    from include.artifacts import ArtifactUris
+    from include.artifacts.bundle import ArtifactUris
 
     return ArtifactUris(**context["ti"].xcom_pull(task_ids="upload_application"))
 

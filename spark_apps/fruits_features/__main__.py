@@ -16,12 +16,12 @@ from py4j.protocol import Py4JJavaError
 from pyspark import SparkContext
 from pyspark.errors import PySparkException
 
-from fruits_features.arguments import Arguments, InvalidArgumentsError
-from fruits_features.context import started
-from fruits_features.errors import RunError
+from fruits_features.contract.arguments import Arguments, InvalidArgumentsError
+from fruits_features.contract.errors import RunError
+from fruits_features.job.spark_context import started
 
 if TYPE_CHECKING:
-    from fruits_features.outcome import Outcome
+    from fruits_features.job.outcome import Outcome
 
 _OF_A_TASK = re.compile(r"^(?:\w+\.)*(\w+Error: .+)$", re.MULTILINE)
 """The last line of a Python traceback, without the module."""
@@ -56,9 +56,9 @@ def _run(arguments: Arguments) -> "Outcome":
     """Run the job in a context that is stopped before anything else is said."""
     with ExitStack() as stack, ThreadPoolExecutor(1) as thread:
         starting = thread.submit(stack.enter_context, started(arguments.run))
-        from fruits_features import job  # noqa: PLC0415 - takes long, but no longer than Spark takes to start
+        from fruits_features.job import run  # noqa: PLC0415 - takes long, but no longer than Spark takes to start
 
-        return job.run(starting.result, arguments)
+        return run.run(starting.result, arguments)
 
 
 def first_line(error: Exception) -> str:

@@ -20,7 +20,8 @@ import polars as pl
 import pyarrow.dataset as ds
 from pyarrow.fs import S3FileSystem
 
-from fruits_features import layout, storage
+from fruits_features.contract import layout
+from fruits_features.io import object_store
 
 _S3 = "s3://"
 _NAMED = 10
@@ -73,7 +74,7 @@ def open(  # noqa: A001 - read with its module's name, as `gzip.open`
 
     Args:
         bucket: `s3://<bucket>`.
-        table: which one; docs/data-dictionary.md lists their columns.
+        table: which one; docs/reference/data-dictionary.md lists their columns.
         run: a run by its name; the published one by default; or
         as_of: the run that was published at this time, as for `published`.
 
@@ -88,7 +89,7 @@ def open(  # noqa: A001 - read with its module's name, as `gzip.open`
 def _earlier(bucket: str, latest: dict[str, Any], wanted: str, *, run: str = "", until: str = "") -> dict[str, Any]:
     """Find the last earlier publication, of a run or until a time."""
     folder = layout.history(bucket)
-    there = list(storage.list_files(folder))
+    there = list(object_store.list_files(folder))
     found = [
         name for name in there if run in {"", layout.published_run(name)} and (not until or name[: len(until)] <= until)
     ]
@@ -115,7 +116,7 @@ def _moment(as_of: str | date) -> datetime:
 
 
 def _read(uri: str) -> dict[str, Any]:
-    document: dict[str, Any] = json.loads(storage.read(uri))
+    document: dict[str, Any] = json.loads(object_store.read(uri))
     return document
 
 

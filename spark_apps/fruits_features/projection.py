@@ -18,11 +18,11 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from fruits_features.addresses import read
-from fruits_features.description import Description, describe_image, embed
-from fruits_features.families import FAMILIES, MODEL_FAMILY
-from fruits_features.families.onnx import Weights
-from fruits_features.rejections import Rejected
+from fruits_features.contract.families import FAMILIES, MODEL_FAMILY
+from fruits_features.contract.rejections import Rejected
+from fruits_features.extraction.extract import Description, describe_image, embed
+from fruits_features.extraction.families.onnx import Weights
+from fruits_features.io.uri import read
 
 DEFAULT_MAX_PIXELS = 50_000_000
 
@@ -173,8 +173,8 @@ def load(uri: str | Path) -> Projection:
 
 def _parameters(name: str) -> object:
     """Tell what a family is computed with, as JSON would give it back."""
-    module = import_module(f"fruits_features.families.{name}")
-    views = import_module("fruits_features.views")
+    module = import_module(f"fruits_features.extraction.families.{name}")
+    views = import_module("fruits_features.imaging.normalize")
     described_at = {"side": views.SIDE, "orb": views.ORB_PARAMETERS}
     parameters: object = json.loads(json.dumps({"view": described_at, "family": module.PARAMETERS}))
     return parameters

@@ -1,6 +1,6 @@
 """The columns of everything the application reads and writes: written once, used by writer, validation and docs.
 
-After a change, `make docs` writes docs/data-dictionary.md anew.
+After a change, `make docs` writes docs/reference/data-dictionary.md anew.
 
 Knows pyarrow and no Spark. Arrow's list items are named as in Parquet's standard (`element`), so that a schema built
 here equals the one read back from a file.
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from fruits_features.rejections import Stage
+from fruits_features.contract.rejections import Stage
 
 _VECTOR = pa.list_(pa.field("element", pa.float32(), nullable=False))
 

@@ -11,15 +11,15 @@ import cv2
 import numpy as np
 import pytest
 
-from include.airflow_database import ensure_database
-from include.local_aws.deployment import deploy
-from include.sample_images import generate, make_plan
-from tests.e2e.pipeline import DATE, ODD_NAMES, PARAMS, RECORDER, WITH_CREDENTIALS, Pipeline, Published
+from include.dev.local_airflow.database import ensure_database
+from include.dev.local_aws.deployment import deploy
+from include.dev.sample_images import generate, make_plan
+from tests.support.airflow.pipeline import DATE, ODD_NAMES, PARAMS, RECORDER, WITH_CREDENTIALS, Pipeline, Published
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from include.local_aws.local import LocalAws
+    from include.dev.local_aws.local import LocalAws
 
 
 @pytest.fixture(scope="session")

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from include.local_aws.emr_faults import FAULT_TAG
-from include.sample_images import generate, make_plan
-from tests.e2e.airflow_api import DAG, QUICK_RETRIES, Airflow, running_airflow, wait_for
-from tests.e2e.faults import OF_AIRFLOW, Case
-from tests.e2e.pipeline import Pipeline
+from include.dev.local_aws.emr.faults import FAULT_TAG
+from include.dev.sample_images import generate, make_plan
+from tests.support.airflow.api import DAG, QUICK_RETRIES, Airflow, running_airflow, wait_for
+from tests.support.airflow.faults import OF_AIRFLOW, Case
+from tests.support.airflow.pipeline import Pipeline
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from include.local_aws.local import LocalAws
+    from include.dev.local_aws.local import LocalAws
 
 STEP = "featurize_and_reduce"
 ANSWER_LATE_S = 3

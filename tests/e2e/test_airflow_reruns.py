@@ -1,4 +1,4 @@
-"""What docs/reruns.md promises of two triggers, of backfills and of killed runs, with a whole Airflow."""
+"""What docs/guides/reruns.md promises of two triggers, of backfills and of killed runs, with a whole Airflow."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ import psutil
 import pytest
 from polars.testing import assert_frame_equal
 
-from include.local_aws.emr_faults import FAULT_TAG
-from include.sample_images import generate, make_plan
-from tests.e2e.airflow_api import DAG, ENDED, QUICK_RETRIES, Airflow, kill_worker, running_airflow, wait_for
-from tests.e2e.faults import OF_AIRFLOW
-from tests.e2e.pipeline import Pipeline
+from include.dev.local_aws.emr.faults import FAULT_TAG
+from include.dev.sample_images import generate, make_plan
+from tests.support.airflow.api import DAG, ENDED, QUICK_RETRIES, Airflow, kill_worker, running_airflow, wait_for
+from tests.support.airflow.faults import OF_AIRFLOW
+from tests.support.airflow.pipeline import Pipeline
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
-    from include.local_aws.local import LocalAws
+    from include.dev.local_aws.local import LocalAws
 
 DOWNSTREAM = "fruits_example_downstream"
 STEP = "featurize_and_reduce"

@@ -12,10 +12,10 @@ import pytest
 from playwright.sync_api import expect, sync_playwright
 
 from include.deploy import uploads
-from include.local_aws import deployment
-from include.sample_images import generate, make_plan
-from tests.e2e.airflow_api import DAG, Airflow, running_airflow
-from tests.e2e.pipeline import Pipeline
+from include.dev.local_aws import deployment
+from include.dev.sample_images import generate, make_plan
+from tests.support.airflow.api import DAG, Airflow, running_airflow
+from tests.support.airflow.pipeline import Pipeline
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from playwright.sync_api import Page
 
-    from include.local_aws.local import LocalAws
+    from include.dev.local_aws.local import LocalAws
 
 DOWNSTREAM = "fruits_example_downstream"
 CHROMIUM = shutil.which("chromium")

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.e2e.pipeline import PLANTED, WITH_CREDENTIALS
+from tests.support.airflow.pipeline import PLANTED, WITH_CREDENTIALS
 
 if TYPE_CHECKING:
-    from tests.e2e.pipeline import Pipeline
+    from tests.support.airflow.pipeline import Pipeline
 
 pytestmark = pytest.mark.usefixtures("published")
 

@@ -14,19 +14,19 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from include.local_aws.emr_faults import FAULT_TAG
-from include.local_aws.s3_trouble import Fault, S3Trouble, first
-from include.ownership import Origin
-from include.sample_images import generate, make_plan
-from tests.e2e.faults import OF_AWS, Case
-from tests.e2e.pipeline import Pipeline
-from tests.topic import Topic
+from include.dev.local_aws.emr.faults import FAULT_TAG
+from include.dev.local_aws.s3.fault_proxy import Fault, S3Trouble, first
+from include.dev.sample_images import generate, make_plan
+from include.emr.tags import Origin
+from tests.support.airflow.faults import OF_AWS, Case
+from tests.support.airflow.pipeline import Pipeline
+from tests.support.airflow.topic import Topic
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from include.local_aws.local import LocalAws
+    from include.dev.local_aws.local import LocalAws
 
 PARAMS = {"k": 3, "force": True}  # the images stay the same
 OF_A_RUNNING_STEP = {"driver-killed", "executor-killed", "node-terminated"}

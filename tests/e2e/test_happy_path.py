@@ -13,12 +13,12 @@ import pytest
 
 from fruits_features import dataset
 from fruits_features.projection import Projection
-from tests.e2e.pipeline import DATE, ODD_NAMES, PARAMS
+from tests.support.airflow.pipeline import DATE, ODD_NAMES, PARAMS
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.e2e.pipeline import Pipeline, Published
+    from tests.support.airflow.pipeline import Pipeline, Published
 
 
 def test_every_image_is_in_exactly_one_place(pipeline: Pipeline, published: Published) -> None:

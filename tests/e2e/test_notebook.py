@@ -11,7 +11,7 @@ from nbclient import NotebookClient
 if TYPE_CHECKING:
     import pytest
 
-    from tests.e2e.pipeline import Pipeline, Published
+    from tests.support.airflow.pipeline import Pipeline, Published
 
 ROOT = Path(__file__).parents[2]
 NOTEBOOK = ROOT / "notebooks" / "explore.ipynb"

@@ -9,14 +9,14 @@ import numpy as np
 import psutil
 import pytest
 
-from include.spark_cluster import write_driver_conf
-from tests.e2e.pipeline import DATE, PARAMS
+from include.dev.spark_standalone import write_driver_conf
+from tests.support.airflow.pipeline import DATE, PARAMS
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from include.spark_cluster import StandaloneCluster
-    from tests.e2e.pipeline import Pipeline, Published
+    from include.dev.spark_standalone import StandaloneCluster
+    from tests.support.airflow.pipeline import Pipeline, Published
 
 
 def test_own_spark_cluster_gives_the_rows_of_emr(

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from moto import mock_aws
 
-from tests.unit.infrastructure.iam import Request, allows
-from tests.unit.infrastructure.stacks import REGION, Stack, amazons_policy, create
+from tests.support.iam import Request, allows
+from tests.support.stacks import REGION, Stack, amazons_policy, create
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.e2e.pipeline import Published
+    from tests.support.airflow.pipeline import Published
 
 pytestmark = pytest.mark.filterwarnings("ignore:Tried to parse AWS:UserWarning")  # moto makes no policies of buckets
 

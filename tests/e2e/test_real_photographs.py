@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from tests.e2e.pipeline import Pipeline
+    from tests.support.airflow.pipeline import Pipeline
 
 FOLDER = os.environ.get("FRUITS_REAL_IMAGES")
 pytestmark = pytest.mark.skipif(not FOLDER, reason="FRUITS_REAL_IMAGES names no folder of real photographs")

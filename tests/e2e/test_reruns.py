@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from fruits_features import dataset
-from include.sample_images import generate, make_plan
-from tests.e2e.pipeline import Pipeline
+from include.dev.sample_images import generate, make_plan
+from tests.support.airflow.pipeline import Pipeline
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from include.local_aws.local import LocalAws
+    from include.dev.local_aws.local import LocalAws
 
 PARAMS = {"k": 4}
 FIRST = "2026-05-01"

@@ -11,12 +11,12 @@ import polars as pl
 import polars.selectors as cs
 import pyarrow.parquet as pq
 
-from tests.e2e.pipeline import PLANTED
+from tests.support.airflow.pipeline import PLANTED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.e2e.pipeline import Pipeline, Published
+    from tests.support.airflow.pipeline import Pipeline, Published
 
 
 def _artefacts(pipeline: Pipeline, published: Published) -> Iterator[tuple[str, bytes]]:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import pytest
 from pyspark.sql import SparkSession
 
-from tests.spark.buckets import ACCESS_KEY, SECRET_KEY, Bucket, s3_server
+from tests.support.buckets import ACCESS_KEY, SECRET_KEY, Bucket, s3_server
 
 ROOT = Path(__file__).parents[2]
 

@@ -11,10 +11,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from fruits_features import __main__
-from fruits_features.arguments import InvalidArgumentsError
-from fruits_features.families.onnx import ModelError
-from tests.spark.buckets import Bucket
+from fruits_features.contract.arguments import InvalidArgumentsError
+from fruits_features.extraction.families.onnx import ModelError
 from tests.spark.test_job import fill
+from tests.support.buckets import Bucket
 
 SPARK_APPS = Path(__file__).parents[2] / "spark_apps"
 

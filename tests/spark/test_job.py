@@ -16,23 +16,24 @@ from pyspark.ml import PipelineModel
 from pyspark.ml.functions import array_to_vector, vector_to_array
 from pyspark.sql import SparkSession
 
-from fruits_features import cluster, job, projection, spark_model
+from fruits_features import projection
 from fruits_features.__main__ import first_line
-from fruits_features.arguments import Arguments, InvalidArgumentsError
-from fruits_features.assembly import StoreError
-from fruits_features.components import ReductionError
-from fruits_features.families import DEFAULT_FAMILIES
-from fruits_features.families.onnx import ModelError
-from fruits_features.fetch import BucketError
-from fruits_features.inventory import InventoryError
-from fruits_features.layout import RunLayout
-from fruits_features.parts import Account
+from fruits_features.contract.arguments import Arguments, InvalidArgumentsError
+from fruits_features.contract.families import DEFAULT_FAMILIES
+from fruits_features.contract.layout import RunLayout
+from fruits_features.extraction.batches import Worker
+from fruits_features.extraction.families.onnx import ModelError
+from fruits_features.io.fetcher import BucketError
+from fruits_features.job import distribute, run, spark_ml
+from fruits_features.job.inventory import InventoryError
+from fruits_features.job.partition import Account
+from fruits_features.output.snapshot import StoreError
+from fruits_features.pca.fit import ReductionError
 from fruits_features.schemas import QUARANTINE, arrow_schema, features_columns
-from fruits_features.worker import Worker
-from include.local_aws.s3_trouble import Fault, Request, S3Trouble
-from tests.deadly_decoder.sitecustomize import MARK
-from tests.onnx_models import DIMENSION, expected, model
-from tests.spark.buckets import Bucket
+from include.dev.local_aws.s3.fault_proxy import Fault, Request, S3Trouble
+from tests.support.buckets import Bucket
+from tests.support.deadly_decoder.sitecustomize import MARK
+from tests.support.onnx_models import DIMENSION, expected, model
 
 
 def photograph(seed: int, size: int = 40) -> bytes:
@@ -70,7 +71,7 @@ def rows_of(folder: str) -> list[dict[str, Any]]:
 def test_run_on_splits_and_awkward_names_writes_every_image_in_order(spark: SparkSession, photos: Bucket) -> None:
     fill(photos)
 
-    outcome = job.run(lambda: spark.sparkContext, arguments(photos, k=5))
+    outcome = run.run(lambda: spark.sparkContext, arguments(photos, k=5))
 
     layout = RunLayout(str(photos.runs / "run"))
     rows = rows_of(layout.features)
@@ -88,7 +89,7 @@ def test_run_writes_exactly_the_contracts_schemas(spark: SparkSession, photos: B
     fill(photos)
     photos.put("images/Training/Lime/broken.jpg", b"no image")
 
-    job.run(lambda: spark.sparkContext, arguments(photos, k=2, include_pixels=True))
+    run.run(lambda: spark.sparkContext, arguments(photos, k=2, include_pixels=True))
 
     layout = RunLayout(str(photos.runs / "run"))
     for folder, columns in ((layout.features, features_columns(include_pixels=True)), (layout.quarantine, QUARANTINE)):
@@ -105,12 +106,12 @@ def test_run_again_with_other_partitions_gives_the_same_rows(
     spark: SparkSession, photos: Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fill(photos)
-    job.run(lambda: spark.sparkContext, arguments(photos, k=8))
+    run.run(lambda: spark.sparkContext, arguments(photos, k=8))
     layout = RunLayout(str(photos.runs / "run"))
     before = pq.read_table(layout.features)
 
-    monkeypatch.setattr("fruits_features.inventory.IMAGES_PER_PART", 5)
-    job.run(lambda: spark.sparkContext, arguments(photos, k=8))
+    monkeypatch.setattr("fruits_features.job.inventory.IMAGES_PER_PART", 5)
+    run.run(lambda: spark.sparkContext, arguments(photos, k=8))
     after = pq.read_table(layout.features)
 
     assert after.drop(["pca"]) == before.drop(["pca"])
@@ -119,7 +120,7 @@ def test_run_again_with_other_partitions_gives_the_same_rows(
 
 def test_worker_alone_gives_the_rows_that_spark_writes(spark: SparkSession, photos: Bucket) -> None:
     fill(photos)
-    job.run(lambda: spark.sparkContext, arguments(photos, k=2))
+    run.run(lambda: spark.sparkContext, arguments(photos, k=2))
     worker = Worker(photos.name, DEFAULT_FAMILIES, max_bytes=10**6, max_pixels=10**6, include_pixels=False)
 
     inventory = pq.read_table(photos.runs / "inventory")
@@ -132,7 +133,7 @@ def test_worker_alone_gives_the_rows_that_spark_writes(spark: SparkSession, phot
 
 def test_projections_give_the_parquets_numbers(spark: SparkSession, photos: Bucket) -> None:
     fill(photos)
-    job.run(lambda: spark.sparkContext, arguments(photos, explained_variance=0.9))
+    run.run(lambda: spark.sparkContext, arguments(photos, explained_variance=0.9))
     layout = RunLayout(str(photos.runs / "run"))
     rows = rows_of(layout.features)
     written = np.array([row["pca"] for row in rows])
@@ -158,7 +159,7 @@ def test_run_with_a_model_gives_every_image_its_embedding(spark: SparkSession, p
     photos.put("models/net.onnx", model())
     families = {"features": ("onnx", "color"), "onnx_model": f"s3://{photos.name}/models/net.onnx"}
 
-    outcome = job.run(lambda: spark.sparkContext, arguments(photos, inventory, k=3, **families))
+    outcome = run.run(lambda: spark.sparkContext, arguments(photos, inventory, k=3, **families))
 
     layout = RunLayout(str(photos.runs / "run"))
     rows = rows_of(layout.features)
@@ -176,16 +177,16 @@ def test_run_with_a_model_that_does_not_fit_fails_before_anything_is_read(spark:
     nothing = arguments(photos, [], features=("onnx",), onnx_model=f"s3://{photos.name}/models/net.onnx", k=6)
 
     with pytest.raises(InvalidArgumentsError, match="--k is 6, but the families onnx give 5 features"):
-        job.run(lambda: spark.sparkContext, nothing)
+        run.run(lambda: spark.sparkContext, nothing)
     with pytest.raises(ModelError, match=r"/models/other\.onnx cannot be loaded"):
-        job.run(lambda: spark.sparkContext, replace(nothing, onnx_model=f"s3://{photos.name}/models/other.onnx"))
+        run.run(lambda: spark.sparkContext, replace(nothing, onnx_model=f"s3://{photos.name}/models/other.onnx"))
     with pytest.raises(ModelError, match=r"There is no ONNX model s3://.+/models/none\.onnx"):
-        job.run(lambda: spark.sparkContext, replace(nothing, onnx_model=f"s3://{photos.name}/models/none.onnx"))
+        run.run(lambda: spark.sparkContext, replace(nothing, onnx_model=f"s3://{photos.name}/models/none.onnx"))
 
 
 def test_projection_is_fitted_on_the_training_split_only(spark: SparkSession, photos: Bucket) -> None:
     fill(photos)
-    job.run(lambda: spark.sparkContext, arguments(photos, k=3))
+    run.run(lambda: spark.sparkContext, arguments(photos, k=3))
 
     rows = rows_of(RunLayout(str(photos.runs / "run")).features)
 
@@ -212,7 +213,7 @@ def test_run_on_bad_objects_quarantines_each_with_its_reason(spark: SparkSession
     dots = gone | {"key": "images/Training/Lime//dots.jpg"}
     limits = {"max_image_bytes": 20_000, "max_image_pixels": 1_000_000, "max_quarantine_share": 0.5}
 
-    outcome = job.run(lambda: spark.sparkContext, arguments(photos, [*entries, gone, dots], k=2, **limits))
+    outcome = run.run(lambda: spark.sparkContext, arguments(photos, [*entries, gone, dots], k=2, **limits))
 
     rejected = rows_of(RunLayout(str(photos.runs / "run")).quarantine)
     assert {(row["path"].rsplit("/", 1)[1], row["stage"], row["reason"]) for row in rejected} == {
@@ -245,7 +246,7 @@ def test_run_where_every_third_objects_first_gets_fail_ends_complete(
         monkeypatch.setitem(
             spark.sparkContext.environment, "AWS_ENDPOINT_URL_S3", trouble.url
         )  # the workers' way to S3
-        outcome = job.run(lambda: spark.sparkContext, arguments(photos, k=2))
+        outcome = run.run(lambda: spark.sparkContext, arguments(photos, k=2))
 
     assert (outcome.described, outcome.quarantined) == (60, 0)
     assert len(rows_of(RunLayout(str(photos.runs / "run")).features)) == 60
@@ -272,7 +273,7 @@ def test_run_on_an_image_that_kills_its_decoder_loses_none_of_its_neighbours(
     fill(photos)
     photos.put("images/Training/100% Kiwi+Lime/deadly.jpg", photograph(1) + MARK)
 
-    outcome = job.run(lambda: spark.sparkContext, arguments(photos, k=2, max_quarantine_share=0.1))
+    outcome = run.run(lambda: spark.sparkContext, arguments(photos, k=2, max_quarantine_share=0.1))
 
     layout = RunLayout(str(photos.runs / "run"))
     rejected = [(row["path"].rsplit("/", 1)[1], row["stage"], row["reason"]) for row in rows_of(layout.quarantine)]
@@ -287,8 +288,8 @@ def test_run_above_the_quarantine_share_fails_with_counts_and_keeps_the_quaranti
     fill(photos, 9)
     photos.put("images/Lime/text.jpg", b"no image at all")
 
-    with pytest.raises(job.JobError, match=r"1 of 10 images were quarantined \(not_an_image: 1\).*0\.05"):
-        job.run(lambda: spark.sparkContext, arguments(photos))
+    with pytest.raises(run.JobError, match=r"1 of 10 images were quarantined \(not_an_image: 1\).*0\.05"):
+        run.run(lambda: spark.sparkContext, arguments(photos))
 
     layout = RunLayout(str(photos.runs / "run"))
     assert [row["reason"] for row in rows_of(layout.quarantine)] == ["not_an_image"]
@@ -299,21 +300,21 @@ def test_run_that_loses_images_on_the_way_fails_with_the_figures(
     spark: SparkSession, photos: Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fill(photos)
-    describe = cluster.describe
+    describe = distribute.describe
 
     def forgetful(*everything: Any) -> Account:  # noqa: ANN401
         account = describe(*everything)
         assert len(account.parts) == 2
         return replace(account, parts=account.parts[:1])
 
-    monkeypatch.setattr(cluster, "describe", forgetful)
+    monkeypatch.setattr(distribute, "describe", forgetful)
 
     with pytest.raises(StoreError, match=r"^24 objects were to be described, but \d+ have no outcome"):
-        job.run(lambda: spark.sparkContext, arguments(photos, k=2))
+        run.run(lambda: spark.sparkContext, arguments(photos, k=2))
 
 
 @pytest.mark.parametrize(
-    ("folder", "writer"), [("features", (cluster, "write_features")), ("quarantine", (spark_model, "save"))]
+    ("folder", "writer"), [("features", (distribute, "write_features")), ("quarantine", (spark_ml, "save"))]
 )
 def test_run_beside_which_somebody_else_writes_fails(
     spark: SparkSession, photos: Bucket, monkeypatch: pytest.MonkeyPatch, folder: str, writer: tuple[ModuleType, str]
@@ -328,20 +329,20 @@ def test_run_beside_which_somebody_else_writes_fails(
 
     monkeypatch.setattr(*writer, intruding)
 
-    with pytest.raises(job.JobError, match=f"{folder} holds other files than this run has written"):
-        job.run(lambda: spark.sparkContext, arguments(photos, k=2))
+    with pytest.raises(run.JobError, match=f"{folder} holds other files than this run has written"):
+        run.run(lambda: spark.sparkContext, arguments(photos, k=2))
 
 
 def test_run_with_more_components_than_images_says_how_many_there_can_be(spark: SparkSession, photos: Bucket) -> None:
     fill(photos)
 
     with pytest.raises(ReductionError, match=r"--k is 300, but the 18 images to fit .* at most 17"):
-        job.run(lambda: spark.sparkContext, arguments(photos, k=300))
+        run.run(lambda: spark.sparkContext, arguments(photos, k=300))
 
 
 def test_run_on_an_empty_inventory_says_so(spark: SparkSession, photos: Bucket) -> None:
     with pytest.raises(InventoryError, match="lists no object"):
-        job.run(lambda: spark.sparkContext, arguments(photos))
+        run.run(lambda: spark.sparkContext, arguments(photos))
 
 
 @pytest.mark.parametrize(("photographs", "images"), [("fruits-360-sample", 100), ("grocery-fruit", 1253)])
@@ -351,7 +352,7 @@ def test_run_on_real_photographs_describes_all(
     for path in (real_images / photographs).rglob("*.jpg"):
         photos.put(f"images/{path.relative_to(real_images / photographs).as_posix()}", path.read_bytes())
 
-    outcome = job.run(lambda: spark.sparkContext, arguments(photos, k=64))
+    outcome = run.run(lambda: spark.sparkContext, arguments(photos, k=64))
 
     rows = rows_of(RunLayout(str(photos.runs / "run")).features)
     assert (outcome.described, outcome.quarantined) == (images, 0)

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 import pyarrow.parquet as pq
 
-from tests.waiting import wait_for
+from tests.support.waiting import wait_for
 
 if TYPE_CHECKING:
-    from include.local_aws.local import LocalAws
+    from include.dev.local_aws.local import LocalAws
 
 APPLICATION = """
 import sys

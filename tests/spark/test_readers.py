@@ -11,12 +11,12 @@ import pytest
 from pyspark.sql import SparkSession
 
 import fruits_features
-from fruits_features import job
-from fruits_features.layout import RunLayout
-from include import data_dictionary
-from tests.spark.buckets import Bucket
+from fruits_features.contract.layout import RunLayout
+from fruits_features.job import run
+from include.dev import data_dictionary
 from tests.spark.test_job import arguments, fill
-from tests.unit.app import pictures
+from tests.support import pictures
+from tests.support.buckets import Bucket
 
 EXTENSIONS = (".JPG", ".png", ".Tiff", ".txt", "")
 
@@ -28,7 +28,7 @@ def features(spark: SparkSession, s3_folder: Path, tmp_path_factory: pytest.Temp
     fill(bucket)
     for number, (name, stored) in enumerate(pictures.stored().items()):
         bucket.put(f"images/Pictures/{name}{EXTENSIONS[number % len(EXTENSIONS)]}", stored.data)
-    job.run(lambda: spark.sparkContext, arguments(bucket, k=3, include_pixels=True))
+    run.run(lambda: spark.sparkContext, arguments(bucket, k=3, include_pixels=True))
     return RunLayout(str(bucket.runs / "run")).features
 
 

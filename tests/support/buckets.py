@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fruits_features.schemas import INVENTORY, arrow_schema
-from tests.waiting import wait_for
+from tests.support.waiting import wait_for
 
 ACCESS_KEY, SECRET_KEY = "local-only", "local-only-secret"
 

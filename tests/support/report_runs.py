@@ -11,11 +11,11 @@ import pyarrow.parquet as pq
 from pyarrow.fs import LocalFileSystem, SubTreeFileSystem
 
 from fruits_features import schemas
-from fruits_features.families import total_dimension
-from fruits_features.layout import RunLayout
+from fruits_features.contract.families import total_dimension
+from fruits_features.contract.layout import RunLayout
 from fruits_features.projection import Projection
-from include.report import Inputs, Report, build
-from include.validation import RunFiles
+from include.report.build import Inputs, Report, build
+from include.validation.audit import RunFiles
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -16,9 +16,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from fruits_features import job, sweep
-from fruits_features.arguments import Arguments
-from fruits_features.layout import RunLayout
+from fruits_features.cache import vacuum
+from fruits_features.contract.arguments import Arguments
+from fruits_features.contract.layout import RunLayout
+from fruits_features.job import run
 from fruits_features.schemas import INVENTORY, arrow_schema
 
 PARALLEL = 2
@@ -116,7 +117,7 @@ class Runs:
         name: str,
         entries: Sequence[dict[str, object]] | None = None,
         **changes: Any,  # noqa: ANN401
-    ) -> job.Outcome:
+    ) -> run.Outcome:
         """Run the application on what the bucket holds, or on other inventory rows."""
         layout = self.layout(name)
         rows = self.images.inventory() if entries is None else list(entries)
@@ -126,7 +127,7 @@ class Runs:
         )
         places = {"bucket": "fruits", "inventory": layout.inventory, "output": layout.prefix, "run": name}
         wish = {"store": self.store, "features": ("color",), "max_quarantine_share": 1.0, "k": 3}
-        return job.run(lambda: _Context(self.stages), Arguments(**places | wish | changes))  # type: ignore[arg-type, return-value]
+        return run.run(lambda: _Context(self.stages), Arguments(**places | wish | changes))  # type: ignore[arg-type, return-value]
 
     def sweep(self, now: datetime, leftovers: timedelta, unused: timedelta) -> list[str]:
         """Remove what nobody needs of the stores; return what that was."""
@@ -134,7 +135,7 @@ class Runs:
         times = {
             path.relative_to(self.store).as_posix(): datetime.fromtimestamp(path.stat().st_mtime, UTC) for path in paths
         }
-        manifests, rest = sweep.unneeded(
+        manifests, rest = vacuum.unneeded(
             times, lambda name: Path(self.store, name).read_bytes(), now - leftovers, now - unused
         )
         for name in (*manifests, *rest):

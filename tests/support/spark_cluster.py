@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from include.local_aws.processes import MARK
-from include.spark_cluster import StandaloneCluster
+from include.dev.local_aws.processes import MARK
+from include.dev.spark_standalone import StandaloneCluster
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from include.local_aws.local import LocalAws
+    from include.dev.local_aws.local import LocalAws
 
 
 @pytest.fixture(scope="session")

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 REGION = "eu-west-1"
-TEMPLATE = Path(__file__).parents[3] / "include" / "infrastructure" / "fruits.yaml"
+TEMPLATE = Path(__file__).parents[2] / "include" / "deploy" / "fruits.yaml"
 
 
 @dataclass(frozen=True)

@@ -15,20 +15,20 @@ import pyarrow.parquet as pq
 from pyarrow.fs import LocalFileSystem, SubTreeFileSystem
 
 from fruits_features import schemas
-from fruits_features.arguments import Arguments
-from fruits_features.components import Moments, fit
-from fruits_features.description import Description, describe_image
-from fruits_features.final import about, write_parquet
-from fruits_features.layout import RunLayout
-from include import inventory
-from include.validation import Audit, Report, RunFiles
+from fruits_features.contract.arguments import Arguments
+from fruits_features.contract.layout import RunLayout
+from fruits_features.extraction.extract import Description, describe_image
+from fruits_features.output.features_writer import about, write_parquet
+from fruits_features.pca.fit import Moments, fit
+from include.inventory import writer
+from include.validation.audit import Audit, Report, RunFiles
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
     from fruits_features.projection import Projection
-    from include.validation import Published
+    from include.validation.audit import Published
 
 FAMILIES = ("orb", "color")
 COMPONENTS = 3
@@ -95,7 +95,7 @@ class Run:
         self._write(self.layout.quarantine, "part-00000.parquet", quarantine, self.rejected, self.arguments)
         place = self.path(self.layout.inventory) / "part-00000.parquet"
         place.parent.mkdir(parents=True, exist_ok=True)
-        pq.write_table(pa.Table.from_pylist(list(self._listing()), schema=inventory.SCHEMA), place)
+        pq.write_table(pa.Table.from_pylist(list(self._listing()), schema=writer.SCHEMA), place)
 
     def validate(
         self,

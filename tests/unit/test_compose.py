@@ -13,8 +13,8 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).parents[2]
-CONTAINERS = ROOT / "include" / "containers"
-BOOTSTRAP = ROOT / "include" / "infrastructure" / "bootstrap.sh"
+CONTAINERS = ROOT / "include" / "dev" / "containers"
+BOOTSTRAP = ROOT / "include" / "artifacts" / "bootstrap.sh"
 SECRETS = ("POSTGRES_PASSWORD", "AIRFLOW_FERNET_KEY", "AIRFLOW_JWT_SECRET", "AIRFLOW_API_SECRET_KEY")
 COMPOSE = shutil.which("docker-compose")
 
@@ -35,7 +35,7 @@ def _config(environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
 def secrets(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """What make-secrets.sh makes, in a copy of its folders: the checkout's own secrets stay as they are."""
     checkout = tmp_path_factory.mktemp("checkout")
-    script = shutil.copytree(CONTAINERS, checkout / "include" / "containers") / "make-secrets.sh"
+    script = shutil.copytree(CONTAINERS, checkout / "include" / "dev" / "containers") / "make-secrets.sh"
     subprocess.run([script], check=True, stdout=subprocess.DEVNULL)
     file = checkout / ".local" / "compose.env"
     once = file.read_text()
@@ -76,7 +76,7 @@ def test_compose_without_a_secret_says_what_to_do(secrets: dict[str, str], missi
     result = _config({name: value for name, value in secrets.items() if name != missing})
 
     assert result.returncode != 0
-    assert "run include/containers/make-secrets.sh first" in result.stderr
+    assert "run include/dev/containers/make-secrets.sh first" in result.stderr
 
 
 def test_compose_file_holds_no_secret() -> None:
@@ -156,7 +156,7 @@ def test_lock_has_the_spark_of_emr_once() -> None:
 
 @pytest.mark.skipif(shutil.which("shellcheck") is None, reason="shellcheck is not installed (Debian: shellcheck)")
 def test_scripts_are_clean_to_shellcheck() -> None:
-    scripts = [*CONTAINERS.glob("*.sh"), ROOT / "include" / "environment.sh", ROOT / ".ci" / "run", BOOTSTRAP]
+    scripts = [*CONTAINERS.glob("*.sh"), ROOT / "include" / "dev" / "environment.sh", ROOT / ".ci" / "run", BOOTSTRAP]
     result = subprocess.run(["shellcheck", "-x", *scripts], cwd=ROOT, capture_output=True, text=True, check=False)  # noqa: S607
     assert result.returncode == 0, result.stdout
 

@@ -1,4 +1,4 @@
-"""docs/reliability.md shows the fault matrix as it is tested."""
+"""docs/guides/reliability.md shows the fault matrix as it is tested."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from include.local_aws.emr_faults import Fault
-from tests.e2e.faults import OF_AIRFLOW, OF_AWS, Case, table
+from include.dev.local_aws.emr.faults import Fault
+from tests.support.airflow.faults import OF_AIRFLOW, OF_AWS, Case, table
 
-TEXT = (Path(__file__).parents[2] / "docs" / "reliability.md").read_text()
+TEXT = (Path(__file__).parents[2] / "docs" / "guides" / "reliability.md").read_text()
 
 
 @pytest.mark.parametrize(("heading", "cases"), [("faults of AWS", OF_AWS), ("faults of Airflow", OF_AIRFLOW)])

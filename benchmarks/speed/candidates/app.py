@@ -12,14 +12,14 @@ from pathlib import Path
 from pyspark import SparkConf, SparkContext
 
 from benchmarks.speed.task import Done, Task
-from fruits_features import job
-from fruits_features.arguments import Arguments
-from fruits_features.outcome import Outcome
-from fruits_features.worker_environment import WORKER_ENVIRONMENT
-from include import artifacts
-from include.local_aws.node_spark import NodeSpark
-from include.local_aws.spark_conf import spark_settings
-from include.local_aws.state import NODES
+from fruits_features.contract.arguments import Arguments
+from fruits_features.job import run
+from fruits_features.job.outcome import Outcome
+from fruits_features.job.worker_environment import WORKER_ENVIRONMENT
+from include.artifacts import bundle
+from include.dev.local_aws.node.spark import NodeSpark
+from include.dev.local_aws.node.spark_conf import spark_settings
+from include.dev.local_aws.state import NODES
 
 
 @contextmanager
@@ -28,7 +28,7 @@ def session(task: Task) -> Iterator[Callable[[], Done]]:
     node = NodeSpark(NODES)
     node.make_archive()
     os.environ.update(node.environment(Path(sys.executable)))
-    application = artifacts.build(artifacts.application_folder())["application"]
+    application = bundle.build(bundle.application_folder())["application"]
     archive = Path(task.output) / application.name
     archive.write_bytes(application.content)
     arguments = Arguments(bucket=task.bucket, inventory=task.inventory, output=f"s3://{task.bucket}/app", run="app")
@@ -37,7 +37,7 @@ def session(task: Task) -> Iterator[Callable[[], Done]]:
     conf = SparkConf().setAppName("speed").setAll(list(settings.items()))
     with SparkContext(conf=conf, pyFiles=[str(archive)], environment=WORKER_ENVIRONMENT) as context:
         context.setLogLevel("ERROR")
-        yield lambda: _done(job.run(lambda: context, arguments))
+        yield lambda: _done(run.run(lambda: context, arguments))
 
 
 def _done(outcome: Outcome) -> Done:

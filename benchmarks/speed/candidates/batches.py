@@ -7,9 +7,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from fruits_features.arguments import DEFAULT_MAX_IMAGE_PIXELS
-from fruits_features.description import Description, describe_image
-from fruits_features.families import DEFAULT_FAMILIES
+from fruits_features.contract.arguments import DEFAULT_MAX_IMAGE_PIXELS
+from fruits_features.contract.families import DEFAULT_FAMILIES
+from fruits_features.extraction.extract import Description, describe_image
 
 COLUMNS = {
     "width": pa.int32(),

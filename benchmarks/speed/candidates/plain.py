@@ -13,13 +13,13 @@ from multiprocessing import get_context
 import pyarrow as pa
 
 from benchmarks.speed.task import Done, Task
-from fruits_features import tables
-from fruits_features.arguments import Arguments
-from fruits_features.final import about, write_parquet
-from fruits_features.inventory import cut, read_inventory
+from fruits_features.contract.arguments import Arguments
+from fruits_features.extraction.batches import Worker
+from fruits_features.io import arrow
+from fruits_features.job.inventory import cut, read_inventory
+from fruits_features.job.worker_environment import WORKER_ENVIRONMENT
+from fruits_features.output.features_writer import about, write_parquet
 from fruits_features.schemas import arrow_schema, worked_columns
-from fruits_features.worker import Worker
-from fruits_features.worker_environment import WORKER_ENVIRONMENT
 
 
 @contextmanager
@@ -31,7 +31,7 @@ def session(task: Task) -> Iterator[Callable[[], Done]]:
 
 
 def _work(pool: ProcessPoolExecutor, task: Task) -> Done:
-    parts = [tables.to_bytes(part) for part in cut(read_inventory(task.inventory), task.cores)]
+    parts = [arrow.to_bytes(part) for part in cut(read_inventory(task.inventory), task.cores)]
     return Done(sum(pool.map(partial(_describe, task), range(len(parts)), parts)))
 
 
@@ -45,6 +45,6 @@ def _describe(task: Task, number: int, inventory: bytes) -> int:
         max_pixels=arguments.max_image_pixels,
         include_pixels=False,
     )
-    described = (pa.Table.from_batches([chunk.described]) for chunk in worker.describe(tables.from_bytes(inventory)))
+    described = (pa.Table.from_batches([chunk.described]) for chunk in worker.describe(arrow.from_bytes(inventory)))
     schema = arrow_schema(worked_columns(include_pixels=False))
     return write_parquet(arguments.output, f"part-{number:05}.parquet", schema, described, about(arguments)).rows

@@ -6,8 +6,8 @@
 #                                      with Spark settings for the drivers that its tasks start, which run beside it
 #   airflow.sh SERVICE [OPTION]…       api-server, dag-processor, triggerer, scheduler, with Airflow's own options
 set -euo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")/../.."
-. include/environment.sh
+cd "$(dirname "${BASH_SOURCE[0]}")/../../.."
+. include/dev/environment.sh
 
 service=${1:?"say which service: init, api-server, scheduler, dag-processor or triggerer"}
 shift
@@ -17,7 +17,7 @@ init)
     mkdir -p "$AIRFLOW_HOME"
     (
         umask 077
-        printf '{"admin": "%s"}\n' "${FRUITS_ADMIN_PASSWORD:?"run include/containers/make-secrets.sh first"}" \
+        printf '{"admin": "%s"}\n' "${FRUITS_ADMIN_PASSWORD:?"run include/dev/containers/make-secrets.sh first"}" \
             >"$AIRFLOW_HOME/simple_auth_manager_passwords.json.generated"
     )
     exec airflow db migrate
@@ -25,7 +25,7 @@ init)
 scheduler)
     if [[ ${1:-} == --spark-driver-host ]]; then
         export SPARK_CONF_DIR=$PWD/.local/spark/conf
-        python -m include.spark_cluster --conf "$SPARK_CONF_DIR" --s3-folder .local/aws/s3 --driver-host "$2"
+        python -m include.dev.spark_standalone --conf "$SPARK_CONF_DIR" --s3-folder .local/aws/s3 --driver-host "$2"
         shift 2
     fi
     exec airflow scheduler "$@"

@@ -5,11 +5,11 @@
 #   healthy.sh URL PART…        Airflow's health document at URL says "healthy" of each part, such as scheduler
 #   healthy.sh local-aws        both servers of the local AWS answer
 set -euo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")/../.."
-. include/environment.sh
+cd "$(dirname "${BASH_SOURCE[0]}")/../../.."
+. include/dev/environment.sh
 
 if [[ ${1:?"say what: a URL or local-aws"} == local-aws ]]; then
-    exec python -m include.local_aws status --state .local/aws
+    exec python -m include.dev.local_aws status --state .local/aws
 fi
 exec python -c '
 import json, sys, urllib.request

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Makes the secrets of docker-compose.yaml, once: .local/compose.env, readable by its owner only. What is there stays.
 set -euo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+cd "$(dirname "${BASH_SOURCE[0]}")/../../.."
 umask 077
 
 hexadecimal() { od -An -v -N"$1" -tx1 /dev/urandom | tr -d ' \n'; }

@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # Puts into the local AWS what clusters install and run; draws the sample images and uploads those that the bucket does
-# not have yet; options go to `include.sample_images`.
+# not have yet; options go to `include.dev.sample_images`.
 set -euo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")/../.."
-. include/environment.sh
+cd "$(dirname "${BASH_SOURCE[0]}")/../../.."
+. include/dev/environment.sh
 
-python -m include.local_aws.deployment
+python -m include.dev.local_aws.deployment
 
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
-python -m include.sample_images "$folder" "$@"
-python -m include.upload_images "$folder" "s3://${FRUITS_BUCKET:-fruits}/${FRUITS_IMAGE_PREFIX-images/}"
+python -m include.dev.sample_images "$folder" "$@"
+python -m include.deploy.upload_images "$folder" "s3://${FRUITS_BUCKET:-fruits}/${FRUITS_IMAGE_PREFIX-images/}"

@@ -6,8 +6,8 @@
 #
 # Options are Spark's own. Executors inherit a worker's environment: `AWS_*` of the worker is what their S3 clients see.
 set -euo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")/../.."
-. include/environment.sh
+cd "$(dirname "${BASH_SOURCE[0]}")/../../.."
+. include/dev/environment.sh
 
 case ${1:-} in
 master) class=org.apache.spark.deploy.master.Master ;;

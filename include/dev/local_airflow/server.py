@@ -18,16 +18,16 @@ from typing import TYPE_CHECKING
 from urllib.error import URLError
 from urllib.request import urlopen
 
-from include.airflow_sqlite import LOCAL_SETTINGS
-from include.local_aws.deployment import deploy
-from include.local_aws.errors import LocalAwsError
-from include.local_aws.local import LocalAws
-from include.local_aws.processes import Identity, end, tree
+from include.dev.local_airflow.sqlite import LOCAL_SETTINGS
+from include.dev.local_aws.deployment import deploy
+from include.dev.local_aws.errors import LocalAwsError
+from include.dev.local_aws.local import LocalAws
+from include.dev.local_aws.processes import Identity, end, tree
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[3]
 AWS_STATE = ROOT / ".local" / "aws"
 HOME = ROOT / ".local" / "airflow"
 START_DEADLINE_S = 180
@@ -41,7 +41,7 @@ class LocalAirflowError(Exception):
 
 def main(argv: list[str] | None = None) -> int:
     """Start or stop; the exit code tells whether that went well."""
-    parser = argparse.ArgumentParser(prog="python -m include.local_airflow", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m include.dev.local_airflow.server", description=__doc__)
     parser.add_argument("action", choices=["start", "stop"])
     parser.add_argument("--port", type=int, default=8080, help="of Airflow's UI (default %(default)s)")
     arguments = parser.parse_args(argv)

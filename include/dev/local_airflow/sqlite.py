@@ -1,7 +1,7 @@
 """Let the processes of a local Airflow share their SQLite database: who wants to write waits for its turn.
 
 Airflow loads this in each of its processes, `airflow` commands included, by the `airflow_local_settings.py` that
-`include.local_airflow` leaves in its home. Without it, `airflow backfill create`, or a backfill from the UI, fails now
+`include.dev.local_airflow.server` leaves in its home. Without it, `airflow backfill create`, or a backfill from the UI, fails now
 and then with "database is locked" beside a scheduler at work:
 
 * Airflow makes each run in a nested transaction. Python's sqlite3 begins none before a SAVEPOINT, so that it begins as
@@ -22,7 +22,7 @@ from sqlalchemy.engine import Engine
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
 
-LOCAL_SETTINGS = "from include.airflow_sqlite import be_patient\n\nbe_patient()\n"
+LOCAL_SETTINGS = "from include.dev.local_airflow.sqlite import be_patient\n\nbe_patient()\n"
 """What stands in `airflow_local_settings.py`."""
 
 WAIT_S = 60

@@ -1,7 +1,7 @@
-"""Entry point of `python -m include.local_aws`."""
+"""Entry point of `python -m include.dev.local_aws`."""
 
 import sys
 
-from include.local_aws.cli import main
+from include.dev.local_aws.cli import main
 
 sys.exit(main())

@@ -1,4 +1,4 @@
-"""`python -m include.local_aws start|stop|status`: one line on each problem, exit codes as of a service.
+"""`python -m include.dev.local_aws start|stop|status`: one line on each problem, exit codes as of a service.
 
 Exit codes: 0 done (for `status`: runs), 1 could not be done, 3 (`status` only) does not run.
 """
@@ -11,8 +11,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from include.local_aws.errors import LocalAwsError
-from include.local_aws.local import LocalAws
+from include.dev.local_aws.errors import LocalAwsError
+from include.dev.local_aws.local import LocalAws
 
 DEFAULT_STATE = Path(".local/aws")
 NOT_RUNNING = 3
@@ -21,7 +21,7 @@ NOT_RUNNING = 3
 def main(arguments: list[str] | None = None) -> int:
     """Do what the command line says and return the exit code."""
     parser = argparse.ArgumentParser(
-        prog="python -m include.local_aws",
+        prog="python -m include.dev.local_aws",
         description="The AWS of one machine: S3 and EMR on loopback. Objects stay over restarts; clusters, roles and "
         "stacks live in memory and end with `stop`.",
     )
@@ -47,7 +47,7 @@ def start(aws: LocalAws) -> int:
         print(f"Local AWS runs from {aws.state.folder}.")
     _print_endpoints(aws)
     print(f"  use it:   . {aws.state.exports}")
-    print("  stop it:  python -m include.local_aws stop")
+    print("  stop it:  python -m include.dev.local_aws stop")
     return 0
 
 

@@ -1,6 +1,6 @@
 """What `make deploy` does for an AWS account, for a local AWS: clusters find there what they install and run.
 
-`python -m include.local_aws.deployment` does it for the local AWS that the environment names.
+`python -m include.dev.local_aws.deployment` does it for the local AWS that the environment names.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 import boto3
 
-from include import artifacts, wheelhouse
+from include.artifacts import bundle, wheelhouse
 from include.deploy import uploads
-from include.local_aws.errors import LocalAwsError
-from include.local_aws.state import DEFAULT_BUCKET
+from include.dev.local_aws.errors import LocalAwsError
+from include.dev.local_aws.state import DEFAULT_BUCKET
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -24,7 +24,7 @@ PREFIX = "artifacts/"
 
 def main(argv: list[str] | None = None) -> int:
     """Deploy; the exit code tells whether that went well."""
-    parser = argparse.ArgumentParser(prog="python -m include.local_aws.deployment", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m include.dev.local_aws.deployment", description=__doc__)
     parser.add_argument("--download-only", action="store_true", help="get the wheels and put nothing anywhere")
     options = parser.parse_args(argv)
     try:
@@ -56,7 +56,7 @@ def build() -> list[uploads.Upload]:
         LocalAwsError: wheels are not there and cannot be downloaded.
     """
     try:
-        return uploads.build(artifacts.application_folder(), [wheelhouse.LOCAL])
+        return uploads.build(bundle.application_folder(), [wheelhouse.LOCAL])
     except wheelhouse.WheelhouseError as error:
         raise LocalAwsError(f"{error} They are needed once, then kept in {uploads.WHEELS}.") from None
 

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any, Self
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
-from include.local_aws.emr_states import ACTIVE
-from include.local_aws.errors import LocalAwsError
-from include.local_aws.processes import MARK, Identity, end, end_marked, marked
-from include.local_aws.s3_server import BELIEF_S, create_bucket
-from include.local_aws.state import StateFolder
+from include.dev.local_aws.emr.states import ACTIVE
+from include.dev.local_aws.errors import LocalAwsError
+from include.dev.local_aws.processes import MARK, Identity, end, end_marked, marked
+from include.dev.local_aws.s3.server import BELIEF_S, create_bucket
+from include.dev.local_aws.state import StateFolder
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from mypy_boto3_emr import EMRClient
     from mypy_boto3_s3 import S3Client
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 START_DEADLINE_S = 60.0
 STOP_DEADLINE_S = 30.0
 
@@ -87,7 +87,7 @@ class LocalAws:
         if self.running():
             raise LocalAwsError(f"Local AWS already runs from {self.state.folder}.")
         self._end_remains()
-        command = [sys.executable, "-m", "include.local_aws.supervisor", "--state", str(self.state.folder)]
+        command = [sys.executable, "-m", "include.dev.local_aws.supervisor", "--state", str(self.state.folder)]
         command += [word for option, value in self._options.items() for word in (option, str(value))]
         log = self._open_log()
         with log:
@@ -204,7 +204,7 @@ class LocalAws:
     def _record(self) -> dict[str, Any]:
         record = self.state.read()
         if record is None:
-            raise LocalAwsError(f"No local AWS runs from {self.state.folder}: `python -m include.local_aws start`.")
+            raise LocalAwsError(f"No local AWS runs from {self.state.folder}: `python -m include.dev.local_aws start`.")
         return record
 
     def _open_log(self) -> Any:  # noqa: ANN401 - a file

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from include.local_aws.local import LocalAws
+from include.dev.local_aws.local import LocalAws
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

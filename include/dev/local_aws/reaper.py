@@ -12,13 +12,13 @@ import signal
 import subprocess
 import sys
 
-from include.local_aws.processes import MARK, end_marked
+from include.dev.local_aws.processes import MARK, end_marked
 
 
 def start_guardian(run_id: str) -> subprocess.Popen[bytes]:
     """Start a guardian for the calling process; it watches until that process ends or closes its `stdin`."""
     return subprocess.Popen(  # noqa: S603 - this module, by our own interpreter
-        [sys.executable, "-m", "include.local_aws.guardian", run_id],
+        [sys.executable, "-m", "include.dev.local_aws.reaper", run_id],
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         start_new_session=True,

@@ -15,9 +15,9 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from include.local_aws.s3_server import ACCESS_KEY_ID, SECRET_ACCESS_KEY
+from include.dev.local_aws.s3.server import ACCESS_KEY_ID, SECRET_ACCESS_KEY
 
-NODES = Path(__file__).resolve().parents[2] / ".local" / "nodes"
+NODES = Path(__file__).resolve().parents[3] / ".local" / "nodes"
 """The clusters' Pythons: shared by every local AWS of this checkout, since each is named after what made it."""
 DEFAULT_BUCKET = "fruits"
 REGION = "eu-west-1"

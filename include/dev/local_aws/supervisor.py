@@ -1,6 +1,6 @@
 """The supervisor: the one process that runs local AWS, S3's server as a child and EMR in threads of its own.
 
-Started by `LocalAws.start` (see `local.py`), and by `include/containers/local-aws.sh`, which needs it in the foreground
+Started by `LocalAws.start` (see `local.py`), and by `include/dev/containers/local-aws.sh`, which needs it in the foreground
 and on an address that other containers reach; its own clients use loopback all the same. It reports on standard output
 in one line of JSON, either what runs where or why it could not start, and then works until SIGTERM, or until its
 standard input ends where that is a pipe: so a test run that is killed takes its local AWS along.
@@ -32,12 +32,12 @@ from botocore.exceptions import BotoCoreError, ClientError
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
 from werkzeug.serving import make_server
 
-from include.local_aws.emr_api import LocalEmrBackend, install
-from include.local_aws.errors import LocalAwsError
-from include.local_aws.guardian import start_guardian
-from include.local_aws.processes import MARK, Identity, end_marked
-from include.local_aws.s3_server import create_bucket, start_s3_server
-from include.local_aws.state import DEFAULT_BUCKET, NODES, StateFolder, aws_environment
+from include.dev.local_aws.emr.api import LocalEmrBackend, install
+from include.dev.local_aws.errors import LocalAwsError
+from include.dev.local_aws.processes import MARK, Identity, end_marked
+from include.dev.local_aws.reaper import start_guardian
+from include.dev.local_aws.s3.server import create_bucket, start_s3_server
+from include.dev.local_aws.state import DEFAULT_BUCKET, NODES, StateFolder, aws_environment
 
 if TYPE_CHECKING:
     import subprocess
@@ -241,7 +241,7 @@ def _client_arguments(aws: dict[str, str], endpoint: str) -> dict[str, Any]:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run local AWS until told to stop."""
-    parser = argparse.ArgumentParser(prog="python -m include.local_aws.supervisor", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m include.dev.local_aws.supervisor", description=__doc__)
     parser.add_argument("--state", required=True)
     parser.add_argument("--nodes", default=str(NODES), help="where the clusters' Pythons are kept (%(default)s)")
     parser.add_argument(

@@ -1,4 +1,4 @@
-"""Command line of the sample images: `python -m include.sample_images FOLDER`."""
+"""Command line of the sample images: `python -m include.dev.sample_images FOLDER`."""
 
 from __future__ import annotations
 
@@ -10,8 +10,15 @@ from pathlib import Path
 
 import cv2
 
-from include.sample_images.plan import PROTOTYPE_CATEGORIES, PROTOTYPE_IMAGES, Image, PlanError, fruits_360, make_plan
-from include.sample_images.writing import generate
+from include.dev.sample_images.plan import (
+    PROTOTYPE_CATEGORIES,
+    PROTOTYPE_IMAGES,
+    Image,
+    PlanError,
+    fruits_360,
+    make_plan,
+)
+from include.dev.sample_images.writing import generate
 
 _INTERRUPTED = 130
 """Exit code of a program ended by Ctrl-C: 128 + SIGINT."""
@@ -39,7 +46,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m include.sample_images",
+        prog="python -m include.dev.sample_images",
         description="Draw images like those of Fruits-360: 100 x 100, one fruit on white, turned step by step.",
         epilog=f"By default the {PROTOTYPE_IMAGES} images of the prototype: {', '.join(PROTOTYPE_CATEGORIES)}.",
     )

@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING, Final
 import cv2
 import numpy as np
 
-from include.sample_images.looks import look_of
-from include.sample_images.plan import FRAMES_A_FILM
+from include.dev.sample_images.appearance import look_of
+from include.dev.sample_images.plan import FRAMES_A_FILM
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     import numpy.typing as npt
 
-    from include.sample_images.looks import Look, Rgb, Shape, Skin, Top
+    from include.dev.sample_images.appearance import Look, Rgb, Shape, Skin, Top
 
     Floats = npt.NDArray[np.float32]
     Points = npt.NDArray[np.float64]

@@ -21,13 +21,13 @@ from typing import TYPE_CHECKING
 import cv2
 from tqdm import tqdm
 
-from include.sample_images.drawing import draw
+from include.dev.sample_images.drawing import draw
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
-    from include.sample_images.plan import Image
+    from include.dev.sample_images.plan import Image
 
 _CHUNK = 64
 _WORTH_A_PROCESS = 500
@@ -144,5 +144,5 @@ def _names_in(parent: Path) -> list[str]:
 def _settings(seed: int) -> str:
     """All that decides the bytes: the seed, the drawing code and OpenCV."""
     package = resources.files(__package__)
-    code = b"".join(package.joinpath(name).read_bytes() for name in ("drawing.py", "looks.py", "plan.py"))
+    code = b"".join(package.joinpath(name).read_bytes() for name in ("drawing.py", "appearance.py", "plan.py"))
     return f"seed {seed}, drawing {hashlib.sha256(code).hexdigest()[:16]}, OpenCV {cv2.__version__}"

@@ -1,21 +1,16 @@
 """The cluster's size and cost: what a run plans before it has one, and what it adds up when it is gone.
 
-How many nodes and what they cost is worked out in `include.cluster` and `include.costs`; creating and ending clusters
+How many nodes and what they cost is worked out in `include.emr.sizing` and `include.emr.costs`; creating and ending clusters
 is the operators' business.
 """
 
 from __future__ import annotations
 
 import logging
-from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import get_current_context, task
-from airflow.sdk.exceptions import AirflowFailException
 from botocore.exceptions import BotoCoreError, ClientError
-
-from fruits_airflow import aws, templates
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,8 +18,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
     from mypy_boto3_emr import EMRClient
 
-    from include.costs import Cost
-    from include.prices import PriceTable
+    from include.emr.costs import Cost
 
 log = logging.getLogger(__name__)
 
@@ -32,62 +26,14 @@ COST_XCOM = "cost"
 """Key under which `terminate_cluster` leaves what the cluster has cost."""
 
 
-@task(
-    retries=2,
-    doc_md="Chooses the cluster's nodes by the inventory and says what they will cost; refuses a run above `max_cost`.",
-)
-def plan_cluster() -> dict[str, Any]:
-    """Size the run's cluster and price it, before there is one.
-
-    Returns:
-        The plan: `nodes`, and `estimate` with minutes and dollars.
-
-    Raises:
-        AirflowFailException: the run may cost more than it is allowed to, or no cluster can be had.
-    """
-    from include.cluster import ClusterError
-    from include.prices import PricesError, price_table
-    from include.settings import settings
-
-    context = get_current_context()
-    try:
-        prices = price_table(settings().prices)
-        plan = _plan(templates.run_of(context), context["params"], prices)
-    except (ClusterError, PricesError) as error:
-        raise AirflowFailException(str(error)) from error
-    region = aws.s3().conn_region_name
-    if region != prices.region:
-        log.warning("The prices are those of %s, the cluster's region is %s: see FRUITS_PRICES.", prices.region, region)
-    return plan
-
-
-def _plan(run: Mapping[str, Any], params: Mapping[str, Any], prices: PriceTable) -> dict[str, Any]:
-    from include import cluster, costs
-    from include.settings import settings
-
-    known, work = settings(), cluster.Work(run["images"], run["size_bytes"])
-    pace = cluster.Pace(known.emr_images_per_core_s, params["target_minutes"], known.emr_max_nodes)
-    nodes = cluster.choose(params["cluster_size"], work, pace)
-    fleets = cluster.fleets(nodes, known.emr_architecture, prices)
-    expected = costs.estimate(fleets, cluster.minutes(nodes, work, known.emr_images_per_core_s), prices)
-    log.info(
-        "Cluster of size %s: 1 primary, %d core and %d task nodes; about %.0f minutes and $%.2f, at most $%.2f without "
-        "spot capacity (list prices of %s).",
-        *(params["cluster_size"], nodes.core, nodes.task),
-        *(expected.minutes, expected.dollars, expected.most_dollars, prices.name),
-    )
-    costs.check(expected, params["max_cost"])
-    return {"nodes": asdict(nodes), "estimate": {**asdict(expected), "prices": prices.name}}
-
-
 def cluster_cost(emr: EMRClient, cluster_id: str) -> dict[str, Any] | None:
     """Add up what a cluster that is gone has cost, and say it.
 
     Returns:
-        `include.costs.Cost` in plain types; `None` where it cannot be told, which ends no run: the log says why.
+        `include.emr.costs.Cost` in plain types; `None` where it cannot be told, which ends no run: the log says why.
     """
-    from include.costs import actual
-    from include.prices import PricesError, price_table
+    from include.emr.costs import actual
+    from include.emr.prices import PricesError, price_table
     from include.settings import settings
 
     try:
@@ -125,13 +71,13 @@ def run_cost(context: Context) -> dict[str, Any] | None:
 
 
 def reported_cost(cost: Mapping[str, Any] | None, seconds: Mapping[str, float]) -> dict[str, Any]:
-    """What the report is told of a run's cost (`include.report.Inputs`); nothing where it is not known.
+    """What the report is told of a run's cost (`include.report.build.Inputs`); nothing where it is not known.
 
     Args:
         cost: as `run_cost` gives it.
         seconds: how long each task took.
     """
-    from include.costs import by_task
+    from include.emr.costs import by_task
 
     actual = (cost and cost["actual"]) or {}
     if not cost or actual.get("dollars") is None:

@@ -9,8 +9,8 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
-from fruits_airflow.advice import advice_for
-from fruits_airflow.emr_logs import ClusterLogs, await_found
+from fruits_airflow.emr.logs import ClusterLogs, await_found
+from fruits_airflow.emr.remedies import advice_for
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -1,6 +1,6 @@
 """Operators: the Amazon provider's, where they leave a cluster running or a failure unexplained.
 
-Each class mends one thing and says which; the requests themselves are built in `include.emr`.
+Each class mends one thing and says which; the requests themselves are built in `include.emr.requests`.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from airflow.providers.amazon.aws.triggers.emr import EmrAddStepsTrigger
 from airflow.sdk.exceptions import AirflowFailException
 from botocore.exceptions import ClientError
 
-from fruits_airflow import templates
-from fruits_airflow.aws import EXPIRED, CreateHook, patience, s3, was_throttled
-from fruits_airflow.clusters import COST_XCOM, cluster_cost
-from fruits_airflow.diagnosis import doctor, of_refusal
+from fruits_airflow import run_context
+from fruits_airflow.emr.cost import COST_XCOM, cluster_cost
+from fruits_airflow.emr.diagnosis import doctor, of_refusal
+from fruits_airflow.emr.owned_clusters import ACTIVE_STATES, owned
+from fruits_airflow.emr.triggers import StepProgressTrigger
+from fruits_airflow.hooks.aws import EXPIRED, CreateHook, patience, s3, was_throttled
 from fruits_airflow.links import ClusterLink, LogsLink, ReportLink, RunFolderLink, StepLogsLink
-from fruits_airflow.owned_clusters import ACTIVE_STATES, owned
-from fruits_airflow.triggers import StepProgressTrigger
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -96,7 +96,7 @@ class CreateClusterOperator(EmrCreateJobFlowOperator):
 
     def _find(self) -> str | None:
         """The active cluster of this run, the oldest if there should be several; the others are ended."""
-        from include.ownership import Origin
+        from include.emr.tags import Origin
 
         request = cast("dict[str, Any]", self.job_flow_overrides)
         origin = Origin.of(request.get("Tags", ()))
@@ -132,7 +132,7 @@ class RunStepOperator(EmrAddStepsOperator):
     template_fields: Sequence[str] = (*EmrAddStepsOperator.template_fields, "progress")
     operator_extra_links = (ClusterLink(), StepLogsLink(), RunFolderLink(), ReportLink())  # type: ignore[assignment]
 
-    def __init__(self, *, progress: Any = templates.progress, **kwargs: Any) -> None:
+    def __init__(self, *, progress: Any = run_context.progress, **kwargs: Any) -> None:
         super().__init__(deferrable=True, **kwargs)
         self.progress = progress
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from mypy_boto3_emr.literals import ClusterStateType
     from mypy_boto3_emr.type_defs import ClusterTypeDef
 
-    from include.ownership import Origin
+    from include.emr.tags import Origin
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ def owned(emr: EMRClient, deployment: str) -> Iterator[OwnedCluster]:
         emr: an EMR client.
         deployment: the deployment's name; clusters of others are left out.
     """
-    from include.ownership import NAME_PREFIX, Origin
+    from include.emr.tags import NAME_PREFIX, Origin
 
     pages = emr.get_paginator("list_clusters").paginate(ClusterStates=ACTIVE_STATES)
     listed = [cluster for page in pages for cluster in page["Clusters"] if cluster["Name"].startswith(NAME_PREFIX)]

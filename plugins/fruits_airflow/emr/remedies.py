@@ -1,6 +1,6 @@
 """What to do about failures that are known: one line each, found by the words of EMR, EC2, Spark or the application.
 
-Each message that is recognised stands in `tests/unit/airflow/test_diagnosis.py` as its source gives it.
+Each message that is recognised stands in `tests/unit/fruits_airflow/emr/test_diagnosis.py` as its source gives it.
 """
 
 from __future__ import annotations

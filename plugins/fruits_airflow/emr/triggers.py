@@ -1,78 +1,23 @@
-"""Triggers: what deferred tasks wait for in the triggerer."""
+"""The trigger that waits for a step."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 from contextlib import suppress
-from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 from airflow.providers.amazon.aws.triggers.emr import EmrAddStepsTrigger
-from airflow.triggers.base import BaseTrigger, TriggerEvent
-from asgiref.sync import sync_to_async
 from botocore.exceptions import BotoCoreError, ClientError
 
-from fruits_airflow.aws import s3
-from fruits_airflow.waiting import Lack, Wanted, look, refusal
+from fruits_airflow.hooks.aws import s3
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-
-class ImagesTrigger(BaseTrigger):
-    """Waits for images, quiet and a marker, as `fruits_airflow.waiting` sees them, no longer than a deadline.
-
-    The deadline is the trigger's own because `airflow dags test` runs triggers without the timeout of their deferral;
-    it is absolute, so that a restarted triggerer does not begin anew.
-
-    Args:
-        deadline: seconds since the epoch.
-        poke_interval: seconds between two looks at least.
-        aws_conn_id: Airflow's connection.
-        wanted: as for `fruits_airflow.waiting.Wanted`.
-    """
-
-    def __init__(self, *, deadline: float, poke_interval: float, aws_conn_id: str | None, **wanted: Any) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.deadline = deadline
-        self.poke_interval = poke_interval
-        self.aws_conn_id = aws_conn_id
-        self.wanted = Wanted(**wanted)
-
-    def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Name the class and its arguments."""
-        own = {name: getattr(self, name) for name in ("deadline", "poke_interval", "aws_conn_id")}
-        return f"{type(self).__module__}.{type(self).__qualname__}", {**own, **asdict(self.wanted)}
-
-    async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Yield an event of status `success`, `timeout` or `refused`."""
-        told = None
-        while isinstance(lack := await self._look(), Lack):
-            left_s = self.deadline - datetime.now(UTC).timestamp()
-            if left_s <= 0:
-                yield _event(status="timeout", seen=lack.seen, way_out=lack.way_out)
-                return
-            if lack.seen != told:
-                self.log.info("%s yet.", lack.seen)
-                told = lack.seen
-            await asyncio.sleep(min(max(lack.again_s, self.poke_interval), left_s))
-        yield _event(status="refused", message=lack) if lack else _event(status="success")
-
-    async def _look(self) -> Lack | str | None:
-        """Look in a thread; a sentence when S3 refuses, and a lack as any other when it is in trouble."""
-        try:
-            return await sync_to_async(look, thread_sensitive=False)(self.wanted, self.aws_conn_id)
-        except (BotoCoreError, ClientError) as error:
-            sentence = refusal(error, self.wanted) if isinstance(error, ClientError) else None
-            lack = Lack(f"S3 did not answer for {self.wanted.place} ({error})", "see what is the matter with S3")
-            return sentence or lack
-
-
-def _event(**payload: str) -> TriggerEvent:
-    return TriggerEvent(payload)  # type: ignore[no-untyped-call]
+    from airflow.triggers.base import TriggerEvent
 
 
 class StepProgressTrigger(EmrAddStepsTrigger):
@@ -109,7 +54,7 @@ class StepProgressTrigger(EmrAddStepsTrigger):
 
     async def _tell(self) -> None:
         """Log every new state of the application until cancelled; the wait does not depend on it."""
-        from fruits_features.progress import State
+        from fruits_features.job.progress import State
 
         bucket, key = S3Hook.parse_s3_url(self.progress)
         told = datetime.now(UTC).isoformat()  # an earlier try may have left its own

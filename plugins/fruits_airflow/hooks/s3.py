@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, cast
 from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 from botocore.exceptions import ClientError
 
+from fruits_features.contract.layout import latest
+
 if TYPE_CHECKING:
     import boto3
     from mypy_boto3_s3 import S3Client
@@ -18,7 +20,7 @@ class ListingHook(S3Hook):
 
     def get_session(self, region_name: str | None = None, deferrable: bool = False) -> boto3.Session:  # noqa: FBT001, FBT002
         """Make a session."""
-        from include.listing import read_times_quickly
+        from include.inventory.listing import read_times_quickly
 
         session = super().get_session(region_name, deferrable)
         read_times_quickly(session)
@@ -41,3 +43,9 @@ def read_json(s3: S3Hook, uri: str) -> dict[str, Any]:
     """Read a JSON document; empty when there is none."""
     document: dict[str, Any] = json.loads(read(s3, uri) or b"{}")
     return document
+
+
+def published_paths(s3: S3Hook, bucket: str) -> dict[str, str]:
+    """Return the URIs of the published run's results by name; empty where nothing is published."""
+    paths: dict[str, str] = read_json(s3, latest(bucket)).get("paths", {})
+    return paths

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, cast
 
-from fruits_airflow import aws
-from fruits_airflow.objects import ListingHook
+from fruits_airflow.hooks import aws
+from fruits_airflow.hooks.s3 import ListingHook
 
 if TYPE_CHECKING:
     from botocore.exceptions import ClientError
@@ -84,7 +84,7 @@ def _noise(wanted: Wanted, aws_conn_id: str | None) -> Lack | None:
     """See whether an object came lately: all have to be listed, since S3 does not tell the last."""
     import pyarrow.compute as pc
 
-    from include.listing import list_objects
+    from include.inventory.listing import list_objects
 
     hook = ListingHook(aws_conn_id=aws_conn_id, config=aws.PATIENT)
     listed = list_objects(cast("S3Client", hook.conn), wanted.bucket, wanted.prefix)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from airflow.sdk import Asset, get_current_context, task
 from airflow.sdk.exceptions import AirflowSkipException
 
-from fruits_airflow import aws, templates
-from fruits_airflow.objects import read_json
-from fruits_features.layout import latest
+from fruits_airflow import run_context
+from fruits_airflow.hooks import aws
+from fruits_airflow.hooks.s3 import read_json
+from fruits_features.contract.layout import latest
 
 FEATURES = Asset("fruits_features", group="fruits")
 """The published features. The `extra` of an event tells `bucket`, and of `latest.json`:"""
@@ -29,6 +30,6 @@ def announce() -> None:
     context = get_current_context()
     if context["dag_run"].run_type == "backfill":
         raise AirflowSkipException("A backfill is not announced: DAGs downstream run for new images only.")
-    bucket = templates.run_of(context)["bucket"]
+    bucket = run_context.run_of(context)["bucket"]
     pointer = read_json(aws.s3(), latest(bucket))
     context["outlet_events"][FEATURES].extra = {"bucket": bucket, **{name: pointer[name] for name in _TOLD}}

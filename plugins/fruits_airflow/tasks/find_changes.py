@@ -11,10 +11,11 @@ from airflow.sdk import get_current_context, task
 from airflow.sdk.exceptions import AirflowSkipException
 from botocore.exceptions import ClientError
 
-from fruits_airflow import aws, templates
-from fruits_airflow.objects import read_json
-from fruits_features.layout import backfill as backfill_uri
-from fruits_features.layout import latest as latest_uri
+from fruits_airflow import run_context
+from fruits_airflow.hooks import aws
+from fruits_airflow.hooks.s3 import read_json
+from fruits_features.contract.layout import backfill as backfill_uri
+from fruits_features.contract.layout import latest as latest_uri
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,23 +40,25 @@ def find_changes() -> dict[str, Any]:
     """Go on only when the run would publish something new.
 
     Returns:
-        What the run is made from (`include.recipe`).
+        What the run is made from (`include.publication.fingerprint`).
 
     Raises:
         AirflowSkipException: the published run is made from just that, or another run of the backfill is at work on it.
     """
-    from include import recipe
+    from include.publication import fingerprint
 
     context = get_current_context()
-    run, s3 = templates.run_of(context), aws.s3()
-    mine = recipe.of(
+    run, s3 = run_context.run_of(context), aws.s3()
+    mine = fingerprint.of(
         run,
-        arguments=templates.arguments_of(context),
-        artifacts=templates.as_xcom(templates.artifacts_of(context)),
+        arguments=run_context.arguments_of(context),
+        artifacts=run_context.as_xcom(run_context.artifacts_of(context)),
         model=_model(s3, context),
     )
     published = read_json(s3, latest_uri(run["bucket"]))
-    changed = recipe.differences(read_json(s3, published["paths"]["run"]).get("recipe", {}), mine) if published else []
+    changed = (
+        fingerprint.differences(read_json(s3, published["paths"]["run"]).get("recipe", {}), mine) if published else []
+    )
     if not published:
         log.info("Nothing is published in s3://%s yet.", run["bucket"])
     elif changed:
@@ -120,7 +123,7 @@ def _model(s3: S3Hook, context: Context) -> str | None:
     uri = context["params"]["onnx_model"]
     if uri is None:
         return None
-    unknown = f"unknown to {templates.run_of(context)['name']}"
+    unknown = f"unknown to {run_context.run_of(context)['name']}"
     if not uri.startswith("s3://"):
         return unknown
     bucket, key = S3Hook.parse_s3_url(uri)

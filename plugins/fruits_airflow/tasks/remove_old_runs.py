@@ -1,4 +1,4 @@
-"""The task that removes old runs: what `include.retention` says may go, in an order that never misleads a reader."""
+"""The task that removes old runs: what `include.publication.retention` says may go, in an order that never misleads a reader."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 from airflow.sdk import get_current_context, task
 
-from fruits_airflow import aws, templates
-from fruits_airflow.objects import read, read_json
-from fruits_features.layout import FEATURES_ROOT, RunLayout, described, history, latest, published_run
+from fruits_airflow import run_context
+from fruits_airflow.hooks import aws
+from fruits_airflow.hooks.s3 import read, read_json
+from fruits_features.contract.layout import FEATURES_ROOT, RunLayout, described, history, latest, published_run
 
 if TYPE_CHECKING:
-    from include.retention import Run
+    from include.publication.retention import Run
 
 log = logging.getLogger(__name__)
 
@@ -30,14 +31,14 @@ def remove_old_runs() -> list[str]:
     Returns:
         Names of the runs that were removed.
     """
-    from include.retention import Retention
+    from include.publication.retention import Retention
     from include.settings import settings
 
     days = settings().retention_days
     if days is None:
         log.info("FRUITS_RETENTION_DAYS is not set: all runs stay.")
         return []
-    run, s3 = templates.run_of(get_current_context()), aws.s3()
+    run, s3 = run_context.run_of(get_current_context()), aws.s3()
     bucket = run["bucket"]
     needed = frozenset({run["name"], read_json(s3, latest(bucket))["run"]})
     old = Retention(days, settings().retention_runs).old(_runs(s3, bucket), datetime.now(UTC), needed)
@@ -50,13 +51,13 @@ def remove_old_runs() -> list[str]:
 
 def _sweep(s3: S3Hook, bucket: str, days: int) -> None:
     """Remove from the stores of described images what no run will read."""
-    from fruits_features import sweep
+    from fruits_features.cache import vacuum
 
     stores = f"{described(bucket)}/"
     place, prefix = S3Hook.parse_s3_url(stores)
     times = {one["Key"].removeprefix(prefix): one["LastModified"] for one in s3.iter_file_metadata(prefix, place)}
     before = datetime.now(UTC) - timedelta(days=days)
-    gone = sweep.unneeded(times, lambda name: read(s3, f"{stores}{name}") or b"", before, before)
+    gone = vacuum.unneeded(times, lambda name: read(s3, f"{stores}{name}") or b"", before, before)
     for names in filter(None, gone):
         s3.delete_objects(place, [f"{prefix}{name}" for name in names])
     log.info("Removed %d objects of the stores of described images.", sum(map(len, gone)))
@@ -64,7 +65,7 @@ def _sweep(s3: S3Hook, bucket: str, days: int) -> None:
 
 def _runs(s3: S3Hook, bucket: str) -> list[Run]:
     """Look at all runs."""
-    from include.retention import Run
+    from include.publication.retention import Run
 
     found = []
     for prefix in s3.list_prefixes(bucket, f"{FEATURES_ROOT}/runs/", "/"):

@@ -23,10 +23,10 @@ from fastapi import APIRouter, Depends, FastAPI, Request
 from fastapi.responses import HTMLResponse, Response
 from jinja2 import Environment, PackageLoader
 
-from fruits_airflow import aws
-from fruits_airflow.changes import STAYS_PUBLISHED
-from fruits_airflow.objects import read, read_json
-from fruits_features.layout import RunLayout, history, latest, publication, publication_time, published_run
+from fruits_airflow.hooks import aws
+from fruits_airflow.hooks.s3 import read, read_json
+from fruits_airflow.tasks.find_changes import STAYS_PUBLISHED
+from fruits_features.contract.layout import RunLayout, history, latest, publication, publication_time, published_run
 from include.settings import settings
 
 SHOWN_RUNS = 100
@@ -56,7 +56,7 @@ reports = APIRouter(
     prefix="/dags/{dag_id}/{place}/{name}/report",
     dependencies=[Depends(requires_access_dag("GET", DagAccessEntity.RUN))],
 )
-_templates = Environment(loader=PackageLoader("fruits_airflow", "pages"), autoescape=True)
+_templates = Environment(loader=PackageLoader("fruits_airflow.web", "templates"), autoescape=True)
 
 
 @app.exception_handler(ClientError)

@@ -13,12 +13,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fruits_features import tables
-from fruits_features.ahead import Behind
-from fruits_features.assembly import Selection
+from fruits_features.cache.data_files import PartWriter
+from fruits_features.cache.store import Known, StoredPart, Volume
+from fruits_features.io import arrow
+from fruits_features.io.prefetch import Behind
+from fruits_features.output.snapshot import Selection
 from fruits_features.schemas import IDENTITY
-from fruits_features.store import Known, StoredPart, Volume
-from fruits_features.stored import PartWriter
 
 MOST_VOLUMES = 16
 """A store with more of them is compacted; a daily run adds one where images have changed."""
@@ -55,7 +55,7 @@ class Rewriting:
             writer = PartWriter(self.volume, self.number, uploads)
             for table in self.described.read(self.store, [name for name in self.columns if name != "etag"]):
                 writer.write(table, self.columns)
-            rejected = tables.from_bytes(self.rejected)
+            rejected = arrow.from_bytes(self.rejected)
             writer.note(rejected, {name: rejected[name] for name in _REASONS})
             return writer.finish()
 
@@ -95,7 +95,7 @@ def plan(known: Known, store: str, volume: str, columns: Sequence[str]) -> list[
         Rewriting(
             number,
             Selection.of(described.slice(start, end - start), known.files),
-            tables.to_bytes(rejected if number == 0 else rejected.slice(0, 0)),
+            arrow.to_bytes(rejected if number == 0 else rejected.slice(0, 0)),
             store,
             f"{store}/{volume}",
             tuple(columns),

@@ -16,12 +16,12 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from obstore.exceptions import GenericError
 
-from fruits_features import storage, tables
-from fruits_features.ahead import Behind
+from fruits_features.cache.store import StoredFile, StoredPart
+from fruits_features.io import arrow, object_store
+from fruits_features.io.arrow import whole
+from fruits_features.io.prefetch import Behind
+from fruits_features.io.vectors import pack, unpack
 from fruits_features.schemas import FEATURES, IDENTITY, INDEX, PACKED, Column, arrow_schema
-from fruits_features.store import StoredFile, StoredPart
-from fruits_features.tables import whole
-from fruits_features.vectors import pack, unpack
 
 FILE_BYTES = 32 * 1024 * 1024
 """About what one file holds before compression: bounds the memory of whoever writes or reads it."""
@@ -63,8 +63,8 @@ class PartWriter:
         """
         name, memory = f"described-{self._stem}-{len(self._files):05}.parquet", described.nbytes
         group_rows = max(1, GROUP_BYTES * described.num_rows // memory)
-        data = tables.to_parquet(_packed(described.select(columns)), group_rows)
-        self._uploads.call(storage.write_bytes, self._folder, name, data)
+        data = arrow.to_parquet(_packed(described.select(columns)), group_rows)
+        self._uploads.call(object_store.write_bytes, self._folder, name, data)
         place = {"file": np.full(described.num_rows, len(self._files)), "row": np.arange(described.num_rows)}
         self.note(described, {key: pa.array(values) for key, values in place.items()})
         self._files.append(StoredFile(name, described.num_rows, len(data), memory))
@@ -81,8 +81,8 @@ class PartWriter:
         """Write the index."""
         name = f"index-{self._stem}.parquet"
         table = pa.concat_tables([arrow_schema(INDEX).empty_table(), *self._index])
-        data = tables.to_parquet(table, max(1, table.num_rows))
-        self._uploads.call(storage.write_bytes, self._folder, name, data)
+        data = arrow.to_parquet(table, max(1, table.num_rows))
+        self._uploads.call(object_store.write_bytes, self._folder, name, data)
         return StoredPart(name, len(data), tuple(self._files))
 
 
@@ -128,8 +128,8 @@ class RowReader:
         file = self._files[number]
         if file.size > WHOLE_BYTES and self._left[number] < WHOLE_SHARE * file.rows:
             with suppress(GenericError):  # some servers do not say that a part is one, which clients mind
-                return pq.ParquetFile(storage.Ranges(self._folder, file.name, file.size), pre_buffer=True)
-        return pq.ParquetFile(pa.BufferReader(storage.read_bytes(self._folder, file.name)))
+                return pq.ParquetFile(object_store.Ranges(self._folder, file.name, file.size), pre_buffer=True)
+        return pq.ParquetFile(pa.BufferReader(object_store.read_bytes(self._folder, file.name)))
 
 
 def _packed(table: pa.Table) -> pa.Table:

@@ -21,11 +21,11 @@ from typing import Any, Self, TypeVar
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fruits_features import storage, tables
-from fruits_features.arguments import Arguments
-from fruits_features.families.onnx import Weights
-from fruits_features.provenance import describing
-from fruits_features.rejections import Reason
+from fruits_features.contract.arguments import Arguments
+from fruits_features.contract.rejections import Reason
+from fruits_features.extraction.families.onnx import Weights
+from fruits_features.extraction.fingerprint import describing
+from fruits_features.io import arrow, object_store
 from fruits_features.schemas import INDEX, arrow_schema, stored_columns
 
 FORMAT = 1
@@ -175,9 +175,9 @@ class Known:
 
     def _if_same(self, inventory: pa.Table, positions: pa.Array) -> pa.Array:
         """Drop positions of rows with another ETag or size."""
-        at = tables.whole(positions).cast(pa.int64())
+        at = arrow.whole(positions).cast(pa.int64())
         etag, size = (pc.equal(inventory[name], self.index[name].take(at)) for name in ("etag", "size"))
-        return pc.if_else(tables.whole(pc.and_(etag, size)), at, pa.scalar(None, pa.int64()))
+        return pc.if_else(arrow.whole(pc.and_(etag, size)), at, pa.scalar(None, pa.int64()))
 
 
 @dataclass(frozen=True)
@@ -213,20 +213,20 @@ class Store:
 
     def complete(self, volume: Volume) -> None:
         """Make a volume count, all of whose files have been written."""
-        storage.write_bytes(f"{self.folder}/{volume.name}", MANIFEST, volume.to_bytes())
+        object_store.write_bytes(f"{self.folder}/{volume.name}", MANIFEST, volume.to_bytes())
 
     def recall(self) -> Known:
         """Read what holds for every run, and leave word that the store is in use."""
         about = json.dumps(dict(self.about), indent=1).encode()
         with ThreadPoolExecutor(1) as thread:
-            writing = thread.submit(storage.write_bytes, self.folder, ABOUT, about)
+            writing = thread.submit(object_store.write_bytes, self.folder, ABOUT, about)
             known = self.read(self.volumes()).lasting()
             writing.result()
         return known
 
     def volumes(self) -> list[Volume]:
         """List the complete volumes that no other one supersedes, the newest first."""
-        listed = storage.list_files(self.folder)
+        listed = object_store.list_files(self.folder)
         manifests = [name for name in listed if name.endswith(f"/{MANIFEST}")]
         whole = [volume for volume in _at_once(self._volume, manifests) if volume and _is_whole(volume, listed)]
         gone = {name for volume in whole for name in volume.supersedes}
@@ -245,12 +245,12 @@ class Store:
 
     def _volume(self, name: str) -> Volume | None:
         try:
-            return Volume.from_bytes(name.removesuffix(f"/{MANIFEST}"), storage.read_bytes(self.folder, name))
+            return Volume.from_bytes(name.removesuffix(f"/{MANIFEST}"), object_store.read_bytes(self.folder, name))
         except FileNotFoundError:  # superseded long ago, and swept since it was listed
             return None
 
     def _index(self, part: tuple[str, StoredPart]) -> pa.Table:
-        index = tables.from_parquet(storage.read_bytes(self.folder, f"{part[0]}/{part[1].index}"))
+        index = arrow.from_parquet(object_store.read_bytes(self.folder, f"{part[0]}/{part[1].index}"))
         return index.cast(arrow_schema(INDEX))
 
 

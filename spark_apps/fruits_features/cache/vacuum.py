@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 
-from fruits_features.store import ABOUT, MANIFEST, Volume
+from fruits_features.cache.store import ABOUT, MANIFEST, Volume
 
 
 def unneeded(

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Self
 
-from fruits_features.families import DEFAULT_FAMILIES, FAMILIES, MODEL_FAMILY, total_dimension
+from fruits_features.contract.families import DEFAULT_FAMILIES, FAMILIES, MODEL_FAMILY, total_dimension
 
 DEFAULT_EXPLAINED_VARIANCE = 0.95
 DEFAULT_MAX_QUARANTINE_SHARE = 0.05

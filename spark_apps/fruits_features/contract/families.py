@@ -15,7 +15,7 @@ class Family:
     Args:
         name: its name on the command line, and its module's name in this package.
         dimension: how many numbers it gives for every image; `None` where that is told by a model given at run time.
-        weight: the standard deviation that the whole family is scaled to before the reduction; see docs/features.md.
+        weight: the standard deviation that the whole family is scaled to before the reduction; see docs/reference/features.md.
     """
 
     name: str

@@ -14,14 +14,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fruits_features.ahead import map_ahead
-from fruits_features.description import Description, describe_image, embed
-from fruits_features.families.onnx import BATCH_IMAGES, Model, Weights
-from fruits_features.fetch import Fetcher, Wanted, open_bucket
-from fruits_features.isolation import Isolated
-from fruits_features.rejections import Reason, Rejected, Stage
+from fruits_features.contract.rejections import Reason, Rejected, Stage
+from fruits_features.extraction.extract import Description, describe_image, embed
+from fruits_features.extraction.families.onnx import BATCH_IMAGES, Model, Weights
+from fruits_features.extraction.subprocess_pool import Isolated
+from fruits_features.io.fetcher import Fetcher, Wanted, open_bucket
+from fruits_features.io.prefetch import map_ahead
+from fruits_features.io.vectors import as_array
 from fruits_features.schemas import REJECTED, arrow_schema, worked_columns
-from fruits_features.vectors import as_array
 
 CHUNK_IMAGES = 256
 """Images that are fetched together, while those before them are described; fewer where they are large:"""

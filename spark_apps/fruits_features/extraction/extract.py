@@ -13,12 +13,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from fruits_features import families
-from fruits_features.families import MODEL_FAMILY, total_dimension
-from fruits_features.families.onnx import Model, scale
-from fruits_features.images import decode
-from fruits_features.rejections import Reason, Rejected, Stage
-from fruits_features.views import View
+from fruits_features.contract.families import MODEL_FAMILY, total_dimension
+from fruits_features.contract.rejections import Reason, Rejected, Stage
+from fruits_features.extraction.families.onnx import Model, scale
+from fruits_features.imaging.decode import decode
+from fruits_features.imaging.normalize import View
 
 _NO_FEATURES = np.empty(0, np.float32)
 
@@ -102,4 +101,4 @@ def _complete(description: Description, names: Sequence[str], embedding: NDArray
 @cache
 def _describer(name: str) -> _Describe:
     """Find a family's function; the module is loaded when the family is first used."""
-    return cast("_Describe", import_module(f"{families.__name__}.{name}").describe)
+    return cast("_Describe", import_module(f"fruits_features.extraction.families.{name}").describe)

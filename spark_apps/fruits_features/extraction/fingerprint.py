@@ -14,13 +14,22 @@ from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 
-from fruits_features.families import MODEL_FAMILY
+from fruits_features.contract.families import MODEL_FAMILY
 
 _PACKAGE = __name__.partition(".")[0]
-_ROOT = f"{_PACKAGE}.worker"
+_ROOT = f"{_PACKAGE}.extraction.batches"
 _COMPUTES_NOTHING = frozenset(
     f"{_PACKAGE}.{name}"
-    for name in ("addresses", "ahead", "errors", "families", "fetch", "isolation", "schemas", "storage")
+    for name in (
+        "contract.errors",
+        "contract.families",
+        "extraction.subprocess_pool",
+        "io.fetcher",
+        "io.object_store",
+        "io.prefetch",
+        "io.uri",
+        "schemas",
+    )
 )
 """Reached by the worker, but without a part in an image's values: they move bytes, start processes, or tell names.
 What they import is not looked at. Columns have their place in the store's address by themselves."""
@@ -43,7 +52,7 @@ def describing(families: Sequence[str]) -> dict[str, str]:
 def modules(families: Sequence[str]) -> list[str]:
     """Name the modules that describing is made of: what the worker imports, and what that imports, and so on."""
     found: set[str] = set()
-    waiting = [_ROOT, *(f"{_PACKAGE}.families.{name}" for name in families)]
+    waiting = [_ROOT, *(f"{_PACKAGE}.extraction.families.{name}" for name in families)]
     while waiting:
         name = waiting.pop()
         if name not in found | _COMPUTES_NOTHING:

@@ -8,8 +8,8 @@ import numpy as np
 from cv2.typing import MatLike
 from numpy.typing import NDArray
 
-from fruits_features.headers import Alpha, Header, MalformedHeaderError, read_header, read_orientation
-from fruits_features.rejections import Reason, Rejected, Stage
+from fruits_features.contract.rejections import Reason, Rejected, Stage
+from fruits_features.imaging.headers import Alpha, Header, MalformedHeaderError, read_header, read_orientation
 
 # Executors run one Python worker a core; OpenCV's own threads would compete with them, and do not survive a fork.
 cv2.setNumThreads(1)

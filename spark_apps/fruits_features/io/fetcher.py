@@ -24,7 +24,7 @@ from typing import NamedTuple, TypeVar
 from obstore.exceptions import BaseError, GenericError, PermissionDeniedError
 from obstore.store import ObjectStore, S3Store
 
-from fruits_features.rejections import Reason, Rejected, Stage
+from fruits_features.contract.rejections import Reason, Rejected, Stage
 
 IN_FLIGHT = 64
 """Requests at once, a worker. With 30 ms on every answer, 64 keep nine tenths of the speed, 16 six tenths.

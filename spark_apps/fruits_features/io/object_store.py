@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import obstore
 from obstore.store import LocalStore, ObjectStore
 
-from fruits_features.fetch import Patience, afresh, open_bucket
+from fruits_features.io.fetcher import Patience, afresh, open_bucket
 
 if TYPE_CHECKING:
     from obstore import ObjectMeta

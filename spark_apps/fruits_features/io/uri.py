@@ -11,6 +11,6 @@ def read(address: str | Path) -> bytes:
         FileNotFoundError: when there is none.
     """
     if str(address).startswith("s3://"):
-        data: bytes = import_module("fruits_features.storage").read(str(address))
+        data: bytes = import_module("fruits_features.io.object_store").read(str(address))
         return data
     return Path(address).read_bytes()

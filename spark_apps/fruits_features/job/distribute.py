@@ -13,15 +13,15 @@ from typing import TypeVar
 
 from pyspark import SparkContext, SparkFiles, TaskContext
 
-from fruits_features.assembly import Selection
-from fruits_features.compaction import Rewriting
-from fruits_features.components import Moments, merge_all
-from fruits_features.families.onnx import Weights
-from fruits_features.final import FeaturesFile, Finish, WrittenFile
-from fruits_features.parts import Account, Part, fitted_moments
-from fruits_features.progress import Reporter
-from fruits_features.store import StoredPart
-from fruits_features.worker import Worker
+from fruits_features.cache.compaction import Rewriting
+from fruits_features.cache.store import StoredPart
+from fruits_features.extraction.batches import Worker
+from fruits_features.extraction.families.onnx import Weights
+from fruits_features.job.partition import Account, Part, fitted_moments
+from fruits_features.job.progress import Reporter
+from fruits_features.output.features_writer import FeaturesFile, Finish, WrittenFile
+from fruits_features.output.snapshot import Selection
+from fruits_features.pca.fit import Moments, merge_all
 
 _A = TypeVar("_A")
 _T = TypeVar("_T")

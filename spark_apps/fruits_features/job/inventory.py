@@ -14,10 +14,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from fruits_features import storage
-from fruits_features.errors import RunError
+from fruits_features.contract.errors import RunError
+from fruits_features.io import object_store
+from fruits_features.io.arrow import whole
 from fruits_features.schemas import INVENTORY, arrow_schema
-from fruits_features.tables import whole
 
 FITTED_SPLIT = "Training"
 """What the projection is fitted on, where the inventory has it; all images otherwise."""
@@ -45,8 +45,10 @@ def read_inventory(folder: str) -> pa.Table:
     """
     columns = [column for column in INVENTORY if column.name != "last_modified"]
     tables = [
-        pq.read_table(pa.BufferReader(storage.read_bytes(folder, name)), columns=[column.name for column in columns])
-        for name in storage.list_files(folder, ".parquet")
+        pq.read_table(
+            pa.BufferReader(object_store.read_bytes(folder, name)), columns=[column.name for column in columns]
+        )
+        for name in object_store.list_files(folder, ".parquet")
     ]
     inventory = pa.concat_tables(
         [arrow_schema(columns).empty_table(), *(table.cast(arrow_schema(columns)) for table in tables)]

@@ -11,15 +11,15 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fruits_features import tables
-from fruits_features.ahead import Behind
-from fruits_features.components import Moments, merge_all
+from fruits_features.cache.data_files import FILE_BYTES, PartWriter
+from fruits_features.cache.store import StoredPart
+from fruits_features.extraction.batches import Worker
+from fruits_features.io import arrow
+from fruits_features.io.arrow import whole
+from fruits_features.io.prefetch import Behind
+from fruits_features.io.vectors import as_matrix
+from fruits_features.pca.fit import Moments, merge_all
 from fruits_features.schemas import stored_columns
-from fruits_features.store import StoredPart
-from fruits_features.stored import FILE_BYTES, PartWriter
-from fruits_features.tables import whole
-from fruits_features.vectors import as_matrix
-from fruits_features.worker import Worker
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class Part:
     ) -> Iterator[pa.RecordBatch]:
         """Yield the batches of described images, collect the others."""
         done = 0
-        for chunk in worker.describe(tables.from_bytes(self.inventory)):
+        for chunk in worker.describe(arrow.from_bytes(self.inventory)):
             done += chunk.described.num_rows + chunk.rejected.num_rows
             report(done)
             rejected.append(chunk.rejected)

@@ -22,8 +22,8 @@ from typing import Self
 
 from obstore.exceptions import BaseError
 
-from fruits_features import storage
-from fruits_features.layout import PROGRESS
+from fruits_features.contract.layout import PROGRESS
+from fruits_features.io import object_store
 
 PERIOD_S = 3.0
 _MESSAGE = struct.Struct("!16sII")
@@ -197,6 +197,6 @@ class Progress:
         state = self._tally.state(time.time())
         _log.info("%s", state)
         try:
-            storage.write_bytes(self._folder, PROGRESS, json.dumps(asdict(state)).encode())
+            object_store.write_bytes(self._folder, PROGRESS, json.dumps(asdict(state)).encode())
         except (BaseError, OSError) as error:
             _log.warning("progress.json could not be written: %s", error)

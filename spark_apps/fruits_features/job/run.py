@@ -10,23 +10,26 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyspark import SparkContext
 
-from fruits_features import cluster, compaction, refit, spark_model, storage, tables
-from fruits_features.arguments import Arguments, Refit
-from fruits_features.assembly import Assembly, Recall
-from fruits_features.components import Moments, ReductionError, fit, merge_all
-from fruits_features.errors import RunError
-from fruits_features.families.onnx import Weights, fetched
-from fruits_features.final import Finish, WrittenFile, plan_files, write_quarantine
-from fruits_features.inventory import FITTED_SPLIT, cut, is_little, read_inventory
-from fruits_features.layout import OUTCOME, PORTABLE, RunLayout
-from fruits_features.outcome import Laps, Outcome, Seconds
-from fruits_features.parts import Part
-from fruits_features.progress import Progress, Tally
+from fruits_features.cache import compaction
+from fruits_features.cache.store import Known, Store, Volume
+from fruits_features.contract.arguments import Arguments, Refit
+from fruits_features.contract.errors import RunError
+from fruits_features.contract.layout import OUTCOME, PORTABLE, RunLayout
+from fruits_features.extraction.batches import Worker
+from fruits_features.extraction.families.onnx import Weights, fetched
+from fruits_features.io import arrow, object_store
+from fruits_features.job import distribute, spark_ml
+from fruits_features.job.inventory import FITTED_SPLIT, cut, is_little, read_inventory
+from fruits_features.job.outcome import Laps, Outcome, Seconds
+from fruits_features.job.partition import Part
+from fruits_features.job.progress import Progress, Tally
+from fruits_features.output.features_writer import Finish, WrittenFile, plan_files, write_quarantine
+from fruits_features.output.snapshot import Assembly, Recall
+from fruits_features.pca import refit
+from fruits_features.pca.fit import Moments, ReductionError, fit, merge_all
+from fruits_features.pca.refit import Choice
 from fruits_features.projection import Projection
-from fruits_features.refit import Choice
 from fruits_features.schemas import stored_columns
-from fruits_features.store import Known, Store, Volume
-from fruits_features.worker import Worker
 
 _log = logging.getLogger(__name__)
 
@@ -108,7 +111,7 @@ def run(start: Callable[[], SparkContext], arguments: Arguments) -> Outcome:
             split, alone = _fitted_split(recall.inventory), recall.reused > 0 and is_little(recall.wanted)
             return _work(_Run(start, arguments, model, store, published, split, alone), recall, laps)
         finally:
-            storage.remove_folder(RunLayout(arguments.output).staging)
+            object_store.remove_folder(RunLayout(arguments.output).staging)
 
 
 def _read(arguments: Arguments, model: Weights | None) -> tuple[Store, Projection | None, Recall]:
@@ -119,7 +122,7 @@ def _read(arguments: Arguments, model: Weights | None) -> tuple[Store, Projectio
         reading = threads.submit(read_inventory, arguments.inventory)
         finding = threads.submit(refit.published, arguments, model)
         inventory, published = reading.result(), finding.result()
-        list(threads.map(storage.remove_folder, (layout.staging, layout.features, layout.quarantine)))
+        list(threads.map(object_store.remove_folder, (layout.staging, layout.features, layout.quarantine)))
     return store, published, Recall.of(inventory, store.recall())
 
 
@@ -140,13 +143,13 @@ def _work(run: _Run, recall: Recall, laps: Laps) -> Outcome:
         finish = Finish(run.store.folder, run.layout.features, projection, run.arguments)
         with ThreadPoolExecutor(1) as thread:  # while the workers write
             smaller = thread.submit(_write_smaller, run, projection, quarantine)
-            features = cluster.write_features(run.context, files, finish, here=run.alone)
+            features = distribute.write_features(run.context, files, finish, here=run.alone)
             volumes = smaller.result()
         _check_count(inventory.num_rows, [*features, quarantine])
         _check_written(run.layout.features, features)
         _put_together(run, volumes)
         outcome = _outcome(assembly, recall.reused, choice, Seconds(start_s, describe_s, laps.lap()))
-        storage.write_bytes(run.layout.prefix, OUTCOME, outcome.to_bytes())
+        object_store.write_bytes(run.layout.prefix, OUTCOME, outcome.to_bytes())
     return outcome
 
 
@@ -160,7 +163,7 @@ def _describe(run: _Run, recall: Recall, progress: Progress) -> tuple[Known, Mom
         return Known.nothing(), None
     name = run.store.begin(run.arguments.run)
     parts = [
-        Part(number, tables.to_bytes(rows), f"{run.store.folder}/{name}", run.fitted_split, measured=not run.kept)
+        Part(number, arrow.to_bytes(rows), f"{run.store.folder}/{name}", run.fitted_split, measured=not run.kept)
         for number, rows in enumerate([wanted] if run.alone else cut(wanted, run.cores))
     ]
     worker = _worker(run.arguments, run.model)
@@ -168,7 +171,7 @@ def _describe(run: _Run, recall: Recall, progress: Progress) -> tuple[Known, Mom
         (part,) = parts
         account = part.work_off(replace(worker, isolated=True), partial(progress.count, part.number))
     else:
-        account = cluster.describe(run.context, parts, worker, progress.listen(*cluster.driver(run.context)))
+        account = distribute.describe(run.context, parts, worker, progress.listen(*distribute.driver(run.context)))
     volume = Volume(name, run.arguments.run, account.parts)
     fresh = run.store.read([volume])
     if fresh.lasting().index.num_rows:
@@ -188,7 +191,7 @@ def _projection(run: _Run, assembly: Assembly, moments: Moments | None) -> Choic
         return refit.keep(run.kept, run.arguments, "--refit is never.")
     is_fitted = assembly.of_split(run.fitted_split)
     selections = assembly.select(pc.and_(assembly.of_earlier_runs, is_fitted), run.cores)
-    whole = merge_all([cluster.measure(run.context, selections, run.store.folder, here=run.alone), moments])
+    whole = merge_all([distribute.measure(run.context, selections, run.store.folder, here=run.alone), moments])
     if whole is None:
         raise ReductionError(
             f"None of the images in {FITTED_SPLIT} could be described, so there is nothing to fit; "
@@ -204,8 +207,8 @@ def _projection(run: _Run, assembly: Assembly, moments: Moments | None) -> Choic
 
 def _write_smaller(run: _Run, projection: Projection, quarantine: WrittenFile) -> Sequence[Volume]:
     """Do all that is left to do but for the features; returns the store's volumes that are to be put together."""
-    storage.write_bytes(run.layout.projection, PORTABLE, projection.to_bytes())
-    spark_model.save(projection, run.layout.spark_model)
+    object_store.write_bytes(run.layout.projection, PORTABLE, projection.to_bytes())
+    spark_ml.save(projection, run.layout.spark_model)
     _check_written(run.layout.quarantine, [quarantine])
     return compaction.to_put_together(run.store.volumes(), compaction.MOST_VOLUMES) if run.arguments.store else ()
 
@@ -215,7 +218,7 @@ def _put_together(run: _Run, volumes: Sequence[Volume]) -> None:
     if volumes:
         name = run.store.begin("compacted")
         parts = compaction.plan(run.store.read(volumes).lasting(), run.store.folder, name, run.stored_columns)
-        written = tuple(cluster.rewrite(run.context, parts, here=run.alone))
+        written = tuple(distribute.rewrite(run.context, parts, here=run.alone))
         run.store.complete(Volume(name, run.arguments.run, written, tuple(one.name for one in volumes)))
         _log.info("%d volumes of the store were put together.", len(volumes))
 
@@ -279,5 +282,5 @@ def _check_count(inventoried: int, files: Iterable[WrittenFile]) -> None:
 
 def _check_written(folder: str, files: Iterable[WrittenFile]) -> None:
     """See that the files that are there are those that were written."""
-    if storage.list_files(folder) != {file.name: file.size for file in files}:
+    if object_store.list_files(folder) != {file.name: file.size for file in files}:
         raise JobError(f"{folder} holds other files than this run has written; see who else writes there.")

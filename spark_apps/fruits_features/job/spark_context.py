@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from py4j.protocol import Py4JError
 from pyspark import SparkContext
 
-from fruits_features.worker_environment import WORKER_ENVIRONMENT
+from fruits_features.job.worker_environment import WORKER_ENVIRONMENT
 
 
 @contextmanager

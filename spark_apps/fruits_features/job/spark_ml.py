@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from pyspark import __version__ as spark_version
 
-from fruits_features import storage
+from fruits_features.io import object_store
 from fruits_features.projection import Projection
 
 _SCALER, _PCA = "fruits_scaler", "fruits_pca"
@@ -52,7 +52,7 @@ _SPARK_NAMES = {pa.int8(): "byte", pa.int32(): "integer", pa.float64(): "double"
 
 def save(projection: Projection, folder: str) -> None:
     """Write the model's files, replacing what was there."""
-    storage.remove_folder(folder)
+    object_store.remove_folder(folder)
     _write_metadata(folder, "", "PipelineModel", "fruits_projection", {"stageUids": [_SCALER, _PCA]})
 
     scaler = f"stages/0_{_SCALER}/"
@@ -77,7 +77,7 @@ def _write_metadata(folder: str, stage: str, kind: str, uid: str, parameters: Ma
         "paramMap": parameters,
         "defaultParamMap": {},
     }
-    storage.write_bytes(folder, f"{stage}metadata/part-00000", f"{json.dumps(line)}\n".encode())
+    object_store.write_bytes(folder, f"{stage}metadata/part-00000", f"{json.dumps(line)}\n".encode())
 
 
 def _write_data(folder: str, stage: str, row: Mapping[str, Mapping[str, object]]) -> None:
@@ -89,7 +89,7 @@ def _write_data(folder: str, stage: str, row: Mapping[str, Mapping[str, object]]
     table = pa.Table.from_pylist([row], schema.with_metadata({"org.apache.spark.sql.parquet.row.metadata": words}))
     sink = io.BytesIO()
     pq.write_table(table, sink)
-    storage.write_bytes(folder, f"{stage}data/part-00000.parquet", sink.getvalue())
+    object_store.write_bytes(folder, f"{stage}data/part-00000.parquet", sink.getvalue())
 
 
 def _user_defined(udt: str, stored_as: pa.DataType) -> Mapping[str, object]:

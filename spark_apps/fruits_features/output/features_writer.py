@@ -15,15 +15,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from fruits_features import __version__, storage
-from fruits_features.ahead import Behind
-from fruits_features.arguments import Arguments
-from fruits_features.assembly import Selection, bytes_of, paths
+from fruits_features import __version__
+from fruits_features.cache.store import StoredFile
+from fruits_features.contract.arguments import Arguments
+from fruits_features.io import object_store
+from fruits_features.io.arrow import whole
+from fruits_features.io.prefetch import Behind
+from fruits_features.io.vectors import as_array, as_matrix
+from fruits_features.output.snapshot import Selection, bytes_of, paths
 from fruits_features.projection import Projection
 from fruits_features.schemas import METADATA_KEY, QUARANTINE, arrow_schema, features_columns, stored_columns
-from fruits_features.store import StoredFile
-from fruits_features.tables import whole
-from fruits_features.vectors import as_array, as_matrix
 
 FILE_BYTES = 128 * 1024 * 1024
 """About what a file holds; those of one run are of one size, between half of this and one and a half."""
@@ -132,7 +133,7 @@ def write_parquet(
     order = [(column, "ascending") for column in ("category", "path")] if "category" in schema.names else []
     rows = 0
     with (
-        storage.writing(folder, name) as sink,
+        object_store.writing(folder, name) as sink,
         pq.ParquetWriter(
             sink,
             schema,

@@ -14,12 +14,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from fruits_features import tables
-from fruits_features.ahead import map_ahead
-from fruits_features.errors import RunError
+from fruits_features.cache.data_files import FILE_BYTES, RowReader
+from fruits_features.cache.store import Known, StoredFile
+from fruits_features.contract.errors import RunError
+from fruits_features.io import arrow
+from fruits_features.io.prefetch import map_ahead
 from fruits_features.schemas import QUARANTINE, arrow_schema
-from fruits_features.store import Known, StoredFile
-from fruits_features.stored import FILE_BYTES, RowReader
 
 LEAST_SHARE = 20_000
 """Rows: to read and measure them takes a core about the second that Spark needs to start its workers."""
@@ -48,7 +48,7 @@ class Selection:
         used, file = np.unique(rows["file"].to_numpy(), return_inverse=True)
         place = rows.schema.get_field_index("file")
         own = rows.set_column(place, "file", pa.array(file, pa.int32()))
-        return cls(tables.to_bytes(own), tuple(files[number] for number in used.tolist()))
+        return cls(arrow.to_bytes(own), tuple(files[number] for number in used.tolist()))
 
     def read(self, folder: str, columns: Sequence[str]) -> Iterator[pa.Table]:
         """Read the rows' labels and some of the store's columns, a bounded number of rows at a time.
@@ -60,7 +60,7 @@ class Selection:
         Raises:
             StoreError: when a row is another object's.
         """
-        rows = tables.from_bytes(self.rows).combine_chunks()
+        rows = arrow.from_bytes(self.rows).combine_chunks()
         file = rows["file"].to_numpy()
         reader = RowReader(folder, self.files, Counter(file.tolist()), ["etag", *columns])
         ends = bytes_of(rows["file"], self.files, "memory").cumsum()
@@ -139,7 +139,7 @@ class Recall:
     @classmethod
     def of(cls, inventory: pa.Table, known: Known) -> "Recall":
         """Look objects up, but for those that are in no category today: they will be rejected for that."""
-        categorised = pc.is_valid(tables.whole(inventory["category"]))
+        categorised = pc.is_valid(arrow.whole(inventory["category"]))
         positions = pc.if_else(categorised, known.find(inventory), pa.scalar(None, pa.int64()))
         return cls(inventory, known, positions)
 

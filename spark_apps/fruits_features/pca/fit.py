@@ -12,8 +12,8 @@ from functools import reduce
 import numpy as np
 from numpy.typing import NDArray
 
-from fruits_features.errors import RunError
-from fruits_features.families import FAMILIES, dimensions
+from fruits_features.contract.errors import RunError
+from fruits_features.contract.families import FAMILIES, dimensions
 from fruits_features.projection import Projection
 
 _RANK_TOLERANCE = 1e-10

@@ -5,11 +5,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from fruits_features import storage
-from fruits_features.arguments import Arguments, Refit
-from fruits_features.components import Moments
-from fruits_features.errors import RunError
-from fruits_features.families.onnx import Weights
+from fruits_features.contract.arguments import Arguments, Refit
+from fruits_features.contract.errors import RunError
+from fruits_features.extraction.families.onnx import Weights
+from fruits_features.io import object_store
+from fruits_features.pca.fit import Moments
 from fruits_features.projection import Projection
 
 LARGEST_LOSS = 0.02
@@ -50,7 +50,7 @@ def published(arguments: Arguments, model: Weights | None) -> Projection | None:
     if arguments.refit == Refit.ALWAYS or not arguments.published:
         return None
     try:
-        found = Projection.from_bytes(storage.read(arguments.published))
+        found = Projection.from_bytes(object_store.read(arguments.published))
         hindrance = _hindrance(found, arguments, model)
     except (FileNotFoundError, ValueError) as error:
         hindrance = f"it cannot be read ({str(error).splitlines()[0]})"

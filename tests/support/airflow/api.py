@@ -13,17 +13,17 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import psutil
 
-from include.airflow_sqlite import LOCAL_SETTINGS
-from include.local_airflow import LocalAirflow
-from include.local_aws.deployment import deploy
-from include.local_aws.processes import end, tree
-from tests import waiting
+from include.dev.local_airflow.server import LocalAirflow
+from include.dev.local_airflow.sqlite import LOCAL_SETTINGS
+from include.dev.local_aws.deployment import deploy
+from include.dev.local_aws.processes import end, tree
+from tests.support import waiting
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from include.local_aws.local import LocalAws
+    from include.dev.local_aws.local import LocalAws
 
 DAG = "fruits_features"
 ENDED = {"success", "failed"}

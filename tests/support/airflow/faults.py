@@ -1,4 +1,4 @@
-"""The fault matrix: what is injected, and what a run makes of it. `docs/reliability.md` shows this table."""
+"""The fault matrix: what is injected, and what a run makes of it. `docs/guides/reliability.md` shows this table."""
 
 from __future__ import annotations
 

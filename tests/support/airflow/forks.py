@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _forks = multiprocessing.get_context("forkserver")
-_forks.set_forkserver_preload(["tests.e2e.airflow_preload"])
+_forks.set_forkserver_preload(["tests.support.airflow.preload"])
 
 
 def run_in_fork(command: Sequence[str], environment: Mapping[str, str], log: Path, timeout_s: float) -> int:

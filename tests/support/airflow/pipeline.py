@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from include.local_aws.s3_server import ACCESS_KEY_ID, SECRET_ACCESS_KEY
-from include.local_aws.state import REGION
-from tests.e2e.airflow_forks import run_in_fork
+from include.dev.local_aws.s3.server import ACCESS_KEY_ID, SECRET_ACCESS_KEY
+from include.dev.local_aws.state import REGION
+from tests.support.airflow.forks import run_in_fork
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from mypy_boto3_s3 import S3Client
 
-    from include.local_aws.local import LocalAws
+    from include.dev.local_aws.local import LocalAws
 
 RUN_TIMEOUT_S = 900
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import boto3
 
 if TYPE_CHECKING:
-    from include.local_aws.local import LocalAws
+    from include.dev.local_aws.local import LocalAws
 
 
 class Topic:

@@ -6,7 +6,7 @@ import pytest
 from airflow.dag_processing.dagbag import DagBag
 from airflow.sdk.exceptions import ParamValidationError
 
-from fruits_airflow.alerts import FailureAlert
+from fruits_airflow.notifications import FailureAlert
 
 DAGS = Path(__file__).parents[3] / "dags"
 

@@ -11,17 +11,18 @@ from airflow.providers.amazon.aws.hooks.emr import EmrHook
 from airflow.providers.amazon.aws.links import base_aws
 from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
 
-from fruits_airflow import aws, tasks
+from fruits_airflow.emr.operators import CreateClusterOperator, RunStepOperator, TerminateClusterOperator
+from fruits_airflow.emr.sensors import ClusterReadySensor
+from fruits_airflow.hooks import aws
 from fruits_airflow.links import ReportLink
-from fruits_airflow.operators import CreateClusterOperator, RunStepOperator, TerminateClusterOperator
-from fruits_airflow.sensors import ClusterReadySensor
-from include.local_aws.state import REGION
-from include.ownership import Origin
+from fruits_airflow.tasks import publish, validate_parquet
+from include.dev.local_aws.state import REGION
+from include.emr.tags import Origin
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from include.local_aws.local import LocalAws
+    from include.dev.local_aws.local import LocalAws
 
 CONSOLE = "https://console.aws.amazon.com"
 KEY: Any = SimpleNamespace(dag_id="fruits_features", run_id="manual__1")
@@ -119,16 +120,25 @@ def test_step_links_to_its_cluster_logs_results_and_report_when_it_is_taken_up_t
     assert len(EmrHook().conn.list_steps(ClusterId=cluster)["Steps"]) == 1
 
 
-@pytest.mark.parametrize("task", [tasks.validate_parquet, tasks.publish])
-def test_task_that_reads_a_run_links_to_it_even_when_it_fails(task: Any, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: ANN401
+@pytest.mark.parametrize(
+    ("module", "task", "step"),
+    [
+        (validate_parquet, validate_parquet.validate_parquet, "_audit"),
+        (publish, publish.publish, "_write_report"),
+    ],
+)
+def test_task_that_reads_a_run_links_to_it_even_when_it_fails(
+    module: Any,  # noqa: ANN401
+    task: Any,  # noqa: ANN401
+    step: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     this = Try(task().operator, monkeypatch)
     run = {"name": "none", "bucket": "fruits", "uri": "s3://fruits/features/runs/none", "taken_at": "2026-03-01T00:00Z"}
     this.context["ti"].xcom_pull = lambda task_ids: run if task_ids == "take_inventory" else None
     this.context |= {"params": {}, "dag_run": KEY}
-    monkeypatch.setattr(tasks, "get_current_context", lambda: this.context)
-
-    for step in ("_audit", "_write_report"):
-        monkeypatch.setattr(tasks, step, Mock(side_effect=AirflowFailException))
+    monkeypatch.setattr(module, "get_current_context", lambda: this.context)
+    monkeypatch.setattr(module, step, Mock(side_effect=AirflowFailException))
 
     with pytest.raises(AirflowFailException):
         task.function()

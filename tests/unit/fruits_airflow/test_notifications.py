@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from airflow.sdk import DAG
 
-from fruits_airflow.alerts import FailureAlert
+from fruits_airflow.notifications import FailureAlert
 from include.settings import settings
-from tests.topic import Topic
+from tests.support.airflow.topic import Topic
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from include.local_aws.local import LocalAws
+    from include.dev.local_aws.local import LocalAws
 
 URL = "http://airflow/dags/fruits_features/runs/manual__1/tasks/featurize_and_reduce?try_number=1"
 CONTEXT: Any = {

@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 import pytest
 
-from include.local_aws.s3_trouble import Fault, Request, S3Trouble
-from tests.spark.buckets import ACCESS_KEY, SECRET_KEY, s3_server
+from include.dev.local_aws.s3.fault_proxy import Fault, Request, S3Trouble
+from tests.support.buckets import ACCESS_KEY, SECRET_KEY, s3_server
 
 FaultRule = Callable[[Request], Fault | None]
 

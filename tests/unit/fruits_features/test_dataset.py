@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 import polars as pl
 import pytest
 
-from fruits_features import dataset, layout
+from fruits_features import dataset
+from fruits_features.contract import layout
 
 if TYPE_CHECKING:
-    from include.local_aws.local import LocalAws
+    from include.dev.local_aws.local import LocalAws
 
 pytestmark = pytest.mark.usefixtures("aws_environment")
 

@@ -10,10 +10,10 @@ import pytest
 import fruits_features
 
 
-@pytest.mark.parametrize("name", ["arguments", "layout", "rejections"])
+@pytest.mark.parametrize("name", ["arguments", "errors", "families", "layout", "rejections"])
 def test_module_shared_with_the_dag_loads_the_standard_library_only(name: str) -> None:
     heavy = "{'cv2', 'numpy', 'obstore', 'pyarrow', 'pyspark'}"
-    program = f"import sys, fruits_features.{name}; sys.exit(', '.join({heavy} & set(sys.modules)) or 0)"
+    program = f"import sys, fruits_features.contract.{name}; sys.exit(', '.join({heavy} & set(sys.modules)) or 0)"
     here = Path(fruits_features.__path__[0]).parent
 
     result = subprocess.run([sys.executable, "-c", program], cwd=here, check=False, capture_output=True, text=True)

@@ -29,15 +29,15 @@ from moto.emr.models import Cluster, ElasticMapReduceBackend, Step, emr_backends
 from moto.emr.responses import ElasticMapReduceResponse
 from moto.iam.models import iam_backends
 
-from include.local_aws.emr_faults import FAULT_TAG, Fault, Injected, Refusals
-from include.local_aws.emr_fleets import LocalFleet, instances
-from include.local_aws.emr_lifecycle import USER_REQUEST, ClusterLife, Ending
-from include.local_aws.emr_states import ACCEPTS_STEPS, TERMINATED
+from include.dev.local_aws.emr.faults import FAULT_TAG, Fault, Injected, Refusals
+from include.dev.local_aws.emr.fleets import LocalFleet, instances
+from include.dev.local_aws.emr.lifecycle import USER_REQUEST, ClusterLife, Ending
+from include.dev.local_aws.emr.states import ACCEPTS_STEPS, TERMINATED
 
 if TYPE_CHECKING:
     from moto.core.common_types import TYPE_RESPONSE
 
-    from include.local_aws.emr_lifecycle import Runtime
+    from include.dev.local_aws.emr.lifecycle import Runtime
 
 MAX_STEPS_A_REQUEST = 256
 

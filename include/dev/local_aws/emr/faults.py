@@ -28,7 +28,7 @@ from moto.core.exceptions import ServiceException
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from include.local_aws.step_process import StepProcess
+    from include.dev.local_aws.node.step_process import StepProcess
 
 FAULT_TAG = "local-aws:fault"
 KILL_AFTER_S = 1.0

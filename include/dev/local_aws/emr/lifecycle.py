@@ -26,19 +26,19 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from include.local_aws import emr_faults
-from include.local_aws.emr_faults import Fault, Harm
-from include.local_aws.node_python import NodePython
-from include.local_aws.node_spark import NodeSpark
-from include.local_aws.processes import CLUSTER_MARK, end_marked
-from include.local_aws.s3_server import BELIEF_S
-from include.local_aws.spark_conf import spark_settings, write_spark_conf
-from include.local_aws.step_process import StepProcess, cluster_environment, upload_logs
+from include.dev.local_aws.emr import faults
+from include.dev.local_aws.emr.faults import Fault, Harm
+from include.dev.local_aws.node.python import NodePython
+from include.dev.local_aws.node.spark import NodeSpark
+from include.dev.local_aws.node.spark_conf import spark_settings, write_spark_conf
+from include.dev.local_aws.node.step_process import StepProcess, cluster_environment, upload_logs
+from include.dev.local_aws.processes import CLUSTER_MARK, end_marked
+from include.dev.local_aws.s3.server import BELIEF_S
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-    from include.local_aws.emr_api import LocalCluster, LocalStep
+    from include.dev.local_aws.emr.api import LocalCluster, LocalStep
 
 logger = logging.getLogger(__name__)
 
@@ -116,7 +116,7 @@ class ClusterLife:
             (self.folder / name).mkdir(parents=True, exist_ok=True)
         injected = self.cluster.injected
         if injected and injected.fault is Fault.NO_CAPACITY:
-            code, message, details = emr_faults.no_capacity(self.cluster.master_instance_type)
+            code, message, details = faults.no_capacity(self.cluster.master_instance_type)
             return Ending(code, message, with_errors=True, details=details)
         return self.cluster.unusable_role()
 
@@ -168,7 +168,7 @@ class ClusterLife:
         folder.mkdir(parents=True, exist_ok=True)
         script = folder / Path(key).name
         content = self.runtime.s3.get_object(Bucket=bucket, Key=key)["Body"].read()
-        script.write_bytes(emr_faults.bootstrap_of(self.cluster.injected, content))
+        script.write_bytes(faults.bootstrap_of(self.cluster.injected, content))
         script.chmod(0o755)
         return script
 
@@ -196,8 +196,8 @@ class ClusterLife:
         folder = self.folder / "steps" / step.id
         conf = write_spark_conf(folder.with_name(f"{step.id}.conf"), self._spark_settings())
         injected = self.cluster.injected
-        environment = self.environment | {"SPARK_CONF_DIR": str(conf)} | emr_faults.environment_of(injected)
-        process = StepProcess(emr_faults.command_of(injected, step.args), folder, environment)
+        environment = self.environment | {"SPARK_CONF_DIR": str(conf)} | faults.environment_of(injected)
+        process = StepProcess(faults.command_of(injected, step.args), folder, environment)
         process.note(f"INFO Ensure step {step.id} jar file {step.jar}")
         if step.jar != "command-runner.jar":
             process.note(f"ERROR jar {step.jar!r} is unknown: the local EMR only has command-runner.jar.")
@@ -252,7 +252,7 @@ class ClusterLife:
     def _spark_settings(self) -> dict[str, str]:
         archive = self.spark.archive if self.spark.archive.exists() else None
         settings = spark_settings(self.runtime.s3_folder, scratch=self.folder / "tmp", archive=archive)
-        return settings | emr_faults.spark_of(self.cluster.injected)
+        return settings | faults.spark_of(self.cluster.injected)
 
     def _upload(self, process: StepProcess, path: str) -> str | None:
         """Upload a process's logs below LogUri; return that place, or None where the cluster has no LogUri."""

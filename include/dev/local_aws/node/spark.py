@@ -18,8 +18,8 @@ import zipfile
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from include.local_aws.spark_conf import spark_settings, write_spark_conf
-from include.local_aws.state import NODES
+from include.dev.local_aws.node.spark_conf import spark_settings, write_spark_conf
+from include.dev.local_aws.state import NODES
 
 LENT = ("bin", "jars")
 """What a node has of Spark: not the archive of PySpark, which would come first on Python's path and be compiled anew by
@@ -36,7 +36,7 @@ fi
 exec "$SPARK_HOME/bin/spark-submit" "$@"
 """
 
-TRAINING = Path(__file__).with_name("spark_training.py")
+TRAINING = Path(__file__).with_name("cds_warmup.py")
 TRAINING_S = 300.0
 
 
@@ -141,7 +141,7 @@ def _java() -> tuple[str, int, int] | None:
 
 def main(argv: list[str] | None = None) -> int:
     """Make the archive; without one everything works, but slower, so that a failure is only told."""
-    parser = argparse.ArgumentParser(prog="python -m include.local_aws.node_spark", description=main.__doc__)
+    parser = argparse.ArgumentParser(prog="python -m include.dev.local_aws.node.spark", description=main.__doc__)
     parser.parse_args(argv)
     try:
         NodeSpark(NODES).make_archive()

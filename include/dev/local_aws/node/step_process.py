@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from include.local_aws.processes import CLUSTER_MARK, Identity, end, tree
+from include.dev.local_aws.processes import CLUSTER_MARK, Identity, end, tree
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     import psutil
     from mypy_boto3_s3 import S3Client
 
-    from include.local_aws.node_python import NodePython
-    from include.local_aws.node_spark import NodeSpark
+    from include.dev.local_aws.node.python import NodePython
+    from include.dev.local_aws.node.spark import NodeSpark
 
 KEPT = ("HOME", "USER", "LOGNAME", "SHELL", "TZ", "JAVA_HOME", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")
 """What a cluster takes over from this machine: where things are. How it finds a package index is not among them."""

@@ -1,7 +1,7 @@
 """The S3 of one machine: `rclone serve s3` over a folder, one sub-folder a bucket.
 
-What was tried against it is in `tests/unit/local_aws/test_local_s3.py`; where it differs from S3 is in
-`docs/local-aws.md`. The flags, and why:
+What was tried against it is in `tests/unit/include/dev/local_aws/test_local_s3.py`; where it differs from S3 is in
+`docs/reference/local-aws.md`. The flags, and why:
 
 * `--dir-cache-time 100ms`: Spark writes behind rclone's back, so a directory may be believed only briefly. Zero would
   be exact, but then every GET reads its whole directory again: 6.1 ms of CPU a GET instead of 0.4 ms among 500 files
@@ -24,7 +24,7 @@ import sysconfig
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from include.local_aws.errors import LocalAwsError
+from include.dev.local_aws.errors import LocalAwsError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from fruits_features.views import WEIGHT_PARAMETERS, View
+from fruits_features.imaging.normalize import WEIGHT_PARAMETERS, View
 
 BINS = (3, 12, 12)
 RANGES = ((0, 256), (90, 200), (30, 150))  # what lies outside goes to the end bins

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from fruits_features.views import WEIGHT_PARAMETERS, View
+from fruits_features.imaging.normalize import WEIGHT_PARAMETERS, View
 
 SURROUNDINGS = 9
 """Length in pixels of the square around a pixel of the relit image that it is compared with."""

@@ -27,8 +27,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from fruits_features.addresses import read
-from fruits_features.errors import RunError
+from fruits_features.contract.errors import RunError
+from fruits_features.io.uri import read
 
 BATCH_IMAGES = 32
 DEFAULT_SIDE = 224

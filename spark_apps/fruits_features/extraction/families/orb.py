@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from fruits_features.views import View
+from fruits_features.imaging.normalize import View
 
 BITS = 256
 PARAMETERS = {"statistic": "mean of descriptor bits over keypoints"}

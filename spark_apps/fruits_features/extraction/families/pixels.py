@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from fruits_features.views import View
+from fruits_features.imaging.normalize import View
 
 SIDE = 32
 PARAMETERS = {"side": SIDE}

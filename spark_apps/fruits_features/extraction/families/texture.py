@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from fruits_features.views import WEIGHT_PARAMETERS, View
+from fruits_features.imaging.normalize import WEIGHT_PARAMETERS, View
 
 CHANNELS = ("luma", "red difference", "blue difference")
 NEIGHBOURS = ((-1, 0), (-1, 1), (0, 1), (1, 1), (1, 0), (1, -1), (0, -1), (-1, -1))

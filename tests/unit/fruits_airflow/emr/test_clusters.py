@@ -11,15 +11,15 @@ from airflow.sdk.exceptions import AirflowFailException
 from botocore.exceptions import ClientError, ConnectionClosedError
 from tenacity import wait_none
 
-from fruits_airflow.aws import PATIENT, CreateHook
-from fruits_airflow.operators import CreateClusterOperator
-from fruits_airflow.owned_clusters import owned
-from fruits_airflow.sensors import ClusterReadySensor
-from include.local_aws.emr_faults import FAULT_TAG
-from include.ownership import Origin
+from fruits_airflow.emr.operators import CreateClusterOperator
+from fruits_airflow.emr.owned_clusters import owned
+from fruits_airflow.emr.sensors import ClusterReadySensor
+from fruits_airflow.hooks.aws import PATIENT, CreateHook
+from include.dev.local_aws.emr.faults import FAULT_TAG
+from include.emr.tags import Origin
 
 if TYPE_CHECKING:
-    from include.local_aws.local import LocalAws
+    from include.dev.local_aws.local import LocalAws
 
 REQUEST = {
     "ReleaseLabel": "emr-spark-8.1.0",

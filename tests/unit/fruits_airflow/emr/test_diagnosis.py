@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from fruits_airflow.advice import KNOWN, advice_for
-from fruits_airflow.diagnosis import Doctor
-from fruits_airflow.emr_logs import TAIL_LINES, ClusterLogs
+from fruits_airflow.emr.diagnosis import Doctor
+from fruits_airflow.emr.logs import TAIL_LINES, ClusterLogs
+from fruits_airflow.emr.remedies import KNOWN, advice_for
 
 if TYPE_CHECKING:
-    from include.local_aws.local import LocalAws
+    from include.dev.local_aws.local import LocalAws
 
 NODE = "i-0123456789abcdef0"
 BOOTSTRAP = f"On the master instance ({NODE}), bootstrap action 1 returned a non-zero return code"
@@ -48,7 +48,7 @@ MESSAGES = [
     ("java.lang.OutOfMemoryError: Java heap space", "Memory ran out"),
     ("Container killed by YARN for exceeding physical memory limits. 11.1 GB of 11 GB", "Memory ran out"),
     ("Unknown Error: WARN Step failed with exitCode 137 and took 20 seconds", "Memory ran out"),
-    # fruits_features.job
+    # fruits_features.job.run
     ("fruits_features: error: 9 of 10 images were quarantined (truncated: 9), more than", "max_quarantine_share"),
 ]
 
@@ -113,7 +113,7 @@ def test_logs_of_a_step_are_waited_for_until_the_controller_tells_its_end(
         logs.put("steps/s-1/stderr.gz", "both halves of an error")
         logs.put("steps/s-1/controller.gz", OVER)
 
-    monkeypatch.setattr("fruits_airflow.emr_logs.time.sleep", deliver)
+    monkeypatch.setattr("fruits_airflow.emr.logs.time.sleep", deliver)
 
     assert logs.of.of_step("s-1", wait_s=60) == {"stderr": "both halves of an error"}
 
@@ -193,7 +193,7 @@ def test_ending_cluster_is_waited_for_as_its_errors_may_come_with_its_end(
 ) -> None:
     status = {"State": "TERMINATING", "StateChangeReason": {"Code": "INTERNAL_ERROR", "Message": "…"}}
     ended = {"State": "TERMINATED_WITH_ERRORS", "ErrorDetails": [{"ErrorCode": "INTERNAL_ERROR_EC2_SOME"}]}
-    monkeypatch.setattr("fruits_airflow.emr_logs.time.sleep", lambda _: status.update(ended))
+    monkeypatch.setattr("fruits_airflow.emr.logs.time.sleep", lambda _: status.update(ended))
 
     sentence = replace(logs.doctor({}, status), log_wait_s=60).of_cluster()
 

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from structlog.testing import capture_logs
 
-from fruits_airflow.triggers import StepProgressTrigger
+from fruits_airflow.emr.triggers import StepProgressTrigger
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from airflow.triggers.base import TriggerEvent
 
-    from include.local_aws.local import LocalAws
+    from include.dev.local_aws.local import LocalAws
 
 pytestmark = pytest.mark.usefixtures("aws_environment")
 

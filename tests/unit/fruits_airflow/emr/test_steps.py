@@ -12,16 +12,16 @@ import pytest
 from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
 from botocore.exceptions import WaiterError
 
-from fruits_airflow import operators
-from fruits_airflow.operators import RunStepOperator
-from fruits_airflow.triggers import StepProgressTrigger
+from fruits_airflow.emr import operators
+from fruits_airflow.emr.operators import RunStepOperator
+from fruits_airflow.emr.triggers import StepProgressTrigger
 from include.settings import settings
-from tests.waiting import wait_for
+from tests.support.waiting import wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from include.local_aws.local import LocalAws
+    from include.dev.local_aws.local import LocalAws
 
 pytestmark = pytest.mark.usefixtures("aws_environment")
 CONTEXT: Any = {"ti": Mock(), "task": Mock()}

@@ -14,21 +14,21 @@ from airflow.providers.amazon.aws.hooks.emr import EmrHook
 from airflow.providers.amazon.aws.operators.base_aws import AwsBaseOperator
 from airflow.providers.amazon.aws.sensors.base_aws import AwsBaseSensor
 
-from fruits_airflow import aws
-from fruits_airflow.alerts import FailureAlert
-from include.local_aws.emr_faults import FAULT_TAG
-from include.local_aws.s3_trouble import Fault, S3Trouble, first
+from fruits_airflow.hooks import aws
+from fruits_airflow.notifications import FailureAlert
+from include.dev.local_aws.emr.faults import FAULT_TAG
+from include.dev.local_aws.s3.fault_proxy import Fault, S3Trouble, first
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from include.local_aws.local import LocalAws
+    from include.dev.local_aws.local import LocalAws
 
 REFUSALS = 6
 """More than botocore repeats by default (four times)."""
 CONTENT = b"content" * 1000
 """Longer than a refusal: Arrow reads into as much memory as it asks for, and takes more for an error of its own."""
-DAGS = Path(__file__).parents[3] / "dags"
+DAGS = Path(__file__).parents[4] / "dags"
 
 pytestmark = pytest.mark.usefixtures("aws_environment")
 

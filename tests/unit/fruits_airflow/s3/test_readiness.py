@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from airflow.sdk.exceptions import AirflowFailException, AirflowSensorTimeout, TaskDeferred
 
-from fruits_airflow.sensors import ImagesSensor
-from fruits_airflow.triggers import ImagesTrigger
-from fruits_airflow.waiting import Lack, Wanted, look
-from include.local_aws.s3_trouble import Fault, S3Trouble, first
+from fruits_airflow.s3.readiness import Lack, Wanted, look
+from fruits_airflow.s3.sensors import ImagesSensor
+from fruits_airflow.s3.triggers import ImagesTrigger
+from include.dev.local_aws.s3.fault_proxy import Fault, S3Trouble, first
 
 if TYPE_CHECKING:
-    from include.local_aws.local import LocalAws
+    from include.dev.local_aws.local import LocalAws
 
 pytestmark = pytest.mark.usefixtures("aws_environment")
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from airflow.sdk.exceptions import AirflowSkipException
 
-from fruits_airflow import assets
+from fruits_airflow.tasks import announce
 
 if TYPE_CHECKING:
-    from include.local_aws.local import LocalAws
+    from include.dev.local_aws.local import LocalAws
 
 pytestmark = pytest.mark.usefixtures("aws_environment")
 
@@ -26,12 +26,12 @@ def announced(local_aws: LocalAws, bucket: str, monkeypatch: pytest.MonkeyPatch)
     local_aws.s3().put_object(Bucket=bucket, Key="features/latest.json", Body=json.dumps(pointer).encode())
 
     def announced(run_type: str) -> dict[str, Any]:
-        events = {assets.FEATURES: SimpleNamespace(extra={})}
+        events = {announce.FEATURES: SimpleNamespace(extra={})}
         context = {"dag_run": SimpleNamespace(run_type=run_type), "outlet_events": events}
-        monkeypatch.setattr(assets, "get_current_context", lambda: context)
-        monkeypatch.setattr(assets.templates, "run_of", lambda _: {"bucket": bucket})
-        assets.announce.function()
-        return events[assets.FEATURES].extra
+        monkeypatch.setattr(announce, "get_current_context", lambda: context)
+        monkeypatch.setattr(announce.run_context, "run_of", lambda _: {"bucket": bucket})
+        announce.announce.function()
+        return events[announce.FEATURES].extra
 
     return announced
 

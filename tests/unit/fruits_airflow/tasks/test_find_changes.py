@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from airflow.sdk.exceptions import AirflowSkipException
 
-from fruits_airflow import changes
-from fruits_features.layout import RunLayout
+from fruits_airflow.tasks import find_changes
+from fruits_features.contract.layout import RunLayout
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-    from include.local_aws.local import LocalAws
+    from include.dev.local_aws.local import LocalAws
 
 pytestmark = pytest.mark.usefixtures("aws_environment")
 
@@ -65,8 +65,8 @@ class Run:
     def find_changes(self, **params: object) -> dict[str, Any]:
         dag_run = SimpleNamespace(run_type=self.type, dag_id="fruits", run_id=self.id, conf=self.conf)
         context = {"ti": self, "params": PARAMS | {"onnx_model": self.model} | params, "dag_run": dag_run}
-        self._patch.setattr(changes, "get_current_context", lambda: context)
-        recipe: dict[str, Any] = changes.find_changes.function()
+        self._patch.setattr(find_changes, "get_current_context", lambda: context)
+        recipe: dict[str, Any] = find_changes.find_changes.function()
         return recipe
 
     def publish(self, recipe: dict[str, Any]) -> None:

@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from airflow.sdk.exceptions import AirflowFailException
 
-from fruits_airflow import clusters, templates
-from fruits_airflow.operators import TerminateClusterOperator
+from fruits_airflow import run_context
+from fruits_airflow.emr import cost
+from fruits_airflow.emr.cost import reported_cost
+from fruits_airflow.emr.operators import TerminateClusterOperator
+from fruits_airflow.tasks import plan_cluster
 from include import settings
-from include.prices import OURS
+from include.emr.prices import OURS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,7 +23,7 @@ if TYPE_CHECKING:
 
     from mypy_boto3_emr import EMRClient
 
-    from include.local_aws.local import LocalAws
+    from include.dev.local_aws.local import LocalAws
 
 PARAMS = {"cluster_size": "auto", "target_minutes": 15, "max_cost": 20}
 RUN = {
@@ -56,8 +59,8 @@ def _context(run: dict[str, Any] = RUN, plan: dict[str, Any] | None = None, **pa
 @pytest.fixture
 def plan(monkeypatch: pytest.MonkeyPatch) -> Any:  # noqa: ANN401
     def plan(**context: Any) -> dict[str, Any]:  # noqa: ANN401
-        monkeypatch.setattr(clusters, "get_current_context", lambda: _context(**context))
-        return clusters.plan_cluster.function()
+        monkeypatch.setattr(plan_cluster, "get_current_context", lambda: _context(**context))
+        return plan_cluster.plan_cluster.function()
 
     return plan
 
@@ -119,7 +122,7 @@ def test_plan_with_an_unusable_table_of_prices_names_it(
 
 
 def test_job_flow_is_of_the_plan_and_tells_whose_it_is(plan: Any) -> None:  # noqa: ANN401
-    request = templates.job_flow(_context(plan=plan(cluster_size="medium")))
+    request = run_context.job_flow(_context(plan=plan(cluster_size="medium")))
 
     roles = [fleet["InstanceFleetType"] for fleet in request["Instances"]["InstanceFleets"]]
     assert roles == ["MASTER", "CORE", "TASK"]
@@ -130,7 +133,7 @@ def test_job_flow_is_of_the_plan_and_tells_whose_it_is(plan: Any) -> None:  # no
 def _ended(local_aws: LocalAws, emr: EMRClient) -> str:
     """Make a cluster as the DAG does, without what has to be in S3, and end it."""
     plan = {"nodes": {"core": 1, "task": 0}}
-    request = templates.job_flow(_context(plan=plan)) | {"BootstrapActions": []}
+    request = run_context.job_flow(_context(plan=plan)) | {"BootstrapActions": []}
     cluster = emr.run_job_flow(**request)["JobFlowId"]
     emr.terminate_job_flows(JobFlowIds=[cluster])
     emr.get_waiter("cluster_terminated").wait(ClusterId=cluster, WaiterConfig={"Delay": 1})
@@ -165,22 +168,22 @@ def test_cost_of_a_cluster_with_an_unpriced_type_is_unknown_and_names_type_and_w
     monkeypatch.setenv("FRUITS_PRICES", str(other))
     settings.settings.cache_clear()
 
-    cost = clusters.cluster_cost(local_aws.emr(), cluster)
+    found = cost.cluster_cost(local_aws.emr(), cluster)
 
-    assert cost is not None
-    assert cost["dollars"] is None
+    assert found is not None
+    assert found["dollars"] is None
     assert "the table of prices of eu-west-1, 2026-11-22 lacks m7g.2xlarge; see FRUITS_PRICES." in caplog.text
 
 
 def test_cost_that_cannot_be_read_ends_no_run(local_aws: LocalAws, caplog: pytest.LogCaptureFixture) -> None:
-    assert clusters.cluster_cost(local_aws.emr(), "j-UNKNOWN") is None
+    assert cost.cluster_cost(local_aws.emr(), "j-UNKNOWN") is None
     assert "What cluster j-UNKNOWN has cost is not known: " in caplog.text
 
 
 def test_cost_of_a_run_is_reported_by_the_clusters_tasks() -> None:
     cost = {"estimate": {"dollars": 0.2}, "actual": {"dollars": 0.1}}
 
-    assert clusters.reported_cost(cost, {"publish": 9.0, "cluster_ready": 2.0, "terminate_cluster": 2.0}) == {
+    assert reported_cost(cost, {"publish": 9.0, "cluster_ready": 2.0, "terminate_cluster": 2.0}) == {
         "dollars": {"cluster_ready": 0.05, "terminate_cluster": 0.05},
         "expected_dollars": 0.2,
     }
@@ -191,4 +194,4 @@ def test_cost_of_a_run_is_reported_by_the_clusters_tasks() -> None:
     [None, {"estimate": {"dollars": 0.2}, "actual": None}, {"estimate": {"dollars": 0.2}, "actual": {"dollars": None}}],
 )
 def test_cost_that_is_not_known_is_not_reported(cost: dict[str, Any] | None) -> None:
-    assert clusters.reported_cost(cost, {"cluster_ready": 2.0}) == {}
+    assert reported_cost(cost, {"cluster_ready": 2.0}) == {}

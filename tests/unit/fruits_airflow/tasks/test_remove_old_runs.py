@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from fruits_airflow import retention
+from fruits_airflow.tasks import remove_old_runs
 from include.settings import settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from include.local_aws.local import LocalAws
+    from include.dev.local_aws.local import LocalAws
 
 pytestmark = pytest.mark.usefixtures("aws_environment")
 
@@ -55,8 +55,8 @@ def orchard(local_aws: LocalAws, bucket: str, monkeypatch: pytest.MonkeyPatch) -
     orchard.add("failed", 9, whole=False)
     orchard.add("under-way", 0, whole=False)
     orchard.put("images/Limes/1.jpg", 400)
-    monkeypatch.setattr(retention, "get_current_context", dict)
-    monkeypatch.setattr(retention.templates, "run_of", lambda _: {"name": "mine", "bucket": bucket})
+    monkeypatch.setattr(remove_old_runs, "get_current_context", dict)
+    monkeypatch.setattr(remove_old_runs.run_context, "run_of", lambda _: {"name": "mine", "bucket": bucket})
     settings.cache_clear()
     yield orchard
     settings.cache_clear()
@@ -65,7 +65,7 @@ def orchard(local_aws: LocalAws, bucket: str, monkeypatch: pytest.MonkeyPatch) -
 def test_nothing_is_removed_unless_the_deployment_says_so(orchard: Bucket) -> None:
     before = orchard.written()
 
-    assert retention.remove_old_runs.function() == []
+    assert remove_old_runs.remove_old_runs.function() == []
     assert orchard.written() == before
 
 
@@ -73,7 +73,7 @@ def test_old_runs_go_with_their_pointers_and_nothing_else(orchard: Bucket, monke
     monkeypatch.setenv("FRUITS_RETENTION_DAYS", "7")
     monkeypatch.setenv("FRUITS_RETENTION_RUNS", "1")
 
-    assert retention.remove_old_runs.function() == ["oldest", "older", "failed"]
+    assert remove_old_runs.remove_old_runs.function() == ["oldest", "older", "failed"]
 
     assert orchard.runs() == {"published", "newest", "under-way"}
     assert not [key for key in orchard.written() if "oldest" in key or "older" in key]
@@ -85,19 +85,19 @@ def test_removal_that_breaks_off_leaves_no_pointer_to_half_a_run(
 ) -> None:
     monkeypatch.setenv("FRUITS_RETENTION_DAYS", "7")
     monkeypatch.setenv("FRUITS_RETENTION_RUNS", "1")
-    delete = retention.S3Hook.delete_objects
+    delete = remove_old_runs.S3Hook.delete_objects
 
-    def break_off(self: retention.S3Hook, bucket: str, keys: list[str]) -> None:
+    def break_off(self: remove_old_runs.S3Hook, bucket: str, keys: list[str]) -> None:
         if any("/runs/oldest/features/" in key for key in keys):
             raise ConnectionError("half-way")
         delete(self, bucket, keys)
 
     with monkeypatch.context() as broken:
-        broken.setattr(retention.S3Hook, "delete_objects", break_off)
+        broken.setattr(remove_old_runs.S3Hook, "delete_objects", break_off)
         with pytest.raises(ConnectionError):
-            retention.remove_old_runs.function()
+            remove_old_runs.remove_old_runs.function()
     left = [key for key in orchard.written() if "oldest" in key]
-    again = retention.remove_old_runs.function()
+    again = remove_old_runs.remove_old_runs.function()
 
     assert left == [f"features/runs/oldest/{name}/part-00000.parquet" for name in ("features", "inventory")]
     assert "oldest" in again
@@ -118,7 +118,7 @@ def test_what_no_run_reads_of_the_store_is_removed_with_old_runs(
     orchard.put(f"{store}/under-way-1/described-0.parquet", 0)
     orchard.put("features/described/4567/about.json", 8)
 
-    retention.remove_old_runs.function()
+    remove_old_runs.remove_old_runs.function()
 
     left = [key for key in orchard.written() if key.startswith("features/described/")]
     assert left == [

@@ -15,7 +15,7 @@ import pytest
 from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 from airflow.sdk.exceptions import AirflowFailException
 
-from fruits_airflow import inventories
+from fruits_airflow.tasks import take_inventory
 from include.settings import settings
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from mypy_boto3_s3 import S3Client
 
-    from include.local_aws.local import LocalAws
+    from include.dev.local_aws.local import LocalAws
 
 pytestmark = pytest.mark.usefixtures("aws_environment")
 
@@ -45,8 +45,8 @@ def s3(local_aws: LocalAws, bucket: str) -> S3Client:
     return client
 
 
-def _take(bucket: str, *leave_out: str) -> inventories.Taken:
-    return inventories.take(S3Hook(), (bucket, "images/"), f"s3://{bucket}/runs/r/inventory", frozenset(leave_out))
+def _take(bucket: str, *leave_out: str) -> take_inventory.Taken:
+    return take_inventory.take(S3Hook(), (bucket, "images/"), f"s3://{bucket}/runs/r/inventory", frozenset(leave_out))
 
 
 def _inventory(s3: S3Client, bucket: str) -> dict[str, pl.DataFrame]:

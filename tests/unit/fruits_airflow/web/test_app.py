@@ -13,9 +13,9 @@ from urllib.parse import urljoin
 import pytest
 from sqlalchemy import delete, text
 
-from fruits_airflow.changes import STAYS_PUBLISHED
-from fruits_features.layout import RunLayout, latest, publication
-from include.airflow_database import ensure_database
+from fruits_airflow.tasks.find_changes import STAYS_PUBLISHED
+from fruits_features.contract.layout import RunLayout, latest, publication
+from include.dev.local_airflow.database import ensure_database
 from include.settings import settings
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from fastapi.testclient import TestClient
 
-    from include.local_aws.local import LocalAws
+    from include.dev.local_aws.local import LocalAws
 
     Push = Callable[[dict[tuple[str, str], Any]], None]
 

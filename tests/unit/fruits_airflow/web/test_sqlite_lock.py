@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from fruits_airflow.turns import Turns, on_sqlite
+from fruits_airflow.web.sqlite_lock import Turns, on_sqlite
 
 if TYPE_CHECKING:
     import pytest

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from fruits_features import compaction, sweep, worker
-from fruits_features.compaction import to_put_together
-from fruits_features.store import StoredFile, StoredPart, Volume
-from tests.unit.app.small_runs import Images, Runs, photograph
+from fruits_features.cache import compaction, vacuum
+from fruits_features.cache.compaction import to_put_together
+from fruits_features.cache.store import StoredFile, StoredPart, Volume
+from fruits_features.extraction import batches
+from tests.support.small_runs import Images, Runs, photograph
 
 DAY = timedelta(days=1)
 
@@ -17,7 +18,7 @@ DAY = timedelta(days=1)
 def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Runs:
     """A bucket with two sound images and one that is none."""
     images = Images()
-    monkeypatch.setattr(worker, "open_bucket", lambda _: images)
+    monkeypatch.setattr(batches, "open_bucket", lambda _: images)
     monkeypatch.setattr(compaction, "MOST_VOLUMES", 3)
     for number in range(5):
         images.put(f"images/Lime/{number}.png", photograph(number))
@@ -124,7 +125,7 @@ def test_store_that_no_run_has_used_for_long_goes_as_a_whole(runs: Runs) -> None
     unused = next(name.split("/")[0] for name, at in times.items() if at == old)
     times[f"{unused}/about.json"] = old
 
-    manifests, rest = sweep.unneeded(
+    manifests, rest = vacuum.unneeded(
         times, lambda name: Path(runs.store, name).read_bytes(), now - 2 * DAY, now - 30 * DAY
     )
 

@@ -8,10 +8,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from fruits_features import storage, stored, tables
-from fruits_features.store import StoredFile
-from fruits_features.stored import RowReader
-from tests.unit.app.conftest import FaultRule, Troubled
+from fruits_features.cache import data_files
+from fruits_features.cache.data_files import RowReader
+from fruits_features.cache.store import StoredFile
+from fruits_features.io import arrow, object_store
+from tests.unit.fruits_features.conftest import FaultRule, Troubled
 
 ROWS = 4000
 
@@ -24,11 +25,11 @@ def table() -> pa.Table:
 
 def read(folder: str, table: pa.Table, rows: list[int]) -> pa.Table:
     """Write a table as two files of the store, and read some rows of the second one and the first."""
-    data = tables.to_parquet(table, 100)
+    data = arrow.to_parquet(table, 100)
     files = [StoredFile(name, ROWS, len(data), table.nbytes) for name in ("a.parquet", "b.parquet")]
     for file in files:
-        storage.write_bytes(folder, file.name, data)
-    assert len(data) > stored.WHOLE_BYTES
+        object_store.write_bytes(folder, file.name, data)
+    assert len(data) > data_files.WHOLE_BYTES
     which = np.array([1, 0] * len(rows), np.int32)
     reader = RowReader(folder, files, Counter(which.tolist()), table.column_names)
     return reader.read(which, np.repeat(rows, 2))
@@ -39,8 +40,8 @@ def read(folder: str, table: pa.Table, rows: list[int]) -> pa.Table:
 def test_rows_are_read_in_the_order_wanted_from_whole_files_and_from_parts(
     tmp_path: Path, table: pa.Table, share: float, least_run: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stored, "WHOLE_SHARE", share)
-    monkeypatch.setattr(stored, "LEAST_RUN", least_run)
+    monkeypatch.setattr(data_files, "WHOLE_SHARE", share)
+    monkeypatch.setattr(data_files, "LEAST_RUN", least_run)
 
     found = read(str(tmp_path), table, [3999, 7, 8, 1234, 0])
 
@@ -51,9 +52,11 @@ def test_few_rows_of_a_large_file_travel_without_the_rest(
     tmp_path: Path, table: pa.Table, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     parts: list[int] = []
-    read_part = storage.Ranges.read
-    monkeypatch.setattr(storage, "read_bytes", None)
-    monkeypatch.setattr(storage.Ranges, "read", lambda *wanted: parts.append(len(part := read_part(*wanted))) or part)
+    read_part = object_store.Ranges.read
+    monkeypatch.setattr(object_store, "read_bytes", None)
+    monkeypatch.setattr(
+        object_store.Ranges, "read", lambda *wanted: parts.append(len(part := read_part(*wanted))) or part
+    )
 
     assert read(str(tmp_path), table, [1234]).num_rows == 2
     assert sum(parts) < 800_000

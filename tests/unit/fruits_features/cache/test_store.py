@@ -6,9 +6,11 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from fruits_features import assembly, inventory, worker
-from tests.deadly_decoder.sitecustomize import MARK
-from tests.unit.app.small_runs import Images, Runs, photograph
+from fruits_features.extraction import batches
+from fruits_features.job import inventory
+from fruits_features.output import snapshot
+from tests.support.deadly_decoder.sitecustomize import MARK
+from tests.support.small_runs import Images, Runs, photograph
 
 CATEGORIES = ("Apple", "Lime", "Plum")
 DESCRIBE, WRITE = "describe the images", "project the features and write them"
@@ -19,7 +21,7 @@ DESCRIBE, WRITE = "describe the images", "project the features and write them"
 def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Runs:
     """A bucket of a dozen images."""
     images = Images()
-    monkeypatch.setattr(worker, "open_bucket", lambda _: images)
+    monkeypatch.setattr(batches, "open_bucket", lambda _: images)
     for number in range(12):
         images.put(f"images/Training/{CATEGORIES[number % 3]}/{number}.png", photograph(number))
     return Runs(tmp_path, images)
@@ -69,7 +71,7 @@ def test_rerun_of_little_asks_nothing_of_sparks_workers(runs: Runs, refit: str) 
 def test_rerun_of_much_is_spread_over_sparks_workers(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
     runs.run("monday")
     monkeypatch.setattr(inventory, "_LITTLE", 40_000)  # about one image
-    monkeypatch.setattr(assembly, "LEAST_SHARE", 6)
+    monkeypatch.setattr(snapshot, "LEAST_SHARE", 6)
     for number in (100, 101):
         runs.images.put(f"images/Training/Lime/{number}.png", photograph(number))
 
@@ -85,7 +87,7 @@ def test_image_that_kills_its_decoder_in_a_rerun_of_little_is_quarantined_alone(
     runs.run("monday")
     runs.images.put("images/Training/Lime/deadly.png", photograph(100) + MARK)
     runs.images.put("images/Training/Lime/sound.png", photograph(101))
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2] / "deadly_decoder"))
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[3] / "support" / "deadly_decoder"))
 
     outcome = runs.run("tuesday")
 
@@ -186,7 +188,7 @@ def test_run_that_asks_for_something_else_describes_everything(runs: Runs, chang
 
 def test_run_of_other_code_describes_everything(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
     runs.run("monday")
-    monkeypatch.setattr("fruits_features.store.describing", lambda _: {"code": "another"})
+    monkeypatch.setattr("fruits_features.cache.store.describing", lambda _: {"code": "another"})
 
     assert runs.run("tuesday").reused == 0
 
@@ -215,7 +217,7 @@ def test_run_that_is_tried_again_writes_beside_its_first_try_and_reuses_it(runs:
 
 
 def test_file_with_other_rows_than_the_index_says_stops_the_run(runs: Runs) -> None:
-    from fruits_features.assembly import StoreError
+    from fruits_features.output.snapshot import StoreError
 
     runs.run("monday")
     first, second = sorted(volumes(runs)[0].glob("described-*.parquet"))
@@ -230,10 +232,10 @@ def test_file_with_other_rows_than_the_index_says_stops_the_run(runs: Runs) -> N
 
 
 def test_rows_are_read_by_row_group_where_few_are_wanted(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fruits_features.stored.GROUP_BYTES", 1)
-    monkeypatch.setattr("fruits_features.stored.WHOLE_SHARE", 2.0)
-    monkeypatch.setattr("fruits_features.stored.WHOLE_BYTES", 0)
-    monkeypatch.setattr("fruits_features.assembly.FILE_BYTES", 4_000)
+    monkeypatch.setattr("fruits_features.cache.data_files.GROUP_BYTES", 1)
+    monkeypatch.setattr("fruits_features.cache.data_files.WHOLE_SHARE", 2.0)
+    monkeypatch.setattr("fruits_features.cache.data_files.WHOLE_BYTES", 0)
+    monkeypatch.setattr("fruits_features.output.snapshot.FILE_BYTES", 4_000)
     runs.run("monday")
     for number in (0, 3, 6):
         runs.images.put(f"images/Training/Apple/{number}.png", photograph(100 + number))

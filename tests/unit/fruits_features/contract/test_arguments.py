@@ -2,7 +2,7 @@
 
 import pytest
 
-from fruits_features.arguments import Arguments, InvalidArgumentsError
+from fruits_features.contract.arguments import Arguments, InvalidArgumentsError
 
 PLACES = {
     "bucket": "fruits",

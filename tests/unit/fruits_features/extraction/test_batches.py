@@ -9,13 +9,13 @@ import pyarrow as pa
 import pytest
 from obstore.store import MemoryStore
 
-from fruits_features import worker
-from fruits_features.families.onnx import fetched
+from fruits_features.extraction import batches
+from fruits_features.extraction.batches import Worker
+from fruits_features.extraction.families.onnx import fetched
 from fruits_features.schemas import INVENTORY, arrow_schema
-from fruits_features.worker import Worker
-from tests.deadly_decoder.sitecustomize import MARK
-from tests.onnx_models import expected, model
-from tests.unit.app.pictures import stored
+from tests.support.deadly_decoder.sitecustomize import MARK
+from tests.support.onnx_models import expected, model
+from tests.support.pictures import stored
 
 PICTURE = stored()["jpeg"].data
 
@@ -24,7 +24,7 @@ PICTURE = stored()["jpeg"].data
 def inventory(monkeypatch: pytest.MonkeyPatch) -> pa.Table:
     """The inventory of a bucket with two sound images, one of which nothing is known but that it kills, and a text."""
     bucket = MemoryStore()
-    monkeypatch.setattr(worker, "open_bucket", lambda _: bucket)
+    monkeypatch.setattr(batches, "open_bucket", lambda _: bucket)
     objects = {"a.jpg": PICTURE, "b.jpg": PICTURE + MARK, "c.jpg": b"no image", "d.jpg": PICTURE}
     rows = [
         {
@@ -60,7 +60,7 @@ def test_isolated_worker_gives_what_the_other_gives(inventory: pa.Table) -> None
 def test_worker_with_a_model_gives_every_image_its_embedding(
     inventory: pa.Table, tmp_path: Path, batch: int, monkeypatch: pytest.MonkeyPatch, *, isolated: bool
 ) -> None:
-    monkeypatch.setattr(worker, "BATCH_IMAGES", batch)
+    monkeypatch.setattr(batches, "BATCH_IMAGES", batch)
     (tmp_path / "m.onnx").write_bytes(model())
     with fetched(str(tmp_path / "m.onnx")) as weights:
         one = Worker("fruits", ("orb", "onnx"), 10**6, 10**6, include_pixels=False, model=weights, isolated=isolated)
@@ -74,7 +74,7 @@ def test_worker_with_a_model_gives_every_image_its_embedding(
 def test_isolated_worker_rejects_the_image_that_kills_and_keeps_its_neighbours(
     inventory: pa.Table, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2] / "deadly_decoder"))
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[3] / "support" / "deadly_decoder"))
 
     assert outcome(inventory, isolated=True) == (
         ["a.jpg", "d.jpg"],

@@ -4,9 +4,9 @@ import cv2
 import numpy as np
 import pytest
 
-from fruits_features.description import Description, describe_image
-from fruits_features.families import FAMILIES, total_dimension
-from fruits_features.rejections import Reason, Rejected
+from fruits_features.contract.families import FAMILIES, total_dimension
+from fruits_features.contract.rejections import Reason, Rejected
+from fruits_features.extraction.extract import Description, describe_image
 
 MAX_PIXELS = 10**6
 

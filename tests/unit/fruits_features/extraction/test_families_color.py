@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from fruits_features.families import FAMILIES
-from fruits_features.families.color import DIMENSION, describe
-from fruits_features.views import View
+from fruits_features.contract.families import FAMILIES
+from fruits_features.extraction.families.color import DIMENSION, describe
+from fruits_features.imaging.normalize import View
 
 RED, GREEN, WHITE, PALE = (200, 30, 30), (60, 160, 40), (255, 255, 255), (225, 225, 225)
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from fruits_features.families import FAMILIES
-from fruits_features.families.contrast import DIMENSION, describe
-from fruits_features.views import View
+from fruits_features.contract.families import FAMILIES
+from fruits_features.extraction.families.contrast import DIMENSION, describe
+from fruits_features.imaging.normalize import View
 
 RED, YELLOW, GREEN = (200, 60, 50), (220, 180, 60), (110, 160, 50)
 

@@ -9,14 +9,14 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
-from fruits_features.components import Moments, fit
-from fruits_features.description import Description, describe_image, embed
-from fruits_features.families import dimensions, total_dimension
-from fruits_features.families.onnx import BATCH_IMAGES, MAX_DIMENSION, Input, Model, ModelError, fetched
+from fruits_features.contract.families import dimensions, total_dimension
+from fruits_features.contract.rejections import Reason, Rejected
+from fruits_features.extraction.extract import Description, describe_image, embed
+from fruits_features.extraction.families.onnx import BATCH_IMAGES, MAX_DIMENSION, Input, Model, ModelError, fetched
+from fruits_features.pca.fit import Moments, fit
 from fruits_features.projection import Projection, load
-from fruits_features.rejections import Reason, Rejected
-from tests.onnx_models import DEVIATION, DIMENSION, MEAN, NCHW, NHWC, assemble, expected, model, pooled
-from tests.unit.app.pictures import stored
+from tests.support.onnx_models import DEVIATION, DIMENSION, MEAN, NCHW, NHWC, assemble, expected, model, pooled
+from tests.support.pictures import stored
 
 PICTURE = stored()["jpeg"].data
 FAMILIES = ("color", "onnx", "texture")

@@ -4,9 +4,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from fruits_features.families import FAMILIES
-from fruits_features.families.orb import describe
-from fruits_features.views import View
+from fruits_features.contract.families import FAMILIES
+from fruits_features.extraction.families.orb import describe
+from fruits_features.imaging.normalize import View
 
 
 def drawing(letters: str) -> NDArray[np.uint8]:

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from fruits_features.families import FAMILIES
-from fruits_features.families.texture import DIMENSION, STEP, describe
-from fruits_features.views import View
+from fruits_features.contract.families import FAMILIES
+from fruits_features.extraction.families.texture import DIMENSION, STEP, describe
+from fruits_features.imaging.normalize import View
 
 SMOOTH, COARSE, FINE = 0, 12, 3
 

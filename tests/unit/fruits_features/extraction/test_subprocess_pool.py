@@ -10,10 +10,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from fruits_features import isolation
-from fruits_features.isolation import Isolated, IsolationError
+from fruits_features.extraction import subprocess_pool
+from fruits_features.extraction.subprocess_pool import Isolated, IsolationError
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 
 
 def negate(number: int) -> int:
@@ -71,7 +71,7 @@ def test_call_that_raises_raises() -> None:
 
 
 def test_child_that_cannot_start_blames_no_argument(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(isolation, "_end_with_parent", end_at_once)
+    monkeypatch.setattr(subprocess_pool, "_end_with_parent", end_at_once)
 
     with Isolated(negate) as child, pytest.raises(IsolationError, match="cannot be started"):
         child.call([1])
@@ -80,7 +80,7 @@ def test_child_that_cannot_start_blames_no_argument(monkeypatch: pytest.MonkeyPa
 def test_child_ends_with_a_parent_that_is_killed() -> None:
     program = """
 import os
-from tests.unit.app.test_isolation import Isolated, process_of
+from tests.unit.fruits_features.extraction.test_subprocess_pool import Isolated, process_of
 if __name__ == "__main__":
     print(Isolated(process_of).call([0])[0], flush=True)
     input()
@@ -103,12 +103,12 @@ def test_child_does_not_run_the_program_again(tmp_path: Path) -> None:
     program = tmp_path / "program.py"
     program.write_text(
         "import multiprocessing\n"
-        "from fruits_features.isolation import Isolated\n"
+        "from fruits_features.extraction.subprocess_pool import Isolated\n"
         "assert multiprocessing.parent_process() is None, 'run again'\n"
         "with Isolated(len) as child:\n"
         "    print(child.call(['a', 'bc']))\n"
     )
-    environment = os.environ | {"PYTHONPATH": str(Path(isolation.__file__).parents[1])}
+    environment = os.environ | {"PYTHONPATH": str(Path(subprocess_pool.__file__).parents[2])}
 
     result = subprocess.run([sys.executable, program], env=environment, check=False, capture_output=True, text=True)
 

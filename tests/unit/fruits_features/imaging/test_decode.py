@@ -7,11 +7,11 @@ import cv2
 import numpy as np
 import pytest
 
-from fruits_features.headers import read_header
-from fruits_features.images import decode
-from fruits_features.rejections import Reason, Rejected
-from tests.unit.app import pictures
-from tests.unit.app.pictures import HEIGHT, SEEN, WIDTH
+from fruits_features.contract.rejections import Reason, Rejected
+from fruits_features.imaging.decode import decode
+from fruits_features.imaging.headers import read_header
+from tests.support import pictures
+from tests.support.pictures import HEIGHT, SEEN, WIDTH
 
 MAX_PIXELS = 10_000
 STORED = pictures.stored()

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from fruits_features.views import View
+from fruits_features.imaging.normalize import View
 
 
 def crate(lamp: tuple[float, float, float] = (1, 1, 1)) -> NDArray[np.uint8]:

@@ -9,10 +9,10 @@ import pytest
 from obstore import put
 from obstore.store import MemoryStore, ObjectStore
 
-from fruits_features.fetch import FRESH_STARTS, IN_FLIGHT, BucketError, Fetcher, Patience, Wanted, open_bucket
-from fruits_features.rejections import Reason, Rejected
-from include.local_aws.s3_trouble import Fault, first
-from tests.unit.app.conftest import FaultRule, Troubled
+from fruits_features.contract.rejections import Reason, Rejected
+from fruits_features.io.fetcher import FRESH_STARTS, IN_FLIGHT, BucketError, Fetcher, Patience, Wanted, open_bucket
+from include.dev.local_aws.s3.fault_proxy import Fault, first
+from tests.unit.fruits_features.conftest import FaultRule, Troubled
 
 Troubles = Callable[[FaultRule], Troubled]
 
@@ -58,7 +58,7 @@ def test_fetch_of_what_is_not_as_inventoried_is_rejected(changes: dict[str, obje
 
 @pytest.fixture(autouse=True)
 def haste(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fruits_features.fetch._FRESH_START_S", 0.001)
+    monkeypatch.setattr("fruits_features.io.fetcher._FRESH_START_S", 0.001)
 
 
 HASTE = Patience(budget_s=20.0, retries=4, first_pause_s=0.001, longest_pause_s=0.002, silence_s=1.0)

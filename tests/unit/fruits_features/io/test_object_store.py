@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 from obstore.exceptions import GenericError
 
-from fruits_features import fetch, storage
-from include.local_aws.s3_trouble import Fault
-from tests.unit.app.conftest import FaultRule, Troubled
+from fruits_features.io import fetcher, object_store
+from include.dev.local_aws.s3.fault_proxy import Fault
+from tests.unit.fruits_features.conftest import FaultRule, Troubled
 
 SILENT = {Fault.SILENCE, Fault.SILENCE_IN_BODY}
 """Not here: they take as long as the patience that is lost, and rclone blocks an object whose PUT was given up."""
@@ -19,9 +19,9 @@ Troubles = Callable[[FaultRule], Troubled]
 
 @pytest.fixture(autouse=True)
 def haste(monkeypatch: pytest.MonkeyPatch) -> None:
-    patience = replace(storage.PATIENCE, budget_s=20.0, first_pause_s=0.001, longest_pause_s=0.002)
-    monkeypatch.setattr(storage, "PATIENCE", patience)
-    monkeypatch.setattr(fetch, "_FRESH_START_S", 0.001)
+    patience = replace(object_store.PATIENCE, budget_s=20.0, first_pause_s=0.001, longest_pause_s=0.002)
+    monkeypatch.setattr(object_store, "PATIENCE", patience)
+    monkeypatch.setattr(fetcher, "_FRESH_START_S", 0.001)
 
 
 @pytest.mark.parametrize("fault", [fault for fault in Fault if fault not in SILENT])
@@ -31,10 +31,10 @@ def test_folder_whose_every_first_request_fails_is_written_listed_read_and_remov
     bucket = troubled(lambda request: fault if request.nth == 1 else None)
     folder = f"s3://{bucket.name}/run/features"
 
-    storage.write_bytes(folder, "a.parquet", b"0123456789")
-    assert storage.list_files(folder) == {"a.parquet": 10}
-    assert storage.read_bytes(folder, "a.parquet") == b"0123456789"
-    storage.remove_folder(folder)
+    object_store.write_bytes(folder, "a.parquet", b"0123456789")
+    assert object_store.list_files(folder) == {"a.parquet": 10}
+    assert object_store.read_bytes(folder, "a.parquet") == b"0123456789"
+    object_store.remove_folder(folder)
 
     assert not (bucket.folder / "run/features/a.parquet").exists()
     assert {method for method, _ in bucket.trouble.seen} == {"PUT", "GET", "POST"}
@@ -45,11 +45,11 @@ def test_folder_whose_every_first_request_fails_is_written_listed_read_and_remov
 def test_object_written_in_pieces_is_whole_although_every_first_request_fails(
     fault: Fault | None, troubled: Troubles, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(storage, "_PIECE_BYTES", 5 * 1024 * 1024)
+    monkeypatch.setattr(object_store, "_PIECE_BYTES", 5 * 1024 * 1024)
     bucket = troubled(lambda request: fault if request.nth == 1 else None)
     pieces = [bytes([number]) * 3_000_000 for number in range(7)]
 
-    with storage.writing(f"s3://{bucket.name}/run/features", "a.parquet") as sink:
+    with object_store.writing(f"s3://{bucket.name}/run/features", "a.parquet") as sink:
         for piece in pieces:
             assert sink.write(piece) == len(piece)
 
@@ -62,17 +62,17 @@ def test_object_written_in_pieces_is_whole_although_every_first_request_fails(
 def test_object_whose_writer_raises_stays_as_it_was(size: int, troubled: Troubles) -> None:
     bucket = troubled(lambda _: None)
     folder = f"s3://{bucket.name}/run/features"
-    storage.write_bytes(folder, "a.parquet", b"before")
+    object_store.write_bytes(folder, "a.parquet", b"before")
 
-    with suppress(ZeroDivisionError), storage.writing(folder, "a.parquet") as sink:
+    with suppress(ZeroDivisionError), object_store.writing(folder, "a.parquet") as sink:
         sink.write(bytes(size))
         raise ZeroDivisionError
 
-    assert storage.read_bytes(folder, "a.parquet") == b"before"
+    assert object_store.read_bytes(folder, "a.parquet") == b"before"
 
 
 def test_folder_whose_requests_all_fail_raises_in_the_end(troubled: Troubles) -> None:
     bucket = troubled(lambda _: Fault.SLOW_DOWN)
 
     with pytest.raises(GenericError, match="503"):
-        storage.list_files(f"s3://{bucket.name}/run")
+        object_store.list_files(f"s3://{bucket.name}/run")

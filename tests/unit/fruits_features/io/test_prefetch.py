@@ -5,7 +5,7 @@ from contextlib import closing
 
 import pytest
 
-from fruits_features.ahead import Behind, map_ahead
+from fruits_features.io.prefetch import Behind, map_ahead
 
 
 @pytest.mark.parametrize("ahead", [1, 2])

@@ -6,7 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from fruits_features.inventory import IMAGES_PER_PART, InventoryError, cut, read_inventory
+from fruits_features.job.inventory import IMAGES_PER_PART, InventoryError, cut, read_inventory
 from fruits_features.schemas import INVENTORY, arrow_schema
 
 

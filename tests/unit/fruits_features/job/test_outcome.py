@@ -4,7 +4,7 @@ import json
 import time
 from dataclasses import replace
 
-from fruits_features.outcome import Laps, Outcome, Seconds
+from fruits_features.job.outcome import Laps, Outcome, Seconds
 
 OUTCOME = Outcome(
     inventoried=20_000,

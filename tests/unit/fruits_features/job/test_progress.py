@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from fruits_features import progress
-from fruits_features.progress import Progress, Reporter, Tally
-from tests.waiting import wait_for
+from fruits_features.job import progress
+from fruits_features.job.progress import Progress, Reporter, Tally
+from tests.support.waiting import wait_for
 
 
 def test_tally_estimates_from_the_first_image_on() -> None:
@@ -93,7 +93,7 @@ def test_progress_that_cannot_be_written_is_a_warning_and_no_failure(
     def refuse(*_: object) -> None:
         raise PermissionError("read-only")
 
-    monkeypatch.setattr("fruits_features.storage.write_bytes", refuse)
+    monkeypatch.setattr("fruits_features.io.object_store.write_bytes", refuse)
 
     with Progress(Tally("run", 1), str(tmp_path)):
         pass

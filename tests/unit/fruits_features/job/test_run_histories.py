@@ -18,9 +18,13 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
-from fruits_features import compaction, job, storage, worker
+from fruits_features.cache import compaction
+from fruits_features.extraction import batches
+from fruits_features.io import object_store
+from fruits_features.job import run
+from fruits_features.job.outcome import Outcome
 from fruits_features.projection import Projection
-from tests.unit.app.small_runs import Images, Runs, photograph
+from tests.support.small_runs import Images, Runs, photograph
 
 SPLITS, CATEGORIES, NAMES = ("Training", "Test"), ("Apple", "Lime", "Plum"), ("a", "b", "c", "d")
 WRITES = ("write_bytes", "writing", "remove_folder")
@@ -55,7 +59,7 @@ def killed_at(nth: int) -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         for name in WRITES:
-            patch.setattr(storage, name, mortal(getattr(storage, name)))
+            patch.setattr(object_store, name, mortal(getattr(object_store, name)))
         yield
 
 
@@ -68,10 +72,10 @@ class Histories(RuleBasedStateMachine):
         self.images = Images()
         self.runs = Runs(Path(self.folder.name), self.images)
         self.patch = pytest.MonkeyPatch()
-        self.patch.setattr(worker, "open_bucket", lambda _: self.images)
+        self.patch.setattr(batches, "open_bucket", lambda _: self.images)
         self.patch.setattr(compaction, "MOST_VOLUMES", 2)
-        self.patch.setattr(job, "Progress", Silent)
-        self.patch.setattr(worker, "Isolated", Here)
+        self.patch.setattr(run, "Progress", Silent)
+        self.patch.setattr(batches, "Isolated", Here)
         self.published: str | None = None
         self.days, self.versions = 0, 0
 
@@ -137,7 +141,7 @@ class Histories(RuleBasedStateMachine):
         later = datetime.now(UTC) + timedelta(days=3)
         self.runs.sweep(later, leftovers=timedelta(days=2), unused=timedelta(days=30))
 
-    def start(self, name: str, refit: str) -> job.Outcome:
+    def start(self, name: str, refit: str) -> Outcome:
         return self.runs.run(name, refit=refit, published=self.published, k=2)
 
     def check(self, name: str, refit: str) -> None:

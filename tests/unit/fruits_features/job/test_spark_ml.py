@@ -8,16 +8,16 @@ import pyarrow.parquet as pq
 from pyspark.ml.linalg import MatrixUDT, VectorUDT
 from pyspark.sql.types import StructType
 
-from fruits_features import spark_model
-from fruits_features.components import Moments, fit
-from fruits_features.families import total_dimension
+from fruits_features.contract.families import total_dimension
+from fruits_features.job import spark_ml
+from fruits_features.pca.fit import Moments, fit
 
 
 def test_columns_are_declared_in_sparks_own_words(tmp_path: Path) -> None:
     features = np.random.default_rng(0).normal(size=(20, total_dimension(["color"]))).astype(np.float32)
     projection = fit(Moments.of(features), ["color"], k=2, explained_variance=None)
 
-    spark_model.save(projection, str(tmp_path))
+    spark_ml.save(projection, str(tmp_path))
 
     vector, matrix = VectorUDT(), MatrixUDT()
     assert _words(tmp_path / "stages/0_fruits_scaler") == StructType().add("std", vector).add("mean", vector)

@@ -4,9 +4,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from fruits_features.final import FILE_BYTES, FeaturesFile, plan_files
-from fruits_features.store import StoredFile
-from fruits_features.tables import from_bytes
+from fruits_features.cache.store import StoredFile
+from fruits_features.io.arrow import from_bytes
+from fruits_features.output.features_writer import FILE_BYTES, FeaturesFile, plan_files
 
 MB = 1024 * 1024
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from fruits_features.components import Moments, ReductionError, family_spread, fit, merge_all
-from fruits_features.families import total_dimension
+from fruits_features.contract.families import total_dimension
+from fruits_features.pca.fit import Moments, ReductionError, family_spread, fit, merge_all
 from fruits_features.projection import Projection
 
 FAMILIES = ("orb", "color")
@@ -104,7 +104,7 @@ def test_projection_written_and_read_again_projects_the_same() -> None:
 
 def test_projection_of_other_parameters_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     data = fit(Moments.of(features(30)), FAMILIES, k=3, explained_variance=None).to_bytes()
-    monkeypatch.setattr("fruits_features.views.SIDE", 64)
+    monkeypatch.setattr("fruits_features.imaging.normalize.SIDE", 64)
 
     with pytest.raises(ValueError, match="family orb was computed with"):
         Projection.from_bytes(data)

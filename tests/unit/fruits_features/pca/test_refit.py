@@ -6,18 +6,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fruits_features import worker
-from fruits_features.components import Moments, fit
+from fruits_features.extraction import batches
+from fruits_features.pca.fit import Moments, fit
+from fruits_features.pca.refit import RefitError, explained
 from fruits_features.projection import Projection
-from fruits_features.refit import RefitError, explained
-from tests.unit.app.small_runs import Images, Runs, photograph
+from tests.support.small_runs import Images, Runs, photograph
 
 
 @pytest.fixture
 def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Runs:
     """A bucket of 90 images of 20 categories, of which one run is published."""
     images = Images()
-    monkeypatch.setattr(worker, "open_bucket", lambda _: images)
+    monkeypatch.setattr(batches, "open_bucket", lambda _: images)
     for number in range(90):
         images.put(f"images/Training/Fruit {number % 20}/{number}.png", photograph(number))
     runs = Runs(tmp_path, images)

@@ -7,7 +7,7 @@ from zipimport import zipimporter
 
 import pytest
 
-from include import artifacts, wheelhouse
+from include.artifacts import bundle, wheelhouse
 
 
 @pytest.fixture
@@ -22,27 +22,27 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_build_names_artifacts_by_what_they_are_made_of(folder: Path) -> None:
-    before = artifacts.build(folder)
+    before = bundle.build(folder)
     (folder / "fruits_features" / "families" / "orb.py").write_text("A = 2\n")
 
-    after = artifacts.build(folder)
+    after = bundle.build(folder)
 
     assert before["application"].name != after["application"].name
     assert before["launcher"].name == after["launcher"].name
 
 
 def test_build_of_the_same_sources_is_the_same_to_the_byte(folder: Path) -> None:
-    before = artifacts.build(folder)
+    before = bundle.build(folder)
     os.utime(folder / "fruits_features" / "__init__.py", (0, 2_000_000_000))
     (folder / "fruits_features" / "__pycache__").mkdir()
     (folder / "fruits_features" / "__pycache__" / "orb.pyc").write_bytes(b"compiled")
 
-    assert artifacts.build(folder) == before
+    assert bundle.build(folder) == before
 
 
 @pytest.mark.parametrize("version", ["this", "another"])
 def test_build_zips_the_package_so_that_every_python_imports_it(version: str, folder: Path, tmp_path: Path) -> None:
-    built = zipfile.ZipFile(io.BytesIO(artifacts.build(folder)["application"].content))
+    built = zipfile.ZipFile(io.BytesIO(bundle.build(folder)["application"].content))
     with zipfile.ZipFile(tmp_path / "app.zip", "w") as archive:
         for name in built.namelist():
             content = built.read(name)
@@ -62,7 +62,7 @@ def test_build_zips_the_package_so_that_every_python_imports_it(version: str, fo
 
 
 def test_build_puts_the_requirements_into_the_bootstrap_script(folder: Path) -> None:
-    script = artifacts.build(folder)["bootstrap"].content.decode()
+    script = bundle.build(folder)["bootstrap"].content.decode()
 
     assert "numpy==2.4.6 \\\n    --hash=sha256:00\nREQUIREMENTS\n" in script
     assert "@REQUIREMENTS@" not in script
@@ -71,7 +71,7 @@ def test_build_puts_the_requirements_into_the_bootstrap_script(folder: Path) -> 
 def test_build_for_a_model_puts_its_requirements_into_another_bootstrap_script(folder: Path) -> None:
     (folder / "requirements-onnx.txt").write_text("onnxruntime==1.31.1 \\\n    --hash=sha256:01\n")
 
-    built, plain = artifacts.build(folder, onnx=True), artifacts.build(folder)
+    built, plain = bundle.build(folder, onnx=True), bundle.build(folder)
 
     assert "onnxruntime==1.31.1" in built["bootstrap"].content.decode()
     assert built["bootstrap"].name != plain["bootstrap"].name
@@ -79,17 +79,17 @@ def test_build_for_a_model_puts_its_requirements_into_another_bootstrap_script(f
 
 
 def test_wheelhouse_is_named_after_the_requirements_in_the_bootstrap_script(folder: Path) -> None:
-    before = artifacts.wheelhouse_name(folder)
+    before = bundle.wheelhouse_name(folder)
     (folder / "requirements.txt").write_text("numpy==2.4.7 \\\n    --hash=sha256:00\n")
 
-    assert artifacts.wheelhouse_name(folder) == wheelhouse.name_of(artifacts.lock(folder)) != before
-    assert artifacts.lock(folder) in artifacts.build(folder)["bootstrap"].content.decode()
+    assert bundle.wheelhouse_name(folder) == wheelhouse.name_of(bundle.lock(folder)) != before
+    assert bundle.lock(folder) in bundle.build(folder)["bootstrap"].content.decode()
 
 
 def test_uris_lie_below_the_base(folder: Path) -> None:
-    built = artifacts.build(folder)
+    built = bundle.build(folder)
 
-    uris = artifacts.uris(built, "s3://b/a/", "s3://c/w.txt")
+    uris = bundle.uris(built, "s3://b/a/", "s3://c/w.txt")
 
     assert uris.application == f"s3://b/a/{built['application'].name}"
     assert uris.wheelhouse == "s3://c/w.txt"

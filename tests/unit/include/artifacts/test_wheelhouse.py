@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from include import wheelhouse
-from include.wheelhouse import EMR, LOCAL, WheelhouseError
-from tests.wheels import make_wheel
+from include.artifacts import wheelhouse
+from include.artifacts.wheelhouse import EMR, LOCAL, WheelhouseError
+from tests.support.wheels import make_wheel
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -1,18 +1,23 @@
-"""One stack of `fruits.yaml` for all tests of a module."""
+"""One stack of `fruits.yaml` for all tests of a module, and an S3 server for each test of the uploader."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
+import boto3
 import pytest
 from moto import mock_aws
 
-from tests.unit.infrastructure.stacks import amazons_policy, create
+from tests.support.buckets import ACCESS_KEY, SECRET_KEY, s3_server
+from tests.support.stacks import amazons_policy, create
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
-    from tests.unit.infrastructure.stacks import Stack
+    from mypy_boto3_s3 import S3Client
+
+    from tests.support.stacks import Stack
 
 
 @pytest.fixture(scope="module")
@@ -26,3 +31,28 @@ def aws() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def stack(aws: None) -> Stack:  # noqa: ARG001 - it has to be there
     return create("fruits", {})
+
+
+class S3Server(NamedTuple):
+    """A running server: its address, the folder whose sub-folders are its buckets, and a client."""
+
+    address: str
+    root: Path
+    client: S3Client
+
+
+@pytest.fixture
+def s3(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Server]:
+    """An S3 server with one bucket, `fruits`; parametrize with another ETag hash to imitate SSE-KMS."""
+    root = tmp_path / "s3"
+    (root / "fruits").mkdir(parents=True)
+    with s3_server(root, getattr(request, "param", "MD5")) as address:
+        monkeypatch.delenv("AWS_PROFILE", raising=False)
+        monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "no-config"))
+        monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "no-credentials"))
+        monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", address)
+        monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", ACCESS_KEY)
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET_KEY)
+        yield S3Server(address, root, boto3.Session().client("s3"))  # another test may have made the default one

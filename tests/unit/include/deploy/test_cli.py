@@ -17,7 +17,7 @@ from moto.server import ThreadedMotoServer
 
 from include.deploy import certificates, cli, uploads
 from include.deploy.uploads import Upload
-from tests.unit.infrastructure.stacks import REGION, amazons_policy
+from tests.support.stacks import REGION, amazons_policy
 
 pytestmark = pytest.mark.filterwarnings("ignore:Tried to parse AWS:UserWarning")  # moto makes no policies of buckets
 

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from include import mwaa
+from include.deploy import mwaa
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 MWAA_BRINGS = {
     *("apache-airflow", "boto3", "botocore"),
     *("asgiref", "fastapi", "markupsafe", "packaging", "pydantic", "starlette", "tenacity"),  # Airflow's own
@@ -29,17 +29,17 @@ from airflow import plugins_manager
 
 bag = DagBag(sys.argv[1])
 import fruits_airflow, fruits_features, include
-from include import artifacts
+from include.artifacts import bundle
 plugins, errors = plugins_manager._get_plugins()
 print(json.dumps({
     "errors": bag.import_errors,
     "dags": sorted(bag.dags),
     "files": [module.__file__ for module in (fruits_airflow, fruits_features, include)],
-    "artifacts": sorted(artifacts.build(artifacts.application_folder())),
-    "wheelhouse": artifacts.wheelhouse_name(artifacts.application_folder(), onnx=True),
+    "artifacts": sorted(bundle.build(bundle.application_folder())),
+    "wheelhouse": bundle.wheelhouse_name(bundle.application_folder(), onnx=True),
     "plugins": [plugin.name for plugin in plugins if plugin.name == "fruits"],
     "plugin_errors": errors,
-    "report": [name for name in sys.modules if name == "include.report"],
+    "report": [name for name in sys.modules if name == "include.report.build"],
 }))
 """
 
@@ -123,9 +123,9 @@ def test_constraints_are_the_lock_without_airflow(home: Path) -> None:
 def test_layout_leaves_out_what_only_one_machine_needs(home: Path) -> None:
     parts = {file.relative_to(home / "plugins").parts for file in (home / "plugins").rglob("*") if file.is_file()}
 
-    assert ("include", "infrastructure", "bootstrap.sh") in parts
+    assert ("include", "artifacts", "bootstrap.sh") in parts
     assert ("include", "report", "page.html.j2") in parts
-    assert not [one for one in parts if one[:2] in {("include", "local_aws"), ("include", "deploy")}]
+    assert not [one for one in parts if one[:2] in {("include", "dev"), ("include", "deploy")}]
     assert not (home / "dags" / "fruits_features_spark.py").exists()
 
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.unit.infrastructure.iam import Request, allows
-from tests.unit.infrastructure.stacks import REGION, TEMPLATE, Stack
+from tests.support.iam import Request, allows
+from tests.support.stacks import REGION, TEMPLATE, Stack
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

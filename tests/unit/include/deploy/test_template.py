@@ -11,7 +11,7 @@ import pytest
 from cfnlint.api import lint_file
 
 from include.settings import Settings
-from tests.unit.infrastructure.stacks import REGION, TEMPLATE, Stack, create
+from tests.support.stacks import REGION, TEMPLATE, Stack, create
 
 pytestmark = pytest.mark.filterwarnings("ignore:Tried to parse AWS:UserWarning")  # moto makes no policies of buckets
 

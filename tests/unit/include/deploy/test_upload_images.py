@@ -15,13 +15,13 @@ import obstore
 import pytest
 from obstore.exceptions import PermissionDeniedError
 
-from include.upload_images import Outcome, Summary, UploadError, find_files, main, parse_destination, upload
-from tests.spark.buckets import ACCESS_KEY, SECRET_KEY
+from include.deploy.upload_images import Outcome, Summary, UploadError, find_files, main, parse_destination, upload
+from tests.support.buckets import ACCESS_KEY, SECRET_KEY
 
 if TYPE_CHECKING:
-    from conftest import S3Server
+    from tests.unit.include.deploy.conftest import S3Server
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[4]
 UGLY = ["Pâté en croûte/1 2.jpg", "a#b/100%.jpg", "c+d/%20.jpg", "e&f=g/h?.jpg", "[x]{y}~/z*'\".jpg", "back\\slash.jpg"]
 
 
@@ -177,7 +177,7 @@ def test_accents_become_nfc_and_collisions_are_refused(tmp_path: Path) -> None:
 def test_interrupt_leaves_an_upload_to_go_on_with(tmp_path: Path, s3: S3Server) -> None:
     folder = make_files(tmp_path / "in", [f"{i:05d}.jpg" for i in range(2000)])
     process = subprocess.Popen(
-        [sys.executable, "-m", "include.upload_images", str(folder), "s3://fruits/", "--jobs", "4"],
+        [sys.executable, "-m", "include.deploy.upload_images", str(folder), "s3://fruits/", "--jobs", "4"],
         cwd=ROOT,
         stderr=subprocess.PIPE,
         text=True,

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import Engine, create_engine, text
 from sqlalchemy.exc import OperationalError
 
-from include.airflow_sqlite import be_patient
+from include.dev.local_airflow.sqlite import be_patient
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from include.dags_test import DagsTestError, dags_test
+from include.dev.dag_runner import DagsTestError, dags_test
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from fruits_features.arguments import Arguments
-from fruits_features.components import Moments, fit
-from fruits_features.final import about
-from fruits_features.rejections import Reason
+from fruits_features.contract.arguments import Arguments
+from fruits_features.contract.rejections import Reason
+from fruits_features.output.features_writer import about
+from fruits_features.pca.fit import Moments, fit
 from fruits_features.schemas import INVENTORY, METADATA, QUARANTINE, features_columns
-from include import data_dictionary
+from include.dev import data_dictionary
 
 
 def test_page_is_as_the_schemas_are() -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from include import prerequisites
+from include.dev import prerequisites
 
 
 def _java(folder: Path, answer: str) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from include.spark_cluster import SparkClusterError, StandaloneCluster
+from include.dev.spark_standalone import SparkClusterError, StandaloneCluster
 
 if TYPE_CHECKING:
     from pathlib import Path

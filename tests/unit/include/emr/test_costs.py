@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from include.cluster import Nodes, fleets
-from include.costs import TooExpensiveError, actual, by_task, check, estimate
-from include.prices import OURS, PricesError, price_table
+from include.emr.costs import TooExpensiveError, actual, by_task, check, estimate
+from include.emr.prices import OURS, PricesError, price_table
+from include.emr.sizing import Nodes, fleets
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -6,12 +6,12 @@ import botocore.session
 import pytest
 from botocore.validate import ParamValidator
 
-from fruits_features.arguments import Arguments
-from include import emr
-from include.artifacts import ArtifactUris
-from include.cluster import SIZES, Nodes
-from include.ownership import Origin
-from include.prices import price_table
+from fruits_features.contract.arguments import Arguments
+from include.artifacts.bundle import ArtifactUris
+from include.emr import requests
+from include.emr.prices import price_table
+from include.emr.sizing import SIZES, Nodes
+from include.emr.tags import Origin
 from include.settings import Settings
 
 ARTIFACTS = ArtifactUris(
@@ -28,7 +28,7 @@ GROUPS = {
     "emr_service_security_group": "sg-3",
 }
 
-CLUSTER = emr.Cluster(
+CLUSTER = requests.Cluster(
     origin=Origin("orchard", "fruits_features", "manual__1"),
     run="r",
     owner="fruits",
@@ -40,7 +40,7 @@ CLUSTER = emr.Cluster(
 
 
 def _job_flow(nodes: Nodes = CLUSTER.nodes, **settings: object) -> dict:
-    return emr.job_flow(Settings(**settings), replace(CLUSTER, nodes=nodes), price_table())
+    return requests.job_flow(Settings(**settings), replace(CLUSTER, nodes=nodes), price_table())
 
 
 def _spark(request: dict) -> dict[str, str]:
@@ -86,7 +86,7 @@ def test_job_flow_carries_the_tag_without_which_emr_may_not_touch_it() -> None:
 
 
 def test_featurize_step_is_a_valid_request() -> None:
-    step = emr.featurize_step(ARGUMENTS, ARTIFACTS)
+    step = requests.featurize_step(ARGUMENTS, ARTIFACTS)
 
     assert _errors("AddJobFlowSteps", {"JobFlowId": "j-1", "Steps": [step]}) == ""
 
@@ -177,7 +177,7 @@ def test_work_is_cut_for_all_cores_though_spot_nodes_come_later() -> None:
 
 
 def test_featurize_step_runs_the_copy_in_s3_with_arguments_that_read_back() -> None:
-    words = emr.featurize_step(ARGUMENTS, ARTIFACTS)["HadoopJarStep"]["Args"]
+    words = requests.featurize_step(ARGUMENTS, ARTIFACTS)["HadoopJarStep"]["Args"]
 
     assert words[:6] == [
         "spark-submit", "--deploy-mode", "client", "--py-files", ARTIFACTS.application, ARTIFACTS.launcher,

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from include.cluster import SIZES, ClusterError, Nodes, Pace, Work, choose, fleets, minutes
-from include.prices import price_table
+from include.emr.prices import price_table
+from include.emr.sizing import SIZES, ClusterError, Nodes, Pace, Work, choose, fleets, minutes
 
 PACE = Pace(images_per_core_s=200, target_minutes=15, max_nodes=32)
 FRUITS_360 = Work(images=90_380, size_bytes=480_000_000)

@@ -6,14 +6,14 @@ from datetime import UTC, datetime
 from random import Random
 from typing import TYPE_CHECKING, Any
 
-from include import listing
+from include.inventory import listing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import pytest
 
-    from include.local_aws.local import LocalAws
+    from include.dev.local_aws.local import LocalAws
 
 WHEN = datetime(2026, 11, 22, tzinfo=UTC)
 

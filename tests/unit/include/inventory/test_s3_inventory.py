@@ -12,12 +12,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from include import s3_report
+from include.inventory import s3_inventory
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-    from include.local_aws.local import LocalAws
+    from include.dev.local_aws.local import LocalAws
 
 FOLDER = "reports/fruits/daily/"
 TAKEN_AT = datetime(2026, 11, 21, 1, 0, tzinfo=UTC)
@@ -76,11 +76,11 @@ class Reports:
             f"{FOLDER}{time}/manifest.checksum", (checksum or md5(content, usedforsecurity=False).hexdigest()).encode()
         )
 
-    def newest(self, below: str = "", now: datetime = NOW) -> s3_report.Report:
-        return s3_report.newest(self.s3, f"s3://{self.bucket}/{FOLDER}{below}", "fruits", now)
+    def newest(self, below: str = "", now: datetime = NOW) -> s3_inventory.Report:
+        return s3_inventory.newest(self.s3, f"s3://{self.bucket}/{FOLDER}{below}", "fruits", now)
 
-    def keys(self, report: s3_report.Report, prefix: str = "images/") -> list[str]:
-        batches = s3_report.list_objects(self.s3, report, "fruits", prefix)
+    def keys(self, report: s3_inventory.Report, prefix: str = "images/") -> list[str]:
+        batches = s3_inventory.list_objects(self.s3, report, "fruits", prefix)
         return [key for batch in batches for key in batch["key"].to_pylist()]
 
 
@@ -103,7 +103,7 @@ def test_current_objects_below_the_prefix_are_told_as_a_listing_tells_them(repor
     reports.manifest("2026-11-21T01-00Z", first, second)
 
     report = reports.newest()
-    rows = pa.Table.from_batches(s3_report.list_objects(reports.s3, report, "fruits", "images/")).to_pylist()
+    rows = pa.Table.from_batches(s3_inventory.list_objects(reports.s3, report, "fruits", "images/")).to_pylist()
 
     assert report.taken_at == TAKEN_AT
     assert rows == [
@@ -141,7 +141,9 @@ def test_manifest_for_hive_is_read(reports: Reports) -> None:
 
 
 def test_no_report_names_the_folder_and_the_way_out(reports: Reports) -> None:
-    with pytest.raises(s3_report.ReportError, match=rf"no complete .* s3://{reports.bucket}/{FOLDER}: let FRUITS_INV"):
+    with pytest.raises(
+        s3_inventory.ReportError, match=rf"no complete .* s3://{reports.bucket}/{FOLDER}: let FRUITS_INV"
+    ):
         reports.newest()
 
 
@@ -149,7 +151,7 @@ def test_report_that_is_too_old_is_refused(reports: Reports) -> None:
     reports.manifest("2026-11-21T01-00Z")
 
     assert reports.newest(now=TAKEN_AT + timedelta(days=8))
-    with pytest.raises(s3_report.ReportError, match=r"is of 2026-11-21, more than 8 days ago: see whether"):
+    with pytest.raises(s3_inventory.ReportError, match=r"is of 2026-11-21, more than 8 days ago: see whether"):
         reports.newest(now=TAKEN_AT + timedelta(days=8, minutes=1))
 
 
@@ -163,14 +165,14 @@ def test_report_that_is_too_old_is_refused(reports: Reports) -> None:
 def test_report_on_something_else_is_refused(reports: Reports, changed: dict[str, str], sentence: str) -> None:
     reports.manifest("2026-11-21T01-00Z", **changed)
 
-    with pytest.raises(s3_report.ReportError, match=sentence):
+    with pytest.raises(s3_inventory.ReportError, match=sentence):
         reports.newest()
 
 
 def test_report_without_the_needed_fields_names_them(reports: Reports) -> None:
     reports.manifest("2026-11-21T01-00Z", reports.data("one", _row("images/a/1.jpg"), without=("e_tag", "size")))
 
-    with pytest.raises(s3_report.ReportError, match=r"one\.parquet lacks e_tag, size: add size, last modified"):
+    with pytest.raises(s3_inventory.ReportError, match=r"one\.parquet lacks e_tag, size: add size, last modified"):
         reports.keys(reports.newest())
 
 
@@ -178,5 +180,7 @@ def test_file_that_is_not_the_manifests_is_refused(reports: Reports) -> None:
     reports.manifest("2026-11-21T01-00Z", reports.data("one", _row("images/a/1.jpg")))
     reports.data("one", _row("images/a/1.jpg"), _row("images/a/2.jpg"))
 
-    with pytest.raises(s3_report.ReportError, match=r"one\.parquet has the MD5 \w{32}, but s3://.*manifest\.json says"):
+    with pytest.raises(
+        s3_inventory.ReportError, match=r"one\.parquet has the MD5 \w{32}, but s3://.*manifest\.json says"
+    ):
         reports.keys(reports.newest())

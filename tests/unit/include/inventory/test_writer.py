@@ -5,7 +5,7 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from include import inventory
+from include.inventory import writer
 
 WHEN = datetime(2026, 11, 22, tzinfo=UTC)
 Listed = tuple[str, int]
@@ -13,16 +13,16 @@ Listed = tuple[str, int]
 
 def _batch(*objects: Listed, prefix: str = "", leave_out: frozenset[str] = frozenset()) -> pa.RecordBatch:
     rows = [{"key": key, "size": size, "etag": str(size), "last_modified": WHEN} for key, size in objects]
-    return inventory.describe(pa.RecordBatch.from_pylist(rows, inventory.LISTED), prefix, leave_out)
+    return writer.describe(pa.RecordBatch.from_pylist(rows, writer.LISTED), prefix, leave_out)
 
 
-def _write(*batches: pa.RecordBatch) -> tuple[inventory.Summary, dict[str, pl.DataFrame]]:
+def _write(*batches: pa.RecordBatch) -> tuple[writer.Summary, dict[str, pl.DataFrame]]:
     files: dict[str, pl.DataFrame] = {}
 
     def store(name: str, file: IO[bytes]) -> None:
         files[name] = pl.read_parquet(file.read())
 
-    return inventory.write(batches, store), files
+    return writer.write(batches, store), files
 
 
 @pytest.mark.parametrize(
@@ -38,7 +38,7 @@ def _write(*batches: pa.RecordBatch) -> tuple[inventory.Summary, dict[str, pl.Da
     ],
 )
 def test_split_and_category_come_from_the_folders(relative_key: str, expected: tuple) -> None:
-    assert inventory.split_and_category(relative_key) == expected
+    assert writer.split_and_category(relative_key) == expected
 
 
 def test_inventory_keeps_every_object_but_folder_markers_and_what_is_left_out() -> None:
@@ -56,8 +56,8 @@ def test_inventory_keeps_every_object_but_folder_markers_and_what_is_left_out() 
 
 
 def test_inventory_of_several_batches_and_files_loses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(inventory, "BATCH_ROWS", 4)
-    monkeypatch.setattr(inventory, "PART_ROWS", 10)
+    monkeypatch.setattr(writer, "BATCH_ROWS", 4)
+    monkeypatch.setattr(writer, "PART_ROWS", 10)
 
     summary, files = _write(*(_batch((f"Limes/{n:02}.jpg", n)) for n in range(25)))
 

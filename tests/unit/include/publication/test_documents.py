@@ -1,7 +1,7 @@
 import json
 from hashlib import sha256
 
-from include import publishing
+from include.publication import documents
 
 RUN = {
     "name": "r",
@@ -38,7 +38,7 @@ FIGURES = {
 def _document() -> dict:
     dag_run = {"dag_id": "fruits_features", "run_id": "manual"}
     artifacts = {"application": "s3://fruits/artifacts/a.zip"}
-    return publishing.run_document(RUN, figures=FIGURES, params={"k": 2}, artifacts=artifacts, dag_run=dag_run)
+    return documents.run_document(RUN, figures=FIGURES, params={"k": 2}, artifacts=artifacts, dag_run=dag_run)
 
 
 def test_run_document_tells_what_the_run_was_to_cost_and_has_cost() -> None:
@@ -57,11 +57,11 @@ def test_documents_tell_the_work_that_was_done_and_which_projection_was_kept() -
 
     assert document["work"] == {"described": 1, "reused": 3, "seconds": SECONDS}
     assert document["projection"]["kept_from"] == "s3://fruits/p.npz"
-    assert publishing.latest_document(document, published_at="")["projection"]["version"] == "0123"
+    assert documents.latest_document(document, published_at="")["projection"]["version"] == "0123"
 
 
 def test_latest_document_points_to_the_run_and_tells_when() -> None:
-    latest = publishing.latest_document(_document(), published_at="2026-11-22T08:00:00+00:00")
+    latest = documents.latest_document(_document(), published_at="2026-11-22T08:00:00+00:00")
 
     assert latest["run"] == "r"
     assert latest["paths"] == _document()["paths"]
@@ -71,16 +71,16 @@ def test_latest_document_points_to_the_run_and_tells_when() -> None:
 
 def test_latest_document_tells_the_checksums_of_everything_published() -> None:
     document = _document()
-    latest = publishing.latest_document(document, published_at="2026-11-22T08:00:00+00:00")
+    latest = documents.latest_document(document, published_at="2026-11-22T08:00:00+00:00")
 
     assert latest["checksums"] == {
         "features/part-00000.parquet": "etag:0123",
-        "run.json": f"sha256:{sha256(publishing.encode(document)).hexdigest()}",
+        "run.json": f"sha256:{sha256(documents.encode(document)).hexdigest()}",
     }
 
 
 def test_encode_keeps_accents_readable() -> None:
-    encoded = publishing.encode({"category": "Crème"})
+    encoded = documents.encode({"category": "Crème"})
 
     assert "Crème".encode() in encoded
     assert json.loads(encoded) == {"category": "Crème"}

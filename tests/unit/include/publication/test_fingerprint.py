@@ -2,8 +2,8 @@ from dataclasses import replace
 
 import pytest
 
-from fruits_features.arguments import Arguments
-from include import recipe
+from fruits_features.contract.arguments import Arguments
+from include.publication import fingerprint
 
 RUN = {"name": "r", "prefix": "images/", "digest": "d"}
 ARGUMENTS = Arguments(bucket="fruits", inventory="s3://fruits/r/i", output="s3://fruits/r", run="r", k=8)
@@ -13,7 +13,7 @@ ARTIFACTS = {"application": "s3://fruits/artifacts/a-1.zip", "bootstrap": "s3://
 def _of(
     run: dict = RUN, arguments: Arguments = ARGUMENTS, artifacts: dict = ARTIFACTS, model: str | None = None
 ) -> dict:
-    return recipe.of(run, arguments=arguments, artifacts=artifacts, model=model)
+    return fingerprint.of(run, arguments=arguments, artifacts=artifacts, model=model)
 
 
 def test_run_elsewhere_from_the_same_is_made_from_the_same() -> None:
@@ -21,7 +21,7 @@ def test_run_elsewhere_from_the_same_is_made_from_the_same() -> None:
 
     moved = {role: uri.replace("fruits/artifacts", "orchard/code") for role, uri in ARTIFACTS.items()}
 
-    assert recipe.differences(_of(), _of(RUN | {"name": "r2"}, elsewhere, moved)) == []
+    assert fingerprint.differences(_of(), _of(RUN | {"name": "r2"}, elsewhere, moved)) == []
 
 
 @pytest.mark.parametrize(
@@ -38,8 +38,8 @@ def test_run_elsewhere_from_the_same_is_made_from_the_same() -> None:
     ],
 )
 def test_each_change_is_told_by_its_name(change: dict, named: str) -> None:
-    assert recipe.differences(_of(), _of(**change)) == [named]
+    assert fingerprint.differences(_of(), _of(**change)) == [named]
 
 
 def test_run_that_told_no_recipe_differs_in_everything() -> None:
-    assert recipe.differences({}, _of()) == sorted(_of())
+    assert fingerprint.differences({}, _of()) == sorted(_of())

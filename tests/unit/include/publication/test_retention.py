@@ -1,6 +1,6 @@
 from datetime import UTC, datetime, timedelta
 
-from include.retention import Retention, Run
+from include.publication.retention import Retention, Run
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
 

@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from fruits_features.families import color, contrast
-from include.report import Previous, columns, nearest, plane, rows
-from tests.unit.report.runs import ASKED, LEARNT, Lost, report
+from fruits_features.extraction.families import color, contrast
+from include.report import columns, nearest, plane, rows
+from include.report.build import Previous
+from tests.support.report_runs import ASKED, LEARNT, Lost, report
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from include.report import Report
+    from include.report.build import Report
 
 
 @pytest.fixture(scope="module")

@@ -15,15 +15,16 @@ import cv2
 import numpy as np
 import pytest
 
-from fruits_features.families import FAMILIES
-from include.report import About, pictures
-from include.thumbnails import thumbnail
-from tests.unit.report.runs import ASKED, LEARNT, report
+from fruits_features.contract.families import FAMILIES
+from include.report import pictures
+from include.report.build import About
+from include.report.thumbnails import thumbnail
+from tests.support.report_runs import ASKED, LEARNT, report
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from include.report import Report
+    from include.report.build import Report
 
 LINKS = {"src", "href", "srcset", "action", "formaction", "poster", "data", "background", "xlink:href"}
 HOSTILE = "<script>alert('x')</script>"

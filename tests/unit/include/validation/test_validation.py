@@ -12,16 +12,17 @@ import pytest
 from pyarrow.fs import LocalFileSystem
 
 from fruits_features import schemas
-from fruits_features.components import Moments, fit
-from fruits_features.families.onnx import Weights
-from include.validation import Published, RunFiles, Severity, sample, table
-from tests.unit.validation.runs import COMPONENTS, FAMILIES, Run
+from fruits_features.extraction.families.onnx import Weights
+from fruits_features.pca.fit import Moments, fit
+from include.validation import sample
+from include.validation.audit import Published, RunFiles, Severity, table
+from tests.support.validation_runs import COMPONENTS, FAMILIES, Run
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from include.validation import Audit, Report
+    from include.validation.audit import Audit, Report
 
 SCHEMA = schemas.arrow_schema(schemas.features_columns(include_pixels=False))
 

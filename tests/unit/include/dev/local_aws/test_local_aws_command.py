@@ -1,4 +1,4 @@
-"""`python -m include.local_aws`: what it prints, what it returns, and that nothing survives it."""
+"""`python -m include.dev.local_aws`: what it prints, what it returns, and that nothing survives it."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
-from include.local_aws.local import LocalAws
-from include.local_aws.processes import Identity
-from tests.waiting import wait_for
+from include.dev.local_aws.local import LocalAws
+from include.dev.local_aws.processes import Identity
+from tests.support.waiting import wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[5]
 
 
 def run(*arguments: str, state: Path) -> subprocess.CompletedProcess[str]:
     ports = ["--s3-port", "0", "--emr-port", "0"] if arguments[0] == "start" and "--s3-port" not in arguments else []
-    command = [sys.executable, "-m", "include.local_aws", *arguments, *ports, "--state", str(state)]
+    command = [sys.executable, "-m", "include.dev.local_aws", *arguments, *ports, "--state", str(state)]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=300)
 
 
@@ -102,7 +102,7 @@ def test_killed_supervisor_leaves_no_process_of_its_clusters(state: Path, tmp_pa
 
 def test_local_aws_of_killed_test_run_ends_by_itself(state: Path) -> None:
     code = (
-        "import sys,time; from include.local_aws.local import LocalAws\n"
+        "import sys,time; from include.dev.local_aws.local import LocalAws\n"
         f"with LocalAws({str(state)!r}) as aws:\n print(aws.run_id, flush=True); time.sleep(600)"
     )
     with subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, text=True) as owner:

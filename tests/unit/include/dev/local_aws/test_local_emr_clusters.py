@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from include.local_aws.local import LocalAws
-    from tests.unit.local_aws.conftest import Emr
+    from include.dev.local_aws.local import LocalAws
+    from tests.unit.include.dev.local_aws.conftest import Emr
 
 ENDED = ("TERMINATED", "TERMINATED_WITH_ERRORS")
 

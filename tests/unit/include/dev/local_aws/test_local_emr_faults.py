@@ -8,13 +8,13 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError, ConnectionClosedError
 
-from include.local_aws.emr_faults import FAULT_TAG
+from include.dev.local_aws.emr.faults import FAULT_TAG
 
 if TYPE_CHECKING:
     from mypy_boto3_emr import EMRClient
 
-    from include.local_aws.local import LocalAws
-    from tests.unit.local_aws.conftest import Emr
+    from include.dev.local_aws.local import LocalAws
+    from tests.unit.include.dev.local_aws.conftest import Emr
 
 ENDED = ("TERMINATED", "TERMINATED_WITH_ERRORS")
 

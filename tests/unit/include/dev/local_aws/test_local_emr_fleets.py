@@ -5,16 +5,16 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from include import emr as requests
-from include.artifacts import ArtifactUris
-from include.cluster import Nodes
-from include.costs import actual
-from include.ownership import Origin
-from include.prices import price_table
+from include.artifacts.bundle import ArtifactUris
+from include.emr import requests
+from include.emr.costs import actual
+from include.emr.prices import price_table
+from include.emr.sizing import Nodes
+from include.emr.tags import Origin
 from include.settings import Settings
 
 if TYPE_CHECKING:
-    from tests.unit.local_aws.conftest import Emr
+    from tests.unit.include.dev.local_aws.conftest import Emr
 
 
 def _job_flow(emr: Emr) -> dict[str, Any]:

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import psutil
 import pytest
 
-from include.local_aws.state import NODES
-from tests.waiting import wait_for
+from include.dev.local_aws.state import NODES
+from tests.support.waiting import wait_for
 
 if TYPE_CHECKING:
-    from include.local_aws.local import LocalAws
-    from tests.unit.local_aws.conftest import Emr
+    from include.dev.local_aws.local import LocalAws
+    from tests.unit.include.dev.local_aws.conftest import Emr
 
 ENDED = ("TERMINATED", "TERMINATED_WITH_ERRORS")
 

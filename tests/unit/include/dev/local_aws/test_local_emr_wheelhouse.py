@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from include import artifacts, wheelhouse
+from include.artifacts import bundle, wheelhouse
 from include.deploy import uploads
 from include.deploy.uploads import Upload
-from tests.wheels import make_wheel
+from tests.support.wheels import make_wheel
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.unit.local_aws.conftest import Emr
+    from tests.unit.include.dev.local_aws.conftest import Emr
 
 SHOW = "import sys, stone; print(stone.TAG, sys.prefix)"
 
@@ -27,7 +27,7 @@ class Deployed:
         self.lock = f"stone=={version} --hash=sha256:{make_wheel(index, 'stone', version)}"
         self.house = wheelhouse.gather([self.lock], [wheelhouse.LOCAL], tmp_path / "wheels")
         self.list = wheelhouse.name_of(self.lock)
-        script = artifacts.BOOTSTRAP.read_text().replace("@REQUIREMENTS@", self.lock)
+        script = bundle.BOOTSTRAP.read_text().replace("@REQUIREMENTS@", self.lock)
         put = [Upload(wheel.name, wheel.path) for wheel in self.house.wheels]
         put += [Upload(self.list, self.house.lists[self.list].encode()), Upload("bootstrap.sh", script.encode())]
         for upload in put:

@@ -15,12 +15,12 @@ from boto3.s3.transfer import TransferConfig
 from botocore.exceptions import ClientError
 from obstore.store import S3Store
 
-from include.local_aws.s3_server import BELIEF_S
+from include.dev.local_aws.s3.server import BELIEF_S
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-    from include.local_aws.local import LocalAws
+    from include.dev.local_aws.local import LocalAws
 
 KEYS = [
     "a b.jpg",

@@ -13,9 +13,9 @@ from typing import Any
 import pyspark
 import pytest
 
-from include.local_aws import node_spark
-from include.local_aws.node_spark import NodeSpark
-from include.local_aws.spark_conf import WITHOUT_A_WORD, spark_settings
+from include.dev.local_aws.node import spark
+from include.dev.local_aws.node.spark import NodeSpark
+from include.dev.local_aws.node.spark_conf import WITHOUT_A_WORD, spark_settings
 
 
 def java_options(tmp_path: Path, archive: Path | None) -> list[str]:
@@ -74,9 +74,9 @@ def test_archive_whose_training_fails_is_missing(
         raise subprocess.CalledProcessError(1, command)
 
     monkeypatch.setattr(subprocess, "run", failing)
-    monkeypatch.setattr(node_spark, "NODES", tmp_path)
+    monkeypatch.setattr(spark, "NODES", tmp_path)
 
-    assert node_spark.main([]) == 0
+    assert spark.main([]) == 0
 
     assert "will start slower" in capsys.readouterr().err
     assert sorted(path.name for path in NodeSpark(tmp_path).home.iterdir()) == ["bin", "commands", "jars"]

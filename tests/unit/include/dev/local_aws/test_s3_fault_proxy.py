@@ -11,10 +11,10 @@ import boto3
 import pytest
 from botocore.config import Config
 
-from include.local_aws.s3_trouble import Fault, Request, S3Trouble, first
+from include.dev.local_aws.s3.fault_proxy import Fault, Request, S3Trouble, first
 
 if TYPE_CHECKING:
-    from include.local_aws.local import LocalAws
+    from include.dev.local_aws.local import LocalAws
 
 BODY = bytes(range(256)) * 4096
 

@@ -16,11 +16,11 @@ import cv2
 import numpy as np
 import pytest
 
-from include.sample_images import PROTOTYPE_CATEGORIES, PlanError, fruits_360, generate, make_plan, writing
-from include.sample_images.__main__ import main
-from include.sample_images.drawing import draw
+from include.dev.sample_images import PROTOTYPE_CATEGORIES, PlanError, fruits_360, generate, make_plan, writing
+from include.dev.sample_images.__main__ import main
+from include.dev.sample_images.drawing import draw
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[5]
 
 
 def contents(folder: Path) -> dict[str, str]:
@@ -190,7 +190,14 @@ def test_unwritable_folder_is_one_line(tmp_path: Path, capsys: pytest.CaptureFix
 
 @pytest.mark.parametrize("there", [1, 100], ids=["while processes start", "in the middle"])
 def test_interrupt_leaves_whole_files_and_a_folder_to_go_on_with(tmp_path: Path, there: int) -> None:
-    command = [sys.executable, "-m", "include.sample_images", str(tmp_path / "images"), "--categories", "Fig,Kiwi,Corn"]
+    command = [
+        sys.executable,
+        "-m",
+        "include.dev.sample_images",
+        str(tmp_path / "images"),
+        "--categories",
+        "Fig,Kiwi,Corn",
+    ]
     process = subprocess.Popen(
         [*command, "--jobs", "2"], cwd=ROOT, start_new_session=True, stderr=subprocess.PIPE, text=True
     )

@@ -8,14 +8,14 @@ import pytest
 from airflow.sdk.exceptions import AirflowException
 from botocore.exceptions import ClientError
 
-from fruits_airflow import janitor
-from include.ownership import Origin
+from fruits_airflow.tasks import end_forgotten_clusters
+from include.emr.tags import Origin
 from include.settings import settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from include.local_aws.local import LocalAws
+    from include.dev.local_aws.local import LocalAws
 
 DEPLOYMENT = "swept"
 RUNS = {"running": "running", "queued": "queued", "done": "success", "broken": "failed"}
@@ -36,8 +36,8 @@ def sweep(aws_environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> I
     assert aws_environment
     monkeypatch.setenv("FRUITS_DEPLOYMENT", DEPLOYMENT)
     settings.cache_clear()
-    monkeypatch.setattr(janitor, "get_current_context", lambda: {"ti": TaskInstance()})
-    yield janitor.end_forgotten_clusters.function
+    monkeypatch.setattr(end_forgotten_clusters, "get_current_context", lambda: {"ti": TaskInstance()})
+    yield end_forgotten_clusters.end_forgotten_clusters.function
     settings.cache_clear()
 
 
@@ -121,7 +121,7 @@ def test_janitor_that_may_not_end_a_cluster_fails_after_looking_at_all(
         return original(JobFlowIds=JobFlowIds)
 
     monkeypatch.setattr(emr, "terminate_job_flows", terminate)
-    monkeypatch.setattr(janitor.EmrHook, "conn", emr)
+    monkeypatch.setattr(end_forgotten_clusters.EmrHook, "conn", emr)
 
     with pytest.raises(AirflowException, match=f"could not be ended, see above: {denied}."):
         sweep()

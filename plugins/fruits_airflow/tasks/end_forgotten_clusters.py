@@ -15,15 +15,15 @@ from airflow.sdk import get_current_context, task
 from airflow.sdk.exceptions import AirflowException
 from botocore.exceptions import ClientError
 
-from fruits_airflow.aws import PATIENT
-from fruits_airflow.owned_clusters import owned
+from fruits_airflow.emr.owned_clusters import owned
+from fruits_airflow.hooks.aws import PATIENT
 
 if TYPE_CHECKING:
     from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
     from mypy_boto3_emr import EMRClient
 
-    from fruits_airflow.owned_clusters import OwnedCluster
-    from include.ownership import Origin
+    from fruits_airflow.emr.owned_clusters import OwnedCluster
+    from include.emr.tags import Origin
 
 log = logging.getLogger(__name__)
 

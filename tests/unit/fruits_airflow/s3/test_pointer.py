@@ -11,8 +11,8 @@ from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 from airflow.sdk.exceptions import AirflowException, AirflowSkipException
 from moto import mock_aws
 
-from fruits_airflow import publication
-from fruits_features.layout import RunLayout
+from fruits_airflow.s3 import pointer
+from fruits_features.contract.layout import RunLayout
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,7 +27,7 @@ class Orchard:
 
     def publish(self, run: str, hour: int, taken: int | None = None) -> str:
         """Publish a run at an hour; its inventory was taken at another."""
-        return publication.publish(self.s3, {"run": run}, self.pointer(run, hour, hour - 1 if taken is None else taken))
+        return pointer.publish(self.s3, {"run": run}, self.pointer(run, hour, hour - 1 if taken is None else taken))
 
     def pointer(self, run: str, hour: int, taken: int) -> dict[str, Any]:
         return {
@@ -109,15 +109,15 @@ def test_of_two_at_once_the_one_that_read_the_bucket_later_stays(
     """Run b is published between the look of run a at the pointer and its moving it."""
     if published:
         orchard.publish("before", 5)
-    current = publication._current  # noqa: SLF001 - between looking and moving
+    current = pointer._current  # noqa: SLF001 - between looking and moving
 
     def overtaken(client: Any, uri: str) -> Any:  # noqa: ANN401
         seen = current(client, uri)
-        monkeypatch.setattr(publication, "_current", current)
+        monkeypatch.setattr(pointer, "_current", current)
         orchard.publish("b", 9, taken=taken)
         return seen
 
-    monkeypatch.setattr(publication, "_current", overtaken)
+    monkeypatch.setattr(pointer, "_current", overtaken)
     if stays == "b":
         with pytest.raises(AirflowSkipException, match="stays published"):
             orchard.publish("a", 10, taken=7)
@@ -130,7 +130,7 @@ def test_of_two_at_once_the_one_that_read_the_bucket_later_stays(
 
 
 def test_publisher_that_is_always_overtaken_says_so(orchard: Orchard, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(publication, "_current", lambda *_: (b"{}", {"IfMatch": '"another"'}))
+    monkeypatch.setattr(pointer, "_current", lambda *_: (b"{}", {"IfMatch": '"another"'}))
 
     with pytest.raises(AirflowException, match="Others kept publishing to s3://fruits while run a tried 5 times"):
         orchard.publish("a", 8)

@@ -1,0 +1,1 @@
+"""What a cluster installs and runs, named by content hash."""

@@ -1,0 +1,1 @@
+"""The local EMR: moto's, with clusters and steps that run."""

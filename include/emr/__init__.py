@@ -1,0 +1,1 @@
+"""Cluster size, price and the requests sent to EMR. Pure functions: no AWS call."""

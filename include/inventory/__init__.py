@@ -1,0 +1,1 @@
+"""The inventory: the list of objects that a run reads."""

@@ -1,0 +1,1 @@
+"""The documents of a published run, and when runs are removed."""

@@ -1,0 +1,1 @@
+"""The checks that a run must pass before it is published."""

@@ -1,0 +1,1 @@
+"""EMR clusters and steps: operators, sensors, triggers and diagnosis."""

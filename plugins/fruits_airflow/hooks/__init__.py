@@ -1,0 +1,1 @@
+"""Clients of AWS services, configured for this pipeline."""

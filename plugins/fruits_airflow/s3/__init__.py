@@ -1,0 +1,1 @@
+"""Waiting for images in S3."""

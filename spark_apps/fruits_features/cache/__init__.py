@@ -1,0 +1,1 @@
+"""The feature cache: features that earlier runs have extracted."""

@@ -1,0 +1,1 @@
+"""What the DAG and the application share: arguments, layout, reasons, families. Standard library only."""

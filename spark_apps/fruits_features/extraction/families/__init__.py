@@ -1,0 +1,1 @@
+"""The feature families, one module each. `contract.families` lists them."""

@@ -1,0 +1,1 @@
+"""The Spark job: the order of the stages, and how they are distributed."""

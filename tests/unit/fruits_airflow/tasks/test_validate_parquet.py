@@ -1,0 +1,49 @@
+"""Task `validate_parquet`."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+from unittest.mock import Mock
+
+import pytest
+from airflow.sdk.exceptions import AirflowFailException
+
+from fruits_airflow.tasks import validate_parquet
+from tests.support.validation_runs import Run
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from include.dev.local_aws.local import LocalAws
+
+
+@pytest.mark.usefixtures("aws_environment")
+def test_run_that_fails_its_validation_fails_the_task_with_a_table_and_stays_as_it_is(
+    local_aws: LocalAws, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    run, s3 = Run(tmp_path), local_aws.s3()
+    run.parts()[-1].unlink()
+    written = {str(file.relative_to(tmp_path)): file.read_bytes() for file in tmp_path.rglob("*.parquet")}
+    written[run.layout.portable_projection.removeprefix("s3://")] = run.projection.to_bytes()
+    written[run.layout.outcome.removeprefix("s3://")] = b'{"kept_from": null}'
+    for path, content in written.items():
+        s3.put_object(Bucket="fruits", Key=path.removeprefix("fruits/"), Body=content)
+    taken = {"name": "r", "bucket": "fruits", "uri": run.layout.prefix}
+    params = {"include_pixels": False, "max_quarantine_share": 0.1}
+    context = {"params": params, "task": Mock(), "ti": Mock(xcom_pull=Mock(return_value=taken))}
+    monkeypatch.setattr(validate_parquet, "get_current_context", lambda: context)
+    before = _objects(s3)
+
+    with caplog.at_level(logging.INFO), pytest.raises(AirflowFailException) as failure:
+        validate_parquet.validate_parquet.function()
+
+    assert "Run r is not published" in str(failure.value)
+    assert "features + quarantine = inventory" in str(failure.value)
+    assert "FAILED   features + quarantine = inventory" in caplog.messages[-1]
+    assert _objects(s3) == before
+
+
+def _objects(s3: Any) -> dict[str, str]:  # noqa: ANN401
+    """All there is in the bucket, by key: what it is."""
+    return {one["Key"]: one["ETag"] for one in s3.list_objects_v2(Bucket="fruits")["Contents"]}
