@@ -35,7 +35,7 @@ from include.dev.sample_images import Image, fruits_360, make_plan
 from include.dev.sample_images.drawing import draw
 from include.report import build
 from include.report.build import Inputs
-from include.validation.audit import RunFiles
+from include.run_files import RunFiles
 
 LAYOUT = RunLayout.of("fruits", "benchmark")
 COMPONENTS = 128

@@ -22,17 +22,16 @@ from benchmarks.report import features, path
 from fruits_features import schemas
 from fruits_features.contract.arguments import DEFAULT_EXPLAINED_VARIANCE
 from fruits_features.contract.families import DEFAULT_FAMILIES
-from fruits_features.contract.layout import RunLayout
+from fruits_features.contract.layout import FITTED_SPLIT, RunLayout
 from fruits_features.contract.rejections import Rejected
 from fruits_features.extraction.extract import Description, describe_image
-from fruits_features.job.inventory import FITTED_SPLIT
 from fruits_features.pca.fit import Moments, fit
 from fruits_features.projection import DEFAULT_MAX_PIXELS, Projection
 from include.dev.sample_images import Image, fruits_360, make_plan
 from include.dev.sample_images.drawing import draw
 from include.report import build
 from include.report.build import About, Inputs, Previous
-from include.validation.audit import RunFiles
+from include.run_files import RunFiles
 
 LAYOUT = RunLayout.of("fruits", "2026-11-22T000000Z-fruits_features")
 IMAGES, BROKEN = 3_023, 23

@@ -30,7 +30,8 @@ from fruits_features.output.features_writer import about, write_parquet
 from fruits_features.pca.fit import Moments, fit
 from fruits_features.projection import Projection
 from include.inventory import writer
-from include.validation.audit import Audit, RunFiles, table
+from include.run_files import RunFiles
+from include.validation.audit import Audit, table
 
 LAYOUT = RunLayout.of("fruits", "benchmark")
 ROWS_A_FILE = 15_000

@@ -8,17 +8,19 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path  # noqa: TC003 - pydantic reads it
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from fruits_features.contract.arguments import DEFAULT_MAX_IMAGE_BYTES, DEFAULT_MAX_IMAGE_PIXELS
 from fruits_features.contract.layout import BUCKET_PATTERN, PREFIX_PATTERN
-from include.emr.sizing import Architecture  # noqa: TC001 - pydantic reads it
 
 BucketName = Annotated[str, StringConstraints(pattern=BUCKET_PATTERN)]
 Prefix = Annotated[str, StringConstraints(pattern=PREFIX_PATTERN)]
+
+
+Architecture = Literal["arm64", "x86_64"]
 
 
 class Settings(BaseSettings):

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
 
-    from include.emr.prices import PriceTable
-    from include.emr.sizing import Fleet, Market
+    from include.emr.prices import Market, PriceTable
+    from include.emr.sizing import Fleet
 
 LEAST_BILLED_S: Final = 60.0
 """EC2 and EMR bill by the second, and at least a minute (their price pages)."""

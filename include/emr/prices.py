@@ -10,10 +10,13 @@ from dataclasses import dataclass
 from datetime import date  # noqa: TC003 - pydantic reads it
 from functools import cache
 from pathlib import Path
+from typing import Literal
 
 from pydantic import TypeAdapter, ValidationError
 
-from include.emr.sizing import Architecture, Market  # noqa: TC001 - pydantic reads them
+from include.settings import Architecture  # noqa: TC001 - pydantic reads it
+
+Market = Literal["ON_DEMAND", "SPOT"]
 
 OURS = Path(__file__).parent / "prices.toml"
 

@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING, Final, Literal
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from include.emr.prices import InstanceType, PriceTable
+    from include.emr.prices import InstanceType, Market, PriceTable
+    from include.settings import Architecture
 
-Architecture = Literal["arm64", "x86_64"]
-Market = Literal["ON_DEMAND", "SPOT"]
 Role = Literal["MASTER", "CORE", "TASK"]
 
 PRIMARY_VCPUS: Final = 4

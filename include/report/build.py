@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from fruits_features.projection import Projection
-    from include.validation.audit import RunFiles
+    from include.run_files import RunFiles
 
 __all__ = ["About", "Fetch", "Inputs", "Previous", "Report", "build"]
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from fruits_features.job.inventory import FITTED_SPLIT
+from fruits_features.contract.layout import FITTED_SPLIT
 from include.report.rows import TEST_SPLIT, Rows
 
 if TYPE_CHECKING:

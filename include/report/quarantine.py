@@ -9,7 +9,7 @@ import polars as pl
 from fruits_features.contract.rejections import Reason
 
 if TYPE_CHECKING:
-    from include.validation.audit import RunFiles
+    from include.run_files import RunFiles
 
 SAMPLES = 12
 DRAWABLE = frozenset({Reason.NO_CATEGORY, Reason.TRUNCATED, Reason.UNDECODABLE, Reason.NOT_DESCRIBABLE})

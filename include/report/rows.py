@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 import polars as pl
 
-from fruits_features.job.inventory import FITTED_SPLIT
+from fruits_features.contract.layout import FITTED_SPLIT
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from include.validation.audit import RunFiles
+    from include.run_files import RunFiles
 
 TEST_SPLIT = "Test"
 MOST_ROWS = {TEST_SPLIT: 25_000}

@@ -14,8 +14,7 @@ import polars as pl
 import pyarrow as pa
 
 from fruits_features import schemas
-from fruits_features.job.inventory import FITTED_SPLIT
-from include.run_files import RunFiles
+from fruits_features.contract.layout import FITTED_SPLIT
 from include.validation import accounting, drift, projection, sample
 from include.validation.checks import Check, Report, Severity, table
 from include.validation.contract import Contract, value_rules
@@ -26,9 +25,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from fruits_features.projection import Projection
-    from include.run_files import Table
+    from include.run_files import RunFiles, Table
 
-__all__ = ["Audit", "Check", "Published", "Report", "RunFiles", "Severity", "table"]
+__all__ = ["Audit", "Check", "Published", "Report", "Severity", "table"]
 
 LEAST_FILE_BYTES, MOST_FILE_BYTES = 64 * 2**20, 256 * 2**20
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
+from fruits_features.contract.layout import FITTED_SPLIT
 from fruits_features.io.vectors import as_matrix
-from fruits_features.job.inventory import FITTED_SPLIT
 from fruits_features.pca.fit import Moments
 from include.validation.checks import Check, Severity
 

@@ -18,6 +18,7 @@ from pyspark.sql import SparkSession
 
 from fruits_features import projection
 from fruits_features.__main__ import first_line
+from fruits_features.cache.selection import StoreError
 from fruits_features.contract.arguments import Arguments, InvalidArgumentsError
 from fruits_features.contract.families import DEFAULT_FAMILIES
 from fruits_features.contract.layout import RunLayout
@@ -27,7 +28,6 @@ from fruits_features.io.fetcher import BucketError
 from fruits_features.job import distribute, run, spark_ml
 from fruits_features.job.inventory import InventoryError
 from fruits_features.job.partition import Account
-from fruits_features.output.snapshot import StoreError
 from fruits_features.pca.fit import ReductionError
 from fruits_features.schemas import QUARANTINE, arrow_schema, features_columns
 from include.dev.local_aws.s3.fault_proxy import Fault, Request, S3Trouble

@@ -15,7 +15,7 @@ from fruits_features.contract.families import total_dimension
 from fruits_features.contract.layout import RunLayout
 from fruits_features.projection import Projection
 from include.report.build import Inputs, Report, build
-from include.validation.audit import RunFiles
+from include.run_files import RunFiles
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

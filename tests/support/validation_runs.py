@@ -21,7 +21,8 @@ from fruits_features.extraction.extract import Description, describe_image
 from fruits_features.output.features_writer import about, write_parquet
 from fruits_features.pca.fit import Moments, fit
 from include.inventory import writer
-from include.validation.audit import Audit, Report, RunFiles
+from include.run_files import RunFiles
+from include.validation.audit import Audit, Report
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -71,7 +71,7 @@ def _write_report(s3: S3Hook, layout: RunLayout, context: Context, validation: M
     from fruits_features.projection import Projection
     from include.publication import documents
     from include.report import build
-    from include.validation.audit import RunFiles
+    from include.run_files import RunFiles
 
     files, seconds = RunFiles(layout, aws.filesystem(s3)), _durations(context)
     inputs = build.Inputs(

@@ -52,7 +52,8 @@ def validate_parquet() -> dict[str, Any]:
 
 
 def _audit(run: Mapping[str, Any], params: Mapping[str, Any], s3: S3Hook) -> Report:
-    from include.validation.audit import Audit, RunFiles
+    from include.run_files import RunFiles
+    from include.validation.audit import Audit
 
     layout = RunLayout(run["uri"])
     stored = read(s3, layout.portable_projection)

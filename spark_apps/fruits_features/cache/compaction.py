@@ -14,10 +14,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fruits_features.cache.data_files import PartWriter
+from fruits_features.cache.selection import Selection
 from fruits_features.cache.store import Known, StoredPart, Volume
 from fruits_features.io import arrow
 from fruits_features.io.prefetch import Behind
-from fruits_features.output.snapshot import Selection
 from fruits_features.schemas import IDENTITY
 
 MOST_VOLUMES = 16

@@ -13,6 +13,9 @@ PORTABLE = "projection.npz"
 PROGRESS = "progress.json"
 OUTCOME = "outcome.json"
 
+FITTED_SPLIT = "Training"
+"""What the projection is fitted on, where the inventory has it; all images otherwise."""
+
 _STAMP = "%Y-%m-%dT%H%M%SZ"
 
 BUCKET_PATTERN = r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$"

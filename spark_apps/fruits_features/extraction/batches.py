@@ -18,7 +18,8 @@ from fruits_features.contract.rejections import Reason, Rejected, Stage
 from fruits_features.extraction.extract import Description, describe_image, embed
 from fruits_features.extraction.families.onnx import BATCH_IMAGES, Model, Weights
 from fruits_features.extraction.subprocess_pool import Isolated
-from fruits_features.io.fetcher import Fetcher, Wanted, open_bucket
+from fruits_features.io.fetcher import IMAGE_RETRIES, Fetcher, Wanted
+from fruits_features.io.object_store import open_bucket
 from fruits_features.io.prefetch import map_ahead
 from fruits_features.io.vectors import as_array
 from fruits_features.schemas import REJECTED, arrow_schema, worked_columns
@@ -67,7 +68,7 @@ class Worker:
         chunks = list(_chunks(inventory))
         model = self.model.open() if self.model else None
         with (
-            closing(Fetcher(open_bucket(self.bucket), self.max_bytes)) as fetcher,
+            closing(Fetcher(open_bucket(self.bucket, IMAGE_RETRIES), self.max_bytes)) as fetcher,
             self._describer(model.size if model else None) as describe,
         ):
             for chunk, fetched in zip(chunks, map_ahead(partial(_fetch, fetcher), chunks, CHUNKS_AHEAD), strict=True):

@@ -2,7 +2,7 @@
 
 The inventory is the truth: an object that is gone or was replaced since comes back as `Rejected`. Trouble is the
 bucket's, not the images': errors 500 and 503, resets, silence and bodies that break off are tried again by obstore,
-with backoff and jitter, for as long as `Patience` says; what obstore gives up at once, `afresh` begins anew. What then
+with backoff and jitter, for as long as `RetryPolicy` says; what obstore gives up at once, `retry_call` begins anew. What then
 still fails
 
 - alone, while the others of its call came, is `Rejected`: one object that S3 cannot give must not cost the whole run;
@@ -12,19 +12,16 @@ The store itself reads botocore's standard variables (`AWS_ENDPOINT_URL_S3`, `AW
 profile.
 """
 
-import random
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from datetime import timedelta
 from functools import partial
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
-from obstore.exceptions import BaseError, GenericError, PermissionDeniedError
-from obstore.store import ObjectStore, S3Store
+from obstore.exceptions import BaseError, PermissionDeniedError
+from obstore.store import ObjectStore
 
 from fruits_features.contract.rejections import Reason, Rejected, Stage
+from fruits_features.io.retry import RetryPolicy, retry_call
 
 IN_FLIGHT = 64
 """Requests at once, a worker. With 30 ms on every answer, 64 keep nine tenths of the speed, 16 six tenths.
@@ -35,41 +32,12 @@ ALONE = 100
 """One in so many objects of a call, and always one, may fail alone; where more do, the bucket is in trouble."""
 
 
-FRESH_STARTS = 3
-"""How often a whole call is begun anew within the budget; pauses are seconds, doubled, with jitter:"""
-_FRESH_START_S = 0.5
-
-_T = TypeVar("_T")
+IMAGE_RETRIES = RetryPolicy()
+"""With images. A server that is away for half a minute, as S3 is when it splits a busy prefix, costs that much time."""
 
 
 class BucketError(Exception):
     """The bucket, not an object, fails; the message is the sentence that people read."""
-
-
-@dataclass(frozen=True)
-class Patience:
-    """How much of S3's trouble one request bears before it counts as failed.
-
-    Args:
-        budget_s: seconds from the first try after which there is no other.
-        retries: how many tries there are at most after the first. As many as the budget allows by the pauses.
-        first_pause_s: before the second try; later ones are random between this and three times the one before,
-            so that clients that failed together come back one by one.
-        longest_pause_s: of those pauses.
-        silence_s: a server that says nothing for so long has lost the request.
-        answer_s: a whole answer, body included, takes no longer.
-    """
-
-    budget_s: float = 120.0
-    retries: int = 30
-    first_pause_s: float = 0.1
-    longest_pause_s: float = 10.0
-    silence_s: float = 20.0
-    answer_s: float = 300.0
-
-
-PATIENCE = Patience()
-"""With images. A server that is away for half a minute, as S3 is when it splits a busy prefix, costs that much time."""
 
 
 class Wanted(NamedTuple):
@@ -123,7 +91,7 @@ class Fetcher:
         if refusal := refuse(wanted, self._max_bytes):
             return refusal
         try:
-            etag, data = afresh(partial(self._get, wanted.key), PATIENCE)
+            etag, data = retry_call(partial(self._get, wanted.key), IMAGE_RETRIES)
         except FileNotFoundError:
             return _rejected(Reason.GONE, "The inventoried object is no longer in the bucket.")
         except PermissionDeniedError:
@@ -136,49 +104,6 @@ class Fetcher:
     def _get(self, key: str) -> tuple[str, bytes]:
         answer = self._store.get(key)
         return (answer.meta["e_tag"] or "").strip('"'), bytes(answer.bytes())
-
-
-def afresh(call: Callable[[], _T], patience: Patience) -> _T:
-    """Begin a call anew where it failed although obstore tries requests again.
-
-    That gives up at once where a listing's answer breaks off, or a removal's connection, or where it cannot tell what
-    went wrong with a body or a connection. All of these may be asked for twice: what is gone already is gone.
-    """
-    end = time.monotonic() + patience.budget_s
-    for start in range(FRESH_STARTS):
-        try:
-            return call()
-        except GenericError:
-            if time.monotonic() > end:
-                raise
-            time.sleep(_FRESH_START_S * 2**start * random.uniform(0.5, 1.5))  # noqa: S311 - jitter, not a secret
-    return call()
-
-
-def open_bucket(bucket: str, prefix: str = "", patience: Patience = PATIENCE) -> ObjectStore:
-    """Open a bucket, or a prefix of it, found and authorised the way botocore would, and patient with its trouble.
-
-    An address over plain HTTP is only ever one that the environment names on purpose, so it is allowed.
-    """
-    return S3Store(
-        bucket,
-        prefix=prefix or None,
-        client_options={
-            "allow_http": True,
-            "connect_timeout": timedelta(seconds=min(10.0, patience.silence_s)),
-            "read_timeout": timedelta(seconds=patience.silence_s),
-            "timeout": timedelta(seconds=patience.answer_s),
-        },
-        retry_config={
-            "max_retries": patience.retries,
-            "retry_timeout": timedelta(seconds=patience.budget_s),
-            "backoff": {
-                "init_backoff": timedelta(seconds=patience.first_pause_s),
-                "max_backoff": timedelta(seconds=patience.longest_pause_s),
-                "base": 3,
-            },
-        },
-    )
 
 
 def refuse(wanted: Wanted, max_bytes: int) -> Rejected | None:

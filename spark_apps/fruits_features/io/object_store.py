@@ -1,26 +1,27 @@
 """Folders of objects, in a bucket or on a disk, by URI: everything the application writes and reads besides images.
 
 One way for both, so that a run below `s3://` and one below a local folder differ in nothing else. Every object is
-written whole or not at all. Requests that fail are tried again, as `PATIENCE` says.
+written whole or not at all. Requests that fail are tried again, as `FILE_RETRIES` says.
 """
 
 import io
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import obstore
-from obstore.store import LocalStore, ObjectStore
+from obstore.store import LocalStore, ObjectStore, S3Store
 
-from fruits_features.io.fetcher import Patience, afresh, open_bucket
+from fruits_features.io.retry import RetryPolicy, retry_call
 
 if TYPE_CHECKING:
     from obstore import ObjectMeta
 
-PATIENCE = Patience(silence_s=300.0)
+FILE_RETRIES = RetryPolicy(silence_s=300.0)
 """The server says nothing while a whole file is sent to it: 128 MB in 300 s is what a slow line takes."""
 
 _PIECE_BYTES = 16 * 1024 * 1024
@@ -36,8 +37,34 @@ def open_folder(uri: str) -> ObjectStore:
     """Open a folder given as `s3://bucket/prefix`, as a path or as a `file:` URI without quoting; it need not exist."""
     if uri.startswith(_S3):
         bucket, _, prefix = uri.removeprefix(_S3).partition("/")
-        return open_bucket(bucket, prefix.strip("/"), PATIENCE)
+        return open_bucket(bucket, FILE_RETRIES, prefix.strip("/"))
     return LocalStore(_local(uri), mkdir=True, automatic_cleanup=True)
+
+
+def open_bucket(bucket: str, policy: RetryPolicy, prefix: str = "") -> ObjectStore:
+    """Open a bucket, or a prefix of it, found and authorised the way botocore would, and patient with its trouble.
+
+    An address over plain HTTP is only ever one that the environment names on purpose, so it is allowed.
+    """
+    return S3Store(
+        bucket,
+        prefix=prefix or None,
+        client_options={
+            "allow_http": True,
+            "connect_timeout": timedelta(seconds=min(10.0, policy.silence_s)),
+            "read_timeout": timedelta(seconds=policy.silence_s),
+            "timeout": timedelta(seconds=policy.answer_s),
+        },
+        retry_config={
+            "max_retries": policy.retries,
+            "retry_timeout": timedelta(seconds=policy.budget_s),
+            "backoff": {
+                "init_backoff": timedelta(seconds=policy.first_pause_s),
+                "max_backoff": timedelta(seconds=policy.longest_pause_s),
+                "base": 3,
+            },
+        },
+    )
 
 
 def list_files(folder: str, suffix: str = "") -> dict[str, int]:
@@ -47,7 +74,7 @@ def list_files(folder: str, suffix: str = "") -> dict[str, int]:
 
 def _list(folder: str) -> "list[ObjectMeta]":
     store = open_folder(folder)
-    return afresh(lambda: [entry for batch in obstore.list(store) for entry in batch], PATIENCE)
+    return retry_call(lambda: [entry for batch in obstore.list(store) for entry in batch], FILE_RETRIES)
 
 
 def read_bytes(folder: str, name: str) -> bytes:
@@ -56,7 +83,7 @@ def read_bytes(folder: str, name: str) -> bytes:
     Raises:
         FileNotFoundError: when there is none.
     """
-    return afresh(lambda: bytes(obstore.get(open_folder(folder), name).bytes()), PATIENCE)
+    return retry_call(lambda: bytes(obstore.get(open_folder(folder), name).bytes()), FILE_RETRIES)
 
 
 def read(uri: str) -> bytes:
@@ -110,7 +137,7 @@ class Ranges(io.RawIOBase):
 
 def write_bytes(folder: str, name: str, data: bytes) -> None:
     """Write one object in a single request; replaces what was there."""
-    afresh(lambda: obstore.put(open_folder(folder), name, data, use_multipart=False), PATIENCE)
+    retry_call(lambda: obstore.put(open_folder(folder), name, data, use_multipart=False), FILE_RETRIES)
 
 
 @contextmanager
@@ -147,9 +174,11 @@ def remove_folder(folder: str) -> None:
     """Remove all objects of a folder, and the folder itself where folders are things of their own."""
     parent, _, name = folder.rstrip("/").rpartition("/")
     store = open_folder(parent)
-    gone = afresh(lambda: [entry["path"] for batch in obstore.list(store, f"{name}/") for entry in batch], PATIENCE)
+    gone = retry_call(
+        lambda: [entry["path"] for batch in obstore.list(store, f"{name}/") for entry in batch], FILE_RETRIES
+    )
     if gone:
-        afresh(lambda: obstore.delete(store, gone), PATIENCE)
+        retry_call(lambda: obstore.delete(store, gone), FILE_RETRIES)
 
 
 def _local(uri: str) -> Path:

@@ -14,13 +14,13 @@ from typing import TypeVar
 from pyspark import SparkContext, SparkFiles, TaskContext
 
 from fruits_features.cache.compaction import Rewriting
+from fruits_features.cache.selection import Selection
 from fruits_features.cache.store import StoredPart
 from fruits_features.extraction.batches import Worker
 from fruits_features.extraction.families.onnx import Weights
 from fruits_features.job.partition import Account, Part, fitted_moments
 from fruits_features.job.progress import Reporter
 from fruits_features.output.features_writer import FeaturesFile, Finish, WrittenFile
-from fruits_features.output.snapshot import Selection
 from fruits_features.pca.fit import Moments, merge_all
 
 _A = TypeVar("_A")

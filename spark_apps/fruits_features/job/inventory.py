@@ -19,9 +19,6 @@ from fruits_features.io import object_store
 from fruits_features.io.arrow import whole
 from fruits_features.schemas import INVENTORY, arrow_schema
 
-FITTED_SPLIT = "Training"
-"""What the projection is fitted on, where the inventory has it; all images otherwise."""
-
 IMAGES_PER_PART = 12_000
 """About; a part takes some seconds on one core, so that the last ones to finish keep few cores waiting, and a lost one
 costs little. Starting one costs 0.2 s (Spark's worker looks into its archives again), so there are not many more."""

@@ -14,12 +14,12 @@ from fruits_features.cache import compaction
 from fruits_features.cache.store import Known, Store, Volume
 from fruits_features.contract.arguments import Arguments, Refit
 from fruits_features.contract.errors import RunError
-from fruits_features.contract.layout import OUTCOME, PORTABLE, RunLayout
+from fruits_features.contract.layout import FITTED_SPLIT, OUTCOME, PORTABLE, RunLayout
 from fruits_features.extraction.batches import Worker
 from fruits_features.extraction.families.onnx import Weights, fetched
 from fruits_features.io import arrow, object_store
 from fruits_features.job import distribute, spark_ml
-from fruits_features.job.inventory import FITTED_SPLIT, cut, is_little, read_inventory
+from fruits_features.job.inventory import cut, is_little, read_inventory
 from fruits_features.job.outcome import Laps, Outcome, Seconds
 from fruits_features.job.partition import Part
 from fruits_features.job.progress import Progress, Tally

@@ -16,13 +16,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fruits_features import __version__
+from fruits_features.cache.selection import Selection, bytes_of
 from fruits_features.cache.store import StoredFile
 from fruits_features.contract.arguments import Arguments
 from fruits_features.io import object_store
 from fruits_features.io.arrow import whole
 from fruits_features.io.prefetch import Behind
 from fruits_features.io.vectors import as_array, as_matrix
-from fruits_features.output.snapshot import Selection, bytes_of, paths
+from fruits_features.output.snapshot import paths
 from fruits_features.projection import Projection
 from fruits_features.schemas import METADATA_KEY, QUARANTINE, arrow_schema, features_columns, stored_columns
 

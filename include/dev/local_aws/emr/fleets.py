@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from include.dev.local_aws.emr.api import LocalCluster
+    from include.dev.local_aws.emr.clusters import LocalCluster
 
 STATES = {"STARTING": "PROVISIONING", "BOOTSTRAPPING": "BOOTSTRAPPING", "RUNNING": "RUNNING", "WAITING": "RUNNING"}
 """A fleet's and its instances' state by the cluster's; later ones are ends."""

@@ -20,14 +20,20 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from include.dev.local_aws.emr import faults
 from include.dev.local_aws.emr.faults import Fault, Harm
+from include.dev.local_aws.emr.states import (
+    ALL_STEPS_COMPLETED,
+    NODE_TERMINATED,
+    STEP_FAILURE,
+    STEPS_COMPLETED_WITH_ERRORS,
+    Ending,
+)
 from include.dev.local_aws.node.python import NodePython
 from include.dev.local_aws.node.spark import NodeSpark
 from include.dev.local_aws.node.spark_conf import spark_settings, write_spark_conf
@@ -38,7 +44,7 @@ from include.dev.local_aws.s3.server import BELIEF_S
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-    from include.dev.local_aws.emr.api import LocalCluster, LocalStep
+    from include.dev.local_aws.emr.clusters import LocalCluster, LocalStep
 
 logger = logging.getLogger(__name__)
 
@@ -57,24 +63,6 @@ class Runtime(Protocol):
     state_s: float
     interrupt_grace_s: float
     s3: S3Client
-
-
-@dataclass(frozen=True)
-class Ending:
-    """Why a cluster ends: EMR's code and message, and whether the end is one with errors."""
-
-    code: str
-    message: str
-    with_errors: bool = False
-    details: dict[str, Any] | None = None
-    """The one `ErrorDetail` that the service gives for some endings."""
-
-
-USER_REQUEST = Ending("USER_REQUEST", "Terminated by user request")
-STEP_FAILURE = Ending("STEP_FAILURE", "Shut down as step failed", with_errors=True)
-ALL_STEPS_COMPLETED = Ending("ALL_STEPS_COMPLETED", "Steps completed")
-STEPS_COMPLETED_WITH_ERRORS = Ending("STEP_FAILURE", "Steps completed with errors")
-NODE_TERMINATED = Ending("INSTANCE_FAILURE", "The master node was terminated", with_errors=True)
 
 
 class ClusterLife:

@@ -1,6 +1,7 @@
-"""EMR's words for a cluster's states, in their order (botocore's service model, `ClusterState`)."""
+"""The states of a cluster, in EMR's order, and why a cluster ends (botocore's service model, `ClusterState`)."""
 
-from typing import Final, Literal
+from dataclasses import dataclass
+from typing import Any, Final, Literal
 
 ACTIVE: Final[tuple[Literal["STARTING", "BOOTSTRAPPING", "RUNNING", "WAITING", "TERMINATING"], ...]] = (
     "STARTING",
@@ -11,3 +12,21 @@ ACTIVE: Final[tuple[Literal["STARTING", "BOOTSTRAPPING", "RUNNING", "WAITING", "
 )
 TERMINATED: Final = ("TERMINATED", "TERMINATED_WITH_ERRORS")
 ACCEPTS_STEPS: Final = ("STARTING", "BOOTSTRAPPING", "RUNNING", "WAITING")
+
+
+@dataclass(frozen=True)
+class Ending:
+    """Why a cluster ends: EMR's code and message, and whether the end is one with errors."""
+
+    code: str
+    message: str
+    with_errors: bool = False
+    details: dict[str, Any] | None = None
+    """The one `ErrorDetail` that the service gives for some endings."""
+
+
+USER_REQUEST = Ending("USER_REQUEST", "Terminated by user request")
+STEP_FAILURE = Ending("STEP_FAILURE", "Shut down as step failed", with_errors=True)
+ALL_STEPS_COMPLETED = Ending("ALL_STEPS_COMPLETED", "Steps completed")
+STEPS_COMPLETED_WITH_ERRORS = Ending("STEP_FAILURE", "Steps completed with errors")
+NODE_TERMINATED = Ending("INSTANCE_FAILURE", "The master node was terminated", with_errors=True)

@@ -18,7 +18,7 @@ DAY = timedelta(days=1)
 def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Runs:
     """A bucket with two sound images and one that is none."""
     images = Images()
-    monkeypatch.setattr(batches, "open_bucket", lambda _: images)
+    monkeypatch.setattr(batches, "open_bucket", lambda *_: images)
     monkeypatch.setattr(compaction, "MOST_VOLUMES", 3)
     for number in range(5):
         images.put(f"images/Lime/{number}.png", photograph(number))

@@ -21,7 +21,7 @@ DESCRIBE, WRITE = "describe the images", "project the features and write them"
 def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Runs:
     """A bucket of a dozen images."""
     images = Images()
-    monkeypatch.setattr(batches, "open_bucket", lambda _: images)
+    monkeypatch.setattr(batches, "open_bucket", lambda *_: images)
     for number in range(12):
         images.put(f"images/Training/{CATEGORIES[number % 3]}/{number}.png", photograph(number))
     return Runs(tmp_path, images)
@@ -217,7 +217,7 @@ def test_run_that_is_tried_again_writes_beside_its_first_try_and_reuses_it(runs:
 
 
 def test_file_with_other_rows_than_the_index_says_stops_the_run(runs: Runs) -> None:
-    from fruits_features.output.snapshot import StoreError
+    from fruits_features.cache.selection import StoreError
 
     runs.run("monday")
     first, second = sorted(volumes(runs)[0].glob("described-*.parquet"))

@@ -24,7 +24,7 @@ PICTURE = stored()["jpeg"].data
 def inventory(monkeypatch: pytest.MonkeyPatch) -> pa.Table:
     """The inventory of a bucket with two sound images, one of which nothing is known but that it kills, and a text."""
     bucket = MemoryStore()
-    monkeypatch.setattr(batches, "open_bucket", lambda _: bucket)
+    monkeypatch.setattr(batches, "open_bucket", lambda *_: bucket)
     objects = {"a.jpg": PICTURE, "b.jpg": PICTURE + MARK, "c.jpg": b"no image", "d.jpg": PICTURE}
     rows = [
         {

@@ -10,7 +10,9 @@ from obstore import put
 from obstore.store import MemoryStore, ObjectStore
 
 from fruits_features.contract.rejections import Reason, Rejected
-from fruits_features.io.fetcher import FRESH_STARTS, IN_FLIGHT, BucketError, Fetcher, Patience, Wanted, open_bucket
+from fruits_features.io.fetcher import IN_FLIGHT, BucketError, Fetcher, Wanted
+from fruits_features.io.object_store import open_bucket
+from fruits_features.io.retry import CALLS, RetryPolicy
 from include.dev.local_aws.s3.fault_proxy import Fault, first
 from tests.unit.fruits_features.conftest import FaultRule, Troubled
 
@@ -58,10 +60,10 @@ def test_fetch_of_what_is_not_as_inventoried_is_rejected(changes: dict[str, obje
 
 @pytest.fixture(autouse=True)
 def haste(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fruits_features.io.fetcher._FRESH_START_S", 0.001)
+    monkeypatch.setattr("fruits_features.io.retry._FIRST_PAUSE_S", 0.001)
 
 
-HASTE = Patience(budget_s=20.0, retries=4, first_pause_s=0.001, longest_pause_s=0.002, silence_s=1.0)
+HASTE = RetryPolicy(budget_s=20.0, retries=4, first_pause_s=0.001, longest_pause_s=0.002, silence_s=1.0)
 
 
 def put_photos(bucket: Troubled, count: int) -> list[Wanted]:
@@ -73,7 +75,7 @@ def put_photos(bucket: Troubled, count: int) -> list[Wanted]:
 
 
 def fetch_hastily(bucket: Troubled, wanted: list[Wanted]) -> list[bytes | Rejected]:
-    return fetch(open_bucket(bucket.name, patience=HASTE), wanted, max_bytes=10**6)
+    return fetch(open_bucket(bucket.name, HASTE), wanted, max_bytes=10**6)
 
 
 def keep_failing(*keys: str) -> FaultRule:
@@ -98,7 +100,7 @@ def test_fetch_of_an_object_that_alone_keeps_failing_is_rejected(troubled: Troub
 
     rejected = fetched.pop(7)
     assert isinstance(rejected, Rejected)
-    tries = (1 + FRESH_STARTS) * (1 + HASTE.retries)
+    tries = (1 + CALLS) * (1 + HASTE.retries)
     assert (rejected.reason, bucket.trouble.failed.total()) == (Reason.UNAVAILABLE, tries)
     assert "503" in rejected.detail
     assert all(isinstance(one, bytes) for one in fetched)

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from obstore.exceptions import GenericError
 
-from fruits_features.io import fetcher, object_store
+from fruits_features.io import object_store, retry
 from include.dev.local_aws.s3.fault_proxy import Fault
 from tests.unit.fruits_features.conftest import FaultRule, Troubled
 
@@ -19,9 +19,9 @@ Troubles = Callable[[FaultRule], Troubled]
 
 @pytest.fixture(autouse=True)
 def haste(monkeypatch: pytest.MonkeyPatch) -> None:
-    patience = replace(object_store.PATIENCE, budget_s=20.0, first_pause_s=0.001, longest_pause_s=0.002)
-    monkeypatch.setattr(object_store, "PATIENCE", patience)
-    monkeypatch.setattr(fetcher, "_FRESH_START_S", 0.001)
+    policy = replace(object_store.FILE_RETRIES, budget_s=20.0, first_pause_s=0.001, longest_pause_s=0.002)
+    monkeypatch.setattr(object_store, "FILE_RETRIES", policy)
+    monkeypatch.setattr(retry, "_FIRST_PAUSE_S", 0.001)
 
 
 @pytest.mark.parametrize("fault", [fault for fault in Fault if fault not in SILENT])

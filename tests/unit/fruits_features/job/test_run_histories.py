@@ -72,7 +72,7 @@ class Histories(RuleBasedStateMachine):
         self.images = Images()
         self.runs = Runs(Path(self.folder.name), self.images)
         self.patch = pytest.MonkeyPatch()
-        self.patch.setattr(batches, "open_bucket", lambda _: self.images)
+        self.patch.setattr(batches, "open_bucket", lambda *_: self.images)
         self.patch.setattr(compaction, "MOST_VOLUMES", 2)
         self.patch.setattr(run, "Progress", Silent)
         self.patch.setattr(batches, "Isolated", Here)

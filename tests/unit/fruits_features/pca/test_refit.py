@@ -17,7 +17,7 @@ from tests.support.small_runs import Images, Runs, photograph
 def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Runs:
     """A bucket of 90 images of 20 categories, of which one run is published."""
     images = Images()
-    monkeypatch.setattr(batches, "open_bucket", lambda _: images)
+    monkeypatch.setattr(batches, "open_bucket", lambda *_: images)
     for number in range(90):
         images.put(f"images/Training/Fruit {number % 20}/{number}.png", photograph(number))
     runs = Runs(tmp_path, images)

@@ -14,8 +14,9 @@ from pyarrow.fs import LocalFileSystem
 from fruits_features import schemas
 from fruits_features.extraction.families.onnx import Weights
 from fruits_features.pca.fit import Moments, fit
+from include.run_files import RunFiles
 from include.validation import sample
-from include.validation.audit import Published, RunFiles, Severity, table
+from include.validation.audit import Published, Severity, table
 from tests.support.validation_runs import COMPONENTS, FAMILIES, Run
 
 if TYPE_CHECKING:
