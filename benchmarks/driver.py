@@ -19,12 +19,13 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from benchmarks import subprocess_measure
-from fruits_features.cache.store import Known, Store, StoredFile, StoredPart, Volume
+from fruits_features.cache.lookup import CacheLookup
+from fruits_features.cache.store import CacheIndex, CacheSegment, FeatureCache, StoredFile, StoredPart
 from fruits_features.contract.arguments import Arguments
 from fruits_features.io import arrow
-from fruits_features.job.inventory import IMAGES_PER_PART, cut, read_inventory
+from fruits_features.job.inventory import IMAGES_PER_PART, partition, read_inventory
 from fruits_features.output.features_writer import plan_files
-from fruits_features.output.snapshot import Recall
+from fruits_features.output.snapshot import Snapshot
 from fruits_features.schemas import INDEX, INVENTORY, arrow_schema
 
 CORES = 32
@@ -47,7 +48,7 @@ def make(folder: Path, objects: int) -> None:
     for first in range(0, objects, IMAGES_PER_PART):
         index = _index(_objects(numbers[first : first + IMAGES_PER_PART], etags))
         parts.append(_store_part(volume, len(parts), index))
-    store.complete(Volume(volume.name, "yesterday", tuple(parts)))
+    store.complete(CacheSegment(volume.name, "yesterday", tuple(parts)))
 
     percent = max(1, objects // 100)
     today = numbers[percent:]  # removed
@@ -70,18 +71,18 @@ def drive(folder: Path) -> None:
     print("| what the driver does | seconds |\n|---|--:|")
     inventory = _timed("read and sort the inventory", lambda: read_inventory(str(folder / "inventory")))
     known = _timed("read the store's index", _store(folder).recall)
-    recall = _timed("look every object up", lambda: Recall.of(inventory, known))
-    parts = _timed("cut what is new into parts", lambda: [*map(arrow.to_bytes, cut(recall.wanted, CORES))])
-    index = _index(recall.wanted)
+    lookup = _timed("look every object up", lambda: CacheLookup.of(inventory, known))
+    parts = _timed("cut what is new into parts", lambda: [*map(arrow.to_bytes, partition(lookup.missing, CORES))])
+    index = _index(lookup.missing)
     count = index.num_rows
-    fresh = Known(index, (StoredFile("today", count, count * STORED_BYTES, count * ROW_BYTES),))
-    assembly = _timed("tell where each described image is", lambda: recall.completed(fresh))
-    files = _timed("plan the final files", lambda: plan_files(assembly.described, assembly.files, CORES))
+    fresh = CacheIndex(index, (StoredFile("today", count, count * STORED_BYTES, count * ROW_BYTES),))
+    snapshot = _timed("locate each extracted image", lambda: Snapshot.of(lookup, fresh))
+    files = _timed("plan the final files", lambda: plan_files(snapshot.extracted, snapshot.files, CORES))
     peak = subprocess_measure.peak_mb()
     travel = sum(map(len, parts)) + sum(len(file.rows.rows) for file in files)
     objects = inventory.num_rows
     print(
-        f"\n{objects} objects, {recall.wanted.num_rows} to describe, {len(files)} files: {peak:.0f} MB at most, "
+        f"\n{objects} objects, {lookup.missing.num_rows} to describe, {len(files)} files: {peak:.0f} MB at most, "
         f"{travel / objects:.0f} bytes an object to the tasks."
     )
 
@@ -93,9 +94,9 @@ def _timed(what: str, call: Callable[[], _T]) -> _T:
     return result
 
 
-def _store(folder: Path) -> Store:
+def _store(folder: Path) -> FeatureCache:
     arguments = Arguments(bucket="fruits", inventory=f"{folder}/inventory", output=f"{folder}/run", run="today")
-    return Store.of(f"{folder}/described", arguments, None)
+    return FeatureCache.of(f"{folder}/described", arguments, None)
 
 
 def _objects(numbers: NDArray[np.int64], etags: bytes, of: str = "Fruit") -> pa.Table:

@@ -27,7 +27,7 @@ from mypy_boto3_s3 import S3Client
 
 from benchmarks import subprocess_measure
 from include.dev.local_aws.local import LocalAws
-from include.dev.local_aws.s3.fault_proxy import S3Trouble
+from include.dev.local_aws.s3.fault_proxy import S3FaultProxy
 from include.inventory import listing, s3_inventory, writer
 
 BUCKET, PREFIX, REPORTS = "fruits", "images/", "reports/"
@@ -93,7 +93,7 @@ def take(way: str) -> None:
         size += file.seek(0, os.SEEK_END)
 
     began, before = time.perf_counter(), time.process_time()
-    batches = (writer.describe(batch, PREFIX, frozenset()) for batch in listed(s3, way))
+    batches = (writer.inventory_rows(batch, PREFIX, frozenset()) for batch in listed(s3, way))
     summary = writer.write(batches, store)
     wall_s, cpu_s = time.perf_counter() - began, time.process_time() - before
     peak = subprocess_measure.peak_mb()
@@ -119,7 +119,7 @@ def main() -> None:
             f"| listed | objects | seconds | CPU seconds | peak MB | Parquet MB | digest |\n{'|---' * 7}|", flush=True
         )
         server = urlsplit(aws.environment["AWS_ENDPOINT_URL_S3"])
-        with S3Trouble((str(server.hostname), int(server.port or 80)), latency_s=arguments.latency) as far:
+        with S3FaultProxy((str(server.hostname), int(server.port or 80)), latency_s=arguments.latency) as far:
             for way in ("in one piece", "by folder", "report"):
                 command = [sys.executable, "-m", "benchmarks.inventory", "--way", way]
                 environment = os.environ | aws.environment | {"AWS_ENDPOINT_URL_S3": far.url}

@@ -33,7 +33,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from benchmarks.illuminant import rephotograph
 from benchmarks.shop_visits import read_visits
 from fruits_features.contract.families import DEFAULT_FAMILIES, FAMILIES
-from fruits_features.extraction.extract import Description, describe_image
+from fruits_features.extraction.extract import ImageExtractor, ImageFeatures
 from fruits_features.pca.fit import Moments, fit
 
 COMPONENTS = 128
@@ -154,9 +154,9 @@ def _best_ms(images: Sequence[bytes], work: Callable[[bytes], object]) -> float:
     return float(best.mean() * 1000)
 
 
-def _describe(data: bytes, families: Sequence[str]) -> Description:
-    outcome = describe_image(data, families, MAX_PIXELS)
-    if not isinstance(outcome, Description):
+def _describe(data: bytes, families: Sequence[str]) -> ImageFeatures:
+    outcome = ImageExtractor(families, MAX_PIXELS).extract(data)
+    if not isinstance(outcome, ImageFeatures):
         raise SystemExit(f"A photograph cannot be described: {outcome.detail}")
     return outcome
 

@@ -24,7 +24,7 @@ from fruits_features.contract.arguments import DEFAULT_EXPLAINED_VARIANCE
 from fruits_features.contract.families import DEFAULT_FAMILIES
 from fruits_features.contract.layout import FITTED_SPLIT, RunLayout
 from fruits_features.contract.rejections import Rejected
-from fruits_features.extraction.extract import Description, describe_image
+from fruits_features.extraction.extract import ImageExtractor, ImageFeatures
 from fruits_features.pca.fit import Moments, fit
 from fruits_features.projection import DEFAULT_MAX_PIXELS, Projection
 from include.dev.sample_images import Image, fruits_360, make_plan
@@ -69,8 +69,10 @@ def objects(plan: Sequence[Image]) -> dict[str, bytes]:
 
 def write(folder: Path, plan: Sequence[Image], bucket: Mapping[str, bytes]) -> Projection:
     """Describe the images, and write the tables of a run as far as the report reads them."""
-    outcomes = {one: describe_image(bucket[f"images/{one.path}"], DEFAULT_FAMILIES, DEFAULT_MAX_PIXELS) for one in plan}
-    described = {one: outcome for one, outcome in outcomes.items() if isinstance(outcome, Description)}
+    outcomes = {
+        one: ImageExtractor(DEFAULT_FAMILIES, DEFAULT_MAX_PIXELS).extract(bucket[f"images/{one.path}"]) for one in plan
+    }
+    described = {one: outcome for one, outcome in outcomes.items() if isinstance(outcome, ImageFeatures)}
     learnt = [outcome.features for one, outcome in described.items() if one.split == FITTED_SPLIT]
     moments = Moments.of(np.stack(learnt))
     projection = fit(moments, DEFAULT_FAMILIES, k=None, explained_variance=DEFAULT_EXPLAINED_VARIANCE)

@@ -35,7 +35,7 @@ from benchmarks.speed.report import DIRECT, FIRST, LATER, PROXY, Run, about, tab
 from benchmarks.speed.sessions import CANDIDATES, Candidate, interpreter, started, work
 from benchmarks.speed.task import Done, Task
 from include.dev.local_aws.local import LocalAws
-from include.dev.local_aws.s3.fault_proxy import S3Trouble
+from include.dev.local_aws.s3.fault_proxy import S3FaultProxy
 
 ALWAYS = (LIMIT, OWN)
 """The application, and what bounds it."""
@@ -88,7 +88,7 @@ def served(aws: LocalAws, latency_ms: float) -> Iterator[dict[str, str]]:
     with ExitStack() as stack:
         ways = {DIRECT: direct}
         for added_ms in (0, latency_ms) if latency_ms else ():
-            proxy = stack.enter_context(S3Trouble((host, int(port)), latency_s=added_ms / 1000))
+            proxy = stack.enter_context(S3FaultProxy((host, int(port)), latency_s=added_ms / 1000))
             ways[PROXY.format(added_ms)] = proxy.url
         yield ways
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from include.artifacts.bundle import ArtifactUris
     from include.emr.prices import PriceTable
     from include.emr.sizing import Fleet, Nodes
-    from include.emr.tags import Origin
+    from include.emr.tags import ClusterOwner
     from include.settings import Settings
 
 EMR_MAY_MANAGE = {"Key": "for-use-with-amazon-emr-managed-policies", "Value": "true"}
@@ -55,7 +55,7 @@ class Cluster:
         nodes: how many there are.
     """
 
-    origin: Origin
+    origin: ClusterOwner
     run: str
     owner: str
     bucket: str

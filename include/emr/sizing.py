@@ -49,7 +49,7 @@ class ClusterError(ValueError):
 
 
 @dataclass(frozen=True)
-class Work:
+class Workload:
     """What there is to describe.
 
     Args:
@@ -66,7 +66,7 @@ class Work:
         Args:
             images_per_core_s: images of `MEASURED_IMAGE_BYTES` that one core describes in a second.
 
-        >>> Work(images=1000, size_bytes=5_000_000).core_seconds(200)
+        >>> Workload(images=1000, size_bytes=5_000_000).core_seconds(200)
         5.0
         """
         measured = IMAGE_OVERHEAD_BYTES + MEASURED_IMAGE_BYTES
@@ -76,7 +76,7 @@ class Work:
     def primary_vcpus(self) -> int:
         """How large the primary node has to be for its memory: the least one, twice, four times ... as large.
 
-        >>> [Work(millions * 1_000_000, 0).primary_vcpus for millions in (1, 10, 40, 100)]
+        >>> [Workload(millions * 1_000_000, 0).primary_vcpus for millions in (1, 10, 40, 100)]
         [4, 4, 8, 16]
         """
         needed_gb = PRIMARY_SYSTEM_GB + self.images * DRIVER_BYTES_AN_IMAGE / 1e9
@@ -129,7 +129,7 @@ AUTO: Final = "auto"
 
 
 @dataclass(frozen=True)
-class Pace:
+class SizingTargets:
     """How fast a cluster is to be, and may be.
 
     Args:
@@ -143,26 +143,26 @@ class Pace:
     max_nodes: int
 
 
-def choose(size: str, work: Work, pace: Pace) -> Nodes:
+def choose(size: str, work: Workload, pace: SizingTargets) -> Nodes:
     """Choose the nodes: those of a size, or for `auto` the fewest that describe the images in time.
 
-    >>> choose("auto", Work(10_000_000, 50_000_000_000), Pace(200, target_minutes=15, max_nodes=32))
+    >>> choose("auto", Workload(10_000_000, 50_000_000_000), SizingTargets(200, target_minutes=15, max_nodes=32))
     Nodes(core=2, task=5, primary_vcpus=4)
     """
     nodes = _fewest(work, pace) if size == AUTO else SIZES[size]
     return replace(nodes, primary_vcpus=work.primary_vcpus)
 
 
-def _fewest(work: Work, pace: Pace) -> Nodes:
+def _fewest(work: Workload, pace: SizingTargets) -> Nodes:
     node_seconds = work.core_seconds(pace.images_per_core_s) / NODE_VCPUS
     wanted = math.ceil(node_seconds / (pace.target_minutes * 60))
     return Nodes.of(min(max(wanted, 1), pace.max_nodes))
 
 
-def minutes(nodes: Nodes, work: Work, images_per_core_s: float) -> float:
+def minutes(nodes: Nodes, work: Workload, images_per_core_s: float) -> float:
     """How long a cluster lives for a run, from its request to its end.
 
-    >>> minutes(Nodes(1, 0), Work(90_380, 450_000_000), 200)
+    >>> minutes(Nodes(1, 0), Workload(90_380, 450_000_000), 200)
     11.4
     """
     describing = work.core_seconds(images_per_core_s) / nodes.vcpus / 60

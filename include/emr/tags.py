@@ -19,7 +19,7 @@ NAME_PREFIX = "fruits "
 
 
 @dataclass(frozen=True)
-class Origin:
+class ClusterOwner:
     """The run that a cluster works for.
 
     Args:
@@ -36,7 +36,7 @@ class Origin:
     def token(self) -> str:
         """One word for all three, the same at each try of the same run.
 
-        >>> Origin("orchard", "fruits_features", "manual__1").token
+        >>> ClusterOwner("orchard", "fruits_features", "manual__1").token
         'ecca18cae620d001'
         """
         return sha256(f"{self.deployment}\n{self.dag_id}\n{self.run_id}".encode()).hexdigest()[:16]
@@ -58,11 +58,11 @@ class Origin:
         return [{"Key": key, "Value": value} for key, value in values.items()]
 
     @classmethod
-    def of(cls, tags: Iterable[Mapping[str, Any]]) -> Origin | None:
+    def of(cls, tags: Iterable[Mapping[str, Any]]) -> ClusterOwner | None:
         """Read a cluster's origin from its tags; `None` where it is none of ours, or its tags do not agree.
 
-        >>> origin = Origin("orchard", "fruits_features", "manual__1")
-        >>> Origin.of(origin.tags()) == origin, Origin.of([{"Key": "application", "Value": "another"}])
+        >>> origin = ClusterOwner("orchard", "fruits_features", "manual__1")
+        >>> ClusterOwner.of(origin.tags()) == origin, ClusterOwner.of([{"Key": "application", "Value": "another"}])
         (True, None)
         """
         values = {tag["Key"]: tag.get("Value", "") for tag in tags}

@@ -57,7 +57,7 @@ class DataFile:
 
 
 @dataclass(frozen=True)
-class Report:
+class InventoryReport:
     """A report: its manifest's URI, when S3 began to look at the bucket, and its files."""
 
     uri: str
@@ -65,7 +65,7 @@ class Report:
     files: tuple[DataFile, ...]
 
 
-def newest(s3: S3Client, folder: str, bucket: str, now: datetime) -> Report:
+def newest(s3: S3Client, folder: str, bucket: str, now: datetime) -> InventoryReport:
     """Find the newest report that is complete.
 
     Args:
@@ -93,7 +93,7 @@ def newest(s3: S3Client, folder: str, bucket: str, now: datetime) -> Report:
     return report
 
 
-def _find(s3: S3Client, store: str, prefix: str, bucket: str) -> Iterator[Report | None]:
+def _find(s3: S3Client, store: str, prefix: str, bucket: str) -> Iterator[InventoryReport | None]:
     """Look at the reports, newest first; `None` for one that is not complete."""
     pages = s3.get_paginator("list_objects_v2").paginate(Bucket=store, Prefix=prefix, Delimiter="/")
     names = [one["Prefix"].removeprefix(prefix) for page in pages for one in page.get("CommonPrefixes", [])]
@@ -105,7 +105,7 @@ def _find(s3: S3Client, store: str, prefix: str, bucket: str) -> Iterator[Report
                 yield read(s3, f"s3://{store}/{prefix}{name}", taken_at, bucket)
 
 
-def _by_json(s3: S3Client, folder: str, taken_at: datetime, bucket: str) -> Report | None:
+def _by_json(s3: S3Client, folder: str, taken_at: datetime, bucket: str) -> InventoryReport | None:
     """Read a report's own manifest; none where it is not the one that its checksum is of."""
     content, checksum = (_read(s3, f"{folder}manifest.{kind}") for kind in ("json", "checksum"))
     if content is None or checksum is None or checksum.decode().strip().lower() != _md5(content):
@@ -121,20 +121,22 @@ def _by_json(s3: S3Client, folder: str, taken_at: datetime, bucket: str) -> Repo
     if manifest["fileFormat"] != "Parquet":
         raise ReportError(f"{uri} is in {manifest['fileFormat']}: let S3 Inventory write Apache Parquet.")
     store = manifest["destinationBucket"].rpartition(":")[2]
-    return Report(uri, taken_at, tuple(DataFile(store, one["key"], one["MD5checksum"]) for one in manifest["files"]))
+    return InventoryReport(
+        uri, taken_at, tuple(DataFile(store, one["key"], one["MD5checksum"]) for one in manifest["files"])
+    )
 
 
-def _by_hive(s3: S3Client, folder: str, taken_at: datetime, bucket: str) -> Report | None:  # noqa: ARG001 - each file tells
+def _by_hive(s3: S3Client, folder: str, taken_at: datetime, bucket: str) -> InventoryReport | None:  # noqa: ARG001 - each file tells
     """Read a report's manifest for Hive: one address a line, no checksum."""
     uri = f"{folder}symlink.txt"
     content = _read(s3, uri)
     if content is None:
         return None
     places = [urlsplit(line) for line in content.decode().split()]
-    return Report(uri, taken_at, tuple(DataFile(place.netloc, place.path.lstrip("/")) for place in places))
+    return InventoryReport(uri, taken_at, tuple(DataFile(place.netloc, place.path.lstrip("/")) for place in places))
 
 
-def list_objects(s3: S3Client, report: Report, bucket: str, prefix: str) -> Iterator[pa.RecordBatch]:
+def list_objects(s3: S3Client, report: InventoryReport, bucket: str, prefix: str) -> Iterator[pa.RecordBatch]:
     """Yield every current object of a bucket below a prefix, as rows of `LISTED`, in the report's own order.
 
     One file is on disk at a time, and some thousand rows in memory.
@@ -150,7 +152,7 @@ def list_objects(s3: S3Client, report: Report, bucket: str, prefix: str) -> Iter
                 yield _below(batch, bucket, prefix)
 
 
-def _check(file: DataFile, content: IO[bytes], report: Report) -> None:
+def _check(file: DataFile, content: IO[bytes], report: InventoryReport) -> None:
     content.seek(0)
     found = hashlib.file_digest(content, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()  # type: ignore[arg-type]
     if file.md5 not in {None, found}:

@@ -63,7 +63,7 @@ class Summary:
         return self._sum.astype("<u8").tobytes().hex()
 
 
-def describe(listed: pa.RecordBatch, prefix: str, leave_out: frozenset[str]) -> pa.RecordBatch:
+def inventory_rows(listed: pa.RecordBatch, prefix: str, leave_out: frozenset[str]) -> pa.RecordBatch:
     """Turn what S3 tells of objects into inventory rows; the consoles' empty folder markers are left out.
 
     Args:

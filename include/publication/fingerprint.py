@@ -19,7 +19,7 @@ PLACES = ("bucket", "inventory", "output", "run", "store", "published")
 shapes what comes out."""
 
 
-def of(
+def run_fingerprint(
     run: Mapping[str, Any], *, arguments: Arguments, artifacts: Mapping[str, str], model: str | None
 ) -> dict[str, Any]:
     """Tell what a run is made from: a value by name, as JSON has them.

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-from fruits_features.extraction.subprocess_pool import Isolated
+from fruits_features.extraction.subprocess_pool import SubprocessPool
 from include.report.thumbnails import thumbnail
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def load(paths: Iterable[str], bucket: str, fetch: Fetch) -> dict[str, str]:
     """
     wanted = list(dict.fromkeys(paths))
     found: dict[str, str] = {}
-    with ThreadPoolExecutor(FETCHED_AT_ONCE) as threads, Isolated(thumbnail) as child:
+    with ThreadPoolExecutor(FETCHED_AT_ONCE) as threads, SubprocessPool(thumbnail) as child:
         for start in range(0, len(wanted), FETCHED_AT_ONCE):
             some = wanted[start : start + FETCHED_AT_ONCE]
             fetched = threads.map(fetch, [path.removeprefix(f"s3://{bucket}/") for path in some])

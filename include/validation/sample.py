@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 from obstore.exceptions import BaseError
 
-from fruits_features.extraction.extract import Description
+from fruits_features.extraction.extract import ImageFeatures
 from fruits_features.extraction.families.onnx import ModelError
 from include.validation.checks import Check, Severity
 
@@ -56,10 +56,10 @@ def check(sample: pl.DataFrame, projection: Projection, files: RunFiles, fetch: 
     other = gone = 0
     for key, etag, features, pca in keys.join(etags, on="key").select("key", "etag", "features", "pca").iter_rows():
         data = fetch(key, etag)
-        outcome = None if data is None else projection.describe(data, MAX_PIXELS)
+        outcome = None if data is None else projection.extract(data, MAX_PIXELS)
         if data is None:
             gone += 1
-        elif not isinstance(outcome, Description) or not _close(outcome.features, features, projection, pca):
+        elif not isinstance(outcome, ImageFeatures) or not _close(outcome.features, features, projection, pca):
             other += 1
     checked = sample.height - gone
     yield Check(_QUESTION, other == 0, f"{other} of {checked} images", "none")

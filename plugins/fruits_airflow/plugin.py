@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.plugins_manager import AirflowPlugin
 
-from fruits_airflow.web.sqlite_lock import Turns, on_sqlite
+from fruits_airflow.web.sqlite_lock import WriteLockMiddleware, on_sqlite
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
@@ -24,7 +24,7 @@ class FruitsPlugin(AirflowPlugin):
 
     name = "fruits"
     fastapi_apps: list[Any] = [{"app": pages_when_asked, "url_prefix": "/fruits", "name": "Fruits"}]  # noqa: RUF012 - as Airflow's own class
-    fastapi_root_middlewares: list[Any] = [{"name": "Turns", "middleware": Turns}] if on_sqlite() else []
+    fastapi_root_middlewares: list[Any] = [{"name": "Turns", "middleware": WriteLockMiddleware}] if on_sqlite() else []
     external_views: list[Any] = [  # noqa: RUF012 - as Airflow's own class
         {"name": "Fruits", "href": "fruits/", "destination": "nav", "url_route": "fruits", "category": "browse"},
         {

@@ -43,12 +43,12 @@ def job_flow(context: Context, jinja_env: jinja2.Environment | None = None) -> d
     from include.emr import requests
     from include.emr.prices import price_table
     from include.emr.sizing import Nodes
-    from include.emr.tags import Origin
+    from include.emr.tags import ClusterOwner
     from include.settings import settings
 
     run, dag_run = run_of(context), context["dag_run"]
     cluster = requests.Cluster(
-        origin=Origin(settings().deployment_name, dag_run.dag_id, dag_run.run_id),
+        origin=ClusterOwner(settings().deployment_name, dag_run.dag_id, dag_run.run_id),
         run=run["name"],
         owner=context["task"].owner,
         bucket=run["bucket"],

@@ -18,7 +18,7 @@ from pyspark.errors import PySparkException
 
 from fruits_features.contract.arguments import Arguments, InvalidArgumentsError
 from fruits_features.contract.errors import RunError
-from fruits_features.job.spark_context import started
+from fruits_features.job.spark_context import running_context
 
 if TYPE_CHECKING:
     from fruits_features.job.outcome import Outcome
@@ -55,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(arguments: Arguments) -> "Outcome":
     """Run the job in a context that is stopped before anything else is said."""
     with ExitStack() as stack, ThreadPoolExecutor(1) as thread:
-        starting = thread.submit(stack.enter_context, started(arguments.run))
+        starting = thread.submit(stack.enter_context, running_context(arguments.run))
         from fruits_features.job import run  # noqa: PLC0415 - takes long, but no longer than Spark takes to start
 
         return run.run(starting.result, arguments)

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from fruits_features.contract.families import FAMILIES, MODEL_FAMILY
 from fruits_features.contract.rejections import Rejected
-from fruits_features.extraction.extract import Description, describe_image, embed
+from fruits_features.extraction.extract import ImageExtractor, ImageFeatures, add_embeddings
 from fruits_features.extraction.families.onnx import Weights
 from fruits_features.io.uri import read
 
@@ -102,22 +102,22 @@ class Projection:
             ModelError: when the model of the family `onnx` cannot be used.
             NotAnImageError: when the image cannot be described.
         """
-        outcome = self.describe(image, max_pixels)
+        outcome = self.extract(image, max_pixels)
         if isinstance(outcome, Rejected):
             raise NotAnImageError(f"{outcome.stage}: {outcome.reason}: {outcome.detail}")
         return np.asarray(self.project(outcome.features[np.newaxis])[0])
 
-    def describe(self, image: bytes, max_pixels: int) -> Description | Rejected:
-        """Describe one image, given as the bytes of its file, by what is projected.
+    def extract(self, image: bytes, max_pixels: int) -> ImageFeatures | Rejected:
+        """Extract the features that are projected from one image, given as the bytes of its file.
 
         Raises:
             ModelError: when the model of the family `onnx` cannot be used.
         """
         if self.model is None:
-            return describe_image(image, self.families, max_pixels)
+            return ImageExtractor(self.families, max_pixels).extract(image)
         model = self.model.open()
-        outcome = describe_image(image, self.families, max_pixels, model_size=model.size)
-        return embed([outcome], self.families, model)[0]
+        outcome = ImageExtractor(self.families, max_pixels, model_size=model.size).extract(image)
+        return add_embeddings([outcome], self.families, model)[0]
 
     def to_bytes(self) -> bytes:
         """Write the projection as a `.npz` file without pickles."""

@@ -15,9 +15,9 @@ from urllib.parse import urlsplit
 import pytest
 
 from include.dev.local_aws.emr.faults import FAULT_TAG
-from include.dev.local_aws.s3.fault_proxy import Fault, S3Trouble, first
+from include.dev.local_aws.s3.fault_proxy import Fault, S3FaultProxy, first
 from include.dev.sample_images import generate, make_plan
-from include.emr.tags import Origin
+from include.emr.tags import ClusterOwner
 from tests.support.airflow.faults import OF_AWS, Case
 from tests.support.airflow.pipeline import Pipeline
 from tests.support.airflow.topic import Topic
@@ -53,16 +53,16 @@ def orchard(
 
 
 @pytest.fixture(scope="module")
-def trouble(local_aws: LocalAws) -> Iterator[S3Trouble]:
+def trouble(local_aws: LocalAws) -> Iterator[S3FaultProxy]:
     """An S3 that answers the first GET of each object with 503."""
     server = urlsplit(local_aws.environment["AWS_ENDPOINT_URL_S3"])
-    with S3Trouble((str(server.hostname), int(server.port or 0)), faults=first(1, Fault.SLOW_DOWN)) as trouble:
+    with S3FaultProxy((str(server.hostname), int(server.port or 0)), faults=first(1, Fault.SLOW_DOWN)) as trouble:
         yield trouble
 
 
 @pytest.mark.parametrize("dated", list(enumerate(OF_AWS, 2)), ids=[case.injected for case in OF_AWS])
 def test_fault_is_told_leaves_no_cluster_and_nothing_half_published(
-    dated: tuple[int, Case], orchard: Pipeline, topic: Topic, trouble: S3Trouble, tmp_path: Path
+    dated: tuple[int, Case], orchard: Pipeline, topic: Topic, trouble: S3FaultProxy, tmp_path: Path
 ) -> None:
     day, case = dated
     _put_new_images(orchard, tmp_path, seed=day)
@@ -110,7 +110,7 @@ def test_janitor_ends_the_cluster_of_an_unknown_run_and_no_others(orchard: Pipel
     emr, instances = orchard.aws.emr(), {"KeepJobFlowAliveWhenNoSteps": True}
     forgotten, others = (
         emr.run_job_flow(Name=origin.cluster_name, Tags=origin.tags(), Instances=instances)["JobFlowId"]
-        for origin in (Origin(deployment, "fruits_features", "deleted") for deployment in ("faults", "another"))
+        for origin in (ClusterOwner(deployment, "fruits_features", "deleted") for deployment in ("faults", "another"))
     )
 
     run = orchard.run("2026-05-30", dag_id="fruits_janitor")

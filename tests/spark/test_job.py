@@ -4,7 +4,6 @@ import collections
 import os
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import cv2
@@ -18,19 +17,20 @@ from pyspark.sql import SparkSession
 
 from fruits_features import projection
 from fruits_features.__main__ import first_line
-from fruits_features.cache.selection import StoreError
+from fruits_features.cache.selection import CacheError
 from fruits_features.contract.arguments import Arguments, InvalidArgumentsError
 from fruits_features.contract.families import DEFAULT_FAMILIES
 from fruits_features.contract.layout import RunLayout
-from fruits_features.extraction.batches import Worker
+from fruits_features.extraction.batches import BatchExtractor
 from fruits_features.extraction.families.onnx import ModelError
 from fruits_features.io.fetcher import BucketError
-from fruits_features.job import distribute, run, spark_ml
+from fruits_features.job import run, spark_ml
+from fruits_features.job.distribute import SparkRunner
 from fruits_features.job.inventory import InventoryError
-from fruits_features.job.partition import Account
+from fruits_features.job.partition import PartitionResult
 from fruits_features.pca.fit import ReductionError
 from fruits_features.schemas import QUARANTINE, arrow_schema, features_columns
-from include.dev.local_aws.s3.fault_proxy import Fault, Request, S3Trouble
+from include.dev.local_aws.s3.fault_proxy import Fault, Request, S3FaultProxy
 from tests.support.buckets import Bucket
 from tests.support.deadly_decoder.sitecustomize import MARK
 from tests.support.onnx_models import DIMENSION, expected, model
@@ -121,10 +121,10 @@ def test_run_again_with_other_partitions_gives_the_same_rows(
 def test_worker_alone_gives_the_rows_that_spark_writes(spark: SparkSession, photos: Bucket) -> None:
     fill(photos)
     run.run(lambda: spark.sparkContext, arguments(photos, k=2))
-    worker = Worker(photos.name, DEFAULT_FAMILIES, max_bytes=10**6, max_pixels=10**6, include_pixels=False)
+    worker = BatchExtractor(photos.name, DEFAULT_FAMILIES, max_bytes=10**6, max_pixels=10**6, include_pixels=False)
 
     inventory = pq.read_table(photos.runs / "inventory")
-    alone = {row["path"]: row for chunk in worker.describe(inventory) for row in chunk.described.to_pylist()}
+    alone = {row["path"]: row for chunk in worker.extract(inventory) for row in chunk.extracted.to_pylist()}
 
     for row in rows_of(RunLayout(str(photos.runs / "run")).features):
         same = {name: value for name, value in alone[row["path"]].items() if name in row}
@@ -242,7 +242,7 @@ def test_run_where_every_third_objects_first_gets_fail_ends_complete(
         return kinds[number // 3 % len(kinds)] if number % 3 == 0 and request.nth <= 2 else None
 
     host, port = os.environ["AWS_ENDPOINT_URL_S3"].removeprefix("http://").split(":")
-    with S3Trouble((host, int(port)), faults=faults) as trouble:
+    with S3FaultProxy((host, int(port)), faults=faults) as trouble:
         monkeypatch.setitem(
             spark.sparkContext.environment, "AWS_ENDPOINT_URL_S3", trouble.url
         )  # the workers' way to S3
@@ -300,24 +300,22 @@ def test_run_that_loses_images_on_the_way_fails_with_the_figures(
     spark: SparkSession, photos: Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fill(photos)
-    describe = distribute.describe
+    extract = SparkRunner.extract
 
-    def forgetful(*everything: Any) -> Account:  # noqa: ANN401
-        account = describe(*everything)
-        assert len(account.parts) == 2
-        return replace(account, parts=account.parts[:1])
+    def forgetful(*everything: Any) -> PartitionResult:  # noqa: ANN401
+        result = extract(*everything)
+        assert len(result.parts) == 2
+        return replace(result, parts=result.parts[:1])
 
-    monkeypatch.setattr(distribute, "describe", forgetful)
+    monkeypatch.setattr(SparkRunner, "extract", forgetful)
 
-    with pytest.raises(StoreError, match=r"^24 objects were to be described, but \d+ have no outcome"):
+    with pytest.raises(CacheError, match=r"^\d+ of 24 objects to extract have no outcome"):
         run.run(lambda: spark.sparkContext, arguments(photos, k=2))
 
 
-@pytest.mark.parametrize(
-    ("folder", "writer"), [("features", (distribute, "write_features")), ("quarantine", (spark_ml, "save"))]
-)
+@pytest.mark.parametrize(("folder", "writer"), [("features", (SparkRunner, "map")), ("quarantine", (spark_ml, "save"))])
 def test_run_beside_which_somebody_else_writes_fails(
-    spark: SparkSession, photos: Bucket, monkeypatch: pytest.MonkeyPatch, folder: str, writer: tuple[ModuleType, str]
+    spark: SparkSession, photos: Bucket, monkeypatch: pytest.MonkeyPatch, folder: str, writer: tuple[Any, str]
 ) -> None:
     fill(photos)
     written = getattr(*writer)

@@ -135,7 +135,7 @@ class Runs:
         times = {
             path.relative_to(self.store).as_posix(): datetime.fromtimestamp(path.stat().st_mtime, UTC) for path in paths
         }
-        manifests, rest = vacuum.unneeded(
+        manifests, rest = vacuum.find_orphans(
             times, lambda name: Path(self.store, name).read_bytes(), now - leftovers, now - unused
         )
         for name in (*manifests, *rest):

@@ -17,7 +17,7 @@ from pyarrow.fs import LocalFileSystem, SubTreeFileSystem
 from fruits_features import schemas
 from fruits_features.contract.arguments import Arguments
 from fruits_features.contract.layout import RunLayout
-from fruits_features.extraction.extract import Description, describe_image
+from fruits_features.extraction.extract import ImageExtractor, ImageFeatures
 from fruits_features.output.features_writer import about, write_parquet
 from fruits_features.pca.fit import Moments, fit
 from include.inventory import writer
@@ -118,8 +118,8 @@ class Run:
         write_parquet(str(self.path(folder)), name, schema, [table], words)
 
     def _describe(self, key: str, data: bytes) -> Row:
-        description = describe_image(data, FAMILIES, 10**6)
-        assert isinstance(description, Description)
+        description = ImageExtractor(FAMILIES, 10**6).extract(data)
+        assert isinstance(description, ImageFeatures)
         _, split, category, _ = key.split("/")
         return {
             "path": f"s3://fruits/{key}",

@@ -137,8 +137,8 @@ def test_every_own_service_runs_a_script_from_the_one_image(services: dict[str, 
         assert script.parent == CONTAINERS
         assert os.access(script, os.X_OK)
         assert service["image"] == "fruits-image-features:local"
-        lasting = service["restart"] != "no"
-        assert lasting == ("healthcheck" in service), f"{name}: a service that stays is watched"
+        without_transient = service["restart"] != "no"
+        assert without_transient == ("healthcheck" in service), f"{name}: a service that stays is watched"
 
 
 def test_image_installs_the_lock_with_hashes_as_another_user() -> None:

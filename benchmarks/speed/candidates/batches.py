@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 
 from fruits_features.contract.arguments import DEFAULT_MAX_IMAGE_PIXELS
 from fruits_features.contract.families import DEFAULT_FAMILIES
-from fruits_features.extraction.extract import Description, describe_image
+from fruits_features.extraction.extract import ImageExtractor, ImageFeatures
 
 COLUMNS = {
     "width": pa.int32(),
@@ -22,8 +22,8 @@ COLUMNS = {
 
 def describe(images: Sequence[bytes]) -> dict[str, pa.Array]:
     """Describe images by the default families."""
-    found = [describe_image(data, DEFAULT_FAMILIES, DEFAULT_MAX_IMAGE_PIXELS) for data in images]
-    sound = [one for one in found if isinstance(one, Description)]
+    found = [ImageExtractor(DEFAULT_FAMILIES, DEFAULT_MAX_IMAGE_PIXELS).extract(data) for data in images]
+    sound = [one for one in found if isinstance(one, ImageFeatures)]
     if len(sound) < len(found):
         raise ValueError(f"{len(found) - len(sound)} of {len(found)} images cannot be described.")
     features = np.array([one.features for one in sound], np.float32)

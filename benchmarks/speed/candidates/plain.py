@@ -14,9 +14,9 @@ import pyarrow as pa
 
 from benchmarks.speed.task import Done, Task
 from fruits_features.contract.arguments import Arguments
-from fruits_features.extraction.batches import Worker
+from fruits_features.extraction.batches import BatchExtractor
 from fruits_features.io import arrow
-from fruits_features.job.inventory import cut, read_inventory
+from fruits_features.job.inventory import partition, read_inventory
 from fruits_features.job.worker_environment import WORKER_ENVIRONMENT
 from fruits_features.output.features_writer import about, write_parquet
 from fruits_features.schemas import arrow_schema, worked_columns
@@ -31,20 +31,20 @@ def session(task: Task) -> Iterator[Callable[[], Done]]:
 
 
 def _work(pool: ProcessPoolExecutor, task: Task) -> Done:
-    parts = [arrow.to_bytes(part) for part in cut(read_inventory(task.inventory), task.cores)]
+    parts = [arrow.to_bytes(part) for part in partition(read_inventory(task.inventory), task.cores)]
     return Done(sum(pool.map(partial(_describe, task), range(len(parts)), parts)))
 
 
 def _describe(task: Task, number: int, inventory: bytes) -> int:
     """Describe a part of the inventory and write a file."""
     arguments = Arguments(bucket=task.bucket, inventory=task.inventory, output=f"s3://{task.bucket}/plain", run="plain")
-    worker = Worker(
+    worker = BatchExtractor(
         bucket=task.bucket,
         families=arguments.features,
         max_bytes=arguments.max_image_bytes,
         max_pixels=arguments.max_image_pixels,
         include_pixels=False,
     )
-    described = (pa.Table.from_batches([chunk.described]) for chunk in worker.describe(arrow.from_bytes(inventory)))
+    described = (pa.Table.from_batches([chunk.extracted]) for chunk in worker.extract(arrow.from_bytes(inventory)))
     schema = arrow_schema(worked_columns(include_pixels=False))
     return write_parquet(arguments.output, f"part-{number:05}.parquet", schema, described, about(arguments)).rows

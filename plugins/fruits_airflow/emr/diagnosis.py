@@ -27,7 +27,7 @@ ENDED_STATES = ("TERMINATING", "TERMINATED", "TERMINATED_WITH_ERRORS")
 
 
 @dataclass(frozen=True)
-class Doctor:
+class ClusterDiagnosis:
     """Looks at one cluster.
 
     Args:
@@ -76,11 +76,11 @@ class Doctor:
         return await_found(cluster, self.log_wait_s, lambda found: found["Status"]["State"] != "TERMINATING")
 
 
-def doctor(emr: EMRClient, s3: S3Hook, cluster_id: str) -> Doctor:
+def diagnose(emr: EMRClient, s3: S3Hook, cluster_id: str) -> ClusterDiagnosis:
     """A doctor who is as patient as the deployment's settings say."""
     from include.settings import settings
 
-    return Doctor(emr, cast("S3Client", s3.conn), cluster_id, settings().log_wait_s)
+    return ClusterDiagnosis(emr, cast("S3Client", s3.conn), cluster_id, settings().log_wait_s)
 
 
 def of_refusal(error: ClientError) -> str:

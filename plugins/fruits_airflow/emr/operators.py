@@ -20,7 +20,7 @@ from botocore.exceptions import ClientError
 
 from fruits_airflow import run_context
 from fruits_airflow.emr.cost import COST_XCOM, cluster_cost
-from fruits_airflow.emr.diagnosis import doctor, of_refusal
+from fruits_airflow.emr.diagnosis import diagnose, of_refusal
 from fruits_airflow.emr.owned_clusters import ACTIVE_STATES, owned
 from fruits_airflow.emr.triggers import StepProgressTrigger
 from fruits_airflow.hooks.aws import EXPIRED, CreateHook, patience, s3, was_throttled
@@ -96,10 +96,10 @@ class CreateClusterOperator(EmrCreateJobFlowOperator):
 
     def _find(self) -> str | None:
         """The active cluster of this run, the oldest if there should be several; the others are ended."""
-        from include.emr.tags import Origin
+        from include.emr.tags import ClusterOwner
 
         request = cast("dict[str, Any]", self.job_flow_overrides)
-        origin = Origin.of(request.get("Tags", ()))
+        origin = ClusterOwner.of(request.get("Tags", ()))
         if origin is None:
             raise AirflowFailException(f"The cluster {request['Name']!r} has no origin's tags: no retry would find it.")
         found = [one for one in owned(_emr(self), origin.deployment) if one.origin == origin]
@@ -227,7 +227,7 @@ class RunStepOperator(EmrAddStepsOperator):
         return self._diagnosis(step_id)
 
     def _diagnosis(self, step_id: str) -> str:
-        return doctor(_emr(self), s3(aws_conn_id=self.aws_conn_id), str(self.job_flow_id)).of_step(step_id)
+        return diagnose(_emr(self), s3(aws_conn_id=self.aws_conn_id), str(self.job_flow_id)).of_step(step_id)
 
     def _cancel(self, step_ids: list[str]) -> None:
         _emr(self).cancel_steps(ClusterId=str(self.job_flow_id), StepIds=step_ids)

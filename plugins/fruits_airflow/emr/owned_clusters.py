@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from mypy_boto3_emr.literals import ClusterStateType
     from mypy_boto3_emr.type_defs import ClusterTypeDef
 
-    from include.emr.tags import Origin
+    from include.emr.tags import ClusterOwner
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +29,7 @@ class OwnedCluster(NamedTuple):
 
     id: str
     name: str
-    origin: Origin
+    origin: ClusterOwner
 
 
 def owned(emr: EMRClient, deployment: str) -> Iterator[OwnedCluster]:
@@ -41,13 +41,13 @@ def owned(emr: EMRClient, deployment: str) -> Iterator[OwnedCluster]:
         emr: an EMR client.
         deployment: the deployment's name; clusters of others are left out.
     """
-    from include.emr.tags import NAME_PREFIX, Origin
+    from include.emr.tags import NAME_PREFIX, ClusterOwner
 
     pages = emr.get_paginator("list_clusters").paginate(ClusterStates=ACTIVE_STATES)
     listed = [cluster for page in pages for cluster in page["Clusters"] if cluster["Name"].startswith(NAME_PREFIX)]
     for cluster in sorted(listed, key=lambda one: one["Status"]["Timeline"]["CreationDateTime"]):
         described = _described(emr, cluster["Id"])
-        origin = Origin.of(described["Tags"]) if described else None
+        origin = ClusterOwner.of(described["Tags"]) if described else None
         if origin and origin.deployment == deployment:
             yield OwnedCluster(cluster["Id"], cluster["Name"], origin)
 

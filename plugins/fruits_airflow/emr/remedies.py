@@ -9,15 +9,15 @@ import re
 from typing import NamedTuple
 
 
-class Advice(NamedTuple):
+class Remedy(NamedTuple):
     """A way out of failures whose text matches a pattern."""
 
     pattern: re.Pattern[str]
     sentence: str
 
 
-def _advice(pattern: str, sentence: str) -> Advice:
-    return Advice(re.compile(pattern, re.IGNORECASE), sentence)
+def _advice(pattern: str, sentence: str) -> Remedy:
+    return Remedy(re.compile(pattern, re.IGNORECASE), sentence)
 
 
 KNOWN = (

@@ -8,7 +8,7 @@ from airflow.providers.amazon.aws.sensors.emr import EmrJobFlowSensor
 from airflow.providers.amazon.aws.triggers.emr import EmrCreateJobFlowTrigger
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
-from fruits_airflow.emr.diagnosis import ENDED_STATES, doctor
+from fruits_airflow.emr.diagnosis import ENDED_STATES, diagnose
 from fruits_airflow.hooks.aws import patience, s3
 from fruits_airflow.links import ClusterLink, LogsLink
 
@@ -46,7 +46,7 @@ class ClusterReadySensor(EmrJobFlowSensor):
         try:
             ready: bool = super().poke(context)
         except AirflowException as error:
-            why = doctor(self.hook.conn, s3(aws_conn_id=self.aws_conn_id), self.job_flow_id).of_cluster()
+            why = diagnose(self.hook.conn, s3(aws_conn_id=self.aws_conn_id), self.job_flow_id).of_cluster()
             raise AirflowFailException(f"The cluster ended before it was ready. {why}") from error
         return ready
 

@@ -54,14 +54,14 @@ class StepProgressTrigger(EmrAddStepsTrigger):
 
     async def _tell(self) -> None:
         """Log every new state of the application until cancelled; the wait does not depend on it."""
-        from fruits_features.job.progress import State
+        from fruits_features.job.progress import ProgressState
 
         bucket, key = S3Hook.parse_s3_url(self.progress)
         told = datetime.now(UTC).isoformat()  # an earlier try may have left its own
         async with await s3(aws_conn_id=self.aws_conn_id).get_async_conn() as client:  # type: ignore[no-untyped-call]
             while True:
                 with suppress(_NotThereError):
-                    state = State(**json.loads(await _read(client, bucket, key)))
+                    state = ProgressState(**json.loads(await _read(client, bucket, key)))
                     if state.updated_at > told:
                         self.log.info("Progress: %s", state)
                         told = state.updated_at

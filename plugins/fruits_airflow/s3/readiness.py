@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Wanted:
+class Readiness:
     """What a run waits for.
 
     Args:
@@ -45,7 +45,7 @@ class Wanted:
 
 
 @dataclass(frozen=True)
-class Lack:
+class NotReady:
     """What is missing: what is seen now, what to do when it does not change, and when it can have changed."""
 
     seen: str
@@ -53,7 +53,7 @@ class Lack:
     again_s: float = 0
 
 
-def look(wanted: Wanted, aws_conn_id: str | None) -> Lack | None:
+def look(wanted: Readiness, aws_conn_id: str | None) -> NotReady | None:
     """Look once; `None` when all is there.
 
     Raises:
@@ -61,26 +61,26 @@ def look(wanted: Wanted, aws_conn_id: str | None) -> Lack | None:
     """
     s3 = aws.s3(aws_conn_id=aws_conn_id)
     if wanted.marker and not s3.check_for_key(wanted.prefix + wanted.marker, wanted.bucket):
-        return Lack(
+        return NotReady(
             f"The marker {wanted.place}{wanted.marker} did not come",
             "let whoever uploads the images write it when they are done, or set the parameter `marker`",
         )
     if not _has_images(cast("S3Client", s3.conn), wanted):
-        return Lack(
+        return NotReady(
             f"No image came to {wanted.place}",
             "upload images there, or set the parameters `bucket` and `image_prefix`",
         )
     return _noise(wanted, aws_conn_id) if wanted.quiet_minutes else None
 
 
-def _has_images(s3: S3Client, wanted: Wanted) -> bool:
+def _has_images(s3: S3Client, wanted: Readiness) -> bool:
     """Find one object that is neither the marker nor a console's folder."""
     pages = s3.get_paginator("list_objects_v2").paginate(Bucket=wanted.bucket, Prefix=wanted.prefix)
     listed = (one for page in pages for one in page.get("Contents", []))
     return any((one["Size"] or not one["Key"].endswith("/")) and one["Key"] not in wanted.no_images for one in listed)
 
 
-def _noise(wanted: Wanted, aws_conn_id: str | None) -> Lack | None:
+def _noise(wanted: Readiness, aws_conn_id: str | None) -> NotReady | None:
     """See whether an object came lately: all have to be listed, since S3 does not tell the last."""
     import pyarrow.compute as pc
 
@@ -92,14 +92,14 @@ def _noise(wanted: Wanted, aws_conn_id: str | None) -> Lack | None:
     now = datetime.now(UTC)
     if newest is None or now - newest >= timedelta(minutes=wanted.quiet_minutes):
         return None
-    return Lack(
+    return NotReady(
         f"Uploads to {wanted.place}, the last one at {newest:%H:%M:%S} UTC, did not end",
         f"let them pause for {wanted.quiet_minutes:g} minutes, or lower the parameter `quiet_minutes`",
         again_s=(newest + timedelta(minutes=wanted.quiet_minutes) - now).total_seconds(),
     )
 
 
-def refusal(error: ClientError, wanted: Wanted) -> str | None:
+def refusal(error: ClientError, wanted: Readiness) -> str | None:
     """Tell why S3 refuses; `None` when another try may go better."""
     code, status = error.response["Error"]["Code"], error.response["ResponseMetadata"]["HTTPStatusCode"]
     if code in {"NoSuchBucket", "404"}:

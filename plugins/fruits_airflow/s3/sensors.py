@@ -75,10 +75,10 @@ class ImagesSensor(BaseOperator):
         if lack:
             self._defer(wanted, lack)
 
-    def _wanted(self) -> readiness.Wanted:
-        return readiness.Wanted(self.bucket, self.prefix, float(self.quiet_minutes), self.marker or None)
+    def _wanted(self) -> readiness.Readiness:
+        return readiness.Readiness(self.bucket, self.prefix, float(self.quiet_minutes), self.marker or None)
 
-    def _defer(self, wanted: readiness.Wanted, lack: readiness.Lack) -> None:
+    def _defer(self, wanted: readiness.Readiness, lack: readiness.NotReady) -> None:
         wait = timedelta(minutes=float(self.wait_minutes))
         self.log.info("%s yet: waiting up to %s.", lack.seen, wait)
         self.defer(

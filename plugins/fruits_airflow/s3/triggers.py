@@ -11,7 +11,7 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 from asgiref.sync import sync_to_async
 from botocore.exceptions import BotoCoreError, ClientError
 
-from fruits_airflow.s3.readiness import Lack, Wanted, look, refusal
+from fruits_airflow.s3.readiness import NotReady, Readiness, look, refusal
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -35,7 +35,7 @@ class ImagesTrigger(BaseTrigger):
         self.deadline = deadline
         self.poke_interval = poke_interval
         self.aws_conn_id = aws_conn_id
-        self.wanted = Wanted(**wanted)
+        self.wanted = Readiness(**wanted)
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Name the class and its arguments."""
@@ -45,7 +45,7 @@ class ImagesTrigger(BaseTrigger):
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Yield an event of status `success`, `timeout` or `refused`."""
         told = None
-        while isinstance(lack := await self._look(), Lack):
+        while isinstance(lack := await self._look(), NotReady):
             left_s = self.deadline - datetime.now(UTC).timestamp()
             if left_s <= 0:
                 yield _event(status="timeout", seen=lack.seen, way_out=lack.way_out)
@@ -56,13 +56,13 @@ class ImagesTrigger(BaseTrigger):
             await asyncio.sleep(min(max(lack.again_s, self.poke_interval), left_s))
         yield _event(status="refused", message=lack) if lack else _event(status="success")
 
-    async def _look(self) -> Lack | str | None:
+    async def _look(self) -> NotReady | str | None:
         """Look in a thread; a sentence when S3 refuses, and a lack as any other when it is in trouble."""
         try:
             return await sync_to_async(look, thread_sensitive=False)(self.wanted, self.aws_conn_id)
         except (BotoCoreError, ClientError) as error:
             sentence = refusal(error, self.wanted) if isinstance(error, ClientError) else None
-            lack = Lack(f"S3 did not answer for {self.wanted.place} ({error})", "see what is the matter with S3")
+            lack = NotReady(f"S3 did not answer for {self.wanted.place} ({error})", "see what is the matter with S3")
             return sentence or lack
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from mypy_boto3_emr import EMRClient
 
     from fruits_airflow.emr.owned_clusters import OwnedCluster
-    from include.emr.tags import Origin
+    from include.emr.tags import ClusterOwner
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ def end_forgotten_clusters() -> list[dict[str, str]]:
     return report
 
 
-def _state(task_instance: RuntimeTaskInstance, origin: Origin) -> str:
+def _state(task_instance: RuntimeTaskInstance, origin: ClusterOwner) -> str:
     """The state of a cluster's run: under way, over or unknown."""
     known = task_instance.get_dr_count(origin.dag_id, run_ids=[origin.run_id])
     under_way = task_instance.get_dr_count(origin.dag_id, run_ids=[origin.run_id], states=UNDER_WAY)

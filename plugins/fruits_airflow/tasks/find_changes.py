@@ -49,7 +49,7 @@ def find_changes() -> dict[str, Any]:
 
     context = get_current_context()
     run, s3 = run_context.run_of(context), aws.s3()
-    mine = fingerprint.of(
+    mine = fingerprint.run_fingerprint(
         run,
         arguments=run_context.arguments_of(context),
         artifacts=run_context.as_xcom(run_context.artifacts_of(context)),

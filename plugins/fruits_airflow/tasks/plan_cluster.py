@@ -53,8 +53,8 @@ def _plan(run: Mapping[str, Any], params: Mapping[str, Any], prices: PriceTable)
     from include.emr import costs, sizing
     from include.settings import settings
 
-    known, work = settings(), sizing.Work(run["images"], run["size_bytes"])
-    pace = sizing.Pace(known.emr_images_per_core_s, params["target_minutes"], known.emr_max_nodes)
+    known, work = settings(), sizing.Workload(run["images"], run["size_bytes"])
+    pace = sizing.SizingTargets(known.emr_images_per_core_s, params["target_minutes"], known.emr_max_nodes)
     nodes = sizing.choose(params["cluster_size"], work, pace)
     fleets = sizing.fleets(nodes, known.emr_architecture, prices)
     expected = costs.estimate(fleets, sizing.minutes(nodes, work, known.emr_images_per_core_s), prices)

@@ -57,7 +57,7 @@ def _sweep(s3: S3Hook, bucket: str, days: int) -> None:
     place, prefix = S3Hook.parse_s3_url(stores)
     times = {one["Key"].removeprefix(prefix): one["LastModified"] for one in s3.iter_file_metadata(prefix, place)}
     before = datetime.now(UTC) - timedelta(days=days)
-    gone = vacuum.unneeded(times, lambda name: read(s3, f"{stores}{name}") or b"", before, before)
+    gone = vacuum.find_orphans(times, lambda name: read(s3, f"{stores}{name}") or b"", before, before)
     for names in filter(None, gone):
         s3.delete_objects(place, [f"{prefix}{name}" for name in names])
     log.info("Removed %d objects of the stores of described images.", sum(map(len, gone)))

@@ -16,7 +16,7 @@ from airflow.sdk.exceptions import AirflowFailException
 from fruits_airflow import run_context
 from fruits_airflow.hooks import aws
 from fruits_airflow.hooks.s3 import ListingHook
-from fruits_airflow.s3.readiness import Wanted
+from fruits_airflow.s3.readiness import Readiness
 from fruits_features.contract.layout import RunLayout
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def take_inventory() -> dict[str, Any]:
     bucket, prefix = run_context.bucket(context), run_context.image_prefix(context)
     s3 = aws.s3()
     run = _free_layout(context, s3, bucket)
-    no_images = Wanted(bucket, prefix, marker=context["params"]["marker"]).no_images
+    no_images = Readiness(bucket, prefix, marker=context["params"]["marker"]).no_images
     taken = take(s3, (bucket, prefix), run.inventory, no_images)
     summary = taken.summary
     if not summary.images:
@@ -124,7 +124,7 @@ def take(s3: S3Hook, images: tuple[str, str], folder: str, leave_out: frozenset[
 
     try:
         source, taken_at, listed = _listed(s3, bucket, prefix)
-        summary = writer.write((writer.describe(batch, prefix, leave_out) for batch in listed), store)
+        summary = writer.write((writer.inventory_rows(batch, prefix, leave_out) for batch in listed), store)
     except s3_inventory.ReportError as error:
         raise AirflowFailException(str(error)) from error
     return Taken(summary, source, taken_at.isoformat(timespec="microseconds"))

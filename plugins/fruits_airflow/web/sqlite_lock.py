@@ -23,7 +23,7 @@ def on_sqlite() -> bool:
     return bool(conf.get("database", "sql_alchemy_conn").startswith("sqlite"))
 
 
-class Turns:
+class WriteLockMiddleware:
     """ASGI middleware: one request that may write at a time; those that read go on beside it."""
 
     def __init__(self, app: ASGIApp) -> None:

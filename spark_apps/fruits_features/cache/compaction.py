@@ -15,12 +15,12 @@ import pyarrow.compute as pc
 
 from fruits_features.cache.data_files import PartWriter
 from fruits_features.cache.selection import Selection
-from fruits_features.cache.store import Known, StoredPart, Volume
+from fruits_features.cache.store import CacheIndex, CacheSegment, StoredPart
 from fruits_features.io import arrow
-from fruits_features.io.prefetch import Behind
+from fruits_features.io.prefetch import BackgroundWriter
 from fruits_features.schemas import IDENTITY
 
-MOST_VOLUMES = 16
+MAX_SEGMENTS = 16
 """A store with more of them is compacted; a daily run adds one where images have changed."""
 
 IMAGES_PER_PART = 12_000
@@ -30,7 +30,7 @@ _REASONS = ("stage", "reason", "detail")
 
 
 @dataclass(frozen=True)
-class Rewriting:
+class CompactionTask:
     """Some rows of other volumes that one task writes again.
 
     Args:
@@ -51,7 +51,7 @@ class Rewriting:
 
     def write(self) -> StoredPart:
         """Write them."""
-        with closing(Behind()) as uploads:
+        with closing(BackgroundWriter()) as uploads:
             writer = PartWriter(self.volume, self.number, uploads)
             for table in self.described.read(self.store, [name for name in self.columns if name != "etag"]):
                 writer.write(table, self.columns)
@@ -60,7 +60,7 @@ class Rewriting:
             return writer.finish()
 
 
-def to_put_together(volumes: Sequence[Volume], most: int = MOST_VOLUMES) -> list[Volume]:
+def select_segments(volumes: Sequence[CacheSegment], most: int = MAX_SEGMENTS) -> list[CacheSegment]:
     """Choose the volumes to put together: none while there are few, else all but those larger than all smaller ones.
 
     So an image is written again when its volume grows to at least its double, not with every compaction.
@@ -73,7 +73,7 @@ def to_put_together(volumes: Sequence[Volume], most: int = MOST_VOLUMES) -> list
     return [volume for volume in volumes if volume in rising[: last + 1]]
 
 
-def plan(known: Known, store: str, volume: str, columns: Sequence[str]) -> list[Rewriting]:
+def plan(known: CacheIndex, store: str, volume: str, columns: Sequence[str]) -> list[CompactionTask]:
     """Spread what is still wanted of some volumes over tasks.
 
     Of rows about one key only the newest is: its object is what lies there, if anything does.
@@ -92,7 +92,7 @@ def plan(known: Known, store: str, volume: str, columns: Sequence[str]) -> list[
     tasks = max(1, round(described.num_rows / IMAGES_PER_PART))
     ends = np.linspace(0, described.num_rows, tasks + 1).astype(int).tolist()
     return [
-        Rewriting(
+        CompactionTask(
             number,
             Selection.of(described.slice(start, end - start), known.files),
             arrow.to_bytes(rejected if number == 0 else rejected.slice(0, 0)),

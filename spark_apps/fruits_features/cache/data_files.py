@@ -19,7 +19,7 @@ from obstore.exceptions import GenericError
 from fruits_features.cache.store import StoredFile, StoredPart
 from fruits_features.io import arrow, object_store
 from fruits_features.io.arrow import whole
-from fruits_features.io.prefetch import Behind
+from fruits_features.io.prefetch import BackgroundWriter
 from fruits_features.io.vectors import pack, unpack
 from fruits_features.schemas import FEATURES, IDENTITY, INDEX, PACKED, Column, arrow_schema
 
@@ -48,7 +48,7 @@ class PartWriter:
         uploads: does the waiting.
     """
 
-    def __init__(self, folder: str, number: int, uploads: Behind) -> None:
+    def __init__(self, folder: str, number: int, uploads: BackgroundWriter) -> None:
         self._folder, self._uploads = folder, uploads
         self._stem = f"{number:05}-{secrets.token_hex(4)}"  # another try of the same part writes other names
         self._files: list[StoredFile] = []

@@ -14,10 +14,10 @@ from fruits_features.cache.data_files import FILE_BYTES, RowReader
 from fruits_features.cache.store import StoredFile
 from fruits_features.contract.errors import RunError
 from fruits_features.io import arrow
-from fruits_features.io.prefetch import map_ahead
+from fruits_features.io.prefetch import prefetch_map
 
 
-class StoreError(RunError):
+class CacheError(RunError):
     """The store is not what its index says; the message tells the way out."""
 
 
@@ -59,7 +59,7 @@ class Selection:
         shares = np.arange(0, ends[-1] if rows.num_rows else 0, FILE_BYTES)
         starts = np.unique(np.append(np.searchsorted(ends, shares), len(ends)))
         chunks = (rows.slice(start, end - start) for start, end in pairwise(starts.tolist()))
-        return map_ahead(partial(_with_columns, reader, columns), chunks)
+        return prefetch_map(partial(_with_columns, reader, columns), chunks)
 
 
 def bytes_of(file: pa.ChunkedArray, files: Sequence[StoredFile], kind: str) -> NDArray[np.float64]:
@@ -71,7 +71,7 @@ def bytes_of(file: pa.ChunkedArray, files: Sequence[StoredFile], kind: str) -> N
 def _with_columns(reader: RowReader, columns: Sequence[str], rows: pa.Table) -> pa.Table:
     read = reader.read(rows["file"].to_numpy(), rows["row"].to_numpy())
     if not read["etag"].equals(rows["etag"]):
-        raise StoreError(
+        raise CacheError(
             "The store of described images holds other rows than its index says; remove its folder, which costs no "
             "more than that the next run describes all images again."
         )

@@ -24,7 +24,7 @@ import pyarrow.compute as pc
 from fruits_features.contract.arguments import Arguments
 from fruits_features.contract.rejections import Reason
 from fruits_features.extraction.families.onnx import Weights
-from fruits_features.extraction.fingerprint import describing
+from fruits_features.extraction.fingerprint import fingerprint
 from fruits_features.io import arrow, object_store
 from fruits_features.schemas import INDEX, arrow_schema, stored_columns
 
@@ -34,7 +34,7 @@ MANIFEST = "manifest.json"
 ABOUT = "about.json"
 """What a store's folder is for; written anew by each run that uses it, so that its age tells when that was last."""
 
-_PASSING = tuple(
+TRANSIENT_REASONS = tuple(
     str(reason)
     for reason in (
         Reason.NO_CATEGORY,
@@ -88,7 +88,7 @@ class StoredPart:
 
 
 @dataclass(frozen=True)
-class Volume:
+class CacheSegment:
     """A complete folder of the store.
 
     Args:
@@ -126,7 +126,7 @@ class Volume:
 
 
 @dataclass(frozen=True)
-class Known:
+class CacheIndex:
     """What volumes know: their index in memory, and the files that it counts.
 
     Args:
@@ -138,7 +138,7 @@ class Known:
     files: tuple[StoredFile, ...] = ()
 
     @classmethod
-    def nothing(cls) -> Self:
+    def empty(cls) -> Self:
         """Know nothing."""
         return cls(arrow_schema(INDEX).empty_table())
 
@@ -163,12 +163,12 @@ class Known:
         """Give rows of the index: where they lie, or why they were rejected."""
         return self.index.select(["file", "row", "stage", "reason", "detail"]).take(positions)
 
-    def lasting(self) -> Self:
+    def without_transient(self) -> Self:
         """Leave out rejections that may be otherwise the next time."""
-        passing = pc.is_in(self.index["reason"], value_set=pa.array(_PASSING))
+        passing = pc.is_in(self.index["reason"], value_set=pa.array(TRANSIENT_REASONS))
         return replace(self, index=self.index.filter(pc.invert(passing)))
 
-    def and_also(self, other: Self) -> Self:
+    def concat(self, other: Self) -> Self:
         """Add what others know, behind."""
         shifted = _count_files_from(len(self.files), other.index)
         return replace(self, index=pa.concat_tables([self.index, shifted]), files=(*self.files, *other.files))
@@ -181,7 +181,7 @@ class Known:
 
 
 @dataclass(frozen=True)
-class Store:
+class FeatureCache:
     """The store of one way to describe.
 
     Args:
@@ -202,7 +202,7 @@ class Store:
             "max_image_pixels": arguments.max_image_pixels,
             "model": model and model.sha256,
             "columns": str(arrow_schema(stored_columns(include_pixels=arguments.include_pixels))),
-            **describing(arguments.features),
+            **fingerprint(arguments.features),
         }
         digest = sha256(json.dumps({"format": FORMAT, **about}, sort_keys=True).encode()).hexdigest()
         return cls(f"{root.rstrip('/')}/{digest[:16]}", about)
@@ -211,20 +211,20 @@ class Store:
         """Name a new volume, that nobody else writes to."""
         return f"{run}-{secrets.token_hex(4)}"
 
-    def complete(self, volume: Volume) -> None:
+    def complete(self, volume: CacheSegment) -> None:
         """Make a volume count, all of whose files have been written."""
         object_store.write_bytes(f"{self.folder}/{volume.name}", MANIFEST, volume.to_bytes())
 
-    def recall(self) -> Known:
+    def load(self) -> CacheIndex:
         """Read what holds for every run, and leave word that the store is in use."""
         about = json.dumps(dict(self.about), indent=1).encode()
         with ThreadPoolExecutor(1) as thread:
             writing = thread.submit(object_store.write_bytes, self.folder, ABOUT, about)
-            known = self.read(self.volumes()).lasting()
+            known = self.read(self.segments()).without_transient()
             writing.result()
         return known
 
-    def volumes(self) -> list[Volume]:
+    def segments(self) -> list[CacheSegment]:
         """List the complete volumes that no other one supersedes, the newest first."""
         listed = object_store.list_files(self.folder)
         manifests = [name for name in listed if name.endswith(f"/{MANIFEST}")]
@@ -233,19 +233,21 @@ class Store:
         counting = [volume for volume in whole if volume.name not in gone]
         return sorted(counting, key=lambda volume: (volume.written_at, volume.name), reverse=True)
 
-    def read(self, volumes: Sequence[Volume]) -> Known:
+    def read(self, volumes: Sequence[CacheSegment]) -> CacheIndex:
         """Read volumes' indexes."""
         parts = [(volume.name, part) for volume in volumes for part in volume.parts]
         files: list[StoredFile] = []
-        rows = [Known.nothing().index]
+        rows = [CacheIndex.empty().index]
         for (volume, part), index in zip(parts, _at_once(self._index, parts), strict=True):
             rows.append(_count_files_from(len(files), index))
             files.extend(replace(file, name=f"{volume}/{file.name}") for file in part.files)
-        return Known(pa.concat_tables(rows), tuple(files))
+        return CacheIndex(pa.concat_tables(rows), tuple(files))
 
-    def _volume(self, name: str) -> Volume | None:
+    def _volume(self, name: str) -> CacheSegment | None:
         try:
-            return Volume.from_bytes(name.removesuffix(f"/{MANIFEST}"), object_store.read_bytes(self.folder, name))
+            return CacheSegment.from_bytes(
+                name.removesuffix(f"/{MANIFEST}"), object_store.read_bytes(self.folder, name)
+            )
         except FileNotFoundError:  # superseded long ago, and swept since it was listed
             return None
 
@@ -258,7 +260,7 @@ def _part(index: str, size: int, files: Sequence[Mapping[str, Any]]) -> StoredPa
     return StoredPart(index, size, tuple(StoredFile(**file) for file in files))
 
 
-def _is_whole(volume: Volume, listed: Mapping[str, int]) -> bool:
+def _is_whole(volume: CacheSegment, listed: Mapping[str, int]) -> bool:
     """Tell whether everything that the manifest names is there in its size; what is not is not trusted at all."""
     sizes = {part.index: part.size for part in volume.parts}
     sizes.update({file.name: file.size for part in volume.parts for file in part.files})

@@ -9,10 +9,10 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 
-from fruits_features.cache.store import ABOUT, MANIFEST, Volume
+from fruits_features.cache.store import ABOUT, MANIFEST, CacheSegment
 
 
-def unneeded(
+def find_orphans(
     times: Mapping[str, datetime], read: Callable[[str], bytes], leftovers: datetime, unused: datetime
 ) -> tuple[list[str], list[str]]:
     """Tell what nobody needs.
@@ -45,7 +45,7 @@ def _of_used_store(
         manifest = next(filter(_is_manifest, of_volume), None)
         if manifest:
             complete.add(name)
-            volume = Volume.from_bytes(name, read(manifest))
+            volume = CacheSegment.from_bytes(name, read(manifest))
             superseded_at.update(dict.fromkeys(volume.supersedes if volume else (), times[manifest]))
     for name, of_volume in volumes.items():
         since = superseded_at.get(name) if name in complete else max(times[one] for one in of_volume)

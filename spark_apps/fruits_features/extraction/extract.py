@@ -1,6 +1,6 @@
-"""One image's bytes to one image's description: the whole of what is computed of an image before any reduction.
+"""Encoded images to features: everything that is computed per image before the PCA.
 
-Used by the workers on the cluster and by the portable projection alike, so that both give the same numbers.
+The workers of a cluster and the portable projection call this module, so both give the same numbers.
 """
 
 from collections.abc import Sequence
@@ -17,28 +17,28 @@ from fruits_features.contract.families import MODEL_FAMILY, total_dimension
 from fruits_features.contract.rejections import Reason, Rejected, Stage
 from fruits_features.extraction.families.onnx import Model, scale
 from fruits_features.imaging.decode import decode
-from fruits_features.imaging.normalize import View
+from fruits_features.imaging.normalize import NormalizedImage
 
 _NO_FEATURES = np.empty(0, np.float32)
 
 
-class _Describe(Protocol):
-    """A family's one function: a view to `dimension` float32."""
+class _Extractor(Protocol):
+    """The function of a family: a normalized image to `dimension` float32 values."""
 
-    def __call__(self, view: View) -> NDArray[np.float32]: ...
+    def __call__(self, image: NormalizedImage) -> NDArray[np.float32]: ...
 
 
 @dataclass(frozen=True)
-class Description:
-    """What is known of one image.
+class ImageFeatures:
+    """The features of one image.
 
     Args:
-        height: of the decoded image, upright, in pixels.
-        width: of the decoded image, upright, in pixels.
-        pixels: the decoded image, height x width x 3, uint8, RGB, where it was asked for: it is large.
-        descriptors: of its ORB keypoints, keypoints x 32, uint8.
-        features: the families' features one after the other, float32.
-        scaled: the image as the model takes it, for as long as `features` lack what the model tells of it.
+        height: Height of the decoded, upright image in pixels.
+        width: Width of the decoded, upright image in pixels.
+        pixels: Decoded image, height x width x 3, uint8, RGB; `None` unless it was requested, since it is large.
+        descriptors: ORB descriptors, keypoints x 32, uint8.
+        features: Features of the families one after the other, float32.
+        scaled: Image at the input size of the model, uint8, RGB; `None` once `features` contains the embedding.
     """
 
     height: int
@@ -49,56 +49,74 @@ class Description:
     scaled: NDArray[np.uint8] | None = None
 
 
-def describe_image(
-    data: bytes | Rejected,
-    names: Sequence[str],
-    max_pixels: int,
-    *,
-    keep_pixels: bool = False,
-    model_size: tuple[int, int] | None = None,
-) -> Description | Rejected:
-    """Decode an image and compute the named families' features.
+@dataclass(frozen=True)
+class ImageExtractor:
+    """Extracts the features of one image at a time. Can be pickled.
 
     Args:
-        data: the file's content, or why there is none, which then is the outcome.
-        names: the families, in the order of their features.
-        max_pixels: what has more pixels is rejected before it is decoded.
-        keep_pixels: whether the description holds the decoded image too.
-        model_size: height and width of what the model takes, where `onnx` is among the families; its features are then
-            left to `embed`, which works on many images at once.
+        families: Names of the families, in the order of their features.
+        max_pixels: Largest number of pixels; larger images are rejected before they are decoded.
+        keep_pixels: Whether the result contains the decoded pixels.
+        model_size: Height and width of the model's input in pixels, or `None` without a model. With a model,
+            `add_embeddings` completes the features, many images at a time.
     """
-    pixels = data if isinstance(data, Rejected) else decode(data, max_pixels)
-    if isinstance(pixels, Rejected):
-        return pixels
-    try:
-        view = View(pixels)
-        own = [_describer(name)(view) for name in names if not (model_size and name == MODEL_FAMILY)]
-        features = np.concatenate([_NO_FEATURES, *own])
-        height, width = pixels.shape[:2]
-        scaled = scale(pixels, model_size) if model_size else None
-        return Description(height, width, pixels if keep_pixels else None, view.descriptors, features, scaled)
-    except cv2.error as error:
-        return Rejected(Stage.DESCRIBE, Reason.NOT_DESCRIBABLE, f"OpenCV: {error.err}.")
+
+    families: tuple[str, ...]
+    max_pixels: int
+    keep_pixels: bool = False
+    model_size: tuple[int, int] | None = None
+
+    def extract(self, data: bytes | Rejected) -> ImageFeatures | Rejected:
+        """Decode an image and compute the features of all families.
+
+        Args:
+            data: Content of the file, or the reason why it could not be fetched, which is returned unchanged.
+        """
+        pixels = data if isinstance(data, Rejected) else decode(data, self.max_pixels)
+        if isinstance(pixels, Rejected):
+            return pixels
+        try:
+            image = NormalizedImage(pixels)
+            features = [_extractor(name)(image) for name in self._own_families]
+            return ImageFeatures(
+                height=pixels.shape[0],
+                width=pixels.shape[1],
+                pixels=pixels if self.keep_pixels else None,
+                descriptors=image.descriptors,
+                features=np.concatenate([_NO_FEATURES, *features]),
+                scaled=scale(pixels, self.model_size) if self.model_size else None,
+            )
+        except cv2.error as error:
+            return Rejected(Stage.DESCRIBE, Reason.NOT_DESCRIBABLE, f"OpenCV: {error.err}.")
+
+    @property
+    def _own_families(self) -> list[str]:
+        """Names of the families that are computed here and not by the model."""
+        return [name for name in self.families if not (self.model_size and name == MODEL_FAMILY)]
 
 
-def embed(
-    outcomes: Sequence[Description | Rejected], names: Sequence[str], model: Model
-) -> list[Description | Rejected]:
-    """Complete descriptions by what the model tells of their images."""
-    scaled = [one.scaled for one in outcomes if isinstance(one, Description) and one.scaled is not None]
+def add_embeddings(
+    outcomes: Sequence[ImageFeatures | Rejected], families: Sequence[str], model: Model
+) -> list[ImageFeatures | Rejected]:
+    """Insert the model's embeddings into features that `ImageExtractor` computed."""
+    scaled = [one.scaled for one in outcomes if isinstance(one, ImageFeatures) and one.scaled is not None]
     embeddings = iter(model.embed(scaled))
-    return [_complete(one, names, next(embeddings)) if isinstance(one, Description) else one for one in outcomes]
+    return [
+        _with_embedding(one, families, next(embeddings)) if isinstance(one, ImageFeatures) else one for one in outcomes
+    ]
 
 
-def _complete(description: Description, names: Sequence[str], embedding: NDArray[np.float32]) -> Description | Rejected:
+def _with_embedding(
+    image: ImageFeatures, families: Sequence[str], embedding: NDArray[np.float32]
+) -> ImageFeatures | Rejected:
     if not np.isfinite(embedding).all():
-        return Rejected(Stage.DESCRIBE, Reason.NOT_DESCRIBABLE, "The model gives numbers that are not finite.")
-    place = total_dimension(names[: names.index(MODEL_FAMILY)])
-    features = np.concatenate([description.features[:place], embedding, description.features[place:]])
-    return replace(description, features=features, scaled=None)
+        return Rejected(Stage.DESCRIBE, Reason.NOT_DESCRIBABLE, "The model returned values that are not finite.")
+    start = total_dimension(families[: families.index(MODEL_FAMILY)])
+    features = np.concatenate([image.features[:start], embedding, image.features[start:]])
+    return replace(image, features=features, scaled=None)
 
 
 @cache
-def _describer(name: str) -> _Describe:
-    """Find a family's function; the module is loaded when the family is first used."""
-    return cast("_Describe", import_module(f"fruits_features.extraction.families.{name}").describe)
+def _extractor(family: str) -> _Extractor:
+    """Return the function of a family; its module is imported on first use."""
+    return cast("_Extractor", import_module(f"fruits_features.extraction.families.{family}").extract)

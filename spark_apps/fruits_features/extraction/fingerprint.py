@@ -37,7 +37,7 @@ _LIBRARIES = ("numpy", "opencv-python-headless", "opencv-python")
 _OF_A_MODEL = ("onnxruntime",)
 
 
-def describing(families: Sequence[str]) -> dict[str, str]:
+def fingerprint(families: Sequence[str]) -> dict[str, str]:
     """Tell what descriptions by these families depend on besides the image: the code's hash, the machine, libraries.
 
     The kind of machine counts as libraries round differently on another.

@@ -26,7 +26,29 @@ class IsolationError(Exception):
     """The process for the calls cannot even be started."""
 
 
-class Isolated(Generic[_A, _T]):
+class InProcess(Generic[_A, _T]):
+    """Calls a function in this process. Same interface as `SubprocessPool`.
+
+    Args:
+        function: Function of one argument.
+    """
+
+    def __init__(self, function: Callable[[_A], _T]) -> None:
+        self._function = function
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        """Do nothing: there is no process to end."""
+
+    def call(self, arguments: Sequence[_A]) -> list[_T | None]:
+        """Call the function with each argument."""
+        return [self._function(argument) for argument in arguments]
+
+
+class SubprocessPool(Generic[_A, _T]):
     """Calls a function in a child process; use it in a `with` statement.
 
     Args:

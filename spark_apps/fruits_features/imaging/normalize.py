@@ -47,7 +47,7 @@ _POWERS = (_LEVELS**LIGHT_NORM).astype(np.float32)  # whole numbers below 2**24:
 _SQUARED_OFFSETS = np.square(np.arange(256, dtype=np.float32) - 128)
 
 
-class View:
+class NormalizedImage:
     """One image as the families see it.
 
     Args:

@@ -40,7 +40,7 @@ class BucketError(Exception):
     """The bucket, not an object, fails; the message is the sentence that people read."""
 
 
-class Wanted(NamedTuple):
+class ObjectRef(NamedTuple):
     """One object as the inventory knows it."""
 
     key: str
@@ -64,7 +64,7 @@ class Fetcher:
         """End the threads."""
         self._threads.shutdown()
 
-    def fetch(self, wanted: Sequence[Wanted]) -> list[bytes | Rejected]:
+    def fetch(self, wanted: Sequence[ObjectRef]) -> list[bytes | Rejected]:
         """Fetch objects, in the order asked for.
 
         Raises:
@@ -73,7 +73,7 @@ class Fetcher:
         failures: list[BaseError] = []
         most = max(1, len(wanted) // ALONE)
 
-        def bounded(one: Wanted) -> bytes | Rejected:
+        def bounded(one: ObjectRef) -> bytes | Rejected:
             if len(failures) > most:
                 return _rejected(Reason.UNAVAILABLE, "The bucket had given up on others before this one was asked for.")
             try:
@@ -87,7 +87,7 @@ class Fetcher:
             raise _bucket_error(failures, len(wanted)) from failures[0]
         return outcomes
 
-    def _fetch_one(self, wanted: Wanted) -> bytes | Rejected:
+    def _fetch_one(self, wanted: ObjectRef) -> bytes | Rejected:
         if refusal := refuse(wanted, self._max_bytes):
             return refusal
         try:
@@ -106,10 +106,10 @@ class Fetcher:
         return (answer.meta["e_tag"] or "").strip('"'), bytes(answer.bytes())
 
 
-def refuse(wanted: Wanted, max_bytes: int) -> Rejected | None:
+def refuse(wanted: ObjectRef, max_bytes: int) -> Rejected | None:
     """Judge an object by its inventory entry alone.
 
-    >>> refuse(Wanted("a.jpg", 0, ""), max_bytes=10).reason
+    >>> refuse(ObjectRef("a.jpg", 0, ""), max_bytes=10).reason
     <Reason.EMPTY: 'empty'>
     """
     if wanted.size == 0:

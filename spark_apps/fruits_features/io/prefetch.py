@@ -9,7 +9,7 @@ _T = TypeVar("_T")
 _A = TypeVar("_A")
 
 
-def map_ahead(function: Callable[[_A], _T], arguments: Iterable[_A], ahead: int = 1) -> Iterator[_T]:
+def prefetch_map(function: Callable[[_A], _T], arguments: Iterable[_A], ahead: int = 1) -> Iterator[_T]:
     """Map like `map`, but compute results ahead, in threads, while the caller uses the one before.
 
     Args:
@@ -17,7 +17,7 @@ def map_ahead(function: Callable[[_A], _T], arguments: Iterable[_A], ahead: int 
         arguments: of the calls.
         ahead: how many results there are at most that the caller has not seen.
 
-    >>> list(map_ahead(abs, [-1, 2, -3]))
+    >>> list(prefetch_map(abs, [-1, 2, -3]))
     [1, 2, 3]
     """
     with ThreadPoolExecutor(ahead) as threads:
@@ -30,7 +30,7 @@ def map_ahead(function: Callable[[_A], _T], arguments: Iterable[_A], ahead: int 
             yield pending.popleft().result()
 
 
-class Behind:
+class BackgroundWriter:
     """Runs calls one after the other in a thread, at most one behind the caller: memory stays bounded.
 
     An error is raised by the next call, or by `close`.

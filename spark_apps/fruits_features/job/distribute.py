@@ -1,100 +1,173 @@
-"""The Spark wiring: parts of the inventory to the workers and accounts back, then files to write.
+"""Where the job's tasks run: on Spark's workers, or in the driver when there is little to do.
 
-Spark spreads the work, tries it again where an executor is lost, and merges; the images' own rows stay out of the JVM.
-Where no worker has been started yet, a single task's work can be done here instead.
-What is done to an image is `worker`'s, to a part `parts`', to a file `final`'s.
+Spark distributes the tasks, retries them when an executor is lost, and merges their results. The images' own rows stay
+out of the JVM.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
-from functools import partial
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
+import pyarrow as pa
 from pyspark import SparkContext, SparkFiles, TaskContext
 
-from fruits_features.cache.compaction import Rewriting
-from fruits_features.cache.selection import Selection
-from fruits_features.cache.store import StoredPart
-from fruits_features.extraction.batches import Worker
+from fruits_features.extraction.batches import BatchExtractor
 from fruits_features.extraction.families.onnx import Weights
-from fruits_features.job.partition import Account, Part, fitted_moments
-from fruits_features.job.progress import Reporter
-from fruits_features.output.features_writer import FeaturesFile, Finish, WrittenFile
-from fruits_features.pca.fit import Moments, merge_all
+from fruits_features.job.inventory import partition
+from fruits_features.job.partition import Partition, PartitionResult
+from fruits_features.job.progress import ProgressListener, ProgressReporter
 
 _A = TypeVar("_A")
 _T = TypeVar("_T")
 
 
-def describe(context: SparkContext, parts: Sequence[Part], worker: Worker, reporter: Reporter) -> Account:
-    """Work off the parts, each in a task of its own; merge their accounts in a tree where there are many.
+class Runner(Protocol):
+    """Runs the tasks of the job."""
 
-    A task that is tried again may have met an image that kills its process, so it minds that. Spark tries again
-    `spark.task.maxFailures` times, by default 4; a master `local[N]` never does, `local[N,4]` does.
+    @property
+    def cores(self) -> int:
+        """Number of tasks that run at once."""
+
+    def split(self, inventory: pa.Table) -> Iterable[pa.Table]:
+        """Split sorted rows of the inventory into one table per task."""
+
+    def extract(
+        self, partitions: Sequence[Partition], extractor: BatchExtractor, progress: ProgressListener
+    ) -> PartitionResult:
+        """Process the partitions, one task each."""
+
+    def map(self, description: str, function: Callable[[_A], _T], arguments: Sequence[_A]) -> list[_T]:
+        """Call a function with each argument, one task each.
+
+        Args:
+            description: Name of the work in Spark's UI.
+            function: Function of one argument; can be pickled.
+            arguments: At least one argument.
+        """
+
+    def reduce(
+        self, description: str, function: Callable[[_A], _T], merge: Callable[[_T, _T], _T], arguments: Sequence[_A]
+    ) -> _T:
+        """Call a function with each argument, one task each, and merge the results in a tree."""
+
+
+class SparkRunner:
+    """Runs each task on Spark's workers.
+
+    Args:
+        context: Spark's context.
     """
-    context.setJobDescription("describe the images")
-    if worker.model:
-        context.addFile(str(worker.model.path))
 
-    def work_off(part: Part) -> Account:
+    def __init__(self, context: SparkContext) -> None:
+        self._context = context
+
+    @property
+    def cores(self) -> int:
+        """Number of cores of all executors."""
+        return int(self._context.defaultParallelism)
+
+    def split(self, inventory: pa.Table) -> Iterable[pa.Table]:
+        """Split rows into tables that take about equally long, a multiple of the cores."""
+        return partition(inventory, self.cores)
+
+    def extract(
+        self, partitions: Sequence[Partition], extractor: BatchExtractor, progress: ProgressListener
+    ) -> PartitionResult:
+        """Process the partitions.
+
+        Spark retries a task `spark.task.maxFailures` times, by default 4. A master `local[N]` never retries,
+        `local[N,4]` does.
+        """
+        if extractor.model:
+            self._context.addFile(str(extractor.model.path))
+        task = _ExtractionTask(extractor, progress.listen(*_driver_address(self._context)))
+        return self.reduce("extract features", task, PartitionResult.merge, partitions)
+
+    def map(self, description: str, function: Callable[[_A], _T], arguments: Sequence[_A]) -> list[_T]:
+        """Call a function with each argument."""
+        self._context.setJobDescription(description)
+        return self._context.parallelize(arguments, len(arguments)).map(function).collect()
+
+    def reduce(
+        self, description: str, function: Callable[[_A], _T], merge: Callable[[_T, _T], _T], arguments: Sequence[_A]
+    ) -> _T:
+        """Call a function with each argument and merge the results in a tree."""
+        self._context.setJobDescription(description)
+        return self._context.parallelize(arguments, len(arguments)).map(function).treeReduce(merge)
+
+
+class DriverRunner:
+    """Runs a single task in the driver, so that Spark's workers need not start for it; several go to Spark.
+
+    Args:
+        spark: Returns Spark's context, after waiting until it has started.
+    """
+
+    def __init__(self, spark: Callable[[], SparkContext]) -> None:
+        self._spark = spark
+
+    @property
+    def cores(self) -> int:
+        """Number of cores of all executors."""
+        return SparkRunner(self._spark()).cores
+
+    def split(self, inventory: pa.Table) -> Iterable[pa.Table]:
+        """Return all rows as one table."""
+        return [inventory]
+
+    def extract(
+        self, partitions: Sequence[Partition], extractor: BatchExtractor, progress: ProgressListener
+    ) -> PartitionResult:
+        """Process the only partition. Images are decoded in a child process, since the driver must not crash."""
+        (only,) = partitions
+        return only.process(replace(extractor, isolated=True), progress)
+
+    def map(self, description: str, function: Callable[[_A], _T], arguments: Sequence[_A]) -> list[_T]:
+        """Call a function with each argument."""
+        if len(arguments) == 1:
+            return [function(arguments[0])]
+        return SparkRunner(self._spark()).map(description, function, arguments)
+
+    def reduce(
+        self, description: str, function: Callable[[_A], _T], merge: Callable[[_T, _T], _T], arguments: Sequence[_A]
+    ) -> _T:
+        """Call a function with each argument and merge the results."""
+        if len(arguments) == 1:
+            return function(arguments[0])
+        return SparkRunner(self._spark()).reduce(description, function, merge, arguments)
+
+
+@dataclass(frozen=True)
+class _ExtractionTask:
+    """What an executor does with one partition.
+
+    Args:
+        extractor: Extracts the features.
+        reporter: Reports the progress to the driver.
+    """
+
+    extractor: BatchExtractor
+    reporter: ProgressReporter
+
+    def __call__(self, partition: Partition) -> PartitionResult:
+        """Process the partition. A retry isolates the decoder: an image may have crashed the first attempt."""
         task = TaskContext.get()
-        careful = task is not None and task.attemptNumber() > 0
-        here = replace(worker, isolated=careful, model=_on_this_executor(worker.model))
-        return part.work_off(here, partial(reporter.report, part.number))
-
-    return context.parallelize(parts, len(parts)).map(work_off).treeReduce(Account.merge)
+        is_retry = task is not None and task.attemptNumber() > 0
+        extractor = replace(self.extractor, isolated=is_retry, model=_local_model(self.extractor.model))
+        return partition.process(extractor, self.reporter)
 
 
-def driver(context: SparkContext) -> tuple[str, str]:
-    """Tell how workers reach the driver, and its own address for that; Spark itself sets the host where nobody has."""
-    conf = context.getConf()
-    host = str(conf.get("spark.driver.host"))
-    return host, str(conf.get("spark.driver.bindAddress", host))
+def _local_model(model: Weights | None) -> Weights | None:
+    """Return the model with its path on this executor, where Spark has put the file once.
 
-
-def measure(context: SparkContext, selections: Sequence[Selection], store: str, *, here: bool) -> Moments | None:
-    """Compute the moments of the features of stored rows, each selection in a task of its own, or a single one here."""
-
-    def measured(selection: Selection) -> Moments | None:
-        return merge_all(fitted_moments(table, None) for table in selection.read(store, ["features"]))
-
-    if not selections:
-        return None
-    if here and len(selections) == 1:
-        return measured(selections[0])
-    context.setJobDescription("measure the features known already")
-
-    def merged(one: Moments | None, other: Moments | None) -> Moments | None:
-        return merge_all([one, other])
-
-    return context.parallelize(selections, len(selections)).map(measured).treeReduce(merged)
-
-
-def _on_this_executor(model: Weights | None) -> Weights | None:
-    """Tell where Spark has put the model, which it fetches from the driver once an executor.
-
-    A file, not a broadcast value: nothing but the loaded model is held in a worker's memory.
+    It is a file and not a broadcast value, so that a worker's memory holds only the loaded model.
     """
     return model and replace(model, path=SparkFiles.get(Path(str(model.path)).name))
 
 
-def rewrite(context: SparkContext, parts: Sequence[Rewriting], *, here: bool) -> list[StoredPart]:
-    """Write rows of the store again, each part in a task of its own, or a single one here."""
-    return _each(context, "put small volumes of the store together", parts, Rewriting.write, here=here)
-
-
-def write_features(
-    context: SparkContext, files: Sequence[FeaturesFile], finish: Finish, *, here: bool
-) -> list[WrittenFile]:
-    """Write the final files, each in a task of its own, or a single one here."""
-    return _each(context, "project the features and write them", files, finish.write, here=here)
-
-
-def _each(
-    context: SparkContext, what: str, arguments: Sequence[_A], function: Callable[[_A], _T], *, here: bool
-) -> list[_T]:
-    if here and len(arguments) == 1:
-        return [function(arguments[0])]
-    context.setJobDescription(what)
-    return context.parallelize(arguments, len(arguments)).map(function).collect()
+def _driver_address(context: SparkContext) -> tuple[str, str]:
+    """Return the host name by which workers reach the driver, and the address to bind. Spark sets the host itself."""
+    conf = context.getConf()
+    host = str(conf.get("spark.driver.host"))
+    return host, str(conf.get("spark.driver.bindAddress", host))

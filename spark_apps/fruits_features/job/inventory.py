@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from fruits_features.contract.errors import RunError
+from fruits_features.contract.layout import FITTED_SPLIT
 from fruits_features.io import object_store
 from fruits_features.io.arrow import whole
 from fruits_features.schemas import INVENTORY, arrow_schema
@@ -60,12 +61,17 @@ def read_inventory(folder: str) -> pa.Table:
     return by_key.take(pa.array(_order_by_category(by_key["category"])))
 
 
-def is_little(inventory: pa.Table) -> bool:
+def fitted_split(inventory: pa.Table) -> str | None:
+    """Return the split that the projection is fitted on: Training if there is one, else all images (`None`)."""
+    return FITTED_SPLIT if pc.any(pc.equal(inventory["split"], FITTED_SPLIT)).as_py() else None
+
+
+def fits_on_driver(inventory: pa.Table) -> bool:
     """Tell whether one core works these rows off in about the second that Spark needs to start its workers."""
     return bool(_costs(inventory).sum() <= _LITTLE)
 
 
-def cut(inventory: pa.Table, cores: int) -> Iterator[pa.Table]:
+def partition(inventory: pa.Table, cores: int) -> Iterator[pa.Table]:
     """Cut a sorted inventory into consecutive parts that take about as long as each other.
 
     There are as many for every core, so that none waits while the last part is worked on.

@@ -62,7 +62,7 @@ class Outcome:
         return json.dumps(asdict(self), indent=1).encode()
 
 
-class Laps:
+class Stopwatch:
     """Tells how long each of some stages, one after the other, has taken."""
 
     def __init__(self) -> None:

@@ -1,114 +1,109 @@
-"""One part of the inventory, worked off: its images described and stored, its rejections too, and an account of both.
+"""One partition of the inventory: its features extracted and written to the feature cache.
 
-Knows no Spark. What is stored lies in the run's volume of the store under names of this very try, each written whole:
-of a part that is worked off twice, the account names the files that count.
+Does not know Spark. Each attempt writes files under names of its own. When a partition is processed twice, the result
+names the files that count.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from typing import Protocol
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from fruits_features.cache.data_files import FILE_BYTES, PartWriter
 from fruits_features.cache.store import StoredPart
-from fruits_features.extraction.batches import Worker
+from fruits_features.extraction.batches import BatchExtractor
 from fruits_features.io import arrow
 from fruits_features.io.arrow import whole
-from fruits_features.io.prefetch import Behind
+from fruits_features.io.prefetch import BackgroundWriter
 from fruits_features.io.vectors import as_matrix
 from fruits_features.pca.fit import Moments, merge_all
 from fruits_features.schemas import stored_columns
 
+_REASON_COLUMNS = ("stage", "reason", "detail")
+
+
+class PartitionReporter(Protocol):
+    """Receives the progress of partitions."""
+
+    def report(self, partition: int, done: int) -> None:
+        """Record that `done` images of a partition have an outcome."""
+
 
 @dataclass(frozen=True)
-class Account:
-    """What became of the images of some parts.
+class PartitionResult:
+    """The outcome of some partitions.
 
     Args:
-        parts: what has been stored.
-        moments: of the features of those that the projection is fitted on; `None` for none, or where none is fitted.
+        parts: What was written to the feature cache.
+        moments: Moments of the features that the projection is fitted on; `None` if there are none.
     """
 
     parts: tuple[StoredPart, ...] = ()
     moments: Moments | None = None
 
-    def merge(self, other: "Account") -> "Account":
-        """Merge with the account of other parts, in whatever order they come."""
+    def merge(self, other: "PartitionResult") -> "PartitionResult":
+        """Return the result of both, whatever order they arrive in."""
         parts = sorted((*self.parts, *other.parts), key=lambda part: part.index)
-        return Account(tuple(parts), merge_all([self.moments, other.moments]))
+        return PartitionResult(tuple(parts), merge_all([self.moments, other.moments]))
 
 
 @dataclass(frozen=True)
-class Part:
-    """One part of the inventory and where its outcome goes.
+class Partition:
+    """Consecutive rows of the inventory that one task processes.
 
     Args:
-        number: its place among the parts.
-        inventory: its rows, as `tables.to_bytes` writes them.
-        volume: the folder that its outcome is stored in.
-        fitted_split: the split that the projection is fitted on; `None` for all images.
-        measured: whether a projection is fitted at all, so that moments are wanted: they are megabytes.
+        number: Position among the partitions.
+        inventory: Rows as `arrow.to_bytes` writes them.
+        segment: Folder of the cache segment that the task writes to.
+        fitted_split: Split that the projection is fitted on; `None` for all images.
+        needs_moments: Whether a projection is fitted. Moments are megabytes.
     """
 
     number: int
     inventory: bytes
-    volume: str
+    segment: str
     fitted_split: str | None
-    measured: bool
+    needs_moments: bool
 
-    def work_off(self, worker: Worker, report: Callable[[int], None]) -> Account:
-        """Describe and store the part's images.
-
-        Args:
-            worker: describes them.
-            report: is told how many images are done, again and again.
-        """
-        columns = [column.name for column in stored_columns(include_pixels=worker.include_pixels)]
-        moments: Moments | None = None
+    def process(self, extractor: BatchExtractor, reporter: PartitionReporter) -> PartitionResult:
+        """Extract the features of the partition's images and write them to the cache segment."""
+        columns = [column.name for column in stored_columns(include_pixels=extractor.include_pixels)]
+        done, moments = 0, None
+        pending: list[pa.RecordBatch] = []
         rejected: list[pa.RecordBatch] = []
-        with closing(Behind()) as uploads:
-            writer = PartWriter(self.volume, self.number, uploads)
-            for table in _files(self._describe(worker, rejected, report)):
-                writer.write(table, columns)
-                if self.measured:
-                    moments = merge_all([moments, fitted_moments(table, self.fitted_split)])
+        with closing(BackgroundWriter()) as uploads:
+            writer = PartWriter(self.segment, self.number, uploads)
+            for chunk in extractor.extract(arrow.from_bytes(self.inventory)):
+                done += chunk.extracted.num_rows + chunk.rejected.num_rows
+                reporter.report(self.number, done)
+                rejected.append(chunk.rejected)
+                pending.append(chunk.extracted)
+                if sum(batch.nbytes for batch in pending) >= FILE_BYTES:
+                    moments = merge_all([moments, self._write(writer, pending, columns)])
+                    pending = []
+            moments = merge_all([moments, self._write(writer, pending, columns)])
             reasons = pa.Table.from_batches(rejected)
-            writer.note(reasons, {name: reasons[name] for name in ("stage", "reason", "detail")})
-            return Account((writer.finish(),), moments)
+            writer.note(reasons, {name: reasons[name] for name in _REASON_COLUMNS})
+            return PartitionResult((writer.finish(),), moments)
 
-    def _describe(
-        self, worker: Worker, rejected: list[pa.RecordBatch], report: Callable[[int], None]
-    ) -> Iterator[pa.RecordBatch]:
-        """Yield the batches of described images, collect the others."""
-        done = 0
-        for chunk in worker.describe(arrow.from_bytes(self.inventory)):
-            done += chunk.described.num_rows + chunk.rejected.num_rows
-            report(done)
-            rejected.append(chunk.rejected)
-            yield chunk.described
+    def _write(self, writer: PartWriter, batches: Sequence[pa.RecordBatch], columns: Sequence[str]) -> Moments | None:
+        """Write extracted images as one file and return the moments of those that are fitted."""
+        if not any(batch.num_rows for batch in batches):
+            return None
+        table = pa.Table.from_batches([batch for batch in batches if batch.num_rows])
+        writer.write(table, columns)
+        return fitted_moments(table, self.fitted_split) if self.needs_moments else None
 
 
 def fitted_moments(table: pa.Table, split: str | None) -> Moments | None:
-    """Compute the moments of the rows that are fitted; `None` for none.
+    """Return the moments of the rows that the projection is fitted on; `None` if there are none.
 
     Args:
-        table: with the columns `features` and `split`.
-        split: which rows; all for `None`.
+        table: Rows with the columns `features` and `split`.
+        split: Split of the rows; `None` for all rows.
     """
     fitted = table if split is None else table.filter(pc.field("split") == split)
     return Moments.of(as_matrix(whole(fitted["features"]))) if fitted.num_rows else None
-
-
-def _files(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
-    """Gather batches until they fill a stored file."""
-    gathered: list[pa.RecordBatch] = []
-    for batch in batches:
-        if batch.num_rows:
-            gathered.append(batch)
-        if sum(one.nbytes for one in gathered) >= FILE_BYTES:
-            yield pa.Table.from_batches(gathered)
-            gathered = []
-    if gathered:
-        yield pa.Table.from_batches(gathered)

@@ -33,7 +33,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Reporter:
+class ProgressReporter:
     """What a worker needs for telling the driver how far it is.
 
     Args:
@@ -46,14 +46,14 @@ class Reporter:
     port: int
     secret: bytes
 
-    def report(self, part: int, done: int) -> None:
-        """Tell how many images of a part are done."""
+    def report(self, partition: int, done: int) -> None:
+        """Send how many images of a partition are done."""
         with suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
-            sender.sendto(_MESSAGE.pack(self.secret, part, done), (self.host, self.port))
+            sender.sendto(_MESSAGE.pack(self.secret, partition, done), (self.host, self.port))
 
 
 @dataclass(frozen=True)
-class State:
+class ProgressState:
     """How far a run is at one time; as in progress.json.
 
     Args:
@@ -109,7 +109,7 @@ class Tally:
         """Take in that every image is done and another stage begins."""
         self.stage, self._done = stage, {0: self._images - self._reused}
 
-    def state(self, now_s: float) -> State:
+    def state(self, now_s: float) -> ProgressState:
         """Estimate."""
         images = self._images - self._reused
         done = min(images, sum(self._done.values()))
@@ -119,10 +119,10 @@ class Tally:
         updated = datetime.fromtimestamp(now_s, UTC).isoformat(timespec="seconds")
         rounded = None if left is None else round(left, 1)
         done += self._reused
-        return State(self._run, self.stage, done, self._images, round(speed, 1), rounded, updated, self._reused)
+        return ProgressState(self._run, self.stage, done, self._images, round(speed, 1), rounded, updated, self._reused)
 
 
-class Progress:
+class ProgressListener:
     """Tells people how far the run is; use it in a `with` statement.
 
     Args:
@@ -153,7 +153,7 @@ class Progress:
             self._tally.finish("done")
             self._tell()
 
-    def listen(self, host: str, bind: str) -> Reporter:
+    def listen(self, host: str, bind: str) -> ProgressReporter:
         """Begin to listen to the workers.
 
         Args:
@@ -164,11 +164,11 @@ class Progress:
         listening.bind((bind, 0))
         self._reported.append(listening)
         self._end.send(b"\0")  # so that the thread looks there, too
-        return Reporter(host, listening.getsockname()[1], self._secret)
+        return ProgressReporter(host, listening.getsockname()[1], self._secret)
 
-    def count(self, part: int, done: int) -> None:
-        """Take in how many images of a part are done, from this very process."""
-        self._tally.count(part, done, time.time())
+    def report(self, partition: int, done: int) -> None:
+        """Record that `done` images of a partition are done; for partitions that this process works on."""
+        self._tally.count(partition, done, time.time())
 
     def begin_reduction(self) -> None:
         """Take in that all images are described."""
@@ -190,7 +190,7 @@ class Progress:
     def _take_in(self, message: bytes) -> None:
         if len(message) == _MESSAGE.size and message.startswith(self._secret):
             _, part, done = _MESSAGE.unpack(message)
-            self.count(part, done)
+            self.report(part, done)
 
     def _tell(self) -> None:
         """Log and write how far the run is; that this fails is not worth a run."""

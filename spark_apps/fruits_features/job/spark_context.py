@@ -13,7 +13,7 @@ from fruits_features.job.worker_environment import WORKER_ENVIRONMENT
 
 
 @contextmanager
-def started(run: str) -> Iterator[SparkContext]:
+def running_context(run: str) -> Iterator[SparkContext]:
     """Start Spark for a run, and stop what of it is in the JVM.
 
     PySpark's own `stop` then waits up to a second for its server of accumulators, which ends with this process anyway.

@@ -21,7 +21,7 @@ from fruits_features.cache.store import StoredFile
 from fruits_features.contract.arguments import Arguments
 from fruits_features.io import object_store
 from fruits_features.io.arrow import whole
-from fruits_features.io.prefetch import Behind
+from fruits_features.io.prefetch import BackgroundWriter
 from fruits_features.io.vectors import as_array, as_matrix
 from fruits_features.output.snapshot import paths
 from fruits_features.projection import Projection
@@ -91,7 +91,7 @@ def plan_files(described: pa.Table, files: Sequence[StoredFile], cores: int = 1)
 
 
 @dataclass(frozen=True)
-class Finish:
+class FeaturesWriter:
     """How stored images become rows of `features/`.
 
     Args:
@@ -146,7 +146,7 @@ def write_parquet(
         ) as writer,
     ):
         writer.add_key_value_metadata({METADATA_KEY: json.dumps(words, sort_keys=True)})
-        with closing(Behind()) as behind:
+        with closing(BackgroundWriter()) as behind:
             for table in tables_of_rows:
                 rows += table.num_rows
                 behind.call(writer.write_table, table)

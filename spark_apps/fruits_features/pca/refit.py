@@ -27,7 +27,7 @@ class RefitError(RunError):
 
 
 @dataclass(frozen=True)
-class Choice:
+class ProjectionChoice:
     """The projection of a run.
 
     Args:
@@ -51,7 +51,7 @@ def published(arguments: Arguments, model: Weights | None) -> Projection | None:
         return None
     try:
         found = Projection.from_bytes(object_store.read(arguments.published))
-        hindrance = _hindrance(found, arguments, model)
+        hindrance = _incompatibility(found, arguments, model)
     except (FileNotFoundError, ValueError) as error:
         hindrance = f"it cannot be read ({str(error).splitlines()[0]})"
     if not hindrance:
@@ -65,12 +65,12 @@ def published(arguments: Arguments, model: Weights | None) -> Projection | None:
     return None
 
 
-def keep(published: Projection, arguments: Arguments, why: str) -> Choice:
+def keep(published: Projection, arguments: Arguments, why: str) -> ProjectionChoice:
     """Keep the published projection."""
-    return Choice(published, arguments.published, why)
+    return ProjectionChoice(published, arguments.published, why)
 
 
-def choose(fresh: Projection, moments: Moments, published: Projection | None, arguments: Arguments) -> Choice:
+def choose(fresh: Projection, moments: Moments, published: Projection | None, arguments: Arguments) -> ProjectionChoice:
     """Choose between a new fit and the published projection.
 
     Args:
@@ -81,7 +81,9 @@ def choose(fresh: Projection, moments: Moments, published: Projection | None, ar
     """
     if published is None:
         asked = arguments.refit == Refit.ALWAYS
-        return Choice(fresh, None, "--refit is always." if asked else "There is no published projection to keep.")
+        return ProjectionChoice(
+            fresh, None, "--refit is always." if asked else "There is no published projection to keep."
+        )
     now, new = explained(published, moments), float(fresh.explained_variance.sum())
     unknown = set(fresh.categories) - set(published.categories)
     why = (
@@ -90,7 +92,7 @@ def choose(fresh: Projection, moments: Moments, published: Projection | None, ar
     )
     if abs(new - now) <= LARGEST_LOSS and len(unknown) <= LARGEST_NEW_SHARE * len(fresh.categories):
         return keep(published, arguments, why)
-    return Choice(fresh, None, why)
+    return ProjectionChoice(fresh, None, why)
 
 
 def explained(projection: Projection, moments: Moments) -> float:
@@ -105,7 +107,7 @@ def explained(projection: Projection, moments: Moments) -> float:
     return float(((scatter @ projection.components) * projection.components).sum()) / total if total else 0.0
 
 
-def _hindrance(found: Projection, arguments: Arguments, model: Weights | None) -> str | None:
+def _incompatibility(found: Projection, arguments: Arguments, model: Weights | None) -> str | None:
     """Tell why a projection does not fit what is asked for."""
     if found.families != arguments.features:
         return f"it is of the families {','.join(found.families)}, not {','.join(arguments.features)}"

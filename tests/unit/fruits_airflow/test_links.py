@@ -17,7 +17,7 @@ from fruits_airflow.hooks import aws
 from fruits_airflow.links import ReportLink
 from fruits_airflow.tasks import publish, validate_parquet
 from include.dev.local_aws.state import REGION
-from include.emr.tags import Origin
+from include.emr.tags import ClusterOwner
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,7 +47,7 @@ class Try:
 
 
 def _create(run_id: str) -> CreateClusterOperator:
-    origin = Origin("links", "fruits_features", run_id)
+    origin = ClusterOwner("links", "fruits_features", run_id)
     request = {
         "Name": origin.cluster_name,
         "Tags": origin.tags(),

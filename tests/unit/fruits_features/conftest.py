@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import pytest
 
-from include.dev.local_aws.s3.fault_proxy import Fault, Request, S3Trouble
+from include.dev.local_aws.s3.fault_proxy import Fault, Request, S3FaultProxy
 from tests.support.buckets import ACCESS_KEY, SECRET_KEY, s3_server
 
 FaultRule = Callable[[Request], Fault | None]
@@ -26,7 +26,7 @@ class Troubled(NamedTuple):
 
     name: str
     folder: Path
-    trouble: S3Trouble
+    trouble: S3FaultProxy
 
 
 @pytest.fixture(scope="session")
@@ -45,7 +45,7 @@ def troubled(s3: Served, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[
         def make(faults: FaultRule) -> Troubled:
             name = f"bucket-{uuid.uuid4().hex[:12]}"
             (s3.folder / name).mkdir()
-            trouble = stack.enter_context(S3Trouble(s3.address, faults=faults))
+            trouble = stack.enter_context(S3FaultProxy(s3.address, faults=faults))
             keys = {"AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": SECRET_KEY, "AWS_REGION": "eu-west-1"}
             for variable, value in (keys | {"AWS_ENDPOINT_URL_S3": trouble.url}).items():
                 monkeypatch.setenv(variable, value)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import threading
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from moto.core.utils import utcnow
 from moto.emr.models import Cluster, Step
 from moto.iam.models import iam_backends
 
-from include.dev.local_aws.emr.faults import Injected
-from include.dev.local_aws.emr.fleets import LocalFleet
 from include.dev.local_aws.emr.states import TERMINATED, USER_REQUEST, Ending
+
+if TYPE_CHECKING:
+    from include.dev.local_aws.emr.faults import Injected
+    from include.dev.local_aws.emr.fleets import LocalFleet
 
 
 class LocalStep(Step):

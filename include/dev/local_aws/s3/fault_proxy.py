@@ -68,7 +68,7 @@ def first(requests: int, fault: Fault, method: str = "GET") -> Callable[[Request
     return lambda request: fault if request.method == method and request.nth <= requests else None
 
 
-class S3Trouble:
+class S3FaultProxy:
     """The proxy, in a thread of this process, on a free port of loopback.
 
     Args:
@@ -141,7 +141,7 @@ class _Side(asyncio.Protocol):
     transport: asyncio.Transport
     other: _Side | None = None
 
-    def __init__(self, trouble: S3Trouble) -> None:
+    def __init__(self, trouble: S3FaultProxy) -> None:
         self.trouble = trouble
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -166,7 +166,7 @@ class _Side(asyncio.Protocol):
 class _ClientSide(_Side):
     """Passes requests on, unless they are to fail."""
 
-    def __init__(self, trouble: S3Trouble) -> None:
+    def __init__(self, trouble: S3FaultProxy) -> None:
         super().__init__(trouble)
         self._deaf = False
 

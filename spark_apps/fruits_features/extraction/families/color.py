@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from fruits_features.imaging.normalize import WEIGHT_PARAMETERS, View
+from fruits_features.imaging.normalize import WEIGHT_PARAMETERS, NormalizedImage
 
 BINS = (3, 12, 12)
 RANGES = ((0, 256), (90, 200), (30, 150))  # what lies outside goes to the end bins
@@ -25,10 +25,10 @@ PARAMETERS = {
 DIMENSION = int(np.prod(BINS))
 
 
-def describe(view: View) -> NDArray[np.float32]:
+def extract(view: NormalizedImage) -> NDArray[np.float32]:
     """Take the square root of every colour's share of the image's weight; the squares add up to 1.
 
-    >>> features = describe(View(np.full((100, 100, 3), 255, np.uint8)))
+    >>> features = extract(NormalizedImage(np.full((100, 100, 3), 255, np.uint8)))
     >>> len(features), np.square(features).sum()
     (432, np.float32(1.0))
     """

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from fruits_features.imaging.normalize import WEIGHT_PARAMETERS, View
+from fruits_features.imaging.normalize import WEIGHT_PARAMETERS, NormalizedImage
 
 SURROUNDINGS = 9
 """Length in pixels of the square around a pixel of the relit image that it is compared with."""
@@ -30,10 +30,10 @@ PARAMETERS = {
 DIMENSION = BINS ** len(WIDTHS)
 
 
-def describe(view: View) -> NDArray[np.float32]:
+def extract(view: NormalizedImage) -> NDArray[np.float32]:
     """Take the square root of every difference's share of the image's weight; the squares add up to 1.
 
-    >>> features = describe(View(np.full((100, 100, 3), 255, np.uint8)))
+    >>> features = extract(NormalizedImage(np.full((100, 100, 3), 255, np.uint8)))
     >>> int(features.argmax()), float(features.max())
     (62, 1.0)
     """

@@ -155,7 +155,7 @@ class Model:
 
 
 @contextmanager
-def fetched(uri: str | None) -> Iterator[Weights | None]:
+def fetched_weights(uri: str | None) -> Iterator[Weights | None]:
     """Fetch a model, see that it can be used, and keep a copy on this machine for as long as the context lasts.
 
     Raises:

@@ -7,17 +7,17 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from fruits_features.imaging.normalize import View
+from fruits_features.imaging.normalize import NormalizedImage
 
 BITS = 256
 PARAMETERS = {"statistic": "mean of descriptor bits over keypoints"}
 
 
-def describe(view: View) -> NDArray[np.float32]:
+def extract(view: NormalizedImage) -> NDArray[np.float32]:
     """Summarise the descriptors of an image: 256 shares in 0 to 1, all zero when it has no keypoint.
 
     >>> import numpy as np
-    >>> describe(View(np.full((100, 100, 3), 255, np.uint8))).sum()
+    >>> extract(NormalizedImage(np.full((100, 100, 3), 255, np.uint8))).sum()
     np.float32(0.0)
     """
     descriptors = view.descriptors

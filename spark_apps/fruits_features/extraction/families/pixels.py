@@ -4,17 +4,17 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from fruits_features.imaging.normalize import View
+from fruits_features.imaging.normalize import NormalizedImage
 
 SIDE = 32
 PARAMETERS = {"side": SIDE}
 
 
-def describe(view: View) -> NDArray[np.float32]:
+def extract(view: NormalizedImage) -> NDArray[np.float32]:
     """Flatten the image, scaled to 32 x 32 pixels: 3,072 values in 0 to 1, row by row, red, green, blue.
 
     >>> import numpy as np
-    >>> float(describe(View(np.full((100, 100, 3), 255, np.uint8))).min())
+    >>> float(extract(NormalizedImage(np.full((100, 100, 3), 255, np.uint8))).min())
     1.0
     """
     small = cv2.resize(view.rgb, (SIDE, SIDE), interpolation=cv2.INTER_AREA)

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from fruits_features.imaging.normalize import WEIGHT_PARAMETERS, View
+from fruits_features.imaging.normalize import WEIGHT_PARAMETERS, NormalizedImage
 
 CHANNELS = ("luma", "red difference", "blue difference")
 NEIGHBOURS = ((-1, 0), (-1, 1), (0, 1), (1, 1), (1, 0), (1, -1), (0, -1), (-1, -1))
@@ -31,13 +31,13 @@ PARAMETERS = {
 DIMENSION = PATTERNS * len(CHANNELS)
 
 
-def describe(view: View) -> NDArray[np.float32]:
+def extract(view: NormalizedImage) -> NDArray[np.float32]:
     """Count the patterns: for each channel, 10 square roots of shares; the squares of each ten add up to 1.
 
     Values 0 to 8 of a ten: neighbours larger than their centre (0 a light spot or flat, 8 a dark spot, 4 an edge);
     value 9: no uniform pattern.
 
-    >>> describe(View(np.full((100, 100, 3), 255, np.uint8)))[:10].tolist()
+    >>> extract(NormalizedImage(np.full((100, 100, 3), 255, np.uint8)))[:10].tolist()
     [1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]
     """
     framed = np.asarray(cv2.copyMakeBorder(view.ycrcb, 2, 2, 1, 1, cv2.BORDER_REPLICATE), np.uint8)

@@ -16,7 +16,7 @@ from fruits_airflow.emr.owned_clusters import owned
 from fruits_airflow.emr.sensors import ClusterReadySensor
 from fruits_airflow.hooks.aws import PATIENT, CreateHook
 from include.dev.local_aws.emr.faults import FAULT_TAG
-from include.emr.tags import Origin
+from include.emr.tags import ClusterOwner
 
 if TYPE_CHECKING:
     from include.dev.local_aws.local import LocalAws
@@ -36,11 +36,11 @@ CONTEXT: Any = {"ti": Mock(), "task": Mock()}
 pytestmark = pytest.mark.usefixtures("aws_environment")
 
 
-def _origin(run_id: str, deployment: str = "tests") -> Origin:
-    return Origin(deployment, "fruits_features", run_id)
+def _origin(run_id: str, deployment: str = "tests") -> ClusterOwner:
+    return ClusterOwner(deployment, "fruits_features", run_id)
 
 
-def _request(origin: Origin) -> dict[str, Any]:
+def _request(origin: ClusterOwner) -> dict[str, Any]:
     return {"Name": origin.cluster_name, "Tags": origin.tags(), **REQUEST}
 
 

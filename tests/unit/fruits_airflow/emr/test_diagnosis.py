@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from fruits_airflow.emr.diagnosis import Doctor
+from fruits_airflow.emr.diagnosis import ClusterDiagnosis
 from fruits_airflow.emr.logs import TAIL_LINES, ClusterLogs
 from fruits_airflow.emr.remedies import KNOWN, advice_for
 
@@ -82,8 +82,8 @@ class Logs:
             describe_step=lambda **_: {"Step": {"Status": step}}, describe_cluster=lambda **_: {"Cluster": described}
         )
 
-    def doctor(self, step: dict[str, Any], cluster: dict[str, Any]) -> Doctor:
-        return Doctor(self.emr(step, cluster), self.s3, "j-1", log_wait_s=0)
+    def doctor(self, step: dict[str, Any], cluster: dict[str, Any]) -> ClusterDiagnosis:
+        return ClusterDiagnosis(self.emr(step, cluster), self.s3, "j-1", log_wait_s=0)
 
 
 @pytest.fixture

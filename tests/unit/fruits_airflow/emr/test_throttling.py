@@ -17,7 +17,7 @@ from airflow.providers.amazon.aws.sensors.base_aws import AwsBaseSensor
 from fruits_airflow.hooks import aws
 from fruits_airflow.notifications import FailureAlert
 from include.dev.local_aws.emr.faults import FAULT_TAG
-from include.dev.local_aws.s3.fault_proxy import Fault, S3Trouble, first
+from include.dev.local_aws.s3.fault_proxy import Fault, S3FaultProxy, first
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -68,7 +68,9 @@ def _refusing(aws: LocalAws, monkeypatch: pytest.MonkeyPatch, refusals: int) -> 
     """An S3 that refuses the first requests for an object; they have to have come."""
     aws.s3().put_object(Bucket="fruits", Key="throttled", Body=CONTENT)
     server = urlsplit(aws.environment["AWS_ENDPOINT_URL_S3"])
-    with S3Trouble((str(server.hostname), int(server.port or 0)), faults=first(refusals, Fault.SLOW_DOWN)) as trouble:
+    with S3FaultProxy(
+        (str(server.hostname), int(server.port or 0)), faults=first(refusals, Fault.SLOW_DOWN)
+    ) as trouble:
         monkeypatch.setenv("AWS_ENDPOINT_URL_S3", trouble.url)
         yield
         assert trouble.failed[Fault.SLOW_DOWN] == refusals

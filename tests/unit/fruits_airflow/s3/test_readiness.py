@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from airflow.sdk.exceptions import AirflowFailException, AirflowSensorTimeout, TaskDeferred
 
-from fruits_airflow.s3.readiness import Lack, Wanted, look
+from fruits_airflow.s3.readiness import NotReady, Readiness, look
 from fruits_airflow.s3.sensors import ImagesSensor
 from fruits_airflow.s3.triggers import ImagesTrigger
-from include.dev.local_aws.s3.fault_proxy import Fault, S3Trouble, first
+from include.dev.local_aws.s3.fault_proxy import Fault, S3FaultProxy, first
 
 if TYPE_CHECKING:
     from include.dev.local_aws.local import LocalAws
@@ -33,8 +33,8 @@ def put(local_aws: LocalAws, bucket: str) -> Any:  # noqa: ANN401
     return put
 
 
-def _look(bucket: str, **wanted: Any) -> Lack | None:  # noqa: ANN401
-    return look(Wanted(bucket, "images/", **wanted), "aws_default")
+def _look(bucket: str, **wanted: Any) -> NotReady | None:  # noqa: ANN401
+    return look(Readiness(bucket, "images/", **wanted), "aws_default")
 
 
 def _run(bucket: str, seconds: float, **wanted: Any) -> dict[str, Any]:  # noqa: ANN401
@@ -123,7 +123,7 @@ def test_trigger_outlives_an_s3_in_trouble(
     put("images/Limes/1.jpg")
     server = local_aws.environment["AWS_ENDPOINT_URL_S3"].removeprefix("http://").split(":")
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
-    with S3Trouble((server[0], int(server[1])), faults=first(2, Fault.SLOW_DOWN)) as trouble:
+    with S3FaultProxy((server[0], int(server[1])), faults=first(2, Fault.SLOW_DOWN)) as trouble:
         monkeypatch.setenv("AWS_ENDPOINT_URL_S3", trouble.url)
 
         assert _run(bucket, 60) == {"status": "success"}

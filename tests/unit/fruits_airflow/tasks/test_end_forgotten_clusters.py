@@ -9,7 +9,7 @@ from airflow.sdk.exceptions import AirflowException
 from botocore.exceptions import ClientError
 
 from fruits_airflow.tasks import end_forgotten_clusters
-from include.emr.tags import Origin
+from include.emr.tags import ClusterOwner
 from include.settings import settings
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def create(local_aws: LocalAws) -> Iterator[Callable[..., str]]:
     emr, made = local_aws.emr(), []
 
     def make(run_id: str, *, deployment: str = DEPLOYMENT, protected: bool = False, **request: Any) -> str:  # noqa: ANN401
-        origin = Origin(deployment, "fruits_features", run_id)
+        origin = ClusterOwner(deployment, "fruits_features", run_id)
         instances = {"KeepJobFlowAliveWhenNoSteps": True, "TerminationProtected": protected}
         request = {"Name": origin.cluster_name, "Tags": origin.tags(), "Instances": instances, **request}
         made.append(emr.run_job_flow(**request)["JobFlowId"])
@@ -90,7 +90,7 @@ def test_janitor_touches_no_cluster_of_others(
         create("done", deployment="another"),
         create("done", Name="of another team"),
         create("done", Tags=[]),
-        create("done", Tags=[*Origin(DEPLOYMENT, "fruits_features", "done").tags()[1:], application]),
+        create("done", Tags=[*ClusterOwner(DEPLOYMENT, "fruits_features", "done").tags()[1:], application]),
     ]
 
     assert sweep() == []

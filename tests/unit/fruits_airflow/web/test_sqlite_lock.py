@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from fruits_airflow.web.sqlite_lock import Turns, on_sqlite
+from fruits_airflow.web.sqlite_lock import WriteLockMiddleware, on_sqlite
 
 if TYPE_CHECKING:
     import pytest
@@ -24,7 +24,7 @@ def _order_of(*methods: str) -> list[str]:
             raise ConnectionError("the client is gone")
 
     async def ask() -> None:
-        server = Turns(app)
+        server = WriteLockMiddleware(app)
         scopes = [{"type": "http", "method": method} for method in methods]
         asked = [server(scope, _receive, _send) for scope in scopes]
         await asyncio.gather(*asked, return_exceptions=True)

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from fruits_features.cache import compaction, vacuum
-from fruits_features.cache.compaction import to_put_together
-from fruits_features.cache.store import StoredFile, StoredPart, Volume
+from fruits_features.cache.compaction import select_segments
+from fruits_features.cache.store import CacheSegment, StoredFile, StoredPart
 from fruits_features.extraction import batches
 from tests.support.small_runs import Images, Runs, photograph
 
@@ -19,7 +19,7 @@ def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Runs:
     """A bucket with two sound images and one that is none."""
     images = Images()
     monkeypatch.setattr(batches, "open_bucket", lambda *_: images)
-    monkeypatch.setattr(compaction, "MOST_VOLUMES", 3)
+    monkeypatch.setattr(compaction, "MAX_SEGMENTS", 3)
     for number in range(5):
         images.put(f"images/Lime/{number}.png", photograph(number))
     images.put("images/Lime/text.png", b"no image at all")
@@ -38,8 +38,8 @@ def days(runs: Runs, count: int) -> None:
         runs.run(f"day {number}")
 
 
-def volume(name: str, rows: int) -> Volume:
-    return Volume(name, "run", (StoredPart("index", 1, (StoredFile("file", rows, 1, 1),)),))
+def volume(name: str, rows: int) -> CacheSegment:
+    return CacheSegment(name, "run", (StoredPart("index", 1, (StoredFile("file", rows, 1, 1),)),))
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def volume(name: str, rows: int) -> Volume:
     ],
 )
 def test_volumes_put_together_are_those_not_larger_than_all_smaller_ones(rows: list[int], chosen: list[int]) -> None:
-    found = to_put_together([volume(f"{n}", one) for n, one in enumerate(rows)], most=3)
+    found = select_segments([volume(f"{n}", one) for n, one in enumerate(rows)], most=3)
 
     assert [one.rows for one in found] == chosen
 
@@ -125,7 +125,7 @@ def test_store_that_no_run_has_used_for_long_goes_as_a_whole(runs: Runs) -> None
     unused = next(name.split("/")[0] for name, at in times.items() if at == old)
     times[f"{unused}/about.json"] = old
 
-    manifests, rest = vacuum.unneeded(
+    manifests, rest = vacuum.find_orphans(
         times, lambda name: Path(runs.store, name).read_bytes(), now - 2 * DAY, now - 30 * DAY
     )
 

@@ -13,7 +13,7 @@ from tests.support.deadly_decoder.sitecustomize import MARK
 from tests.support.small_runs import Images, Runs, photograph
 
 CATEGORIES = ("Apple", "Lime", "Plum")
-DESCRIBE, WRITE = "describe the images", "project the features and write them"
+EXTRACT, WRITE = "extract features", "project and write features"
 """What Spark's workers are asked for, in its own words."""
 
 
@@ -59,25 +59,25 @@ def test_second_run_describes_only_what_was_added_and_replaced(runs: Runs) -> No
 @pytest.mark.parametrize("refit", ["always", "never", "auto"])
 def test_rerun_of_little_asks_nothing_of_sparks_workers(runs: Runs, refit: str) -> None:
     runs.run("monday")
-    assert runs.stages == [DESCRIBE, WRITE]
+    assert runs.stages == [EXTRACT, WRITE]
     runs.images.put("images/Training/Lime/new.png", photograph(100))
 
     runs.run("tuesday", refit=refit, published=runs.layout("monday").portable_projection)
 
-    assert runs.stages == [DESCRIBE, WRITE]
+    assert runs.stages == [EXTRACT, WRITE]
     same_rows(runs, "tuesday", "from scratch")
 
 
 def test_rerun_of_much_is_spread_over_sparks_workers(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
     runs.run("monday")
     monkeypatch.setattr(inventory, "_LITTLE", 40_000)  # about one image
-    monkeypatch.setattr(snapshot, "LEAST_SHARE", 6)
+    monkeypatch.setattr(snapshot, "MIN_SELECTION_ROWS", 6)
     for number in (100, 101):
         runs.images.put(f"images/Training/Lime/{number}.png", photograph(number))
 
     runs.run("tuesday")
 
-    assert runs.stages == [DESCRIBE, WRITE, DESCRIBE, "measure the features known already", WRITE]
+    assert runs.stages == [EXTRACT, WRITE, EXTRACT, "compute moments of cached features", WRITE]
     same_rows(runs, "tuesday", "from scratch")
 
 
@@ -188,7 +188,7 @@ def test_run_that_asks_for_something_else_describes_everything(runs: Runs, chang
 
 def test_run_of_other_code_describes_everything(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
     runs.run("monday")
-    monkeypatch.setattr("fruits_features.cache.store.describing", lambda _: {"code": "another"})
+    monkeypatch.setattr("fruits_features.cache.store.fingerprint", lambda _: {"code": "another"})
 
     assert runs.run("tuesday").reused == 0
 
@@ -217,7 +217,7 @@ def test_run_that_is_tried_again_writes_beside_its_first_try_and_reuses_it(runs:
 
 
 def test_file_with_other_rows_than_the_index_says_stops_the_run(runs: Runs) -> None:
-    from fruits_features.cache.selection import StoreError
+    from fruits_features.cache.selection import CacheError
 
     runs.run("monday")
     first, second = sorted(volumes(runs)[0].glob("described-*.parquet"))
@@ -227,7 +227,7 @@ def test_file_with_other_rows_than_the_index_says_stops_the_run(runs: Runs) -> N
     (volumes(runs)[0] / "manifest.json").write_text(json.dumps(manifest))
     first.write_bytes(second.read_bytes())
 
-    with pytest.raises(StoreError, match="holds other rows than its index says; remove its folder"):
+    with pytest.raises(CacheError, match="holds other rows than its index says; remove its folder"):
         runs.run("tuesday")
 
 
@@ -235,7 +235,7 @@ def test_rows_are_read_by_row_group_where_few_are_wanted(runs: Runs, monkeypatch
     monkeypatch.setattr("fruits_features.cache.data_files.GROUP_BYTES", 1)
     monkeypatch.setattr("fruits_features.cache.data_files.WHOLE_SHARE", 2.0)
     monkeypatch.setattr("fruits_features.cache.data_files.WHOLE_BYTES", 0)
-    monkeypatch.setattr("fruits_features.output.snapshot.FILE_BYTES", 4_000)
+    monkeypatch.setattr("fruits_features.cache.selection.FILE_BYTES", 4_000)
     runs.run("monday")
     for number in (0, 3, 6):
         runs.images.put(f"images/Training/Apple/{number}.png", photograph(100 + number))

@@ -10,8 +10,8 @@ import pytest
 from obstore.store import MemoryStore
 
 from fruits_features.extraction import batches
-from fruits_features.extraction.batches import Worker
-from fruits_features.extraction.families.onnx import fetched
+from fruits_features.extraction.batches import BatchExtractor
+from fruits_features.extraction.families.onnx import fetched_weights
 from fruits_features.schemas import INVENTORY, arrow_schema
 from tests.support.deadly_decoder.sitecustomize import MARK
 from tests.support.onnx_models import expected, model
@@ -42,10 +42,10 @@ def inventory(monkeypatch: pytest.MonkeyPatch) -> pa.Table:
 
 def outcome(inventory: pa.Table, *, isolated: bool) -> tuple[list[str], dict[str, tuple[str, str]]]:
     """Describe; returns the names of described images, and stage and reason of rejected ones by name."""
-    one = Worker("fruits", ("orb",), max_bytes=10**6, max_pixels=10**6, include_pixels=True, isolated=isolated)
-    (chunk,) = one.describe(inventory)
+    one = BatchExtractor("fruits", ("orb",), max_bytes=10**6, max_pixels=10**6, include_pixels=True, isolated=isolated)
+    (chunk,) = one.extract(inventory)
     rejected = {row["path"][-5:]: (row["stage"], row["reason"]) for row in chunk.rejected.to_pylist()}
-    return [path[-5:] for path in chunk.described["path"].to_pylist()], rejected
+    return [path[-5:] for path in chunk.extracted["path"].to_pylist()], rejected
 
 
 def test_isolated_worker_gives_what_the_other_gives(inventory: pa.Table) -> None:
@@ -62,12 +62,14 @@ def test_worker_with_a_model_gives_every_image_its_embedding(
 ) -> None:
     monkeypatch.setattr(batches, "BATCH_IMAGES", batch)
     (tmp_path / "m.onnx").write_bytes(model())
-    with fetched(str(tmp_path / "m.onnx")) as weights:
-        one = Worker("fruits", ("orb", "onnx"), 10**6, 10**6, include_pixels=False, model=weights, isolated=isolated)
-        (chunk,) = one.describe(inventory)
+    with fetched_weights(str(tmp_path / "m.onnx")) as weights:
+        one = BatchExtractor(
+            "fruits", ("orb", "onnx"), 10**6, 10**6, include_pixels=False, model=weights, isolated=isolated
+        )
+        (chunk,) = one.extract(inventory)
 
-    features = np.array(chunk.described["features"].to_pylist())
-    assert [path[-5:] for path in chunk.described["path"].to_pylist()] == ["a.jpg", "b.jpg", "d.jpg"]
+    features = np.array(chunk.extracted["features"].to_pylist())
+    assert [path[-5:] for path in chunk.extracted["path"].to_pylist()] == ["a.jpg", "b.jpg", "d.jpg"]
     np.testing.assert_allclose(features[:, 256:], [expected(PICTURE)] * 3, atol=1e-4)
 
 

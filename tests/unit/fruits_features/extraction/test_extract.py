@@ -6,7 +6,7 @@ import pytest
 
 from fruits_features.contract.families import FAMILIES, total_dimension
 from fruits_features.contract.rejections import Reason, Rejected
-from fruits_features.extraction.extract import Description, describe_image
+from fruits_features.extraction.extract import ImageExtractor, ImageFeatures
 
 MAX_PIXELS = 10**6
 
@@ -18,20 +18,26 @@ def noise(height: int, width: int) -> bytes:
 @pytest.mark.parametrize("name", [family.name for family in FAMILIES.values() if family.dimension])
 @pytest.mark.parametrize("size", [(100, 100), (464, 348), (1, 1), (3, 1000), (17, 23)])
 def test_family_of_any_size_gives_the_declared_dimension(name: str, size: tuple[int, int]) -> None:
-    description = describe_image(noise(*size), [name], MAX_PIXELS)
+    description = ImageExtractor((name,), MAX_PIXELS).extract(noise(*size))
 
-    assert isinstance(description, Description)
+    assert isinstance(description, ImageFeatures)
     assert (description.features.shape, description.features.dtype) == ((FAMILIES[name].dimension,), np.float32)
     assert np.isfinite(description.features).all()
     assert (description.height, description.width) == size
 
 
 def test_description_concatenates_families_in_the_order_asked_for() -> None:
-    both = describe_image(noise(50, 50), ["color", "orb"], MAX_PIXELS)
-    color = describe_image(noise(50, 50), ["color"], MAX_PIXELS)
+    both = ImageExtractor(
+        (
+            "color",
+            "orb",
+        ),
+        MAX_PIXELS,
+    ).extract(noise(50, 50))
+    color = ImageExtractor(("color",), MAX_PIXELS).extract(noise(50, 50))
 
-    assert isinstance(both, Description)
-    assert isinstance(color, Description)
+    assert isinstance(both, ImageFeatures)
+    assert isinstance(color, ImageFeatures)
     assert both.features.shape == (total_dimension(["color", "orb"]),)
     assert (both.features[:432] == color.features).all()
 
@@ -39,15 +45,21 @@ def test_description_concatenates_families_in_the_order_asked_for() -> None:
 def test_description_of_a_plain_image_has_no_keypoint_and_is_valid() -> None:
     plain = cv2.imencode(".png", np.full((100, 100, 3), 255, np.uint8))[1].tobytes()
 
-    description = describe_image(plain, ["orb", "color"], MAX_PIXELS)
+    description = ImageExtractor(
+        (
+            "orb",
+            "color",
+        ),
+        MAX_PIXELS,
+    ).extract(plain)
 
-    assert isinstance(description, Description)
+    assert isinstance(description, ImageFeatures)
     assert description.descriptors.shape == (0, 32)
     assert not description.features[:256].any()
 
 
 def test_description_of_no_image_is_rejected() -> None:
-    outcome = describe_image(b"no image", ["orb"], MAX_PIXELS)
+    outcome = ImageExtractor(("orb",), MAX_PIXELS).extract(b"no image")
 
     assert isinstance(outcome, Rejected)
     assert outcome.reason == Reason.NOT_AN_IMAGE

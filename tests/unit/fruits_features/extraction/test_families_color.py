@@ -6,8 +6,8 @@ import pytest
 from numpy.typing import NDArray
 
 from fruits_features.contract.families import FAMILIES
-from fruits_features.extraction.families.color import DIMENSION, describe
-from fruits_features.imaging.normalize import View
+from fruits_features.extraction.families.color import DIMENSION, extract
+from fruits_features.imaging.normalize import NormalizedImage
 
 RED, GREEN, WHITE, PALE = (200, 30, 30), (60, 160, 40), (255, 255, 255), (225, 225, 225)
 
@@ -22,11 +22,11 @@ def fruit(color: tuple[int, int, int], background: tuple[int, int, int] = WHITE)
 
 
 def distance(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> float:
-    return float(np.linalg.norm(describe(View(one)) - describe(View(other))))
+    return float(np.linalg.norm(extract(NormalizedImage(one)) - extract(NormalizedImage(other))))
 
 
 def test_color_gives_the_declared_dimension_of_finite_float32() -> None:
-    features = describe(View(fruit(RED)))
+    features = extract(NormalizedImage(fruit(RED)))
 
     assert features.shape == (DIMENSION,)
     assert features.dtype == np.float32
@@ -35,7 +35,7 @@ def test_color_gives_the_declared_dimension_of_finite_float32() -> None:
 
 
 def test_color_of_the_same_image_is_the_same_to_the_bit() -> None:
-    assert describe(View(fruit(RED))).tobytes() == describe(View(fruit(RED))).tobytes()
+    assert extract(NormalizedImage(fruit(RED))).tobytes() == extract(NormalizedImage(fruit(RED))).tobytes()
 
 
 @pytest.mark.parametrize("quarters", [1, 2, 3])
@@ -65,6 +65,6 @@ def test_color_of_a_dimmer_photograph_stays_nearer_than_another_fruit() -> None:
 
 @pytest.mark.parametrize("value", [0, 128, 255])
 def test_color_of_a_grey_image_is_one_bin(value: int) -> None:
-    features = describe(View(np.full((100, 100, 3), value, np.uint8)))
+    features = extract(NormalizedImage(np.full((100, 100, 3), value, np.uint8)))
 
     assert np.sort(features)[-2:].tolist() == pytest.approx([0, 1])

@@ -5,8 +5,8 @@ import pytest
 from numpy.typing import NDArray
 
 from fruits_features.contract.families import FAMILIES
-from fruits_features.extraction.families.contrast import DIMENSION, describe
-from fruits_features.imaging.normalize import View
+from fruits_features.extraction.families.contrast import DIMENSION, extract
+from fruits_features.imaging.normalize import NormalizedImage
 
 RED, YELLOW, GREEN = (200, 60, 50), (220, 180, 60), (110, 160, 50)
 
@@ -19,11 +19,11 @@ def striped(ground: tuple[int, int, int], stripes: tuple[int, int, int], lamp: f
 
 
 def distance(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> float:
-    return float(np.linalg.norm(describe(View(one)) - describe(View(other))))
+    return float(np.linalg.norm(extract(NormalizedImage(one)) - extract(NormalizedImage(other))))
 
 
 def test_contrast_gives_the_declared_dimension_of_finite_float32() -> None:
-    features = describe(View(striped(RED, YELLOW)))
+    features = extract(NormalizedImage(striped(RED, YELLOW)))
 
     assert features.shape == (DIMENSION,)
     assert features.dtype == np.float32
@@ -33,7 +33,10 @@ def test_contrast_gives_the_declared_dimension_of_finite_float32() -> None:
 
 
 def test_contrast_of_the_same_image_is_the_same_to_the_bit() -> None:
-    assert describe(View(striped(RED, YELLOW))).tobytes() == describe(View(striped(RED, YELLOW))).tobytes()
+    assert (
+        extract(NormalizedImage(striped(RED, YELLOW))).tobytes()
+        == extract(NormalizedImage(striped(RED, YELLOW))).tobytes()
+    )
 
 
 @pytest.mark.parametrize("quarters", [1, 2, 3])
@@ -45,7 +48,7 @@ def test_contrast_of_a_turned_image_is_the_same(quarters: int) -> None:
 
 @pytest.mark.parametrize("color", [RED, YELLOW, GREEN, (0, 0, 0), (255, 255, 255)])
 def test_contrast_of_a_plain_surface_is_the_middle_whatever_its_colour(color: tuple[int, int, int]) -> None:
-    features = describe(View(np.full((100, 100, 3), color, np.uint8)))
+    features = extract(NormalizedImage(np.full((100, 100, 3), color, np.uint8)))
 
     assert features[DIMENSION // 2] == 1
     assert np.count_nonzero(features) == 1
@@ -64,7 +67,7 @@ def test_contrast_tells_which_colour_is_the_narrow_one() -> None:
 def test_contrast_between_black_and_white_goes_to_the_end_bins() -> None:
     image = np.zeros((100, 100, 3), np.uint8)
     image[:50] = 255
-    by_luma = np.square(describe(View(image))).reshape(5, 25).sum(axis=1)
+    by_luma = np.square(extract(NormalizedImage(image))).reshape(5, 25).sum(axis=1)
 
     assert by_luma[0] > 0.05
     assert by_luma[4] > 0.05
@@ -72,4 +75,4 @@ def test_contrast_between_black_and_white_goes_to_the_end_bins() -> None:
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 40), (40, 1), (3, 5)])
 def test_contrast_of_an_image_smaller_than_its_surroundings_is_the_middle(shape: tuple[int, int]) -> None:
-    assert describe(View(np.full((*shape, 3), 90, np.uint8)))[DIMENSION // 2] == 1
+    assert extract(NormalizedImage(np.full((*shape, 3), 90, np.uint8)))[DIMENSION // 2] == 1

@@ -11,8 +11,15 @@ from onnx import TensorProto, helper
 
 from fruits_features.contract.families import dimensions, total_dimension
 from fruits_features.contract.rejections import Reason, Rejected
-from fruits_features.extraction.extract import Description, describe_image, embed
-from fruits_features.extraction.families.onnx import BATCH_IMAGES, MAX_DIMENSION, Input, Model, ModelError, fetched
+from fruits_features.extraction.extract import ImageExtractor, ImageFeatures, add_embeddings
+from fruits_features.extraction.families.onnx import (
+    BATCH_IMAGES,
+    MAX_DIMENSION,
+    Input,
+    Model,
+    ModelError,
+    fetched_weights,
+)
 from fruits_features.pca.fit import Moments, fit
 from fruits_features.projection import Projection, load
 from tests.support.onnx_models import DEVIATION, DIMENSION, MEAN, NCHW, NHWC, assemble, expected, model, pooled
@@ -27,9 +34,11 @@ def images(count: int, size: tuple[int, int] = (8, 6)) -> list[NDArray[np.uint8]
     return list(np.random.default_rng(1).integers(0, 256, (count, *size, 3), np.uint8))
 
 
-def described(data: bytes, source: bytes, families: tuple[str, ...] = FAMILIES) -> Description | Rejected:
+def described(data: bytes, source: bytes, families: tuple[str, ...] = FAMILIES) -> ImageFeatures | Rejected:
     loaded = Model(source, "m")
-    return embed([describe_image(data, families, 10**6, model_size=loaded.size)], families, loaded)[0]
+    return add_embeddings(
+        [ImageExtractor(tuple(families), 10**6, model_size=loaded.size).extract(data)], families, loaded
+    )[0]
 
 
 @pytest.mark.parametrize("shape", [NCHW, NHWC, (1, 3, 8, 6), (1, 8, 6, 3)])
@@ -72,11 +81,11 @@ def test_output_of_more_axes_is_flattened() -> None:
 
 def test_description_has_the_embedding_at_the_familys_place() -> None:
     one = described(PICTURE, model())
-    color, texture = (describe_image(PICTURE, [name], 10**6) for name in ("color", "texture"))
+    color, texture = (ImageExtractor((name,), 10**6).extract(PICTURE) for name in ("color", "texture"))
 
-    assert isinstance(one, Description)
-    assert isinstance(color, Description)
-    assert isinstance(texture, Description)
+    assert isinstance(one, ImageFeatures)
+    assert isinstance(color, ImageFeatures)
+    assert isinstance(texture, ImageFeatures)
     before, middle, after = np.split(one.features, np.cumsum(dimensions(FAMILIES, len(one.features)))[:-1])
     assert (before == color.features).all()
     assert (after == texture.features).all()
@@ -87,7 +96,7 @@ def test_description_has_the_embedding_at_the_familys_place() -> None:
 def test_description_by_the_model_alone_is_its_embedding() -> None:
     one = described(PICTURE, model(), ("onnx",))
 
-    assert isinstance(one, Description)
+    assert isinstance(one, ImageFeatures)
     assert one.features.shape == (DIMENSION,)
 
 
@@ -97,7 +106,7 @@ def test_image_whose_embedding_is_not_finite_is_rejected() -> None:
     one = described(PICTURE, model(first=[never]))
 
     assert isinstance(one, Rejected)
-    assert (one.reason, one.detail) == (Reason.NOT_DESCRIBABLE, "The model gives numbers that are not finite.")
+    assert (one.reason, one.detail) == (Reason.NOT_DESCRIBABLE, "The model returned values that are not finite.")
 
 
 def two_inputs() -> bytes:
@@ -161,7 +170,7 @@ def test_fetched_model_is_a_file_for_as_long_as_it_is_needed(tmp_path: Path) -> 
     file = tmp_path / "m.onnx"
     file.write_bytes(model())
 
-    with fetched(str(file)) as weights:
+    with fetched_weights(str(file)) as weights:
         assert weights
         assert weights.path
         assert Path(weights.path).read_bytes() == file.read_bytes()
@@ -171,7 +180,10 @@ def test_fetched_model_is_a_file_for_as_long_as_it_is_needed(tmp_path: Path) -> 
 
 
 def test_fetched_model_that_is_not_there_says_so(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match=r"There is no ONNX model .+/m\.onnx"), fetched(str(tmp_path / "m.onnx")):
+    with (
+        pytest.raises(ModelError, match=r"There is no ONNX model .+/m\.onnx"),
+        fetched_weights(str(tmp_path / "m.onnx")),
+    ):
         pass
 
 
@@ -179,7 +191,7 @@ def test_fetched_model_that_is_not_there_says_so(tmp_path: Path) -> None:
 def projection(tmp_path: Path) -> Path:
     """A projection of features of which some are a model's, `m.onnx` beside it."""
     (tmp_path / "m.onnx").write_bytes(model())
-    with fetched(str(tmp_path / "m.onnx")) as weights:
+    with fetched_weights(str(tmp_path / "m.onnx")) as weights:
         rows = np.random.default_rng(2).normal(size=(20, total_dimension(FAMILIES, DIMENSION))).astype(np.float32)
         found = fit(Moments.of(rows), FAMILIES, k=3, explained_variance=None)
         fitted = Projection(
@@ -193,7 +205,7 @@ def test_projection_embeds_an_image_by_the_model_from_where_it_lay(projection: P
     loaded = load(projection)
 
     one = described(PICTURE, model())
-    assert isinstance(one, Description)
+    assert isinstance(one, ImageFeatures)
     assert loaded.model
     assert loaded.model.path is None
     np.testing.assert_allclose(loaded.embed(PICTURE), loaded.project(one.features[np.newaxis])[0], atol=1e-5)

@@ -5,8 +5,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fruits_features.contract.families import FAMILIES
-from fruits_features.extraction.families.orb import describe
-from fruits_features.imaging.normalize import View
+from fruits_features.extraction.families.orb import extract
+from fruits_features.imaging.normalize import NormalizedImage
 
 
 def drawing(letters: str) -> NDArray[np.uint8]:
@@ -16,7 +16,7 @@ def drawing(letters: str) -> NDArray[np.uint8]:
 
 
 def test_orb_gives_the_declared_dimension_of_shares() -> None:
-    features = describe(View(drawing("Kiwi")))
+    features = extract(NormalizedImage(drawing("Kiwi")))
 
     assert features.shape == (FAMILIES["orb"].dimension,)
     assert features.dtype == np.float32
@@ -24,7 +24,7 @@ def test_orb_gives_the_declared_dimension_of_shares() -> None:
 
 
 def test_orb_of_the_same_image_is_the_same_to_the_bit() -> None:
-    assert describe(View(drawing("Kiwi"))).tobytes() == describe(View(drawing("Kiwi"))).tobytes()
+    assert extract(NormalizedImage(drawing("Kiwi"))).tobytes() == extract(NormalizedImage(drawing("Kiwi"))).tobytes()
 
 
 def test_orb_of_an_image_turned_upside_down_stays_nearer_than_another_image() -> None:
@@ -32,6 +32,6 @@ def test_orb_of_an_image_turned_upside_down_stays_nearer_than_another_image() ->
     turned = np.ascontiguousarray(np.rot90(kiwi, 2))
 
     def distance(other: NDArray[np.uint8]) -> float:
-        return float(np.linalg.norm(describe(View(kiwi)) - describe(View(other))))
+        return float(np.linalg.norm(extract(NormalizedImage(kiwi)) - extract(NormalizedImage(other))))
 
     assert distance(turned) < distance(plum)

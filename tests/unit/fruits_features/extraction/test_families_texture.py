@@ -5,8 +5,8 @@ import pytest
 from numpy.typing import NDArray
 
 from fruits_features.contract.families import FAMILIES
-from fruits_features.extraction.families.texture import DIMENSION, STEP, describe
-from fruits_features.imaging.normalize import View
+from fruits_features.extraction.families.texture import DIMENSION, STEP, extract
+from fruits_features.imaging.normalize import NormalizedImage
 
 SMOOTH, COARSE, FINE = 0, 12, 3
 
@@ -28,11 +28,11 @@ def mottled(period: int) -> NDArray[np.uint8]:
 
 
 def distance(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> float:
-    return float(np.linalg.norm(describe(View(one)) - describe(View(other))))
+    return float(np.linalg.norm(extract(NormalizedImage(one)) - extract(NormalizedImage(other))))
 
 
 def test_texture_gives_the_declared_dimension_of_finite_float32() -> None:
-    features = describe(View(surface(COARSE)))
+    features = extract(NormalizedImage(surface(COARSE)))
 
     assert features.shape == (DIMENSION,)
     assert features.dtype == np.float32
@@ -41,7 +41,7 @@ def test_texture_gives_the_declared_dimension_of_finite_float32() -> None:
 
 
 def test_texture_of_the_same_image_is_the_same_to_the_bit() -> None:
-    assert describe(View(surface(FINE))).tobytes() == describe(View(surface(FINE))).tobytes()
+    assert extract(NormalizedImage(surface(FINE))).tobytes() == extract(NormalizedImage(surface(FINE))).tobytes()
 
 
 @pytest.mark.parametrize("quarters", [1, 2, 3])
@@ -61,7 +61,7 @@ def test_texture_in_other_light_stays_nearer_than_another_texture() -> None:
 def test_texture_tells_a_pattern_of_colours_that_are_equally_light() -> None:
     plain = np.full((100, 100, 3), (190, 114, 60), np.uint8)
 
-    assert np.ptp(View(mottled(COARSE)).ycrcb[..., 0]) < STEP
+    assert np.ptp(NormalizedImage(mottled(COARSE)).ycrcb[..., 0]) < STEP
     assert distance(mottled(COARSE), plain) > 0.5
     assert distance(mottled(COARSE), mottled(6)) > 0.2
 
@@ -69,7 +69,7 @@ def test_texture_tells_a_pattern_of_colours_that_are_equally_light() -> None:
 def test_texture_of_faint_noise_is_flat() -> None:
     noise = np.random.default_rng(0).integers(200, 202, (100, 100, 1)).astype(np.uint8)
 
-    assert describe(View(noise.repeat(3, axis=2)))[::10].tolist() == pytest.approx([1] * 3, abs=0.01)
+    assert extract(NormalizedImage(noise.repeat(3, axis=2)))[::10].tolist() == pytest.approx([1] * 3, abs=0.01)
 
 
 def test_texture_of_spots_that_are_clipped_at_white_is_that_of_light_spots() -> None:
@@ -77,14 +77,14 @@ def test_texture_of_spots_that_are_clipped_at_white_is_that_of_light_spots() -> 
     spots = (np.add.outer(np.arange(100) % 8 // 2, np.arange(100) % 8 // 2 * 4) == 0)[..., np.newaxis]
     clipped, lighter = (np.where(spots, np.uint8(level), ground) for level in (255, 185))
 
-    assert View(clipped).relit.max() == 255
-    assert View(lighter).relit.max() < 250
+    assert NormalizedImage(clipped).relit.max() == 255
+    assert NormalizedImage(lighter).relit.max() < 250
     assert distance(clipped, lighter) == pytest.approx(0, abs=1e-5)
     assert distance(clipped, ground) > 0.1
 
 
 def test_texture_counts_each_channel_whole() -> None:
-    features = describe(View(surface(COARSE)))
+    features = extract(NormalizedImage(surface(COARSE)))
 
     assert np.square(features).reshape(-1, 10).sum(axis=1).tolist() == pytest.approx([1] * 3)
 
@@ -93,7 +93,7 @@ def test_texture_counts_each_channel_whole() -> None:
 def test_texture_of_an_image_smaller_than_its_neighbourhoods_is_flat_where_nothing_changes(
     shape: tuple[int, int],
 ) -> None:
-    features = describe(View(np.full((*shape, 3), 90, np.uint8)))
+    features = extract(NormalizedImage(np.full((*shape, 3), 90, np.uint8)))
 
     assert features[::10].tolist() == pytest.approx([1] * 3)
     assert np.count_nonzero(features) == 3

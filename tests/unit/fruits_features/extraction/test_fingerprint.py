@@ -2,20 +2,18 @@
 
 import pytest
 
-from fruits_features.extraction import fingerprint
-from fruits_features.extraction.fingerprint import describing, modules
+from fruits_features.extraction import fingerprint as subject
+from fruits_features.extraction.fingerprint import fingerprint, modules
 
 DEFAULT = ("orb", "color", "texture", "contrast")
 
 
 def changed(monkeypatch: pytest.MonkeyPatch, module: str, old: str, new: str) -> str:
     """Tell the code's hash as if a module said something else."""
-    read = fingerprint._source  # noqa: SLF001
+    read = subject._source  # noqa: SLF001
     assert old in read(module)
-    monkeypatch.setattr(
-        fingerprint, "_source", lambda name: read(name).replace(old, new) if name == module else read(name)
-    )
-    return describing(DEFAULT)["code"]
+    monkeypatch.setattr(subject, "_source", lambda name: read(name).replace(old, new) if name == module else read(name))
+    return fingerprint(DEFAULT)["code"]
 
 
 def test_modules_are_all_that_have_a_part_in_an_images_values() -> None:
@@ -51,13 +49,13 @@ def test_modules_are_all_that_have_a_part_in_an_images_values() -> None:
 def test_code_that_may_give_other_values_has_another_hash(
     monkeypatch: pytest.MonkeyPatch, module: str, old: str, new: str
 ) -> None:
-    before = describing(DEFAULT)["code"]
+    before = fingerprint(DEFAULT)["code"]
 
     assert changed(monkeypatch, f"fruits_features.{module}", old, new) != before
 
 
 def test_comments_and_docstrings_have_no_part_in_the_hash(monkeypatch: pytest.MonkeyPatch) -> None:
-    before = describing(DEFAULT)["code"]
+    before = fingerprint(DEFAULT)["code"]
 
     assert (
         changed(
@@ -68,8 +66,8 @@ def test_comments_and_docstrings_have_no_part_in_the_hash(monkeypatch: pytest.Mo
 
 
 def test_other_families_and_libraries_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert describing(("color",))["code"] != describing(("color", "texture"))["code"]
-    assert describing(DEFAULT).keys() == {"code", "machine", "numpy", "opencv-python-headless"}
-    assert "onnxruntime" in describing(("onnx",))
-    monkeypatch.setattr(fingerprint, "version", lambda _: "0")
-    assert describing(DEFAULT)["numpy"] == "0"
+    assert fingerprint(("color",))["code"] != fingerprint(("color", "texture"))["code"]
+    assert fingerprint(DEFAULT).keys() == {"code", "machine", "numpy", "opencv-python-headless"}
+    assert "onnxruntime" in fingerprint(("onnx",))
+    monkeypatch.setattr(subject, "version", lambda _: "0")
+    assert fingerprint(DEFAULT)["numpy"] == "0"

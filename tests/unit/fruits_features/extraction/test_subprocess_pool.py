@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from fruits_features.extraction import subprocess_pool
-from fruits_features.extraction.subprocess_pool import Isolated, IsolationError
+from fruits_features.extraction.subprocess_pool import IsolationError, SubprocessPool
 
 ROOT = Path(__file__).parents[4]
 
@@ -44,7 +44,7 @@ def end_at_once() -> None:
 
 
 def test_calls_are_made_in_one_other_process() -> None:
-    with Isolated(process_of) as child:
+    with SubprocessPool(process_of) as child:
         processes = {*child.call([1, 2]), *child.call([3])}
 
     assert len(processes) == 1
@@ -53,7 +53,7 @@ def test_calls_are_made_in_one_other_process() -> None:
 
 
 def test_calls_beside_deadly_ones_keep_their_results() -> None:
-    with Isolated(negate) as child:
+    with SubprocessPool(negate) as child:
         assert child.call([1, 2, 3, 4, 6, 7]) == [-1, -2, None, -4, None, -7]
         assert child.call([8]) == [-8]
 
@@ -61,28 +61,28 @@ def test_calls_beside_deadly_ones_keep_their_results() -> None:
 def test_call_that_is_deadly_once_only_is_not_blamed(tmp_path: Path) -> None:
     flags = [tmp_path / name for name in "ab"]
 
-    with Isolated(die_once) as child:
+    with SubprocessPool(die_once) as child:
         assert child.call(flags) == ["a", "b"]
 
 
 def test_call_that_raises_raises() -> None:
-    with Isolated(fail) as child, pytest.raises(ValueError, match="not a crash"):
+    with SubprocessPool(fail) as child, pytest.raises(ValueError, match="not a crash"):
         child.call(["not a crash"])
 
 
 def test_child_that_cannot_start_blames_no_argument(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(subprocess_pool, "_end_with_parent", end_at_once)
 
-    with Isolated(negate) as child, pytest.raises(IsolationError, match="cannot be started"):
+    with SubprocessPool(negate) as child, pytest.raises(IsolationError, match="cannot be started"):
         child.call([1])
 
 
 def test_child_ends_with_a_parent_that_is_killed() -> None:
     program = """
 import os
-from tests.unit.fruits_features.extraction.test_subprocess_pool import Isolated, process_of
+from tests.unit.fruits_features.extraction.test_subprocess_pool import SubprocessPool, process_of
 if __name__ == "__main__":
-    print(Isolated(process_of).call([0])[0], flush=True)
+    print(SubprocessPool(process_of).call([0])[0], flush=True)
     input()
 """
     environment = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'spark_apps'}"}
@@ -103,9 +103,9 @@ def test_child_does_not_run_the_program_again(tmp_path: Path) -> None:
     program = tmp_path / "program.py"
     program.write_text(
         "import multiprocessing\n"
-        "from fruits_features.extraction.subprocess_pool import Isolated\n"
+        "from fruits_features.extraction.subprocess_pool import SubprocessPool\n"
         "assert multiprocessing.parent_process() is None, 'run again'\n"
-        "with Isolated(len) as child:\n"
+        "with SubprocessPool(len) as child:\n"
         "    print(child.call(['a', 'bc']))\n"
     )
     environment = os.environ | {"PYTHONPATH": str(Path(subprocess_pool.__file__).parents[2])}

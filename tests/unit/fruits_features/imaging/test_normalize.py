@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from fruits_features.imaging.normalize import View
+from fruits_features.imaging.normalize import NormalizedImage
 
 
 def crate(lamp: tuple[float, float, float] = (1, 1, 1)) -> NDArray[np.uint8]:
@@ -21,24 +21,26 @@ def difference(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> float:
 
 @pytest.mark.parametrize("lamp", [(1, 0.9, 0.7), (0.8, 0.95, 1)], ids=["warm", "cold"])
 def test_relit_image_under_a_coloured_lamp_differs_less_than_the_photograph(lamp: tuple[float, float, float]) -> None:
-    relit = difference(View(crate(lamp)).relit, View(crate()).relit)
+    relit = difference(NormalizedImage(crate(lamp)).relit, NormalizedImage(crate()).relit)
 
     assert relit < difference(crate(lamp), crate()) * 0.9
 
 
 def test_relit_image_of_a_dimmer_photograph_is_the_same_but_for_rounding() -> None:
-    assert difference(View(crate((0.9, 0.9, 0.9))).relit, View(crate()).relit) < 2  # levels of 255
+    assert (
+        difference(NormalizedImage(crate((0.9, 0.9, 0.9))).relit, NormalizedImage(crate()).relit) < 2
+    )  # levels of 255
 
 
 def test_relit_image_of_a_red_photograph_stays_red() -> None:
-    red, green, blue = View(np.full((50, 50, 3), (180, 40, 40), np.uint8)).relit[0, 0].tolist()
+    red, green, blue = NormalizedImage(np.full((50, 50, 3), (180, 40, 40), np.uint8)).relit[0, 0].tolist()
 
     assert red > 2 * max(green, blue)
 
 
 @pytest.mark.parametrize("level", [0, 1, 90, 255])
 def test_relit_image_of_a_grey_one_stays_grey(level: int) -> None:
-    relit = View(np.full((1, 7, 3), level, np.uint8)).relit
+    relit = NormalizedImage(np.full((1, 7, 3), level, np.uint8)).relit
 
     assert (relit == relit[..., :1]).all()
 
@@ -46,12 +48,12 @@ def test_relit_image_of_a_grey_one_stays_grey(level: int) -> None:
 def test_relit_image_turned_is_the_turned_image_relit() -> None:
     turned = np.ascontiguousarray(np.rot90(crate()))
 
-    assert (View(turned).relit == np.rot90(View(crate()).relit)).all()
+    assert (NormalizedImage(turned).relit == np.rot90(NormalizedImage(crate()).relit)).all()
 
 
 @pytest.mark.parametrize(("shape", "half"), [((100, 75), (50, 38)), ((1, 1), (1, 1)), ((1, 6), (1, 3))])
 def test_relit_image_and_weights_have_half_the_sides_rounded_up(shape: tuple[int, int], half: tuple[int, int]) -> None:
-    view = View(np.full((*shape, 3), (180, 40, 40), np.uint8))
+    view = NormalizedImage(np.full((*shape, 3), (180, 40, 40), np.uint8))
 
     assert view.relit.shape == view.ycrcb.shape == (*half, 3)
     assert view.weights.shape == half

@@ -10,7 +10,7 @@ from obstore import put
 from obstore.store import MemoryStore, ObjectStore
 
 from fruits_features.contract.rejections import Reason, Rejected
-from fruits_features.io.fetcher import IN_FLIGHT, BucketError, Fetcher, Wanted
+from fruits_features.io.fetcher import IN_FLIGHT, BucketError, Fetcher, ObjectRef
 from fruits_features.io.object_store import open_bucket
 from fruits_features.io.retry import CALLS, RetryPolicy
 from include.dev.local_aws.s3.fault_proxy import Fault, first
@@ -19,13 +19,13 @@ from tests.unit.fruits_features.conftest import FaultRule, Troubled
 Troubles = Callable[[FaultRule], Troubled]
 
 
-def stored(key: str, data: bytes) -> tuple[MemoryStore, Wanted]:
+def stored(key: str, data: bytes) -> tuple[MemoryStore, ObjectRef]:
     store = MemoryStore()
     etag = put(store, key, data)["e_tag"] or ""
-    return store, Wanted(key, len(data), etag.strip('"'))
+    return store, ObjectRef(key, len(data), etag.strip('"'))
 
 
-def fetch(store: ObjectStore, wanted: list[Wanted], max_bytes: int = 5) -> list[bytes | Rejected]:
+def fetch(store: ObjectStore, wanted: list[ObjectRef], max_bytes: int = 5) -> list[bytes | Rejected]:
     with closing(Fetcher(store, max_bytes)) as fetcher:
         return fetcher.fetch(wanted)
 
@@ -66,15 +66,15 @@ def haste(monkeypatch: pytest.MonkeyPatch) -> None:
 HASTE = RetryPolicy(budget_s=20.0, retries=4, first_pause_s=0.001, longest_pause_s=0.002, silence_s=1.0)
 
 
-def put_photos(bucket: Troubled, count: int) -> list[Wanted]:
+def put_photos(bucket: Troubled, count: int) -> list[ObjectRef]:
     """Put objects of a few kilobytes, each another one."""
     photos = {f"{number}.jpg": os.urandom(3000) for number in range(count)}
     for key, data in photos.items():
         (bucket.folder / key).write_bytes(data)
-    return [Wanted(key, len(data), hashlib.md5(data).hexdigest()) for key, data in photos.items()]  # noqa: S324
+    return [ObjectRef(key, len(data), hashlib.md5(data).hexdigest()) for key, data in photos.items()]  # noqa: S324
 
 
-def fetch_hastily(bucket: Troubled, wanted: list[Wanted]) -> list[bytes | Rejected]:
+def fetch_hastily(bucket: Troubled, wanted: list[ObjectRef]) -> list[bytes | Rejected]:
     return fetch(open_bucket(bucket.name, HASTE), wanted, max_bytes=10**6)
 
 

@@ -5,7 +5,7 @@ from contextlib import closing
 
 import pytest
 
-from fruits_features.io.prefetch import Behind, map_ahead
+from fruits_features.io.prefetch import BackgroundWriter, prefetch_map
 
 
 @pytest.mark.parametrize("ahead", [1, 2])
@@ -16,7 +16,7 @@ def test_map_ahead_computes_so_many_results_while_the_last_is_used(ahead: int) -
         begun[number].set()
         return number
 
-    results = map_ahead(compute, range(4), ahead)
+    results = prefetch_map(compute, range(4), ahead)
 
     assert next(results) == 0
     assert all(begun[number].wait(10) for number in range(1, ahead + 1))
@@ -25,7 +25,7 @@ def test_map_ahead_computes_so_many_results_while_the_last_is_used(ahead: int) -
 
 
 def test_map_ahead_raises_what_a_computation_raises_in_its_place() -> None:
-    results = map_ahead(lambda number: 1 // number, [1, 0])
+    results = prefetch_map(lambda number: 1 // number, [1, 0])
 
     assert next(results) == 1
     with pytest.raises(ZeroDivisionError):
@@ -35,7 +35,7 @@ def test_map_ahead_raises_what_a_computation_raises_in_its_place() -> None:
 def test_behind_runs_calls_in_order_and_has_run_all_when_closed() -> None:
     done: list[int] = []
 
-    with closing(Behind()) as behind:
+    with closing(BackgroundWriter()) as behind:
         for number in range(20):
             behind.call(done.append, number)
 
@@ -43,7 +43,7 @@ def test_behind_runs_calls_in_order_and_has_run_all_when_closed() -> None:
 
 
 def test_behind_raises_the_error_of_the_last_call_when_closed() -> None:
-    behind = Behind()
+    behind = BackgroundWriter()
     behind.call(lambda: 1 // 0)
 
     with pytest.raises(ZeroDivisionError):

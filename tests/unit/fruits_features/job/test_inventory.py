@@ -6,7 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from fruits_features.job.inventory import IMAGES_PER_PART, InventoryError, cut, read_inventory
+from fruits_features.job.inventory import IMAGES_PER_PART, InventoryError, partition, read_inventory
 from fruits_features.schemas import INVENTORY, arrow_schema
 
 
@@ -48,17 +48,17 @@ def test_inventory_without_objects_is_refused(tmp_path: Path) -> None:
 
 
 def test_parts_of_a_small_inventory_are_as_many_as_cores() -> None:
-    assert [part.num_rows for part in cut(sized(*[5000] * 10), cores=3)] == [3, 3, 4]
+    assert [part.num_rows for part in partition(sized(*[5000] * 10), cores=3)] == [3, 3, 4]
 
 
 def test_parts_of_fewer_images_than_cores_are_one_an_image() -> None:
-    assert [part.num_rows for part in cut(sized(1, 1), cores=8)] == [1, 1]
+    assert [part.num_rows for part in partition(sized(1, 1), cores=8)] == [1, 1]
 
 
 def test_parts_of_a_large_inventory_are_as_many_for_every_core() -> None:
     images = 5 * IMAGES_PER_PART
 
-    parts = [part.num_rows for part in cut(sized(*[5000] * images), cores=2)]
+    parts = [part.num_rows for part in partition(sized(*[5000] * images), cores=2)]
 
     assert len(parts) == 6
     assert sum(parts) == images
@@ -66,7 +66,7 @@ def test_parts_of_a_large_inventory_are_as_many_for_every_core() -> None:
 
 
 def test_parts_with_large_objects_hold_fewer() -> None:
-    parts = [part.num_rows for part in cut(sized(*[4_000_000] * 10, *[5000] * 100), cores=2)]
+    parts = [part.num_rows for part in partition(sized(*[4_000_000] * 10, *[5000] * 100), cores=2)]
 
     assert parts[0] < 10 < parts[1]
     assert sum(parts) == 110

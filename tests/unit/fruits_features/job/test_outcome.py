@@ -4,7 +4,7 @@ import json
 import time
 from dataclasses import replace
 
-from fruits_features.job.outcome import Laps, Outcome, Seconds
+from fruits_features.job.outcome import Outcome, Seconds, Stopwatch
 
 OUTCOME = Outcome(
     inventoried=20_000,
@@ -34,7 +34,7 @@ def test_outcome_is_read_back_by_name() -> None:
 
 
 def test_laps_follow_one_another() -> None:
-    began_s, laps = time.monotonic(), Laps()
+    began_s, laps = time.monotonic(), Stopwatch()
     time.sleep(0.02)
     first = laps.lap()
     second = laps.lap()

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from fruits_features.job import progress
-from fruits_features.job.progress import Progress, Reporter, Tally
+from fruits_features.job.progress import ProgressListener, ProgressReporter, Tally
 from tests.support.waiting import wait_for
 
 
@@ -59,11 +59,11 @@ def test_progress_takes_in_what_workers_report_and_writes_it(
     caplog.set_level(logging.INFO)
     written = tmp_path / "progress.json"
 
-    with Progress(Tally("run", 600), str(tmp_path)) as running:
+    with ProgressListener(Tally("run", 600), str(tmp_path)) as running:
         reporter = running.listen("127.0.0.1", "127.0.0.1")
         reporter.report(0, 256)
         reporter.report(1, 100)
-        running.count(2, 100)
+        running.report(2, 100)
         wait_for(lambda: written.exists() and json.loads(written.read_text())["done"] == 456)
         running.begin_reduction()
         wait_for(lambda: json.loads(written.read_text())["stage"] == "reduce")
@@ -78,9 +78,9 @@ def test_progress_takes_in_what_its_workers_report_at_once_and_no_one_elses(
 ) -> None:
     monkeypatch.setattr(progress, "PERIOD_S", 3600.0)  # else what came meanwhile would count as done at once
 
-    with Progress(Tally("run", 600), str(tmp_path)) as running:
+    with ProgressListener(Tally("run", 600), str(tmp_path)) as running:
         own = running.listen("127.0.0.1", "127.0.0.1")
-        Reporter(own.host, own.port, b"someone else's!!").report(0, 256)
+        ProgressReporter(own.host, own.port, b"someone else's!!").report(0, 256)
         own.report(1, 1)
         wait_for(lambda: running._tally.state(time.time()).done)  # noqa: SLF001
 
@@ -95,11 +95,11 @@ def test_progress_that_cannot_be_written_is_a_warning_and_no_failure(
 
     monkeypatch.setattr("fruits_features.io.object_store.write_bytes", refuse)
 
-    with Progress(Tally("run", 1), str(tmp_path)):
+    with ProgressListener(Tally("run", 1), str(tmp_path)):
         pass
 
     assert "progress.json could not be written: read-only" in caplog.text
 
 
 def test_report_to_a_driver_that_cannot_be_reached_fails_nothing() -> None:
-    Reporter("no.such.host.invalid", 9, b"0123456789abcdef").report(0, 1)
+    ProgressReporter("no.such.host.invalid", 9, b"0123456789abcdef").report(0, 1)

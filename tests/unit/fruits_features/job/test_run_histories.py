@@ -5,7 +5,7 @@ write, and are tried again; the store is put together and swept. Whole runs of t
 Spark.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -20,6 +20,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 
 from fruits_features.cache import compaction
 from fruits_features.extraction import batches
+from fruits_features.extraction.subprocess_pool import InProcess
 from fruits_features.io import object_store
 from fruits_features.job import run
 from fruits_features.job.outcome import Outcome
@@ -73,9 +74,9 @@ class Histories(RuleBasedStateMachine):
         self.runs = Runs(Path(self.folder.name), self.images)
         self.patch = pytest.MonkeyPatch()
         self.patch.setattr(batches, "open_bucket", lambda *_: self.images)
-        self.patch.setattr(compaction, "MOST_VOLUMES", 2)
-        self.patch.setattr(run, "Progress", Silent)
-        self.patch.setattr(batches, "Isolated", Here)
+        self.patch.setattr(compaction, "MAX_SEGMENTS", 2)
+        self.patch.setattr(run, "ProgressListener", Silent)
+        self.patch.setattr(batches, "SubprocessPool", InProcess)
         self.published: str | None = None
         self.days, self.versions = 0, 0
 
@@ -180,27 +181,8 @@ class Silent:
     def report(self, *_: object) -> None:
         pass
 
-    def count(self, *_: object) -> None:
-        pass
-
     def begin_reduction(self) -> None:
         pass
-
-
-class Here:
-    """Calls in this process: a child's start takes ten times as long as a whole run here."""
-
-    def __init__(self, function: Callable[[Any], Any]) -> None:
-        self._function = function
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
-
-    def call(self, arguments: Sequence[Any]) -> list[Any]:
-        return [*map(self._function, arguments)]
 
 
 TestHistories = Histories.TestCase

@@ -11,7 +11,7 @@ from include.artifacts.bundle import ArtifactUris
 from include.emr import requests
 from include.emr.prices import price_table
 from include.emr.sizing import SIZES, Nodes
-from include.emr.tags import Origin
+from include.emr.tags import ClusterOwner
 from include.settings import Settings
 
 ARTIFACTS = ArtifactUris(
@@ -29,7 +29,7 @@ GROUPS = {
 }
 
 CLUSTER = requests.Cluster(
-    origin=Origin("orchard", "fruits_features", "manual__1"),
+    origin=ClusterOwner("orchard", "fruits_features", "manual__1"),
     run="r",
     owner="fruits",
     bucket="fruits",
@@ -157,7 +157,7 @@ def test_cluster_is_tagged_with_application_dag_run_owner_and_what_the_deploymen
         "application": "fruits-image-features", "dag": "fruits_features", "run": "r", "owner": "fruits",
         "deployment": "orchard", "dag_run": "manual__1", "cost-center": "42",
     }.items()  # fmt: skip
-    assert Origin.of(tags) == CLUSTER.origin
+    assert ClusterOwner.of(tags) == CLUSTER.origin
 
 
 @pytest.mark.parametrize(("vcpus", "yarn_mb"), [(8, 24_576), (16, 57_344)])

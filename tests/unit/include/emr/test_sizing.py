@@ -7,24 +7,24 @@ from dataclasses import replace
 import pytest
 
 from include.emr.prices import price_table
-from include.emr.sizing import SIZES, ClusterError, Nodes, Pace, Work, choose, fleets, minutes
+from include.emr.sizing import SIZES, ClusterError, Nodes, SizingTargets, Workload, choose, fleets, minutes
 
-PACE = Pace(images_per_core_s=200, target_minutes=15, max_nodes=32)
-FRUITS_360 = Work(images=90_380, size_bytes=480_000_000)
+PACE = SizingTargets(images_per_core_s=200, target_minutes=15, max_nodes=32)
+FRUITS_360 = Workload(images=90_380, size_bytes=480_000_000)
 
 
 @pytest.mark.parametrize(
     ("work", "nodes"),
     [
         (FRUITS_360, 1),
-        (Work(images=1, size_bytes=5_000), 1),
-        (Work(images=0, size_bytes=0), 1),
-        (Work(images=10_000_000, size_bytes=50_000_000_000), 7),
-        (Work(images=1_000_000, size_bytes=1_000_000_000_000), 17),  # a megabyte each: the bytes count
-        (Work(images=1_000_000_000, size_bytes=5_000_000_000_000), 32),  # no more than the limit
+        (Workload(images=1, size_bytes=5_000), 1),
+        (Workload(images=0, size_bytes=0), 1),
+        (Workload(images=10_000_000, size_bytes=50_000_000_000), 7),
+        (Workload(images=1_000_000, size_bytes=1_000_000_000_000), 17),  # a megabyte each: the bytes count
+        (Workload(images=1_000_000_000, size_bytes=5_000_000_000_000), 32),  # no more than the limit
     ],
 )
-def test_auto_takes_the_fewest_nodes_that_describe_the_images_in_time(work: Work, nodes: int) -> None:
+def test_auto_takes_the_fewest_nodes_that_describe_the_images_in_time(work: Workload, nodes: int) -> None:
     chosen = choose("auto", work, PACE)
 
     assert chosen.core + chosen.task == nodes
@@ -33,7 +33,7 @@ def test_auto_takes_the_fewest_nodes_that_describe_the_images_in_time(work: Work
 
 
 def test_auto_with_half_the_time_takes_about_twice_the_nodes() -> None:
-    work = Work(images=10_000_000, size_bytes=50_000_000_000)
+    work = Workload(images=10_000_000, size_bytes=50_000_000_000)
 
     assert choose("auto", work, replace(PACE, target_minutes=7.5)) == Nodes.of(14)
 
@@ -83,7 +83,7 @@ def test_table_without_types_for_the_architecture_is_told_with_the_way_out() -> 
 
 @pytest.mark.parametrize("size", ["auto", "small"])
 def test_primary_node_holds_what_the_driver_of_so_many_images_does(size: str) -> None:
-    nodes = choose(size, Work(images=40_000_000, size_bytes=200_000_000_000), PACE)
+    nodes = choose(size, Workload(images=40_000_000, size_bytes=200_000_000_000), PACE)
 
     primary = fleets(nodes, "arm64", price_table())[0]
 
@@ -91,7 +91,7 @@ def test_primary_node_holds_what_the_driver_of_so_many_images_does(size: str) ->
 
 
 def test_more_images_than_any_primary_node_holds_are_told() -> None:
-    nodes = choose("auto", Work(images=200_000_000, size_bytes=1), PACE)
+    nodes = choose("auto", Workload(images=200_000_000, size_bytes=1), PACE)
 
     with pytest.raises(ClusterError, match=r"no arm64 instance type of 32 virtual CPUs .* give the run fewer images"):
         fleets(nodes, "arm64", price_table())

@@ -76,10 +76,10 @@ class Reports:
             f"{FOLDER}{time}/manifest.checksum", (checksum or md5(content, usedforsecurity=False).hexdigest()).encode()
         )
 
-    def newest(self, below: str = "", now: datetime = NOW) -> s3_inventory.Report:
+    def newest(self, below: str = "", now: datetime = NOW) -> s3_inventory.InventoryReport:
         return s3_inventory.newest(self.s3, f"s3://{self.bucket}/{FOLDER}{below}", "fruits", now)
 
-    def keys(self, report: s3_inventory.Report, prefix: str = "images/") -> list[str]:
+    def keys(self, report: s3_inventory.InventoryReport, prefix: str = "images/") -> list[str]:
         batches = s3_inventory.list_objects(self.s3, report, "fruits", prefix)
         return [key for batch in batches for key in batch["key"].to_pylist()]
 

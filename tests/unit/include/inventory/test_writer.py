@@ -13,7 +13,7 @@ Listed = tuple[str, int]
 
 def _batch(*objects: Listed, prefix: str = "", leave_out: frozenset[str] = frozenset()) -> pa.RecordBatch:
     rows = [{"key": key, "size": size, "etag": str(size), "last_modified": WHEN} for key, size in objects]
-    return writer.describe(pa.RecordBatch.from_pylist(rows, writer.LISTED), prefix, leave_out)
+    return writer.inventory_rows(pa.RecordBatch.from_pylist(rows, writer.LISTED), prefix, leave_out)
 
 
 def _write(*batches: pa.RecordBatch) -> tuple[writer.Summary, dict[str, pl.DataFrame]]:

@@ -13,7 +13,7 @@ ARTIFACTS = {"application": "s3://fruits/artifacts/a-1.zip", "bootstrap": "s3://
 def _of(
     run: dict = RUN, arguments: Arguments = ARGUMENTS, artifacts: dict = ARTIFACTS, model: str | None = None
 ) -> dict:
-    return fingerprint.of(run, arguments=arguments, artifacts=artifacts, model=model)
+    return fingerprint.run_fingerprint(run, arguments=arguments, artifacts=artifacts, model=model)
 
 
 def test_run_elsewhere_from_the_same_is_made_from_the_same() -> None:

@@ -10,7 +10,7 @@ from include.emr import requests
 from include.emr.costs import actual
 from include.emr.prices import price_table
 from include.emr.sizing import Nodes
-from include.emr.tags import Origin
+from include.emr.tags import ClusterOwner
 from include.settings import Settings
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def _job_flow(emr: Emr) -> dict[str, Any]:
     """Ask as the DAG does; without what has to be in S3."""
     cluster = requests.Cluster(
-        origin=Origin("tests", "fruits_features", "fleets"),
+        origin=ClusterOwner("tests", "fruits_features", "fleets"),
         run="r",
         owner="fruits",
         bucket=emr.bucket,

@@ -11,7 +11,7 @@ import boto3
 import pytest
 from botocore.config import Config
 
-from include.dev.local_aws.s3.fault_proxy import Fault, Request, S3Trouble, first
+from include.dev.local_aws.s3.fault_proxy import Fault, Request, S3FaultProxy, first
 
 if TYPE_CHECKING:
     from include.dev.local_aws.local import LocalAws
@@ -24,11 +24,11 @@ def server_of(local_aws: LocalAws) -> tuple[str, int]:
     return host, int(port)
 
 
-def connect(trouble: S3Trouble, timeout_s: float = 30.0) -> http.client.HTTPConnection:
+def connect(trouble: S3FaultProxy, timeout_s: float = 30.0) -> http.client.HTTPConnection:
     return http.client.HTTPConnection(trouble.url.removeprefix("http://"), timeout=timeout_s)
 
 
-def address(trouble: S3Trouble, local_aws: LocalAws, bucket: str, operation: str = "get_object") -> str:
+def address(trouble: S3FaultProxy, local_aws: LocalAws, bucket: str, operation: str = "get_object") -> str:
     """Where an object is, for a client that signs nothing."""
     keys = {name.lower(): local_aws.environment[name] for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")}
     config = Config(signature_version="s3v4")
@@ -45,7 +45,7 @@ def photographed(local_aws: LocalAws, bucket: str) -> str:
 
 
 def test_answers_with_latency_come_late_and_whole(local_aws: LocalAws, photographed: str) -> None:
-    with S3Trouble(server_of(local_aws), latency_s=0.05) as trouble, closing(connect(trouble)) as client:
+    with S3FaultProxy(server_of(local_aws), latency_s=0.05) as trouble, closing(connect(trouble)) as client:
         target = address(trouble, local_aws, photographed)
         for _ in range(2):
             start = time.monotonic()
@@ -63,7 +63,7 @@ def test_answers_with_latency_come_late_and_whole(local_aws: LocalAws, photograp
 def test_request_that_s3_cannot_serve_now_is_answered_as_by_s3(
     local_aws: LocalAws, photographed: str, fault: Fault, status: int, code: bytes
 ) -> None:
-    with S3Trouble(server_of(local_aws), faults=first(1, fault)) as trouble, closing(connect(trouble)) as client:
+    with S3FaultProxy(server_of(local_aws), faults=first(1, fault)) as trouble, closing(connect(trouble)) as client:
         target = address(trouble, local_aws, photographed)
         client.request("GET", target)
         answer = client.getresponse()
@@ -86,7 +86,10 @@ def test_request_that_s3_cannot_serve_now_is_answered_as_by_s3(
 def test_request_that_breaks_off_is_seen_to_break_off(
     local_aws: LocalAws, photographed: str, fault: Fault, seen: type[Exception]
 ) -> None:
-    with S3Trouble(server_of(local_aws), faults=first(1, fault)) as trouble, closing(connect(trouble, 1.0)) as client:
+    with (
+        S3FaultProxy(server_of(local_aws), faults=first(1, fault)) as trouble,
+        closing(connect(trouble, 1.0)) as client,
+    ):
         client.request("GET", address(trouble, local_aws, photographed))
         with pytest.raises(seen) as raised:
             client.getresponse().read()
@@ -98,7 +101,7 @@ def test_request_that_breaks_off_is_seen_to_break_off(
 def test_uploads_pass_whole_and_only_their_first_request_is_judged(local_aws: LocalAws, bucket: str) -> None:
     asked: list[Request] = []
 
-    with S3Trouble(server_of(local_aws), faults=asked.append) as trouble, closing(connect(trouble)) as client:
+    with S3FaultProxy(server_of(local_aws), faults=asked.append) as trouble, closing(connect(trouble)) as client:
         client.request("PUT", address(trouble, local_aws, bucket, "put_object"), body=BODY * 8)
         assert client.getresponse().status == 200
 
