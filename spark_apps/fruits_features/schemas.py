@@ -1,9 +1,8 @@
-"""The columns of everything the application reads and writes: written once, used by writer, validation and docs.
+"""Columns of every table that the application reads and writes.
 
-After a change, `make docs` writes docs/reference/data-dictionary.md anew.
+The writers, the validation and docs/reference/data-dictionary.md use them. Run `make docs` after a change.
 
-Knows pyarrow and no Spark. Arrow's list items are named as in Parquet's standard (`element`), so that a schema built
-here equals the one read back from a file.
+List items are named `element`, as in the Parquet standard. So a schema built here equals the one read from a file.
 """
 
 from collections.abc import Sequence
@@ -18,15 +17,15 @@ _VECTOR = pa.list_(pa.field("element", pa.float32(), nullable=False))
 
 @dataclass(frozen=True)
 class Column:
-    """One column.
+    """A column of a table.
 
     Args:
-        name: its name.
-        type: its Arrow type.
-        meaning: what a value tells, in one sentence.
-        nullable: whether a value may be missing; `meaning` then tells what that means.
-        unit: of the values, empty where they have none.
-        shape: of a value that holds several, for example `keypoints x 32 (uint8, row by row)`.
+        name: Column name.
+        type: Arrow type.
+        meaning: Description of a value, one or two sentences.
+        nullable: True if a value may be null. `meaning` then says when.
+        unit: Unit of the values. Empty if they have none.
+        shape: Shape of a list or binary value, for example `keypoints x 32 (uint8, row by row)`.
     """
 
     name: str
@@ -37,103 +36,112 @@ class Column:
     shape: str = ""
 
 
-_PATH = Column("path", pa.string(), "Where the image lies: `s3://<bucket>/<key>`, the key as it is (not URL-quoted).")
+_PATH = Column("path", pa.string(), "Address of the image: `s3://<bucket>/<key>`. The key is not URL-encoded.")
 _SPLIT = Column(
     "split",
     pa.string(),
-    "Training or Test, where the first folder below the images is named so; null: it is not.",
+    "Training or Test: the first folder below the image prefix. Null if that folder has another name.",
     nullable=True,
 )
-_CATEGORY = Column("category", pa.string(), "What the image shows: the name of its folder.")
-_SIZE = Column("size", pa.int64(), "The object's size when it was inventoried.", unit="bytes")
+_CATEGORY = Column("category", pa.string(), "Kind of fruit: the name of the folder that holds the image.")
+_SIZE = Column("size", pa.int64(), "Size of the object, as listed in the inventory.", unit="bytes")
 _IMAGE = Column("image", pa.binary(), "The decoded image.", shape="height x width x 3 (uint8, row by row, RGB)")
 
 FEATURES = Column(
-    "features", _VECTOR, "The families' features, before reduction.", shape="the sum of the families' dimensions"
+    "features", _VECTOR, "Features of all families, before the reduction.", shape="sum of the families' dimensions"
 )
 PACKED = Column("features", pa.binary(), FEATURES.meaning, shape=f"{FEATURES.shape} (float32)")
-"""As the store keeps them."""
+"""Features as the feature cache stores them."""
 
 INVENTORY = (
-    Column("key", pa.string(), "The object's key, as it is (not URL-quoted)."),
-    Column("size", pa.int64(), "The object's size.", unit="bytes"),
-    Column("etag", pa.string(), "The object's ETag, without quotes."),
+    Column("key", pa.string(), "Key of the object, not URL-encoded."),
+    Column("size", pa.int64(), "Size of the object.", unit="bytes"),
+    Column("etag", pa.string(), "ETag of the object, without quotes."),
     Column(
-        "last_modified", pa.timestamp("us", tz="UTC"), "When the object was last written.", unit="microseconds, UTC"
+        "last_modified", pa.timestamp("us", tz="UTC"), "Time of the last write to the object.", unit="microseconds, UTC"
     ),
     _SPLIT,
-    Column("category", pa.string(), "The last folder of the key; null: the object lies outside any.", nullable=True),
+    Column("category", pa.string(), "Last folder of the key. Null if the object is not in a folder.", nullable=True),
 )
 
 LABELS = (_PATH, _SPLIT, _CATEGORY)
-"""What the inventory says of an image."""
+"""Columns that come from the inventory, not from the image's bytes."""
 
 _FEATURES = (
     *LABELS,
-    Column("width", pa.int32(), "The original image's width, upright (EXIF orientation applied).", unit="pixels"),
-    Column("height", pa.int32(), "The original image's height, upright (EXIF orientation applied).", unit="pixels"),
-    Column("keypoints", pa.int32(), "How many ORB keypoints the image has, at 100 x 100 pixels; 0 is valid."),
-    Column("descriptors", pa.binary(), "The keypoints' ORB descriptors.", shape="keypoints x 32 (uint8, row by row)"),
+    Column("width", pa.int32(), "Width of the original image, after its EXIF orientation was applied.", unit="pixels"),
+    Column(
+        "height", pa.int32(), "Height of the original image, after its EXIF orientation was applied.", unit="pixels"
+    ),
+    Column("keypoints", pa.int32(), "Number of ORB keypoints at 100 x 100 pixels. 0 is valid."),
+    Column("descriptors", pa.binary(), "ORB descriptors of the keypoints.", shape="keypoints x 32 (uint8, row by row)"),
     FEATURES,
-    Column("pca", _VECTOR, "The features, centred, scaled by family and projected.", shape="k"),
+    Column("pca", _VECTOR, "Features after centring, scaling by family and projection.", shape="k"),
 )
 
 QUARANTINE = (
     _PATH,
     _SIZE,
-    Column("stage", pa.string(), f"How far the image came: {', '.join(Stage)}."),
-    Column("reason", pa.string(), "What was wrong, from a closed list (see below)."),
-    Column("detail", pa.string(), "One sentence with the figures at hand."),
+    Column("stage", pa.string(), f"Stage that rejected the image: {', '.join(Stage)}."),
+    Column("reason", pa.string(), "Reason of the rejection, from the closed list below."),
+    Column("detail", pa.string(), "One sentence with the measured values."),
 )
 
 IDENTITY = (
-    Column("key", pa.string(), "The object's key, as it is (not URL-quoted)."),
-    Column("etag", pa.string(), "The object's ETag, without quotes."),
+    Column("key", pa.string(), "Key of the object, not URL-encoded."),
+    Column("etag", pa.string(), "ETag of the object, without quotes."),
     _SIZE,
-    Column("by_content", pa.bool_(), "Whether the ETag was found to be the MD5 of the object's bytes."),
+    Column("by_content", pa.bool_(), "True if the ETag equals the MD5 of the object's bytes."),
 )
-"""Which object a row is about, as it was when it was described."""
+"""Columns that identify an object at the time of its extraction."""
 REJECTED = (*IDENTITY, *(column for column in QUARANTINE if column not in IDENTITY))
-"""The columns in which a worker gives rejected images."""
+"""Columns of a worker's rejected images."""
 INDEX = (
     *IDENTITY,
-    Column("file", pa.int32(), "Which file of its part of the store holds it; null: none.", nullable=True),
-    Column("row", pa.int64(), "Which of the file's rows it is; null: none.", nullable=True),
-    Column("stage", pa.string(), "How far the image came; null: it is described.", nullable=True),
-    Column("reason", pa.string(), "Why it was rejected; null: it is described.", nullable=True),
-    Column("detail", pa.string(), "One sentence with the figures at hand; null: it is described.", nullable=True),
+    Column(
+        "file",
+        pa.int32(),
+        "Number of the segment's file that holds the row. Null if the image was rejected.",
+        nullable=True,
+    ),
+    Column("row", pa.int64(), "Number of the row in that file. Null if the image was rejected.", nullable=True),
+    Column("stage", pa.string(), "Stage that rejected the image. Null if it has features.", nullable=True),
+    Column("reason", pa.string(), "Reason of the rejection. Null if the image has features.", nullable=True),
+    Column(
+        "detail", pa.string(), "One sentence with the measured values. Null if the image has features.", nullable=True
+    ),
 )
-"""The store's own index (`store`): who is described where, or rejected why."""
+"""Columns of the feature cache's index: the location of each image's features, or the reason of its rejection."""
 
 METADATA_KEY = "fruits_features"
-"""Key of the Parquet metadata of `features/` and `quarantine/` that tells what wrote a file: a JSON object."""
+"""Key of the JSON object in the Parquet metadata of `features/` and `quarantine/`. It names what wrote the file."""
 METADATA = {
-    "version": "The application's version.",
-    "arguments": "The run's parameters by name, those left at their default too.",
-    "projection": "Version of the projection that gave `pca`: the same one, the same numbers. Only in `features/`.",
+    "version": "Version of the application.",
+    "arguments": "Parameters of the run by name, defaults included.",
+    "projection": "Version of the projection that computed `pca`: equal versions, equal numbers. Only in `features/`.",
 }
-"""What stands in that object."""
+"""Fields of that JSON object, with their meaning."""
 
 
 def features_columns(*, include_pixels: bool) -> tuple[Column, ...]:
-    """Tell the columns of `features/`."""
+    """Return the columns of `features/`."""
     return (*_FEATURES, _IMAGE) if include_pixels else _FEATURES
 
 
 def described_columns(*, include_pixels: bool) -> tuple[Column, ...]:
-    """Tell the columns that are known of an image before the reduction."""
+    """Return the columns of an image before the reduction: all but `pca`."""
     return tuple(column for column in features_columns(include_pixels=include_pixels) if column.name != "pca")
 
 
 def worked_columns(*, include_pixels: bool) -> tuple[Column, ...]:
-    """Tell the columns in which a worker gives described images."""
+    """Return the columns of the rows that a worker hands over: the object's identity and its features."""
     return (*IDENTITY, *described_columns(include_pixels=include_pixels))
 
 
 def stored_columns(*, include_pixels: bool) -> tuple[Column, ...]:
-    """Tell the columns of the store's files: what an image's bytes tell, and the ETag that they had.
+    """Return the columns of the feature cache's files: what is computed from an image's bytes, and their ETag.
 
-    Where an image lies and what that makes it (path, split, category) is the inventory's to say, and may change.
+    Path, split and category are left out: they come from the inventory of each run and may change.
     """
     described = described_columns(include_pixels=include_pixels)
     etag = next(column for column in IDENTITY if column.name == "etag")
@@ -141,7 +149,7 @@ def stored_columns(*, include_pixels: bool) -> tuple[Column, ...]:
 
 
 def arrow_schema(columns: Sequence[Column]) -> pa.Schema:
-    """Make the Arrow schema of columns, equal to what pyarrow reads from the Parquet files (metadata apart).
+    """Return the Arrow schema of columns. It equals the schema that pyarrow reads from the files, metadata excluded.
 
     >>> arrow_schema(QUARANTINE).field("size")
     pyarrow.Field<size: int64 not null>

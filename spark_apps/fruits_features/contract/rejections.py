@@ -1,4 +1,4 @@
-"""Why an image was not described: the closed list behind the quarantine."""
+"""Closed lists of stages and reasons of the quarantine."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -6,7 +6,7 @@ from typing import Self
 
 
 class Stage(StrEnum):
-    """How far an image came."""
+    """Stage that rejected an image."""
 
     FETCH = "fetch"
     DECODE = "decode"
@@ -14,7 +14,7 @@ class Stage(StrEnum):
 
 
 class Reason(StrEnum):
-    """What was wrong with it, and what that means; both are part of the data's contract.
+    """Reason of a rejection and its meaning. The values are stored in `quarantine/`.
 
     >>> Reason.EMPTY, Reason.EMPTY.meaning
     (<Reason.EMPTY: 'empty'>, 'The object has no bytes.')
@@ -23,39 +23,45 @@ class Reason(StrEnum):
     meaning: str
 
     def __new__(cls, value: str, meaning: str) -> Self:
-        """Make a member that is its value and knows its meaning."""
+        """Create a member from its stored value and its meaning."""
         member = str.__new__(cls, value)
         member._value_ = value
         member.meaning = meaning
         return member
 
-    NO_CATEGORY = "no_category", "The object lies outside any category folder."
+    NO_CATEGORY = "no_category", "The object is not in a category folder."
     EMPTY = "empty", "The object has no bytes."
-    TOO_MANY_BYTES = "too_many_bytes", "Larger than `max_image_bytes`, 64 MiB unless set; not fetched."
-    UNUSABLE_KEY = "unusable_key", "The key cannot be asked for (an empty, `.` or `..` segment)."
-    GONE = "gone", "In the inventory, but no longer in the bucket."
-    CHANGED = "changed", "Another object now lies under the key than the one inventoried."
-    FORBIDDEN = "forbidden", "The bucket refuses this one object."
+    TOO_MANY_BYTES = (
+        "too_many_bytes",
+        "The object is larger than `max_image_bytes` (default 64 MiB). It was not fetched.",
+    )
+    UNUSABLE_KEY = "unusable_key", "The key has an empty, `.` or `..` segment, so it cannot be requested."
+    GONE = "gone", "The object is in the inventory but no longer in the bucket."
+    CHANGED = "changed", "The object was replaced after the inventory was taken."
+    FORBIDDEN = "forbidden", "S3 denied access to this object."
     UNAVAILABLE = (
         "unavailable",
-        "The bucket kept failing on this object alone, through every retry, while it gave the others.",
+        "S3 failed on this object after all retries, but returned other objects.",
     )
-    NOT_AN_IMAGE = "not_an_image", "Neither JPEG, PNG, WebP, BMP, TIFF nor GIF by its first bytes."
-    TRUNCATED = "truncated", "The file ends before the image does."
-    TOO_MANY_PIXELS = "too_many_pixels", "More than `max_image_pixels`, 50,000,000 unless set; not decoded."
-    UNDECODABLE = "undecodable", "It begins like an image, but OpenCV cannot decode it."
-    DECODER_CRASH = "decoder_crash", "Reading it ended the process that did, again and again."
-    NOT_DESCRIBABLE = "not_describable", "Decoded, but OpenCV could not compute its features."
+    NOT_AN_IMAGE = "not_an_image", "The first bytes are not those of a JPEG, PNG, WebP, BMP, TIFF or GIF file."
+    TRUNCATED = "truncated", "The file ends before the image is complete."
+    TOO_MANY_PIXELS = (
+        "too_many_pixels",
+        "The image has more than `max_image_pixels` (default 50,000,000). It was not decoded.",
+    )
+    UNDECODABLE = "undecodable", "The file has the header of an image, but OpenCV cannot decode it."
+    DECODER_CRASH = "decoder_crash", "Decoding crashed the worker process, and crashed it again in fresh processes."
+    NOT_DESCRIBABLE = "not_describable", "The image was decoded, but its features could not be computed."
 
 
 @dataclass(frozen=True)
 class Rejected:
-    """One image's way into the quarantine.
+    """A rejected image.
 
     Args:
-        stage: how far it came.
-        reason: what was wrong, from the closed list.
-        detail: one sentence with the figures at hand.
+        stage: Stage that rejected the image.
+        reason: Reason of the rejection.
+        detail: One sentence with the measured values.
     """
 
     stage: Stage
