@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.amazon.aws.hooks.sns import SnsHook
 from airflow.providers.amazon.aws.notifications.sns import SnsNotifier
 
-from fruits_airflow.hooks.aws import PATIENT
+from fruits_airflow.hooks.aws import RETRY_CONFIG
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -37,7 +37,7 @@ class FailureAlert(SnsNotifier):
     @cached_property
     def hook(self) -> SnsHook:
         """SNS by Airflow's connection, asked as patiently as all of AWS."""
-        return SnsHook(aws_conn_id=self.aws_conn_id, region_name=self.region_name, config=PATIENT)  # type: ignore[no-untyped-call]
+        return SnsHook(aws_conn_id=self.aws_conn_id, region_name=self.region_name, config=RETRY_CONFIG)  # type: ignore[no-untyped-call]
 
     def notify(self, context: Context) -> None:
         """Publish the message, where there is a topic."""

@@ -10,7 +10,7 @@ from typing import Any
 
 from airflow.sdk import Param
 
-from fruits_airflow.hooks.aws import PATIENT
+from fruits_airflow.hooks.aws import RETRY_CONFIG
 from fruits_airflow.notifications import FailureAlert
 from fruits_features.contract.arguments import (
     DEFAULT_EXPLAINED_VARIANCE,
@@ -161,7 +161,7 @@ TASKS: dict[str, Any] = {
     "retry_delay": timedelta(seconds=15),
     "retry_exponential_backoff": True,
     "max_retry_delay": timedelta(minutes=5),
-    "botocore_config": PATIENT,
+    "botocore_config": RETRY_CONFIG,
     "on_failure_callback": FailureAlert(),
 }
 """What all tasks have in common."""

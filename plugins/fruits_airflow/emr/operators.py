@@ -1,6 +1,7 @@
-"""Operators: the Amazon provider's, where they leave a cluster running or a failure unexplained.
+"""Operators for EMR clusters and steps.
 
-Each class mends one thing and says which; the requests themselves are built in `include.emr.requests`.
+Each class extends an operator of the Amazon provider. Its docstring names the difference. The requests are built in
+`include.emr.requests`.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from fruits_airflow.emr.cost import COST_XCOM, cluster_cost
 from fruits_airflow.emr.diagnosis import diagnose, of_refusal
 from fruits_airflow.emr.owned_clusters import ACTIVE_STATES, owned
 from fruits_airflow.emr.triggers import StepProgressTrigger
-from fruits_airflow.hooks.aws import EXPIRED, CreateHook, patience, s3, was_throttled
+from fruits_airflow.hooks.aws import EXPIRED_CODES, CreateHook, is_throttling, s3, waiter_config
 from fruits_airflow.links import ClusterLink, LogsLink, ReportLink, RunFolderLink, StepLogsLink
 
 if TYPE_CHECKING:
@@ -37,25 +38,26 @@ if TYPE_CHECKING:
     from mypy_boto3_emr.literals import StepStateType
     from mypy_boto3_emr.type_defs import StepStatusTypeDef
 
-LONGEST_END_S = 20 * 60
-UNFINISHED: tuple[StepStateType, ...] = ("PENDING", "RUNNING")
+MAX_TERMINATION_S = 20 * 60
+"""Longest wait for a cluster to end, in seconds."""
+UNFINISHED_STATES: tuple[StepStateType, ...] = ("PENDING", "RUNNING")
 COMPLETED: StepStateType = "COMPLETED"
 CANCELLED: StepStateType = "CANCELLED"
 CANCEL_PENDING: StepStateType = "CANCEL_PENDING"
-"""Asked to end, and ending."""
+"""A cancellation was requested and the step is still ending."""
 LATE_CANCELLATION_S = 120.0
-"""For so long after a try has adopted a step, its cancellation may be meant for the try before: Airflow gives its
-triggerer 30 s for that (`on_kill_timeout`), and a step takes some seconds to end."""
-MAX_ATTEMPTS = "max attempts reached"
-"""How the provider's triggers say that they have waited long enough."""
+"""Seconds after a step's adoption in which a cancellation may come from the earlier try. Airflow's triggerer has 30 s
+to cancel a cleared try (`on_kill_timeout`), and a step takes some seconds to end."""
+WAIT_TIMEOUT_MESSAGE = "max attempts reached"
+"""Part of the provider's trigger event when the wait has timed out."""
 
 
 class CreateClusterOperator(EmrCreateJobFlowOperator):
-    """Finds the run's cluster or creates one, returns its id at once, and leaves none behind when it fails.
+    """Create the run's cluster, or adopt an active one, and return its id without waiting.
 
-    The provider's operator cleans up only after a failed wait. Here any failure after EMR accepted the cluster ends
-    it, and a retry adopts the cluster of an earlier try whose answer was lost on its way to Airflow's database. The
-    cluster is known by its tags. A cleared run adopts a cluster that is still up too, and gets a new one otherwise.
+    The provider's operator ends the cluster only after a failed wait. This operator ends it after any failure that
+    follows RunJobFlow. A retry adopts the cluster of an earlier try whose id did not reach Airflow's database. A
+    cleared run also adopts a cluster that is still active. The run's cluster is identified by its tags.
     """
 
     aws_hook_class = CreateHook
@@ -66,8 +68,12 @@ class CreateClusterOperator(EmrCreateJobFlowOperator):
         self._job_flow_id: str | None = None
 
     def execute(self, context: Context) -> str | None:
-        """Find or create the cluster."""
-        adopted = self._find()
+        """Return the id of the adopted or created cluster.
+
+        Raises:
+            AirflowFailException: EMR refused the request, and would refuse it again.
+        """
+        adopted = self._find_cluster()
         if adopted:
             self._link(adopted, context)
             return adopted
@@ -75,12 +81,12 @@ class CreateClusterOperator(EmrCreateJobFlowOperator):
             created: str | None = super().execute(context)
             self._link(str(created), context)
         except ClientError as error:
-            self._leave_none()
+            self._terminate_created()
             if _is_final(error):
                 raise AirflowFailException(of_refusal(error)) from error
             raise
         except BaseException:
-            self._leave_none()
+            self._terminate_created()
             raise
         return created
 
@@ -88,45 +94,53 @@ class CreateClusterOperator(EmrCreateJobFlowOperator):
         ClusterLink.to(cluster_id, context, self.hook)
         LogsLink.of(cast("dict[str, Any]", self.job_flow_overrides).get("LogUri"), cluster_id, context, self.hook)
 
-    def _leave_none(self) -> None:
-        """End the cluster that this try made."""
+    def _terminate_created(self) -> None:
+        """End the cluster that this try has created, if any."""
         if self._job_flow_id:
-            self.log.warning("Ending cluster %s: its creation failed half-way.", self._job_flow_id)
-            self._end(self._job_flow_id)
+            self.log.warning("Ending cluster %s: the task failed after creating it.", self._job_flow_id)
+            self._terminate(self._job_flow_id)
 
-    def _find(self) -> str | None:
-        """The active cluster of this run, the oldest if there should be several; the others are ended."""
+    def _find_cluster(self) -> str | None:
+        """Return the oldest active cluster of this run, and end the others."""
         from include.emr.tags import ClusterOwner
 
         request = cast("dict[str, Any]", self.job_flow_overrides)
-        origin = ClusterOwner.of(request.get("Tags", ()))
-        if origin is None:
-            raise AirflowFailException(f"The cluster {request['Name']!r} has no origin's tags: no retry would find it.")
-        found = [one for one in owned(_emr(self), origin.deployment) if one.origin == origin]
-        for surplus in found[1:]:
-            self.log.warning("Ending cluster %s: run %s has %s already.", surplus.id, origin.run_id, found[0].id)
-            self._end(surplus.id)
-        if not found:
+        owner = ClusterOwner.of(request.get("Tags", ()))
+        if owner is None:
+            raise AirflowFailException(
+                f"Cluster request {request['Name']!r} lacks the owner's tags, so a retry could not find its cluster. "
+                "Add the tags of `include.emr.tags.ClusterOwner`."
+            )
+        clusters = [cluster for cluster in owned(_emr(self), owner.deployment) if cluster.owner == owner]
+        for surplus in clusters[1:]:
+            self.log.warning(
+                "Ending cluster %s: run %s already has cluster %s.", surplus.id, owner.run_id, clusters[0].id
+            )
+            self._terminate(surplus.id)
+        if not clusters:
             return None
-        self.log.info("Adopting cluster %s, which an earlier try created for run %s.", found[0].id, origin.run_id)
-        return found[0].id
+        self.log.info("Adopting cluster %s, which an earlier try created for run %s.", clusters[0].id, owner.run_id)
+        return clusters[0].id
 
-    def _end(self, cluster_id: str) -> None:
+    def _terminate(self, cluster_id: str) -> None:
         _emr(self).terminate_job_flows(JobFlowIds=[cluster_id])
 
 
 class RunStepOperator(EmrAddStepsOperator):
-    """Runs one step, deferred, shows how far it is, and why it failed.
+    """Run one step in deferrable mode, log its progress, and log the reason when it fails.
 
-    The provider reports a failed step by its id alone. Here the log holds EMR's reason and the end of the step's
-    output, fetched from the cluster's `LogUri`. A try after one that was lost with its worker, or cleared, takes up the
-    step of that one, under way or completed, if it would add the same again, and adds it again when it is cancelled
-    right after: the triggerer cancels a cleared try's step while the next try begins already. A wait that breaks off,
-    for one because the triggerer's credentials expired, goes on.
+    The differences from the provider's operator are:
+
+    - A failure shows EMR's reason and the last lines of the step's output from the cluster's `LogUri`.
+    - A retry, or a cleared task, adopts the step of the earlier try if its command is the same. The step may be
+      running or completed.
+    - The step is added again when it is cancelled shortly after its adoption. The triggerer may cancel the step of a
+      cleared try after the next try has started.
+    - An interrupted wait continues, for example after the triggerer's credentials have expired.
 
     Args:
-        progress: URI of the `progress.json` that the step keeps up to date (templated); the run's by default.
-        kwargs: as for `EmrAddStepsOperator`.
+        progress: URI of the `progress.json` that the step updates (templated). Default: the run's file.
+        kwargs: Arguments of `EmrAddStepsOperator`.
     """
 
     template_fields: Sequence[str] = (*EmrAddStepsOperator.template_fields, "progress")
@@ -137,69 +151,74 @@ class RunStepOperator(EmrAddStepsOperator):
         self.progress = progress
 
     def execute(self, context: Context) -> list[str]:
-        """Add the step, and wait in the triggerer."""
+        """Add or adopt the step, then wait in the triggerer."""
         logs = _emr(self).describe_cluster(ClusterId=str(self.job_flow_id))["Cluster"].get("LogUri")
         ClusterLink.to(str(self.job_flow_id), context, self.hook)
         StepLogsLink.of(logs, f"{self.job_flow_id}/steps", context, self.hook)
         RunFolderLink.to(self.progress.rpartition("/")[0], context, self.hook)
-        if adopted := self._find():
+        if adopted := self._find_step():
             self.log.info("Waiting for step %s, which an earlier try added.", adopted)
             self._wait_again(adopted, adopted_at=time.time())
         added: list[str] = super().execute(context)
         return added
 
-    def _find(self) -> str | None:
-        """The step of an earlier try that does or did the same; one under way that does another thing is cancelled."""
+    def _find_step(self) -> str | None:
+        """Return the step of an earlier try with the same command, and cancel unfinished steps with another one."""
         command = cast("list[dict[str, Any]]", self.steps)[0]["HadoopJarStep"]["Args"]
-        states = [*UNFINISHED, COMPLETED]
+        states = [*UNFINISHED_STATES, COMPLETED]
         listed = _emr(self).list_steps(ClusterId=str(self.job_flow_id), StepStates=states)["Steps"]
         same = [step["Id"] for step in listed if step["Config"]["Args"] == command]
         unfinished = [step["Id"] for step in listed if step["Status"]["State"] != COMPLETED]
         if others := [step for step in unfinished if step not in same[:1]]:
-            self.log.warning("Cancelling steps %s, which earlier tries left.", others)
+            self.log.warning("Cancelling steps %s, which earlier tries added.", others)
             self._cancel(others)
         return same[0] if same else None
 
     def defer(self, *, trigger: BaseTrigger, **kwargs: Any) -> NoReturn:
-        """Wait by the trigger that tells the progress, as long as the deployment's settings say."""
+        """Wait with the trigger that logs progress, for `FRUITS_STEP_TIMEOUT_S` at most."""
         _, arguments = trigger.serialize()
-        arguments |= patience(_longest_s())
+        arguments |= waiter_config(_step_timeout_s())
         super().defer(trigger=StepProgressTrigger(progress=self.progress, **arguments), **kwargs)
 
-    def execute_complete(  # type: ignore[override] # the provider says `str`, and returns the steps' ids
+    def execute_complete(  # type: ignore[override] # annotated `str` in the provider, which returns the steps' ids
         self, context: Context, event: dict[str, Any] | None = None, *, adopted_at: float | None = None
     ) -> list[str]:
-        """Continue when the step is over.
+        """Return the step's id if it is completed; otherwise wait again, add it again, or fail.
 
         Args:
-            context: of the task.
-            event: of the trigger.
-            adopted_at: when this try took up the step of an earlier one; seconds since 1970.
+            context: Airflow's context of the task.
+            event: Event of the trigger.
+            adopted_at: Time at which this try adopted the step of an earlier one, in seconds since the epoch.
 
         Raises:
-            AirflowFailException: it failed; a second try would meet the same images, so there is none.
+            AirflowFailException: The step failed. There is no retry, because it would process the same images.
         """
         step_id = (event or {}).get("value", [None])[0]
         if event is None or step_id is None:
-            raise AirflowFailException(f"The wait for cluster {self.job_flow_id} ended without a step: {event}")
+            raise AirflowFailException(
+                f"The trigger's event for cluster {self.job_flow_id} contains no step id: {event}. Clear this task."
+            )
         message = event.get("message", "")
         status: StepStatusTypeDef = {"State": COMPLETED} if event["status"] == "success" else self._status(step_id)
         state = status["State"]
         if state == COMPLETED:
-            self.log.info("Step %s is completed%s.", step_id, message and f"; the wait for it broke off: {message}")
+            if message:
+                self.log.info("Step %s is completed. Its wait was interrupted: %s", step_id, message)
+            else:
+                self.log.info("Step %s is completed.", step_id)
             return [step_id]
-        if state in {*UNFINISHED, CANCEL_PENDING} and MAX_ATTEMPTS not in message:
-            self.log.warning("The wait for step %s broke off, and goes on: %s", step_id, message)
+        if state in {*UNFINISHED_STATES, CANCEL_PENDING} and WAIT_TIMEOUT_MESSAGE not in message:
+            self.log.warning("The wait for step %s was interrupted. Waiting again: %s", step_id, message)
             self._wait_again(step_id, adopted_at=adopted_at)
-        if state == CANCELLED and _is_soon(status, adopted_at) and self._takes_steps():
-            self.log.warning("Step %s was cancelled right after it was adopted, so it is added again.", step_id)
+        if state == CANCELLED and _ended_after_adoption(status, adopted_at) and self._accepts_steps():
+            self.log.warning("Step %s was cancelled shortly after its adoption. Adding it again.", step_id)
             return self.execute(context)
         raise AirflowFailException(self._failure(step_id, message))
 
     def _status(self, step_id: str) -> StepStatusTypeDef:
         return _emr(self).describe_step(ClusterId=str(self.job_flow_id), StepId=step_id)["Step"]["Status"]
 
-    def _takes_steps(self) -> bool:
+    def _accepts_steps(self) -> bool:
         cluster = _emr(self).describe_cluster(ClusterId=str(self.job_flow_id))["Cluster"]
         return cluster["Status"]["State"] in ACTIVE_STATES
 
@@ -218,11 +237,11 @@ class RunStepOperator(EmrAddStepsOperator):
         )
 
     def _failure(self, step_id: str, message: str) -> str:
-        if MAX_ATTEMPTS in message:
+        if WAIT_TIMEOUT_MESSAGE in message:
             self._cancel([step_id])
             return (
-                f"The step was cancelled because it did not end within {timedelta(seconds=_longest_s())}, which is "
-                f"FRUITS_STEP_TIMEOUT_S. {self._diagnosis(step_id)}"
+                f"The step was cancelled because it did not end within {timedelta(seconds=_step_timeout_s())} "
+                f"(FRUITS_STEP_TIMEOUT_S). {self._diagnosis(step_id)}"
             )
         return self._diagnosis(step_id)
 
@@ -233,19 +252,19 @@ class RunStepOperator(EmrAddStepsOperator):
         _emr(self).cancel_steps(ClusterId=str(self.job_flow_id), StepIds=step_ids)
 
 
-def _is_soon(status: StepStatusTypeDef, adopted_at: float | None) -> bool:
-    """Tell whether a step ended so soon after its adoption that this was meant for the try before."""
+def _ended_after_adoption(status: StepStatusTypeDef, adopted_at: float | None) -> bool:
+    """Return whether a step ended within `LATE_CANCELLATION_S` of its adoption."""
     if adopted_at is None:
         return False
-    ended = status.get("Timeline", {}).get("EndDateTime")
-    return (ended.timestamp() if ended else time.time()) - adopted_at < LATE_CANCELLATION_S
+    end = status.get("Timeline", {}).get("EndDateTime")
+    return (end.timestamp() if end else time.time()) - adopted_at < LATE_CANCELLATION_S
 
 
 class TerminateClusterOperator(EmrTerminateJobFlowOperator):
-    """Ends a cluster, waits until it is gone, however it went, and says what it has cost.
+    """End a cluster, wait until it is terminated, and log its cost.
 
-    The provider's operator fails when the cluster ended with errors. For a teardown that cluster is down as it
-    should be: what went wrong is told by the task that met it.
+    The provider's operator fails when the cluster terminated with errors. This operator succeeds, because a teardown
+    only has to end the cluster. The task that used the cluster reports the errors.
     """
 
     operator_extra_links = (ClusterLink(), LogsLink())  # type: ignore[assignment]
@@ -254,16 +273,16 @@ class TerminateClusterOperator(EmrTerminateJobFlowOperator):
         super().__init__(deferrable=True, **kwargs)
 
     def execute(self, context: Context) -> None:
-        """Ask for the end, and wait for it in the triggerer."""
-        waiting = patience(LONGEST_END_S)
-        self.waiter_delay, self.waiter_max_attempts = waiting["waiter_delay"], waiting["waiter_max_attempts"]
+        """Request the termination, then wait in the triggerer."""
+        waiter = waiter_config(MAX_TERMINATION_S)
+        self.waiter_delay, self.waiter_max_attempts = waiter["waiter_delay"], waiter["waiter_max_attempts"]
         super().execute(context)
 
     def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> None:
-        """Continue when the wait is over.
+        """Check the cluster's state after the wait, and store its cost.
 
         Raises:
-            AirflowException: the cluster is still up.
+            AirflowException: The cluster is not terminated.
         """
         cluster = _emr(self).describe_cluster(ClusterId=self.job_flow_id)["Cluster"]
         LogsLink.of(cluster.get("LogUri"), self.job_flow_id, context, self.hook)
@@ -275,19 +294,19 @@ class TerminateClusterOperator(EmrTerminateJobFlowOperator):
         super().execute_complete(context, event)
 
 
-def _longest_s() -> int:
-    """How long a step may take."""
+def _step_timeout_s() -> int:
+    """Return the longest duration of a step in seconds."""
     from include.settings import settings
 
     return settings().step_timeout_s
 
 
 def _is_final(error: ClientError) -> bool:
-    """Whether AWS refused a request for what it asks, so that it would refuse it again in a minute."""
+    """Return whether AWS refused the content of a request, so that a retry would be refused too."""
     status = error.response["ResponseMetadata"]["HTTPStatusCode"]
-    return 400 <= status < 500 and not was_throttled(error) and error.response["Error"]["Code"] not in EXPIRED  # noqa: PLR2004
+    return 400 <= status < 500 and not is_throttling(error) and error.response["Error"]["Code"] not in EXPIRED_CODES  # noqa: PLR2004
 
 
 def _emr(operator: AwsBaseOperator[EmrHook]) -> EMRClient:
-    """The operator's client, with the type that the provider does not tell."""
+    """Return the operator's EMR client with its type, which the provider does not annotate."""
     return cast("EMRClient", operator.hook.conn)

@@ -1,4 +1,4 @@
-"""Our clusters as EMR knows them: those of one run, and those of a whole deployment."""
+"""Active EMR clusters that belong to this deployment."""
 
 from __future__ import annotations
 
@@ -19,44 +19,46 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 ACTIVE_STATES: Sequence[ClusterStateType] = ("STARTING", "BOOTSTRAPPING", "RUNNING", "WAITING")
-"""A cluster in another state is ending or over: it takes no step, and its bill is ending."""
+"""States in which a cluster can run steps and causes cost. In any other state it is ending or terminated."""
 
 DENIED = {"AccessDeniedException", "AccessDenied"}
 
 
 class OwnedCluster(NamedTuple):
-    """An active cluster, and the run it works for."""
+    """An active cluster and the run that owns it."""
 
     id: str
     name: str
-    origin: ClusterOwner
+    owner: ClusterOwner
 
 
 def owned(emr: EMRClient, deployment: str) -> Iterator[OwnedCluster]:
-    """Find the deployment's active clusters, the oldest first.
+    """Yield the deployment's active clusters, oldest first.
 
-    ListClusters tells no tags, and DescribeCluster one cluster's: names decide who is asked, tags who is ours.
+    Clusters are filtered by name, then confirmed by tags. ListClusters returns no tags (EMR API reference), so the tags
+    need one DescribeCluster per cluster.
 
     Args:
-        emr: an EMR client.
-        deployment: the deployment's name; clusters of others are left out.
+        emr: EMR client.
+        deployment: Name of the deployment. Clusters of other deployments are ignored.
     """
     from include.emr.tags import NAME_PREFIX, ClusterOwner
 
     pages = emr.get_paginator("list_clusters").paginate(ClusterStates=ACTIVE_STATES)
     listed = [cluster for page in pages for cluster in page["Clusters"] if cluster["Name"].startswith(NAME_PREFIX)]
-    for cluster in sorted(listed, key=lambda one: one["Status"]["Timeline"]["CreationDateTime"]):
-        described = _described(emr, cluster["Id"])
-        origin = ClusterOwner.of(described["Tags"]) if described else None
-        if origin and origin.deployment == deployment:
-            yield OwnedCluster(cluster["Id"], cluster["Name"], origin)
+    for cluster in sorted(listed, key=lambda cluster: cluster["Status"]["Timeline"]["CreationDateTime"]):
+        described = _describe(emr, cluster["Id"])
+        owner = ClusterOwner.of(described["Tags"]) if described else None
+        if owner and owner.deployment == deployment:
+            yield OwnedCluster(cluster["Id"], cluster["Name"], owner)
 
 
-def _described(emr: EMRClient, cluster_id: str) -> ClusterTypeDef | None:
+def _describe(emr: EMRClient, cluster_id: str) -> ClusterTypeDef | None:
+    """Return a cluster's description, or `None` if this role may not read it."""
     try:
         return emr.describe_cluster(ClusterId=cluster_id)["Cluster"]
     except ClientError as error:
         if error.response["Error"]["Code"] not in DENIED:
             raise
-        log.warning("Cluster %s may not be described, so it is taken for another's: %s", cluster_id, error)
+        log.warning("Ignoring cluster %s, because DescribeCluster is not allowed for it: %s", cluster_id, error)
         return None

@@ -1,4 +1,4 @@
-"""The trigger that waits for a step."""
+"""Triggers for EMR steps."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
 
 class StepProgressTrigger(EmrAddStepsTrigger):
-    """Waits for a step as `EmrAddStepsTrigger` does, and tells in the task's log how far the application is.
+    """Wait for a step like `EmrAddStepsTrigger`, and log the application's progress in the task's log.
 
     Args:
-        progress: URI of the `progress.json` that the application keeps up to date.
-        kwargs: as for `EmrAddStepsTrigger`.
+        progress: URI of the `progress.json` that the application updates.
+        kwargs: Arguments of `EmrAddStepsTrigger`.
     """
 
     def __init__(self, *, progress: str, **kwargs: Any) -> None:
@@ -34,53 +34,53 @@ class StepProgressTrigger(EmrAddStepsTrigger):
         self.serialized_fields = {**self.serialized_fields, "progress": progress}
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Yield the event of the step's end."""
-        telling = asyncio.create_task(self._tell())
+        """Yield one event when the step has ended."""
+        progress_log = asyncio.create_task(self._log_progress())
         try:
             async for event in super().run():
                 yield event
         finally:
-            telling.cancel()
-            (ended,) = await asyncio.gather(telling, return_exceptions=True)
-            if isinstance(ended, Exception):  # not the cancellation
-                self.log.warning("The progress could not be told: %s", ended)
+            progress_log.cancel()
+            (outcome,) = await asyncio.gather(progress_log, return_exceptions=True)
+            if isinstance(outcome, Exception):  # not the cancellation
+                self.log.warning("Could not read the step's progress from %s: %s", self.progress, outcome)
 
     async def on_kill(self) -> None:
-        """Cancel the step: somebody has cleared the task, or marked it, and nobody waits for its end."""
-        waited_for = self.serialized_fields
+        """Cancel the step. Airflow calls this when a user clears or marks the task."""
+        fields = self.serialized_fields
         async with await self.hook().get_async_conn() as emr:  # type: ignore[no-untyped-call]
-            await emr.cancel_steps(ClusterId=waited_for["job_flow_id"], StepIds=waited_for["step_ids"])
-        self.log.info("Cancelled steps %s of cluster %s.", waited_for["step_ids"], waited_for["job_flow_id"])
+            await emr.cancel_steps(ClusterId=fields["job_flow_id"], StepIds=fields["step_ids"])
+        self.log.info("Cancelled steps %s of cluster %s.", fields["step_ids"], fields["job_flow_id"])
 
-    async def _tell(self) -> None:
-        """Log every new state of the application until cancelled; the wait does not depend on it."""
+    async def _log_progress(self) -> None:
+        """Log each new state of the application until cancelled. A failure here does not end the wait for the step."""
         from fruits_features.job.progress import ProgressState
 
         bucket, key = S3Hook.parse_s3_url(self.progress)
-        told = datetime.now(UTC).isoformat()  # an earlier try may have left its own
+        last_update = datetime.now(UTC).isoformat()  # ignores the file of an earlier try
         async with await s3(aws_conn_id=self.aws_conn_id).get_async_conn() as client:  # type: ignore[no-untyped-call]
             while True:
-                with suppress(_NotThereError):
+                with suppress(_ProgressUnavailableError):
                     state = ProgressState(**json.loads(await _read(client, bucket, key)))
-                    if state.updated_at > told:
+                    if state.updated_at > last_update:
                         self.log.info("Progress: %s", state)
-                        told = state.updated_at
+                        last_update = state.updated_at
                 await asyncio.sleep(self.waiter_delay)
 
 
-class _NotThereError(Exception):
-    """The application has not told anything yet."""
+class _ProgressUnavailableError(Exception):
+    """The progress file does not exist or cannot be read."""
 
 
 async def _read(client: Any, bucket: str, key: str) -> bytes:
-    """Read an object.
+    """Return the content of an object.
 
     Raises:
-        _NotThereError: when there is none, or S3 is in trouble.
+        _ProgressUnavailableError: The object does not exist, or S3 refused the request.
     """
     try:
-        answer = await client.get_object(Bucket=bucket, Key=key)
-        content: bytes = await answer["Body"].read()
+        response = await client.get_object(Bucket=bucket, Key=key)
+        content: bytes = await response["Body"].read()
     except (BotoCoreError, ClientError) as error:
-        raise _NotThereError(key) from error
+        raise _ProgressUnavailableError(key) from error
     return content

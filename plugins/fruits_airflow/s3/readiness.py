@@ -86,7 +86,7 @@ def _noise(wanted: Readiness, aws_conn_id: str | None) -> NotReady | None:
 
     from include.inventory.listing import list_objects
 
-    hook = ListingHook(aws_conn_id=aws_conn_id, config=aws.PATIENT)
+    hook = ListingHook(aws_conn_id=aws_conn_id, config=aws.RETRY_CONFIG)
     listed = list_objects(cast("S3Client", hook.conn), wanted.bucket, wanted.prefix)
     newest = max((pc.max(batch["last_modified"]).as_py() for batch in listed if batch.num_rows), default=None)
     now = datetime.now(UTC)

@@ -16,7 +16,7 @@ from airflow.sdk.exceptions import AirflowException
 from botocore.exceptions import ClientError
 
 from fruits_airflow.emr.owned_clusters import owned
-from fruits_airflow.hooks.aws import PATIENT
+from fruits_airflow.hooks.aws import RETRY_CONFIG
 
 if TYPE_CHECKING:
     from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
@@ -43,10 +43,10 @@ def end_forgotten_clusters() -> list[dict[str, str]]:
     from include.settings import settings
 
     task_instance = cast("RuntimeTaskInstance", get_current_context()["ti"])
-    hook = EmrHook(emr_conn_id=None, config=PATIENT)
+    hook = EmrHook(emr_conn_id=None, config=RETRY_CONFIG)
     emr: EMRClient = hook.conn
     deployment = settings().deployment_name
-    report = [_tidy(emr, cluster, _state(task_instance, cluster.origin)) for cluster in owned(emr, deployment)]
+    report = [_tidy(emr, cluster, _state(task_instance, cluster.owner)) for cluster in owned(emr, deployment)]
     log.info("Deployment %s has %d active clusters.", deployment, len(report))
     if failed := [record["cluster"] for record in report if record["done"] == "failed"]:
         raise AirflowException(f"These clusters could not be ended, see above: {', '.join(failed)}.")
@@ -63,7 +63,7 @@ def _state(task_instance: RuntimeTaskInstance, origin: ClusterOwner) -> str:
 def _tidy(emr: EMRClient, cluster: OwnedCluster, state: str) -> dict[str, str]:
     done = "kept" if state == "under way" else _end(emr, cluster, state)
     log.info("Cluster %s (%s): its run is %s, it is %s.", cluster.id, cluster.name, state, done)
-    origin = cluster.origin
+    origin = cluster.owner
     ids = {"cluster": cluster.id, "name": cluster.name, "dag_id": origin.dag_id, "run_id": origin.run_id}
     return {**ids, "run": state, "done": done}
 

@@ -138,7 +138,7 @@ def _listed(s3: S3Hook, bucket: str, prefix: str) -> tuple[str, datetime, Iterat
     now = datetime.now(UTC)
     reports = settings().inventory_report
     if reports is None or bucket != settings().bucket:
-        patient = cast("S3Client", ListingHook(config=aws.PATIENT).conn)
+        patient = cast("S3Client", ListingHook(config=aws.RETRY_CONFIG).conn)
         return LISTING, now, listing.list_objects(patient, bucket, prefix)
     client = cast("S3Client", s3.conn)
     report = s3_inventory.newest(client, reports, bucket, now)

@@ -116,7 +116,7 @@ OF_AWS = (
         "credentials expire during the step",
         fault="credentials-expired:3",
         succeeds=True,
-        says=("ExpiredTokenException", "broke off", "Published run"),
+        says=("ExpiredTokenException", "was interrupted", "Published run"),
     ),
 )
 

@@ -54,7 +54,7 @@ def _create(run_id: str) -> CreateClusterOperator:
         "LogUri": "s3://fruits/logs/emr/",
         "Instances": {"KeepJobFlowAliveWhenNoSteps": True},
     }
-    return CreateClusterOperator(task_id="create_cluster", job_flow_overrides=request, botocore_config=aws.PATIENT)
+    return CreateClusterOperator(task_id="create_cluster", job_flow_overrides=request, botocore_config=aws.RETRY_CONFIG)
 
 
 def _of_cluster(cluster: str) -> dict[str, str]:

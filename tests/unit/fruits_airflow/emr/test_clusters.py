@@ -14,7 +14,7 @@ from tenacity import wait_none
 from fruits_airflow.emr.operators import CreateClusterOperator
 from fruits_airflow.emr.owned_clusters import owned
 from fruits_airflow.emr.sensors import ClusterReadySensor
-from fruits_airflow.hooks.aws import PATIENT, CreateHook
+from fruits_airflow.hooks.aws import RETRY_CONFIG, CreateHook
 from include.dev.local_aws.emr.faults import FAULT_TAG
 from include.emr.tags import ClusterOwner
 
@@ -47,7 +47,7 @@ def _request(origin: ClusterOwner) -> dict[str, Any]:
 def _operator(run_id: str, fault: str | None = None) -> CreateClusterOperator:
     request = _request(_origin(run_id))
     request["Tags"] += [{"Key": FAULT_TAG, "Value": fault}] if fault else []
-    return CreateClusterOperator(task_id="create_cluster", job_flow_overrides=request, botocore_config=PATIENT)
+    return CreateClusterOperator(task_id="create_cluster", job_flow_overrides=request, botocore_config=RETRY_CONFIG)
 
 
 def _end(aws: LocalAws, *clusters: str) -> None:

@@ -44,20 +44,20 @@ def throttled() -> str:
     """A cluster about which EMR does not answer at first."""
     tags = [{"Key": FAULT_TAG, "Value": f"throttled:{REFUSALS}"}]
     instances = {"KeepJobFlowAliveWhenNoSteps": False}
-    hook = EmrHook(config=aws.PATIENT, emr_conn_id=None)
+    hook = EmrHook(config=aws.RETRY_CONFIG, emr_conn_id=None)
     cluster: str = hook.conn.run_job_flow(Name=f"throttled {id(hook)}", Instances=instances, Tags=tags)["JobFlowId"]
     return cluster
 
 
 def test_hook_of_emr_gets_its_answer(throttled: str) -> None:
-    answer = EmrHook(config=aws.PATIENT).conn.describe_cluster(ClusterId=throttled)
+    answer = EmrHook(config=aws.RETRY_CONFIG).conn.describe_cluster(ClusterId=throttled)
 
     assert answer["Cluster"]["Id"] == throttled
 
 
 def test_client_of_a_trigger_gets_its_answer(throttled: str) -> None:
     async def describe() -> str:
-        async with await EmrHook(config=aws.PATIENT).get_async_conn() as emr:
+        async with await EmrHook(config=aws.RETRY_CONFIG).get_async_conn() as emr:
             return (await emr.describe_cluster(ClusterId=throttled))["Cluster"]["Id"]
 
     assert asyncio.run(describe()) == throttled
@@ -90,7 +90,7 @@ def test_file_system_of_validation_and_report_gets_its_answer(
 
 
 def test_alert_is_patient() -> None:
-    assert FailureAlert().hook.config.retries == aws.PATIENT["retries"]
+    assert FailureAlert().hook.config.retries == aws.RETRY_CONFIG["retries"]
 
 
 def test_every_task_that_talks_to_aws_is_patient() -> None:
@@ -98,4 +98,4 @@ def test_every_task_that_talks_to_aws_is_patient() -> None:
     talking = [task for task in tasks if isinstance(task, (AwsBaseOperator, AwsBaseSensor))]
 
     assert len(talking) >= 4
-    assert {task.task_id for task in talking if task.botocore_config != aws.PATIENT} == set()
+    assert {task.task_id for task in talking if task.botocore_config != aws.RETRY_CONFIG} == set()
