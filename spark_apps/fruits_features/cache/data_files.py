@@ -18,7 +18,7 @@ from obstore.exceptions import GenericError
 
 from fruits_features.cache.store import StoredFile, StoredPart
 from fruits_features.io import arrow, object_store
-from fruits_features.io.arrow import whole
+from fruits_features.io.arrow import combine_chunks
 from fruits_features.io.prefetch import BackgroundWriter
 from fruits_features.io.vectors import pack, unpack
 from fruits_features.schemas import FEATURES, IDENTITY, INDEX, PACKED, Column, arrow_schema
@@ -133,13 +133,13 @@ class RowReader:
 
 
 def _packed(table: pa.Table) -> pa.Table:
-    return _with_features(table, PACKED, pack(whole(table["features"])))
+    return _with_features(table, PACKED, pack(combine_chunks(table["features"])))
 
 
 def _unpacked(table: pa.Table) -> pa.Table:
     if "features" not in table.schema.names:
         return table
-    return _with_features(table, FEATURES, unpack(whole(table["features"]), FEATURES.type))
+    return _with_features(table, FEATURES, unpack(combine_chunks(table["features"]), FEATURES.type))
 
 
 def _with_features(table: pa.Table, column: Column, features: pa.Array) -> pa.Table:

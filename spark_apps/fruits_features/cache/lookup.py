@@ -6,7 +6,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fruits_features.cache.store import CacheIndex
-from fruits_features.io.arrow import whole
+from fruits_features.io.arrow import combine_chunks
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class CacheLookup:
     @classmethod
     def of(cls, inventory: pa.Table, index: CacheIndex) -> "CacheLookup":
         """Look up every object that is in a category. The others are rejected for that reason in any case."""
-        has_category = pc.is_valid(whole(inventory["category"]))
+        has_category = pc.is_valid(combine_chunks(inventory["category"]))
         positions = pc.if_else(has_category, index.find(inventory), pa.scalar(None, pa.int64()))
         return cls(inventory, index, positions)
 

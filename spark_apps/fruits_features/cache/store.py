@@ -175,9 +175,9 @@ class CacheIndex:
 
     def _if_same(self, inventory: pa.Table, positions: pa.Array) -> pa.Array:
         """Drop positions of rows with another ETag or size."""
-        at = arrow.whole(positions).cast(pa.int64())
+        at = arrow.combine_chunks(positions).cast(pa.int64())
         etag, size = (pc.equal(inventory[name], self.index[name].take(at)) for name in ("etag", "size"))
-        return pc.if_else(arrow.whole(pc.and_(etag, size)), at, pa.scalar(None, pa.int64()))
+        return pc.if_else(arrow.combine_chunks(pc.and_(etag, size)), at, pa.scalar(None, pa.int64()))
 
 
 @dataclass(frozen=True)

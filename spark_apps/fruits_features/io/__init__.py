@@ -1,1 +1,1 @@
-"""Bytes to and from S3, and Arrow tables to and from bytes."""
+"""Reads and writes objects in S3, and converts Arrow tables to bytes and back."""

@@ -1,53 +1,61 @@
-"""Arrow tables as bytes, which travel to the workers and are kept of described images."""
+"""Arrow tables as bytes: IPC streams for Spark's workers, and Parquet files for the feature cache."""
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-_COMPRESSED = pa.ipc.IpcWriteOptions(compression=pa.Codec("zstd", 1))
-"""31 bytes a row of the inventory, most of it the ETag's 16; 57 with lz4, in two thirds of the time: 0.1 ms for 1,000
-rows. Spark warns of tasks above 1 MB."""
+_COMPRESSION = pa.ipc.IpcWriteOptions(compression=pa.Codec("zstd", 1))
+"""zstd makes tasks about half as large as lz4 does; see docs/measurements/constants.md.
+
+Spark warns of tasks that are larger than 1 MB.
+"""
 
 
 def to_bytes(table: pa.Table) -> bytes:
-    """Write a table, to be read once.
+    """Return a table as an Arrow IPC stream.
 
     >>> from_bytes(to_bytes(pa.table({"k": [1, 2]})))["k"].to_pylist()
     [1, 2]
     """
     sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, table.schema, options=_COMPRESSED) as writer:
+    with pa.ipc.new_stream(sink, table.schema, options=_COMPRESSION) as writer:
         writer.write_table(table)
     return bytes(memoryview(sink.getvalue()))
 
 
 def from_bytes(data: bytes) -> pa.Table:
-    """Read what `to_bytes` wrote."""
+    """Read a table from the bytes that `to_bytes` returned."""
     with pa.ipc.open_stream(pa.BufferReader(data)) as reader:
         return reader.read_all()
 
 
-def to_parquet(table: pa.Table, group_rows: int) -> bytes:
-    """Write a table as Parquet, to be read again soon: lz4, no statistics, and no more rows in a row group than given.
+def to_parquet(table: pa.Table, max_group_rows: int) -> bytes:
+    """Return a table as a Parquet file that is fast to write and read: lz4, without dictionaries or statistics.
+
+    Args:
+        table: Any table.
+        max_group_rows: Largest number of rows in a row group, at least 1.
 
     >>> from_parquet(to_parquet(pa.table({"k": [1, 2]}), 10))["k"].to_pylist()
     [1, 2]
     """
     sink = pa.BufferOutputStream()
     pq.write_table(
-        table, sink, compression="lz4", use_dictionary=False, write_statistics=False, row_group_size=group_rows
+        table, sink, compression="lz4", use_dictionary=False, write_statistics=False, row_group_size=max_group_rows
     )
     return bytes(memoryview(sink.getvalue()))
 
 
 def from_parquet(data: bytes) -> pa.Table:
-    """Read what `to_parquet` wrote."""
+    """Read a table from the content of a Parquet file."""
     return pq.read_table(pa.BufferReader(data), use_threads=False)
 
 
-def whole(column: pa.Array | pa.ChunkedArray) -> pa.Array:
-    """Give a column in one piece; pyarrow's `combine_chunks` copies it even where it has only one.
+def combine_chunks(column: pa.Array | pa.ChunkedArray) -> pa.Array:
+    """Return a column as one array, without a copy if it has a single chunk.
 
-    >>> whole(pa.chunked_array([[1], [2, 3]])).to_pylist()
+    pyarrow's own `combine_chunks` copies a single chunk too.
+
+    >>> combine_chunks(pa.chunked_array([[1], [2, 3]])).to_pylist()
     [1, 2, 3]
     """
     if not isinstance(column, pa.ChunkedArray):

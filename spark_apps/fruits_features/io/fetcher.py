@@ -1,15 +1,16 @@
-"""Objects from the bucket: many in flight, a bounded number, and S3's trouble borne within a budget.
+"""Fetches images from the bucket with many concurrent requests.
 
-The inventory is the truth: an object that is gone or was replaced since comes back as `Rejected`. Trouble is the
-bucket's, not the images': errors 500 and 503, resets, silence and bodies that break off are tried again by obstore,
-with backoff and jitter, for as long as `RetryPolicy` says; what obstore gives up at once, `retry_call` begins anew. What then
-still fails
+The inventory decides. An object that is gone, or was replaced since the inventory was taken, is `Rejected`.
 
-- alone, while the others of its call came, is `Rejected`: one object that S3 cannot give must not cost the whole run;
-- in company is a `BucketError`, which fails the task. Spark tries a task four times in all.
+Errors 500 and 503, resets, timeouts and responses that break off are faults of S3, not of the images. obstore retries
+them with backoff and jitter, within the limits of `RetryPolicy`. `retry_call` repeats the errors that obstore does not
+retry. Objects that still fail are treated in one of two ways:
 
-The store itself reads botocore's standard variables (`AWS_ENDPOINT_URL_S3`, `AWS_REGION`, credentials) and the instance
-profile.
+- A single object that fails among others that succeed is `Rejected`, so that it does not fail the run.
+- Several failing objects raise a `BucketError`, which fails the task. Spark runs a task up to four times.
+
+Region, endpoint and credentials come from botocore's variables (`AWS_ENDPOINT_URL_S3`, `AWS_REGION` …) or from the
+instance profile.
 """
 
 from collections.abc import Sequence
@@ -23,25 +24,26 @@ from obstore.store import ObjectStore
 from fruits_features.contract.rejections import Reason, Rejected, Stage
 from fruits_features.io.retry import RetryPolicy, retry_call
 
-IN_FLIGHT = 64
-"""Requests at once, a worker. With 30 ms on every answer, 64 keep nine tenths of the speed, 16 six tenths.
+MAX_CONCURRENT_REQUESTS = 64
+"""Number of concurrent requests per worker; see docs/measurements/constants.md.
 
-Each waits in a thread of its own: coroutines took 0.33 ms of CPU an object of 5 KB where threads take 0.23."""
+Each request waits in a thread, which takes less CPU time per object than a coroutine.
+"""
 
-ALONE = 100
-"""One in so many objects of a call, and always one, may fail alone; where more do, the bucket is in trouble."""
+OBJECTS_PER_FAILURE = 100
+"""Number of objects in a call for which one failure is tolerated. One failure is tolerated in smaller calls too."""
 
 
 IMAGE_RETRIES = RetryPolicy()
-"""With images. A server that is away for half a minute, as S3 is when it splits a busy prefix, costs that much time."""
+"""Retry policy for images. Its budget covers the half minute of 503 errors while S3 splits a busy prefix."""
 
 
 class BucketError(Exception):
-    """The bucket, not an object, fails; the message is the sentence that people read."""
+    """The bucket fails, not a single object. The message is written for users."""
 
 
 class ObjectRef(NamedTuple):
-    """One object as the inventory knows it."""
+    """An object as listed in the inventory."""
 
     key: str
     size: int
@@ -49,75 +51,84 @@ class ObjectRef(NamedTuple):
 
 
 class Fetcher:
-    """Fetches objects of one bucket; its threads end with `close`.
+    """Fetches objects of one bucket. Call `close` to end its threads.
 
     Args:
-        store: the bucket.
-        max_bytes: what is larger by the inventory is rejected without being fetched.
+        store: The bucket.
+        max_bytes: Largest object in bytes; larger ones are rejected without being fetched.
     """
 
     def __init__(self, store: ObjectStore, max_bytes: int) -> None:
         self._store, self._max_bytes = store, max_bytes
-        self._threads = ThreadPoolExecutor(IN_FLIGHT)
+        self._threads = ThreadPoolExecutor(MAX_CONCURRENT_REQUESTS)
 
     def close(self) -> None:
         """End the threads."""
         self._threads.shutdown()
 
-    def fetch(self, wanted: Sequence[ObjectRef]) -> list[bytes | Rejected]:
-        """Fetch objects, in the order asked for.
+    def fetch(self, objects: Sequence[ObjectRef]) -> list[bytes | Rejected]:
+        """Fetch objects.
+
+        Returns:
+            One result per object, in the given order: its content, or the reason why it was rejected.
 
         Raises:
-            BucketError: when more than single objects still fail after every retry.
+            BucketError: Several objects failed after all retries, or all of them did.
         """
         failures: list[BaseError] = []
-        most = max(1, len(wanted) // ALONE)
+        max_failures = max(1, len(objects) // OBJECTS_PER_FAILURE)
 
-        def bounded(one: ObjectRef) -> bytes | Rejected:
-            if len(failures) > most:
-                return _rejected(Reason.UNAVAILABLE, "The bucket had given up on others before this one was asked for.")
+        def fetch_one(ref: ObjectRef) -> bytes | Rejected:
+            if len(failures) > max_failures:
+                return _rejected(Reason.UNAVAILABLE, "Skipped: too many other requests had failed.")
             try:
-                return self._fetch_one(one)
+                return self._fetch_one(ref)
             except BaseError as error:
                 failures.append(error)
-                return _rejected(Reason.UNAVAILABLE, f"Others came, this one kept failing: {_first_line(error)}")
+                return _rejected(
+                    Reason.UNAVAILABLE,
+                    f"The object failed after all retries, while others were fetched: {_first_line(error)}",
+                )
 
-        outcomes = list(self._threads.map(bounded, wanted))
-        if len(failures) > most or (failures and not any(isinstance(outcome, bytes) for outcome in outcomes)):
-            raise _bucket_error(failures, len(wanted)) from failures[0]
-        return outcomes
+        results = list(self._threads.map(fetch_one, objects))
+        if len(failures) > max_failures or (failures and not any(isinstance(result, bytes) for result in results)):
+            raise _bucket_error(failures, len(objects)) from failures[0]
+        return results
 
-    def _fetch_one(self, wanted: ObjectRef) -> bytes | Rejected:
-        if refusal := refuse(wanted, self._max_bytes):
-            return refusal
+    def _fetch_one(self, ref: ObjectRef) -> bytes | Rejected:
+        if rejected := check_entry(ref, self._max_bytes):
+            return rejected
         try:
-            etag, data = retry_call(partial(self._get, wanted.key), IMAGE_RETRIES)
+            etag, data = retry_call(partial(self._get, ref.key), IMAGE_RETRIES)
         except FileNotFoundError:
-            return _rejected(Reason.GONE, "The inventoried object is no longer in the bucket.")
+            return _rejected(Reason.GONE, "The object is in the inventory but no longer in the bucket.")
         except PermissionDeniedError:
-            return _rejected(Reason.FORBIDDEN, "The bucket refuses to hand out this object (403).")
-        if etag != wanted.etag or len(data) != wanted.size:
-            before, now = f"{wanted.size} bytes, etag {wanted.etag}", f"{len(data)} bytes, etag {etag}"
-            return _rejected(Reason.CHANGED, f"Inventoried with {before}; now {now}.")
+            return _rejected(Reason.FORBIDDEN, "S3 denied access to the object (403).")
+        if etag != ref.etag or len(data) != ref.size:
+            listed, current = f"{ref.size} bytes, ETag {ref.etag}", f"{len(data)} bytes, ETag {etag}"
+            return _rejected(Reason.CHANGED, f"In the inventory: {listed}; now: {current}.")
         return data
 
     def _get(self, key: str) -> tuple[str, bytes]:
-        answer = self._store.get(key)
-        return (answer.meta["e_tag"] or "").strip('"'), bytes(answer.bytes())
+        """Return the ETag and the content of an object."""
+        response = self._store.get(key)
+        return (response.meta["e_tag"] or "").strip('"'), bytes(response.bytes())
 
 
-def refuse(wanted: ObjectRef, max_bytes: int) -> Rejected | None:
-    """Judge an object by its inventory entry alone.
+def check_entry(ref: ObjectRef, max_bytes: int) -> Rejected | None:
+    """Return why an object is rejected by its inventory entry alone; `None` if it is not.
 
-    >>> refuse(ObjectRef("a.jpg", 0, ""), max_bytes=10).reason
+    >>> check_entry(ObjectRef("a.jpg", 0, ""), max_bytes=10).reason
     <Reason.EMPTY: 'empty'>
     """
-    if wanted.size == 0:
-        return _rejected(Reason.EMPTY, "The object has no bytes.")
-    if wanted.size > max_bytes:
-        return _rejected(Reason.TOO_MANY_BYTES, f"{wanted.size} bytes are more than the limit of {max_bytes}.")
-    if not {"", ".", ".."}.isdisjoint(wanted.key.split("/")):
-        return _rejected(Reason.UNUSABLE_KEY, "The key has an empty, '.' or '..' segment, which cannot be asked for.")
+    if ref.size == 0:
+        return _rejected(Reason.EMPTY, "The object is empty.")
+    if ref.size > max_bytes:
+        return _rejected(Reason.TOO_MANY_BYTES, f"The object has {ref.size} bytes; the limit is {max_bytes}.")
+    if not {"", ".", ".."}.isdisjoint(ref.key.split("/")):
+        return _rejected(
+            Reason.UNUSABLE_KEY, "The key has an empty, '.' or '..' segment and cannot be requested; rename the object."
+        )
     return None
 
 
@@ -125,13 +136,13 @@ def _rejected(reason: Reason, detail: str) -> Rejected:
     return Rejected(Stage.FETCH, reason, detail)
 
 
-def _bucket_error(failures: Sequence[BaseError], asked: int) -> BucketError:
+def _bucket_error(failures: Sequence[BaseError], requested: int) -> BucketError:
     return BucketError(
-        f"The bucket gave up on {len(failures)} of {asked} objects asked for together, after every retry; "
-        f"see that it can be reached and is not asked too much, and run again. First: {_first_line(failures[0])}"
+        f"{len(failures)} of {requested} objects could not be fetched after all retries. Check that the bucket can be "
+        f"reached and that its request rate is not exceeded, then run again. First error: {_first_line(failures[0])}"
     )
 
 
 def _first_line(error: BaseError) -> str:
-    """Reduce an error of the store, which goes on with its inner state, to its sentence."""
+    """Return the message of an obstore error without the internal state that follows it."""
     return str(error).partition("\n")[0]

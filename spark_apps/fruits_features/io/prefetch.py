@@ -1,4 +1,4 @@
-"""Doing the next thing while the last one is used: what keeps the network and the processor busy at once."""
+"""Work in background threads, so that the network and the processor are busy at the same time."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -10,12 +10,12 @@ _A = TypeVar("_A")
 
 
 def prefetch_map(function: Callable[[_A], _T], arguments: Iterable[_A], ahead: int = 1) -> Iterator[_T]:
-    """Map like `map`, but compute results ahead, in threads, while the caller uses the one before.
+    """Map a function like `map`, but compute the next results in threads while the caller uses the current one.
 
     Args:
-        function: is called in threads, as many calls at once as are ahead.
-        arguments: of the calls.
-        ahead: how many results there are at most that the caller has not seen.
+        function: Function that is called in threads, up to `ahead` calls at once.
+        arguments: One argument per call.
+        ahead: Largest number of results computed before the caller requests them, at least 1.
 
     >>> list(prefetch_map(abs, [-1, 2, -3]))
     [1, 2, 3]
@@ -31,9 +31,9 @@ def prefetch_map(function: Callable[[_A], _T], arguments: Iterable[_A], ahead: i
 
 
 class BackgroundWriter:
-    """Runs calls one after the other in a thread, at most one behind the caller: memory stays bounded.
+    """Runs calls in order in one thread. Holds at most one pending call, so that memory stays bounded.
 
-    An error is raised by the next call, or by `close`.
+    The next call, or `close`, raises the error of a failed call.
     """
 
     def __init__(self) -> None:
@@ -41,12 +41,12 @@ class BackgroundWriter:
         self._pending: Future[object] | None = None
 
     def call(self, function: Callable[..., object], *arguments: object) -> None:
-        """Run a call once the one before is done, for which this waits."""
+        """Wait for the pending call, then start this one."""
         self._wait()
         self._pending = self._thread.submit(function, *arguments)
 
     def close(self) -> None:
-        """Wait for the last call."""
+        """Wait for the pending call and end the thread."""
         try:
             self._wait()
         finally:

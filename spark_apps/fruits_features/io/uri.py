@@ -1,14 +1,17 @@
-"""Single files by address, for those who may have no more than Python: only an `s3://` address needs obstore."""
+"""Single files by path or URI. Only an `s3://` URI needs obstore, so that `projection` runs without it."""
 
 from importlib import import_module
 from pathlib import Path
 
 
 def read(address: str | Path) -> bytes:
-    """Read a file, given by its path or as `s3://bucket/key`.
+    """Read a file.
+
+    Args:
+        address: Local path, or `s3://bucket/key`.
 
     Raises:
-        FileNotFoundError: when there is none.
+        FileNotFoundError: The file does not exist.
     """
     if str(address).startswith("s3://"):
         data: bytes = import_module("fruits_features.io.object_store").read(str(address))

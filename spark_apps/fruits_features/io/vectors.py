@@ -1,36 +1,41 @@
-"""Vectors in the columns of Arrow tables: from rows of numbers to lists, to bytes, and back."""
+"""Vectors in columns of Arrow tables: conversions between matrices, lists and bytes."""
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 
-def as_array(values: object, kind: pa.DataType) -> pa.Array:
-    """Make an Arrow array; of lists from the rows of a matrix, without a Python object a number."""
+def as_array(values: object, data_type: pa.DataType) -> pa.Array:
+    """Return values as an Arrow array.
+
+    Args:
+        values: Sequence of values, or a matrix, n x d, whose rows become lists without a Python object per number.
+        data_type: Type of the array; a list type for a matrix.
+    """
     if not isinstance(values, np.ndarray):
-        return pa.array(values, kind)
+        return pa.array(values, data_type)
     width = values.size // max(1, len(values))
     offsets = np.arange(0, values.size + 1, max(1, width), dtype=np.int32)
-    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(values.reshape(-1)), type=kind)
+    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(values.reshape(-1)), type=data_type)
 
 
 def as_matrix(lists: pa.Array) -> NDArray[np.float32]:
-    """View an array of equally long lists as rows of float32, n x d."""
+    """Return a view of n lists of d float32 each as a matrix, n x d."""
     return np.asarray(lists.flatten()).reshape(len(lists), -1)
 
 
 def pack(lists: pa.Array) -> pa.Array:
-    """Turn equally long lists of float32 into bytes, which Parquet writes and reads several times as fast.
+    """Convert lists of equal length of float32 to bytes, which Parquet writes and reads several times as fast.
 
-    In the machine's order, which is little-endian wherever we run.
+    The bytes have the machine's order. All supported machines are little-endian.
     """
     matrix = as_matrix(lists)
     ends = np.arange(len(matrix) + 1, dtype=np.int32) * np.int32(matrix.itemsize * matrix.shape[1])
     return pa.Array.from_buffers(pa.binary(), len(matrix), [None, pa.py_buffer(ends), pa.py_buffer(matrix)])
 
 
-def unpack(packed: pa.Array, kind: pa.DataType) -> pa.Array:
-    """Undo `pack`.
+def unpack(packed: pa.Array, data_type: pa.DataType) -> pa.Array:
+    """Convert the bytes that `pack` returned back to lists of float32.
 
     >>> lists = pa.array([[1, 2], [3, 4]], pa.list_(pa.float32()))
     >>> unpack(pack(lists)[1:], lists.type).to_pylist()
@@ -38,4 +43,4 @@ def unpack(packed: pa.Array, kind: pa.DataType) -> pa.Array:
     """
     _, ends, values = packed.buffers()
     first, last = np.frombuffer(ends, np.int32)[[packed.offset, packed.offset + len(packed)]]
-    return as_array(np.frombuffer(values, np.uint8)[first:last].view(np.float32).reshape(len(packed), -1), kind)
+    return as_array(np.frombuffer(values, np.uint8)[first:last].view(np.float32).reshape(len(packed), -1), data_type)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from fruits_features.contract.errors import RunError
 from fruits_features.contract.layout import FITTED_SPLIT
 from fruits_features.io import object_store
-from fruits_features.io.arrow import whole
+from fruits_features.io.arrow import combine_chunks
 from fruits_features.schemas import INVENTORY, arrow_schema
 
 IMAGES_PER_PART = 12_000
@@ -98,7 +98,7 @@ def _rises(keys: pa.ChunkedArray) -> bool:
 
 def _order_by_category(categories: pa.ChunkedArray) -> NDArray[np.int64]:
     """Find the order of categories, those without last, that leaves equal ones as they are."""
-    coded = pc.dictionary_encode(whole(categories))
+    coded = pc.dictionary_encode(combine_chunks(categories))
     ranks = np.argsort(np.argsort(np.array(coded.dictionary.to_pylist(), dtype=object), kind="stable"))
     codes = coded.indices.fill_null(len(ranks)).to_numpy(zero_copy_only=False)
     return np.argsort(np.append(ranks, len(ranks))[codes], kind="stable")

@@ -16,7 +16,7 @@ from fruits_features.cache.data_files import FILE_BYTES, PartWriter
 from fruits_features.cache.store import StoredPart
 from fruits_features.extraction.batches import BatchExtractor
 from fruits_features.io import arrow
-from fruits_features.io.arrow import whole
+from fruits_features.io.arrow import combine_chunks
 from fruits_features.io.prefetch import BackgroundWriter
 from fruits_features.io.vectors import as_matrix
 from fruits_features.pca.fit import Moments, merge_all
@@ -106,4 +106,4 @@ def fitted_moments(table: pa.Table, split: str | None) -> Moments | None:
         split: Split of the rows; `None` for all rows.
     """
     fitted = table if split is None else table.filter(pc.field("split") == split)
-    return Moments.of(as_matrix(whole(fitted["features"]))) if fitted.num_rows else None
+    return Moments.of(as_matrix(combine_chunks(fitted["features"]))) if fitted.num_rows else None

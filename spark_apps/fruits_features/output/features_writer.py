@@ -20,7 +20,7 @@ from fruits_features.cache.selection import Selection, bytes_of
 from fruits_features.cache.store import StoredFile
 from fruits_features.contract.arguments import Arguments
 from fruits_features.io import object_store
-from fruits_features.io.arrow import whole
+from fruits_features.io.arrow import combine_chunks
 from fruits_features.io.prefetch import BackgroundWriter
 from fruits_features.io.vectors import as_array, as_matrix
 from fruits_features.output.snapshot import paths
@@ -116,7 +116,7 @@ class FeaturesWriter:
 
     def _project(self, rows: pa.Table, schema: pa.Schema) -> pa.Table:
         """Add the columns `path` and `pca`."""
-        pca = as_array(self.projection.project(as_matrix(whole(rows["features"]))), schema.field("pca").type)
+        pca = as_array(self.projection.project(as_matrix(combine_chunks(rows["features"]))), schema.field("pca").type)
         made = {"path": paths(self.arguments.bucket, rows["key"]), "pca": pca}
         columns = [made[name] if name in made else rows[name] for name in schema.names]
         return pa.Table.from_arrays(columns, schema=schema)

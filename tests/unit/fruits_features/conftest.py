@@ -1,4 +1,4 @@
-"""An S3 server, and trouble with it."""
+"""An S3 server, and a proxy that injects faults into its responses."""
 
 import uuid
 from collections.abc import Callable, Iterator
@@ -15,18 +15,18 @@ FaultRule = Callable[[Request], Fault | None]
 
 
 class Served(NamedTuple):
-    """A folder, each folder in it a bucket, and where it is served."""
+    """A served folder, in which each folder is a bucket, and the server's host and port."""
 
     folder: Path
     address: tuple[str, int]
 
 
-class Troubled(NamedTuple):
-    """A bucket, its folder, and the trouble on the way to it."""
+class FaultyBucket(NamedTuple):
+    """A bucket, its folder, and the proxy that injects faults."""
 
     name: str
     folder: Path
-    trouble: S3FaultProxy
+    proxy: S3FaultProxy
 
 
 @pytest.fixture(scope="session")
@@ -38,17 +38,17 @@ def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 
 
 @pytest.fixture
-def troubled(s3: Served, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[FaultRule], Troubled]]:
-    """Makes an empty bucket that this process reaches by way of trouble."""
+def faulty_bucket(s3: Served, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[FaultRule], FaultyBucket]]:
+    """Creates an empty bucket that this process reaches through a proxy with the given faults."""
     with ExitStack() as stack:
 
-        def make(faults: FaultRule) -> Troubled:
+        def make(faults: FaultRule) -> FaultyBucket:
             name = f"bucket-{uuid.uuid4().hex[:12]}"
             (s3.folder / name).mkdir()
-            trouble = stack.enter_context(S3FaultProxy(s3.address, faults=faults))
+            proxy = stack.enter_context(S3FaultProxy(s3.address, faults=faults))
             keys = {"AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": SECRET_KEY, "AWS_REGION": "eu-west-1"}
-            for variable, value in (keys | {"AWS_ENDPOINT_URL_S3": trouble.url}).items():
+            for variable, value in (keys | {"AWS_ENDPOINT_URL_S3": proxy.url}).items():
                 monkeypatch.setenv(variable, value)
-            return Troubled(name, s3.folder / name, trouble)
+            return FaultyBucket(name, s3.folder / name, proxy)
 
         yield make

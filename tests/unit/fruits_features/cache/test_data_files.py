@@ -12,7 +12,7 @@ from fruits_features.cache import data_files
 from fruits_features.cache.data_files import RowReader
 from fruits_features.cache.store import StoredFile
 from fruits_features.io import arrow, object_store
-from tests.unit.fruits_features.conftest import FaultRule, Troubled
+from tests.unit.fruits_features.conftest import FaultRule, FaultyBucket
 
 ROWS = 4000
 
@@ -63,9 +63,9 @@ def test_few_rows_of_a_large_file_travel_without_the_rest(
 
 
 def test_rows_are_read_from_a_server_that_does_not_say_that_a_part_is_one(
-    troubled: Callable[[FaultRule], Troubled], table: pa.Table
+    faulty_bucket: Callable[[FaultRule], FaultyBucket], table: pa.Table
 ) -> None:
-    bucket = troubled(lambda _: None)
+    bucket = faulty_bucket(lambda _: None)
 
     found = read(f"s3://{bucket.name}/store", table, [3999, 7])
 

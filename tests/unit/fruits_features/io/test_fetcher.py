@@ -1,4 +1,4 @@
-"""Fetching, from a store in memory and from an S3 server that is in trouble."""
+"""Fetching from a store in memory and from an S3 server with faults."""
 
 import hashlib
 import os
@@ -10,13 +10,13 @@ from obstore import put
 from obstore.store import MemoryStore, ObjectStore
 
 from fruits_features.contract.rejections import Reason, Rejected
-from fruits_features.io.fetcher import IN_FLIGHT, BucketError, Fetcher, ObjectRef
+from fruits_features.io.fetcher import MAX_CONCURRENT_REQUESTS, BucketError, Fetcher, ObjectRef
 from fruits_features.io.object_store import open_bucket
-from fruits_features.io.retry import CALLS, RetryPolicy
+from fruits_features.io.retry import MAX_REPETITIONS, RetryPolicy
 from include.dev.local_aws.s3.fault_proxy import Fault, first
-from tests.unit.fruits_features.conftest import FaultRule, Troubled
+from tests.unit.fruits_features.conftest import FaultRule, FaultyBucket
 
-Troubles = Callable[[FaultRule], Troubled]
+MakeFaultyBucket = Callable[[FaultRule], FaultyBucket]
 
 
 def stored(key: str, data: bytes) -> tuple[MemoryStore, ObjectRef]:
@@ -25,16 +25,16 @@ def stored(key: str, data: bytes) -> tuple[MemoryStore, ObjectRef]:
     return store, ObjectRef(key, len(data), etag.strip('"'))
 
 
-def fetch(store: ObjectStore, wanted: list[ObjectRef], max_bytes: int = 5) -> list[bytes | Rejected]:
+def fetch(store: ObjectStore, objects: list[ObjectRef], max_bytes: int = 5) -> list[bytes | Rejected]:
     with closing(Fetcher(store, max_bytes)) as fetcher:
-        return fetcher.fetch(wanted)
+        return fetcher.fetch(objects)
 
 
 @pytest.mark.parametrize("key", ["images/Lime/a.jpg", "images/Açaí #1/100% a+b.jpg", "images/Apple Golden 2/%20.jpg"])
-def test_fetch_of_any_key_gives_its_bytes(key: str) -> None:
-    store, wanted = stored(key, b"bytes")
+def test_fetch_of_any_key_returns_its_bytes(key: str) -> None:
+    store, ref = stored(key, b"bytes")
 
-    assert fetch(store, [wanted]) == [b"bytes"]
+    assert fetch(store, [ref]) == [b"bytes"]
 
 
 @pytest.mark.parametrize(
@@ -49,33 +49,35 @@ def test_fetch_of_any_key_gives_its_bytes(key: str) -> None:
         ({"key": "images/../a.jpg"}, Reason.UNUSABLE_KEY),
     ],
 )
-def test_fetch_of_what_is_not_as_inventoried_is_rejected(changes: dict[str, object], reason: Reason) -> None:
-    store, wanted = stored("images/a.jpg", b"bytes")
+def test_fetch_of_object_that_differs_from_its_inventory_entry_is_rejected(
+    changes: dict[str, object], reason: Reason
+) -> None:
+    store, ref = stored("images/a.jpg", b"bytes")
 
-    (outcome,) = fetch(store, [wanted._replace(**changes)])  # type: ignore[arg-type]
+    (outcome,) = fetch(store, [ref._replace(**changes)])  # type: ignore[arg-type]
 
     assert isinstance(outcome, Rejected)
     assert outcome.reason == reason
 
 
 @pytest.fixture(autouse=True)
-def haste(monkeypatch: pytest.MonkeyPatch) -> None:
+def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fruits_features.io.retry._FIRST_PAUSE_S", 0.001)
 
 
-HASTE = RetryPolicy(budget_s=20.0, retries=4, first_pause_s=0.001, longest_pause_s=0.002, silence_s=1.0)
+QUICK_RETRIES = RetryPolicy(budget_s=20.0, retries=4, first_pause_s=0.001, max_pause_s=0.002, read_timeout_s=1.0)
 
 
-def put_photos(bucket: Troubled, count: int) -> list[ObjectRef]:
-    """Put objects of a few kilobytes, each another one."""
+def put_photos(bucket: FaultyBucket, count: int) -> list[ObjectRef]:
+    """Put objects of a few kilobytes with different contents."""
     photos = {f"{number}.jpg": os.urandom(3000) for number in range(count)}
     for key, data in photos.items():
         (bucket.folder / key).write_bytes(data)
     return [ObjectRef(key, len(data), hashlib.md5(data).hexdigest()) for key, data in photos.items()]  # noqa: S324
 
 
-def fetch_hastily(bucket: Troubled, wanted: list[ObjectRef]) -> list[bytes | Rejected]:
-    return fetch(open_bucket(bucket.name, HASTE), wanted, max_bytes=10**6)
+def fetch_with_quick_retries(bucket: FaultyBucket, objects: list[ObjectRef]) -> list[bytes | Rejected]:
+    return fetch(open_bucket(bucket.name, QUICK_RETRIES), objects, max_bytes=10**6)
 
 
 def keep_failing(*keys: str) -> FaultRule:
@@ -83,44 +85,46 @@ def keep_failing(*keys: str) -> FaultRule:
 
 
 @pytest.mark.parametrize("fault", Fault)
-def test_fetch_of_objects_whose_first_two_gets_fail_gives_all_bytes(fault: Fault, troubled: Troubles) -> None:
-    bucket = troubled(first(2, fault))
-    wanted = put_photos(bucket, 20)
+def test_fetch_of_objects_whose_first_two_gets_fail_returns_all_bytes(
+    fault: Fault, faulty_bucket: MakeFaultyBucket
+) -> None:
+    bucket = faulty_bucket(first(2, fault))
+    refs = put_photos(bucket, 20)
 
-    fetched = fetch_hastily(bucket, wanted)
+    fetched = fetch_with_quick_retries(bucket, refs)
 
-    assert fetched == [(bucket.folder / one.key).read_bytes() for one in wanted]
-    assert bucket.trouble.failed[fault] == 40
+    assert fetched == [(bucket.folder / ref.key).read_bytes() for ref in refs]
+    assert bucket.proxy.failed[fault] == 40
 
 
-def test_fetch_of_an_object_that_alone_keeps_failing_is_rejected(troubled: Troubles) -> None:
-    bucket = troubled(keep_failing("7.jpg"))
+def test_fetch_of_single_failing_object_is_rejected(faulty_bucket: MakeFaultyBucket) -> None:
+    bucket = faulty_bucket(keep_failing("7.jpg"))
 
-    fetched = fetch_hastily(bucket, put_photos(bucket, 20))
+    fetched = fetch_with_quick_retries(bucket, put_photos(bucket, 20))
 
     rejected = fetched.pop(7)
     assert isinstance(rejected, Rejected)
-    tries = (1 + CALLS) * (1 + HASTE.retries)
-    assert (rejected.reason, bucket.trouble.failed.total()) == (Reason.UNAVAILABLE, tries)
+    tries = (1 + MAX_REPETITIONS) * (1 + QUICK_RETRIES.retries)
+    assert (rejected.reason, bucket.proxy.failed.total()) == (Reason.UNAVAILABLE, tries)
     assert "503" in rejected.detail
-    assert all(isinstance(one, bytes) for one in fetched)
+    assert all(isinstance(result, bytes) for result in fetched)
 
 
 @pytest.mark.parametrize(("keys", "count"), [(("3.jpg", "7.jpg"), 20), (("0.jpg",), 1)])
-def test_fetch_where_the_bucket_keeps_failing_raises_instead_of_blaming_images(
-    keys: tuple[str, ...], count: int, troubled: Troubles
+def test_fetch_from_failing_bucket_raises_instead_of_rejecting_images(
+    keys: tuple[str, ...], count: int, faulty_bucket: MakeFaultyBucket
 ) -> None:
-    bucket = troubled(keep_failing(*keys))
+    bucket = faulty_bucket(keep_failing(*keys))
 
-    with pytest.raises(BucketError, match=rf"gave up on {len(keys)} of {count} objects .* 503"):
-        fetch_hastily(bucket, put_photos(bucket, count))
+    with pytest.raises(BucketError, match=rf"^{len(keys)} of {count} objects could not be fetched .* 503"):
+        fetch_with_quick_retries(bucket, put_photos(bucket, count))
 
 
-def test_fetch_asks_for_no_more_once_the_bucket_has_given_up_on_too_many(troubled: Troubles) -> None:
-    bucket = troubled(lambda _: Fault.SLOW_DOWN)
-    wanted = put_photos(bucket, 5 * IN_FLIGHT)
+def test_fetch_stops_requesting_after_too_many_failures(faulty_bucket: MakeFaultyBucket) -> None:
+    bucket = faulty_bucket(lambda _: Fault.SLOW_DOWN)
+    refs = put_photos(bucket, 5 * MAX_CONCURRENT_REQUESTS)
 
     with pytest.raises(BucketError):
-        fetch_hastily(bucket, wanted)
+        fetch_with_quick_retries(bucket, refs)
 
-    assert len({target for _, target in bucket.trouble.seen}) <= 2 * IN_FLIGHT
+    assert len({target for _, target in bucket.proxy.seen}) <= 2 * MAX_CONCURRENT_REQUESTS

@@ -1,4 +1,4 @@
-"""Folders of objects in a bucket that is in trouble; on a disk, all other tests use them."""
+"""Folders of objects in a bucket with faults. All other tests use folders on a disk."""
 
 from collections.abc import Callable
 from contextlib import suppress
@@ -9,26 +9,26 @@ from obstore.exceptions import GenericError
 
 from fruits_features.io import object_store, retry
 from include.dev.local_aws.s3.fault_proxy import Fault
-from tests.unit.fruits_features.conftest import FaultRule, Troubled
+from tests.unit.fruits_features.conftest import FaultRule, FaultyBucket
 
 SILENT = {Fault.SILENCE, Fault.SILENCE_IN_BODY}
-"""Not here: they take as long as the patience that is lost, and rclone blocks an object whose PUT was given up."""
+"""Left out: they last as long as the read timeout, and rclone locks an object whose PUT was aborted."""
 
-Troubles = Callable[[FaultRule], Troubled]
+MakeFaultyBucket = Callable[[FaultRule], FaultyBucket]
 
 
 @pytest.fixture(autouse=True)
-def haste(monkeypatch: pytest.MonkeyPatch) -> None:
-    policy = replace(object_store.FILE_RETRIES, budget_s=20.0, first_pause_s=0.001, longest_pause_s=0.002)
+def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    policy = replace(object_store.FILE_RETRIES, budget_s=20.0, first_pause_s=0.001, max_pause_s=0.002)
     monkeypatch.setattr(object_store, "FILE_RETRIES", policy)
     monkeypatch.setattr(retry, "_FIRST_PAUSE_S", 0.001)
 
 
 @pytest.mark.parametrize("fault", [fault for fault in Fault if fault not in SILENT])
 def test_folder_whose_every_first_request_fails_is_written_listed_read_and_removed(
-    fault: Fault, troubled: Troubles
+    fault: Fault, faulty_bucket: MakeFaultyBucket
 ) -> None:
-    bucket = troubled(lambda request: fault if request.nth == 1 else None)
+    bucket = faulty_bucket(lambda request: fault if request.nth == 1 else None)
     folder = f"s3://{bucket.name}/run/features"
 
     object_store.write_bytes(folder, "a.parquet", b"0123456789")
@@ -37,30 +37,30 @@ def test_folder_whose_every_first_request_fails_is_written_listed_read_and_remov
     object_store.remove_folder(folder)
 
     assert not (bucket.folder / "run/features/a.parquet").exists()
-    assert {method for method, _ in bucket.trouble.seen} == {"PUT", "GET", "POST"}
-    assert bucket.trouble.failed[fault] == len(bucket.trouble.seen)
+    assert {method for method, _ in bucket.proxy.seen} == {"PUT", "GET", "POST"}
+    assert bucket.proxy.failed[fault] == len(bucket.proxy.seen)
 
 
 @pytest.mark.parametrize("fault", [None, Fault.INTERNAL_ERROR, Fault.SLOW_DOWN, Fault.RESET])
-def test_object_written_in_pieces_is_whole_although_every_first_request_fails(
-    fault: Fault | None, troubled: Troubles, monkeypatch: pytest.MonkeyPatch
+def test_object_written_in_parts_is_complete_although_every_first_request_fails(
+    fault: Fault | None, faulty_bucket: MakeFaultyBucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(object_store, "_PIECE_BYTES", 5 * 1024 * 1024)
-    bucket = troubled(lambda request: fault if request.nth == 1 else None)
-    pieces = [bytes([number]) * 3_000_000 for number in range(7)]
+    monkeypatch.setattr(object_store, "_PART_BYTES", 5 * 1024 * 1024)
+    bucket = faulty_bucket(lambda request: fault if request.nth == 1 else None)
+    parts = [bytes([number]) * 3_000_000 for number in range(7)]
 
     with object_store.writing(f"s3://{bucket.name}/run/features", "a.parquet") as sink:
-        for piece in pieces:
-            assert sink.write(piece) == len(piece)
+        for part in parts:
+            assert sink.write(part) == len(part)
 
-    assert (bucket.folder / "run/features/a.parquet").read_bytes() == b"".join(pieces)
+    assert (bucket.folder / "run/features/a.parquet").read_bytes() == b"".join(parts)
     assert sink.size == 21_000_000
-    assert len([True for method, _ in bucket.trouble.seen if method == "PUT"]) > 1
+    assert len([True for method, _ in bucket.proxy.seen if method == "PUT"]) > 1
 
 
 @pytest.mark.parametrize("size", [10, 20_000_000])
-def test_object_whose_writer_raises_stays_as_it_was(size: int, troubled: Troubles) -> None:
-    bucket = troubled(lambda _: None)
+def test_object_whose_writer_raises_stays_as_it_was(size: int, faulty_bucket: MakeFaultyBucket) -> None:
+    bucket = faulty_bucket(lambda _: None)
     folder = f"s3://{bucket.name}/run/features"
     object_store.write_bytes(folder, "a.parquet", b"before")
 
@@ -71,8 +71,8 @@ def test_object_whose_writer_raises_stays_as_it_was(size: int, troubled: Trouble
     assert object_store.read_bytes(folder, "a.parquet") == b"before"
 
 
-def test_folder_whose_requests_all_fail_raises_in_the_end(troubled: Troubles) -> None:
-    bucket = troubled(lambda _: Fault.SLOW_DOWN)
+def test_folder_whose_requests_all_fail_raises_in_the_end(faulty_bucket: MakeFaultyBucket) -> None:
+    bucket = faulty_bucket(lambda _: Fault.SLOW_DOWN)
 
     with pytest.raises(GenericError, match="503"):
         object_store.list_files(f"s3://{bucket.name}/run")
