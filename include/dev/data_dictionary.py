@@ -93,7 +93,7 @@ from_duckdb = duckdb.sql(f"SELECT * FROM '{{features}}/*.parquet'")
 from_spark = spark.read.parquet(features)
 ```
 
-Convert a value of `descriptors` to a matrix, and the column `pca` to a matrix with one row per image:
+Matrices of one image's descriptors and of the components of all images, and the metadata of a file:
 
 ```python
 import numpy as np
@@ -101,8 +101,6 @@ import numpy as np
 descriptors = np.frombuffer(from_pandas["descriptors"][0], np.uint8).reshape(-1, 32)
 vectors = np.stack(from_pandas["pca"])
 ```
-
-Read the metadata of a file:
 
 ```python
 import json
@@ -128,17 +126,20 @@ def render() -> str:
 
 def _columns(columns: Iterable[Column]) -> str:
     rows = (
-        (
-            f"`{column.name}`",
-            _type(column.type),
-            "yes" if column.nullable else "no",
-            column.unit,
-            column.shape,
-            column.meaning,
-        )
+        (f"`{column.name}`", _type(column.type), "yes" if column.nullable else "no", _meaning(column))
         for column in columns
     )
-    return _table(("column", "type", "null", "unit", "shape", "meaning"), rows)
+    return _table(("column", "type", "null", "meaning"), rows)
+
+
+def _meaning(column: Column) -> str:
+    """Return the meaning of a column, with the unit and shape of its values.
+
+    >>> _meaning(Column("size", pa.int64(), "Size of the object.", unit="bytes"))
+    'Size of the object. Unit: bytes.'
+    """
+    facts = (("Unit", column.unit), ("Shape", column.shape))
+    return " ".join([column.meaning, *(f"{name}: {value}." for name, value in facts if value)])
 
 
 def _type(kind: pa.DataType) -> str:
