@@ -80,11 +80,9 @@ clean: ## Remove the virtual environment and everything the demo made
 	@unset PYTHONDONTWRITEBYTECODE && .venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
 	@touch $@
 
-# What the local AWS's clusters install: the same packages again, as files. pip has them in its cache. And what their
-# JVMs start from.
+# Wheels of the packages that clusters of the local AWS install. pip has them in its cache.
 .venv/.wheels: .venv/.runtime spark_apps/requirements.txt spark_apps/requirements-onnx.txt
 	@$(IN_ENVIRONMENT) PYTHONPATH="spark_apps:$$PYTHONPATH" python -m include.dev.local_aws.deployment --download-only
-	@$(IN_ENVIRONMENT) python -m include.dev.local_aws.node.spark
 	@touch $@
 
 .venv/.development: .venv/.runtime requirements-dev.txt

@@ -1,1 +1,1 @@
-"""What the DAGs are made of besides Airflow: settings, the cluster's specification, validation, local AWS."""
+"""Python code of the DAGs that does not depend on Airflow: settings, cluster requests, validation, publication."""

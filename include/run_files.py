@@ -1,7 +1,7 @@
-"""A run's tables as they lie in S3, read a batch at a time.
+"""Tables of a run in S3, read in batches.
 
-Through pyarrow's own S3 client: other readers ask for a whole small object as a range, which not every S3 server
-answers as AWS does.
+They are read through pyarrow's S3 client. Other readers request a small object as a range that covers all of it, and
+not every S3 server answers that as AWS does.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from fruits_features.contract.layout import RunLayout
 
 BATCH_ROWS = 4096
-"""Rows held at a time: about 35 MB of features."""
+"""Rows in memory at a time, about 35 MB of features."""
 
 
 @dataclass(frozen=True)
@@ -34,8 +34,8 @@ class Table:
     """One folder of Parquet files.
 
     Args:
-        uri: the folder.
-        filesystem: the bucket's.
+        uri: `s3://` URI of the folder.
+        filesystem: Filesystem of the bucket.
     """
 
     uri: str
@@ -43,46 +43,45 @@ class Table:
 
     @cached_property
     def dataset(self) -> ds.Dataset:
-        """The files; what begins with "_" or "." is no data (Spark's convention)."""
+        """The files, without those whose names begin with "_" or "." (Spark's convention)."""
         return ds.dataset(self.uri.removeprefix("s3://"), filesystem=self.filesystem, format="parquet")
 
     @cached_property
     def rows(self) -> int:
-        """How many rows there are, by the files' footers."""
+        """Number of rows, from the files' footers."""
         count: int = self.dataset.count_rows()
         return count
 
     def schemas(self) -> list[pa.Schema]:
-        """Columns and types of each file, without metadata."""
+        """Return columns and types of each file, without metadata."""
         return [fragment.physical_schema.remove_metadata() for fragment in self.dataset.get_fragments()]
 
     def batches(self, columns: Sequence[str] | None = None) -> Iterator[pl.DataFrame]:
-        """Read rows in the files' order, a batch at a time: no more of a file is in memory than a row group."""
+        """Yield rows in batches, in the order of the files. At most one row group of a file is in memory."""
         for path in self.dataset.files:
             with self.filesystem.open_input_file(path) as file:
                 for batch in pq.ParquetFile(file, pre_buffer=True).iter_batches(BATCH_ROWS, columns=columns):
                     yield cast("pl.DataFrame", pl.from_arrow(batch))
 
     def sizes(self) -> list[int]:
-        """Sizes of the files in bytes."""
+        """Return the sizes of the files in bytes."""
         return [info.size for info in self.filesystem.get_file_info(list(self.dataset.files))]
 
     def metadata(self) -> list[Mapping[str, Any] | None]:
-        """What each file says of what wrote it; `None` where it says nothing."""
-        found = []
-        for fragment in self.dataset.get_fragments():
-            words = (fragment.metadata.metadata or {}).get(METADATA_KEY.encode())
-            found.append(json.loads(words) if words else None)
-        return found
+        """Return the metadata that the job wrote into each file, `None` for a file without it."""
+        encoded = [
+            (fragment.metadata.metadata or {}).get(METADATA_KEY.encode()) for fragment in self.dataset.get_fragments()
+        ]
+        return [json.loads(text) if text else None for text in encoded]
 
 
 @dataclass(frozen=True)
 class RunFiles:
-    """A run's tables.
+    """Tables of one run.
 
     Args:
-        layout: where they lie.
-        filesystem: the bucket's.
+        layout: Locations of the run's files.
+        filesystem: Filesystem of the bucket.
     """
 
     layout: RunLayout
@@ -90,20 +89,20 @@ class RunFiles:
 
     @property
     def bucket(self) -> str:
-        """The bucket's name."""
+        """Name of the bucket."""
         return self.layout.prefix.removeprefix("s3://").partition("/")[0]
 
     @cached_property
     def inventory(self) -> Table:
-        """What the run had to account for."""
+        """Objects that the run had to process."""
         return Table(self.layout.inventory, self.filesystem)
 
     @cached_property
     def features(self) -> Table:
-        """One row for each image that was described."""
+        """One row for each image from which features were extracted."""
         return Table(self.layout.features, self.filesystem)
 
     @cached_property
     def quarantine(self) -> Table:
-        """One row for each object that was not."""
+        """One row for each object that was rejected."""
         return Table(self.layout.quarantine, self.filesystem)

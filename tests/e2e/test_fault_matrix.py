@@ -86,7 +86,7 @@ def test_fault_is_told_leaves_no_cluster_and_nothing_half_published(
         after = orchard.published()
     assert after["run"] == f"{date}T000000Z-fruits_features"
     assert (case.fault == "s3-endpoint") <= bool(trouble.failed[Fault.SLOW_DOWN])
-    assert (case.fault in OF_A_RUNNING_STEP) == (f"met the fault {case.fault}" in _controllers(orchard, clusters))
+    assert (case.fault in OF_A_RUNNING_STEP) == (f"injected the fault {case.fault}" in _controllers(orchard, clusters))
 
 
 def _put_new_images(orchard: Pipeline, folder: Path, seed: int) -> None:

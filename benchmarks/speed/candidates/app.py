@@ -1,6 +1,6 @@
-"""This application: whole runs, PCA and both kinds of files included, as a step of the local AWS does them.
+"""Candidate: this application. It measures complete runs, with PCA and both kinds of files.
 
-With the Spark and the settings of its clusters, from the archive that these are given.
+Like a step of the local AWS, it uses the Spark, the settings and the application archive of its clusters.
 """
 
 import os
@@ -26,14 +26,14 @@ from include.dev.local_aws.state import NODES
 def session(task: Task) -> Iterator[Callable[[], Done]]:
     """Start Spark as `python -m fruits_features` does."""
     node = NodeSpark(NODES)
-    node.make_archive()
+    node.ensure_home()
     os.environ.update(node.environment(Path(sys.executable)))
     application = bundle.build(bundle.application_folder())["application"]
     archive = Path(task.output) / application.name
     archive.write_bytes(application.content)
     arguments = Arguments(bucket=task.bucket, inventory=task.inventory, output=f"s3://{task.bucket}/app", run="app")
-    served, scratch = Path(task.folder).parent, Path(task.output)
-    settings = spark_settings(served, scratch=scratch, master=f"local[{task.cores},4]", archive=node.archive)
+    s3_folder, scratch = Path(task.folder).parent, Path(task.output)
+    settings = spark_settings(s3_folder, scratch=scratch, master=f"local[{task.cores},4]")
     conf = SparkConf().setAppName("speed").setAll(list(settings.items()))
     with SparkContext(conf=conf, pyFiles=[str(archive)], environment=WORKER_ENVIRONMENT) as context:
         context.setLogLevel("ERROR")

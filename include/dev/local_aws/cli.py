@@ -1,6 +1,6 @@
-"""`python -m include.dev.local_aws start|stop|status`: one line on each problem, exit codes as of a service.
+"""Command line `python -m include.dev.local_aws start|stop|status`. Each problem is reported in one line.
 
-Exit codes: 0 done (for `status`: runs), 1 could not be done, 3 (`status` only) does not run.
+Exit codes: 0 success (`status`: running), 1 failure, 3 not running (`status` only).
 """
 
 # ruff: noqa: T201 - printing is what a command line does
@@ -19,16 +19,16 @@ NOT_RUNNING = 3
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Do what the command line says and return the exit code."""
+    """Run the command and return the exit code."""
     parser = argparse.ArgumentParser(
         prog="python -m include.dev.local_aws",
-        description="The AWS of one machine: S3 and EMR on loopback. Objects stay over restarts; clusters, roles and "
-        "stacks live in memory and end with `stop`.",
+        description="Local AWS: S3 and EMR on loopback. Objects survive restarts. Clusters, roles and stacks are kept "
+        "in memory and end with `stop`.",
     )
     parser.add_argument("command", choices=["start", "stop", "status"])
-    parser.add_argument("--state", type=Path, default=DEFAULT_STATE, help="its folder (default: %(default)s)")
+    parser.add_argument("--state", type=Path, default=DEFAULT_STATE, help="folder of its state (default: %(default)s)")
     parser.add_argument("--s3-port", type=int, default=4566, help="port of S3, 0 for a free one (default: %(default)s)")
-    parser.add_argument("--emr-port", type=int, default=4567, help="port of all else, 0 for a free one (%(default)s)")
+    parser.add_argument("--emr-port", type=int, default=4567, help="port of all other services, 0: free (%(default)s)")
     options = parser.parse_args(arguments)
     aws = LocalAws(options.state, s3_port=options.s3_port, emr_port=options.emr_port)
     try:
@@ -39,7 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def start(aws: LocalAws) -> int:
-    """Start it, or say that it runs."""
+    """Start local AWS, or report that it runs."""
     if aws.running():
         print(f"Local AWS already runs from {aws.state.folder}.")
     else:
@@ -52,7 +52,7 @@ def start(aws: LocalAws) -> int:
 
 
 def stop(aws: LocalAws) -> int:
-    """Stop it, with all clusters and steps."""
+    """Stop local AWS with all its clusters and steps."""
     if aws.stop():
         print(f"Local AWS has stopped. Objects stay in {aws.s3_folder}, clusters are gone.")
     else:
@@ -61,7 +61,7 @@ def stop(aws: LocalAws) -> int:
 
 
 def status(aws: LocalAws) -> int:
-    """Say whether it runs, where, and which clusters are active."""
+    """Report whether local AWS runs, its endpoints and its active clusters."""
     if not aws.running():
         print(f"No local AWS runs from {aws.state.folder}.")
         return NOT_RUNNING

@@ -1,6 +1,6 @@
-"""What `make deploy` does for an AWS account, for a local AWS: clusters find there what they install and run.
+"""Upload the application and its wheels to a local AWS, as `make deploy` does to an AWS account.
 
-`python -m include.dev.local_aws.deployment` does it for the local AWS that the environment names.
+`python -m include.dev.local_aws.deployment` uploads to the local AWS that the environment variables name.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ PREFIX = "artifacts/"
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Deploy; the exit code tells whether that went well."""
+    """Build and upload the artifacts; return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m include.dev.local_aws.deployment", description=__doc__)
-    parser.add_argument("--download-only", action="store_true", help="get the wheels and put nothing anywhere")
+    parser.add_argument("--download-only", action="store_true", help="download the wheels and upload nothing")
     options = parser.parse_args(argv)
     try:
         built = build()
@@ -38,27 +38,27 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def deploy(s3: S3Client) -> None:
-    """Put the artifacts, with wheels for this machine, into the default bucket, unless they are there.
+    """Upload the artifacts, with wheels for this machine, to the default bucket. Existing ones are skipped.
 
     Args:
-        s3: a client of the local S3.
+        s3: Client of the local S3.
 
     Raises:
-        LocalAwsError: wheels are not there and cannot be downloaded.
+        LocalAwsError: Wheels are missing and cannot be downloaded.
     """
     _put(s3, build())
 
 
 def build() -> list[uploads.Upload]:
-    """All that is to be there.
+    """Return the artifacts to upload.
 
     Raises:
-        LocalAwsError: wheels are not there and cannot be downloaded.
+        LocalAwsError: Wheels are missing and cannot be downloaded.
     """
     try:
         return uploads.build(bundle.application_folder(), [wheelhouse.LOCAL])
     except wheelhouse.WheelhouseError as error:
-        raise LocalAwsError(f"{error} They are needed once, then kept in {uploads.WHEELS}.") from None
+        raise LocalAwsError(f"{error} They are downloaded once and then kept in {uploads.WHEELS}.") from None
 
 
 def _put(s3: S3Client, built: list[uploads.Upload]) -> None:

@@ -1,5 +1,5 @@
-"""What local AWS says when it cannot do what was asked."""
+"""Errors of local AWS."""
 
 
 class LocalAwsError(Exception):
-    """One sentence for the user: what went wrong and what to do."""
+    """Local AWS could not run a command. The message is for the user: the cause and the remedy."""

@@ -1,4 +1,4 @@
-"""Start, find and stop a local AWS from Python: for the command line, the demo and the tests."""
+"""Start, find and stop a local AWS from Python. The command line, the demo and the tests use this module."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from include.dev.local_aws.emr.states import ACTIVE
 from include.dev.local_aws.errors import LocalAwsError
 from include.dev.local_aws.processes import MARK, Identity, end, end_marked, marked
-from include.dev.local_aws.s3.server import BELIEF_S, create_bucket
+from include.dev.local_aws.s3.server import DIR_CACHE_S, create_bucket
 from include.dev.local_aws.state import StateFolder
 
 if TYPE_CHECKING:
@@ -31,18 +31,18 @@ STOP_DEADLINE_S = 30.0
 
 
 class LocalAws:
-    """One local AWS, told apart by its folder.
+    """One local AWS, identified by its folder.
 
-    As a context manager it starts one that lives no longer than this process, whatever ends it::
+    As a context manager it starts a local AWS that ends with this process, even if the process is killed::
 
         with LocalAws(folder) as aws:
             aws.s3().upload_file("photo.jpg", "fruits", "images/photo.jpg")
 
     Args:
-        state_dir: Folder for all that it keeps; made where it is missing.
-        s3_port: Port of S3 on loopback; 0 finds a free one.
-        emr_port: Port of everything else; 0 finds a free one.
-        state_s: Seconds that a cluster stays in each of STARTING, BOOTSTRAPPING and TERMINATING at least.
+        state_dir: Folder of its state, created if missing.
+        s3_port: Port of S3 on loopback; 0 selects a free one.
+        emr_port: Port of all other services; 0 selects a free one.
+        state_s: Minimum seconds of a cluster in each of STARTING, BOOTSTRAPPING and TERMINATING.
         interrupt_grace_s: Seconds between SIGTERM and SIGKILL when a running step is cancelled with SEND_INTERRUPT.
     """
 
@@ -65,7 +65,7 @@ class LocalAws:
         self._supervisor: subprocess.Popen[str] | None = None
 
     def __enter__(self) -> Self:
-        """Start; stop again as soon as this process ends, even by SIGKILL."""
+        """Start. The local AWS ends with this process, even after a SIGKILL."""
         self.start(detached=False)
         return self
 
@@ -79,10 +79,10 @@ class LocalAws:
         """Start, and return when S3 and EMR answer.
 
         Args:
-            detached: Go on when this process ends.
+            detached: Keep running when this process ends.
 
         Raises:
-            LocalAwsError: It runs already, a port is taken, the folder cannot be written, or it did not come up.
+            LocalAwsError: It already runs, a port is in use, the folder is not writable, or a server did not start.
         """
         if self.running():
             raise LocalAwsError(f"Local AWS already runs from {self.state.folder}.")
@@ -103,10 +103,10 @@ class LocalAws:
         self._await_report(self._supervisor)
 
     def stop(self) -> bool:
-        """Stop what was started from this folder and wait until it is gone, clusters and steps too.
+        """Stop the local AWS of this folder and wait until its clusters and steps have ended.
 
         Returns:
-            Whether anything was there to stop.
+            Whether any process was running.
         """
         record = self.state.read()
         if record is None:
@@ -123,13 +123,13 @@ class LocalAws:
         return supervisor is not None or remains
 
     def running(self) -> bool:
-        """Whether the supervisor that was started from this folder still runs."""
+        """Return whether the supervisor that was started from this folder still runs."""
         record = self.state.read()
         return record is not None and Identity(record["pid"], record["started"]).process() is not None
 
     @property
     def environment(self) -> dict[str, str]:
-        """The variables by which AWS clients find it.
+        """Environment variables with which AWS clients find it.
 
         Raises:
             LocalAwsError: It does not run.
@@ -139,17 +139,17 @@ class LocalAws:
 
     @property
     def s3_folder(self) -> Path:
-        """The folder in which each bucket is a sub-folder and each object a file."""
+        """Folder with one sub-folder per bucket and one file per object."""
         return self.state.s3
 
     def create_bucket(self, name: str) -> str:
-        """Make a bucket, if it is not there, and return its name.
+        """Create a bucket if it does not exist, and return its name.
 
         Raises:
-            ValueError: S3 would refuse the name.
+            ValueError: S3 would reject the name.
         """
         create_bucket(self.state.s3, name)
-        time.sleep(BELIEF_S)  # the server may have listed the buckets just before
+        time.sleep(DIR_CACHE_S)  # the server may have cached the list of buckets just before
         return name
 
     def s3(self) -> S3Client:
@@ -163,7 +163,7 @@ class LocalAws:
         return client
 
     def client_arguments(self, endpoint: str) -> dict[str, Any]:
-        """Give what boto3 needs to make a client; `endpoint` is the variable that names the service's address."""
+        """Return the arguments of a boto3 client. `endpoint` is the variable with the service's URL."""
         environment = self.environment
         return {
             "endpoint_url": environment[endpoint],
@@ -178,7 +178,7 @@ class LocalAws:
         return [cluster["Id"] for page in pages for cluster in page["Clusters"]]
 
     def answers(self) -> bool:
-        """Whether both servers answer."""
+        """Return whether both servers answer."""
         try:
             self.s3().list_buckets()
             self.active_clusters()
@@ -187,24 +187,26 @@ class LocalAws:
         return True
 
     def processes(self) -> list[psutil.Process]:
-        """Return the processes of all clusters, and S3's server: all that carries the run's mark."""
+        """Return the processes of all clusters and of the S3 server: all processes that carry the run's mark."""
         return self.processes_of(self.run_id)
 
     @property
     def run_id(self) -> str:
-        """The id of this start, which marks all of its processes."""
+        """Id of this start, which marks all of its processes."""
         run_id: str = self._record()["run_id"]
         return run_id
 
     @staticmethod
     def processes_of(run_id: str) -> list[psutil.Process]:
-        """Return the processes of one start, be it over or not."""
+        """Return the processes of one start, running or ended."""
         return marked(MARK, run_id)
 
     def _record(self) -> dict[str, Any]:
         record = self.state.read()
         if record is None:
-            raise LocalAwsError(f"No local AWS runs from {self.state.folder}: `python -m include.dev.local_aws start`.")
+            raise LocalAwsError(
+                f"No local AWS runs from {self.state.folder}; start it: `python -m include.dev.local_aws start`."
+            )
         return record
 
     def _open_log(self) -> Any:  # noqa: ANN401 - a file
@@ -217,16 +219,24 @@ class LocalAws:
             ) from None
 
     def _await_report(self, supervisor: subprocess.Popen[str]) -> None:
-        """Read the supervisor's one line; its standard output ends with the line or with the supervisor."""
+        """Read the supervisor's report, which is one line of standard output.
+
+        Raises:
+            LocalAwsError: The supervisor could not start.
+        """
         assert supervisor.stdout is not None  # noqa: S101 - opened above as a pipe
         report = json.loads(supervisor.stdout.readline() or "{}")
         if "pid" in report:
             return
         supervisor.wait()
-        raise LocalAwsError(report.get("error") or f"Local AWS did not start; the reason is in {self.state.log}.")
+        raise LocalAwsError(report.get("error") or f"Local AWS did not start; see {self.state.log}.")
 
     def _end_remains(self) -> bool:
-        """End what a supervisor that was killed may have left, should its guardian have been killed too."""
+        """End the processes that remain if the supervisor and the reaper were both killed.
+
+        Raises:
+            LocalAwsError: Some processes could not be ended.
+        """
         record = self.state.read()
         if record is None:
             return False
@@ -235,7 +245,7 @@ class LocalAws:
         left = end_marked(MARK, record["run_id"], deadline_s=until - time.monotonic())
         if left:
             raise LocalAwsError(
-                f"These processes could not be ended: {', '.join(str(process.pid) for process in left)}."
+                f"Could not end the processes {', '.join(str(process.pid) for process in left)}; end them by hand."
             )
         self.state.clear()
         return remains

@@ -1,11 +1,9 @@
-"""Find and end processes for certain: by identity, by tree and by a mark in their environment.
+"""Find and end processes reliably: by identity, by process tree and by a mark in their environment.
 
-A process id alone is no identity, since the system hands it out again; here a process is its id *and* its start time.
-A process tree alone is no boundary either: a step's grandchild may leave its session, or lose its parent and go to
-process 1. So everything local AWS starts carries a mark in its environment, which children inherit, and which can be
-read from any process of the same user on Linux and macOS.
-
-This module knows nothing of clusters and steps; it leaves those to `step_process` and `emr_lifecycle`.
+The system reuses process ids, so a process is identified by its id *and* its start time. A process tree is not enough
+to find all processes of a step: a grandchild may leave its session, or lose its parent and become a child of process 1.
+Each process that local AWS starts therefore carries a mark in its environment. Children inherit it, and it can be read
+from any process of the same user on Linux and macOS.
 """
 
 from __future__ import annotations
@@ -20,24 +18,24 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 MARK = "FRUITS_LOCAL_AWS"
-"""Environment variable that carries the run's id: one `start` of local AWS."""
+"""Environment variable with the id of one `start` of local AWS."""
 
 CLUSTER_MARK = "FRUITS_LOCAL_AWS_CLUSTER"
-"""Environment variable that carries the cluster's id."""
+"""Environment variable with the cluster's id."""
 
 SAME_START_S = 2.0
-"""Start times nearer than this are one process: macOS and corrected clocks give them with some slack."""
+"""Tolerance in seconds when start times are compared. They vary on macOS and after clock corrections."""
 
 
 class Identity(NamedTuple):
-    """One process for good: a recycled id has another start time."""
+    """Identity of a process. A reused id has another start time."""
 
     pid: int
     started: float
 
     @classmethod
     def of(cls, pid: int) -> Identity:
-        """Identify a process that is running now.
+        """Return the identity of a running process.
 
         Raises:
             psutil.NoSuchProcess: There is no such process.
@@ -45,7 +43,7 @@ class Identity(NamedTuple):
         return cls(pid, psutil.Process(pid).create_time())
 
     def process(self) -> psutil.Process | None:
-        """Return the process if it, and no other with its id, still runs."""
+        """Return the process if it still runs, or `None` if it ended or its id was reused."""
         try:
             process = psutil.Process(self.pid)
             same = abs(process.create_time() - self.started) < SAME_START_S
@@ -55,20 +53,20 @@ class Identity(NamedTuple):
 
 
 def marked(variable: str, value: str) -> list[psutil.Process]:
-    """Return the running processes in whose environment the variable has this value.
+    """Return the running processes with this value of the environment variable.
 
-    A process of another user, or one that is just ending, has no environment to read and is never ours.
+    Processes of other users and processes that are just ending are ignored, because their environment is not readable.
     """
-    found = []
+    matching = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):
             if process.status() != psutil.STATUS_ZOMBIE and process.environ().get(variable) == value:
-                found.append(process)
-    return found
+                matching.append(process)
+    return matching
 
 
 def tree(root: psutil.Process | None) -> list[psutil.Process]:
-    """Return a process and all its descendants, or nothing if it has ended."""
+    """Return a process and all its descendants, or an empty list if it has ended."""
     if root is None:
         return []
     try:
@@ -78,27 +76,27 @@ def tree(root: psutil.Process | None) -> list[psutil.Process]:
 
 
 def end(processes: Iterable[psutil.Process], *, grace_s: float) -> None:
-    """Ask processes to end (SIGTERM), and kill those that have not after `grace_s` seconds."""
-    asked = [process for process in processes if _signal(process, kill=grace_s <= 0)]
-    _, stubborn = psutil.wait_procs(asked, timeout=max(grace_s, 1.0))
-    for process in stubborn:
+    """Send SIGTERM to processes, and SIGKILL to those that still run after `grace_s` seconds."""
+    signalled = [process for process in processes if _signal(process, kill=grace_s <= 0)]
+    _, alive = psutil.wait_procs(signalled, timeout=max(grace_s, 1.0))
+    for process in alive:
         _signal(process, kill=True)
-    psutil.wait_procs(stubborn, timeout=5)
+    psutil.wait_procs(alive, timeout=5)
 
 
 def end_marked(variable: str, value: str, *, grace_s: float = 0.0, deadline_s: float = 20.0) -> list[psutil.Process]:
-    """End every process that carries the mark, until none is left.
+    """End all processes that carry the mark.
 
-    Scanning once is not enough: a process may fork between the scan and the signal.
+    The processes are scanned repeatedly, because a process may fork between the scan and the signal.
 
     Args:
         variable: Name of the environment variable.
-        value: Its value.
-        grace_s: Seconds between SIGTERM and SIGKILL; 0 kills at once.
+        value: Value of the environment variable.
+        grace_s: Seconds between SIGTERM and SIGKILL; 0 sends SIGKILL immediately.
         deadline_s: Seconds after which to give up.
 
     Returns:
-        What could not be ended: empty, unless the system itself holds a process.
+        Processes that could not be ended. Empty unless the kernel blocks a process.
     """
     until = time.monotonic() + deadline_s
     while (left := marked(variable, value)) and time.monotonic() < until:

@@ -1,4 +1,4 @@
-"""Fixtures that give tests a local AWS of their own, on free ports, and check that it leaves nothing behind."""
+"""Fixtures that start a local AWS on free ports and check that no process remains."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def local_aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalAws]:
-    """Start a local AWS for the session; fail if a test leaves an active cluster, or stopping leaves a process."""
+    """Start a local AWS for the session. Fail if tests leave an active cluster or if a process remains."""
     with LocalAws(tmp_path_factory.mktemp("local aws é"), state_s=0.3, interrupt_grace_s=2.0) as aws:
         yield aws
         active = aws.active_clusters()
         run_id = aws.run_id
     left = LocalAws.processes_of(run_id)
-    assert not active, f"clusters left active by the tests: {active}"  # noqa: S101 - a test helper
-    assert not left, f"processes left behind: {left}"  # noqa: S101 - a test helper
+    assert not active, f"tests left active clusters: {active}"  # noqa: S101 - a test helper
+    assert not left, f"processes remain after stop: {left}"  # noqa: S101 - a test helper
 
 
 @pytest.fixture
 def bucket(local_aws: LocalAws) -> str:
-    """Make a bucket that is empty and no other test's."""
+    """Create an empty bucket for one test."""
     return local_aws.create_bucket(f"test-{uuid.uuid4().hex[:12]}")
 
 
 @pytest.fixture
 def aws_environment(local_aws: LocalAws, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    """Let boto3, obstore and Airflow's hooks in this process find the local AWS by their own variables."""
+    """Set the environment variables with which boto3, obstore and Airflow's hooks find the local AWS."""
     for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN"):
         monkeypatch.delenv(name, raising=False)
     for name, value in local_aws.environment.items():

@@ -1,9 +1,10 @@
-"""The guardian: a small process that outlives the supervisor just long enough to end what it left behind.
+"""Reaper: a small process that outlives the supervisor and ends the processes it left.
 
-The supervisor holds the write end of the guardian's standard input and never writes. However the supervisor ends, by
-`stop`, by a crash, by SIGKILL, the system closes that end; the guardian reads end-of-file, ends every process that
-carries the run's mark, and ends itself. This needs nothing that only Linux has, unlike `PR_SET_PDEATHSIG`, which
-moreover does not reach grandchildren, and Spark's JVM is one.
+The supervisor holds the write end of the reaper's standard input and never writes to it. When the supervisor ends, even
+by a crash or SIGKILL, the system closes that end. The reaper reads end-of-file, ends all processes that carry the run's
+mark, and exits.
+
+`PR_SET_PDEATHSIG` is no alternative: it exists on Linux only and does not reach grandchildren such as Spark's JVM.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ import sys
 from include.dev.local_aws.processes import MARK, end_marked
 
 
-def start_guardian(run_id: str) -> subprocess.Popen[bytes]:
-    """Start a guardian for the calling process; it watches until that process ends or closes its `stdin`."""
+def start_reaper(run_id: str) -> subprocess.Popen[bytes]:
+    """Start a reaper for the calling process. It waits until that process ends or closes the reaper's `stdin`."""
     return subprocess.Popen(  # noqa: S603 - this module, by our own interpreter
         [sys.executable, "-m", "include.dev.local_aws.reaper", run_id],
         stdin=subprocess.PIPE,
@@ -26,7 +27,7 @@ def start_guardian(run_id: str) -> subprocess.Popen[bytes]:
 
 
 def main() -> int:
-    """Wait for end-of-file, then end what carries the mark."""
+    """Wait for end-of-file, then end the processes that carry the mark."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     sys.stdin.buffer.read()

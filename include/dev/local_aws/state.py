@@ -1,10 +1,10 @@
-"""What local AWS keeps in its folder, and the environment by which clients find it.
+"""The state folder of local AWS, and the environment variables with which clients find it.
 
-<state>/s3/<bucket>/…      the objects: they stay over restarts
-<state>/clusters/          the clusters' disks: gone when local AWS stops, as EMR's are
-<state>/local_aws.json     pid, start time, run id and environment of what runs
+<state>/s3/<bucket>/…      objects, which survive restarts
+<state>/clusters/          disks of the clusters, deleted when local AWS stops
+<state>/local_aws.json     pid, start time, run id and environment of the running local AWS
 <state>/environment.sh     the same environment, to be sourced
-<state>/local_aws.log      what the servers complain about
+<state>/local_aws.log      warnings and errors of the servers
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from typing import Any
 from include.dev.local_aws.s3.server import ACCESS_KEY_ID, SECRET_ACCESS_KEY
 
 NODES = Path(__file__).resolve().parents[3] / ".local" / "nodes"
-"""The clusters' Pythons: shared by every local AWS of this checkout, since each is named after what made it."""
+"""Python environments of cluster nodes. All local AWS of this checkout share them: their names are content hashes."""
 DEFAULT_BUCKET = "fruits"
 REGION = "eu-west-1"
 
 
 def aws_environment(s3_port: int, emr_port: int) -> dict[str, str]:
-    """Return the variables by which boto3, Airflow's hooks, the AWS CLI and obstore find local AWS.
+    """Return the variables with which boto3, Airflow's hooks, the AWS CLI and obstore find local AWS.
 
-    botocore takes `AWS_ENDPOINT_URL_S3` for S3 and `AWS_ENDPOINT_URL` for all else (AWS SDKs and Tools Reference
-    Guide, "Service-specific endpoints").
+    botocore uses `AWS_ENDPOINT_URL_S3` for S3 and `AWS_ENDPOINT_URL` for all other services (AWS SDKs and Tools
+    Reference Guide, "Service-specific endpoints").
     """
     return {
         "AWS_ENDPOINT_URL": f"http://127.0.0.1:{emr_port}",
@@ -38,13 +38,13 @@ def aws_environment(s3_port: int, emr_port: int) -> dict[str, str]:
         "AWS_SECRET_ACCESS_KEY": SECRET_ACCESS_KEY,
         "AWS_ALLOW_HTTP": "true",
         "AWS_EC2_METADATA_DISABLED": "true",
-        # rclone answers a GET of a range with the checksum of the whole object, which SDKs compare with the range's
+        # rclone answers a ranged GET with the checksum of the complete object, which SDKs compare with the range's
         "AWS_RESPONSE_CHECKSUM_VALIDATION": "when_required",
     }
 
 
 class StateFolder:
-    """The folder's paths, and the record of what runs."""
+    """Paths of the state folder, and the record of the running local AWS."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder.resolve()
@@ -56,13 +56,13 @@ class StateFolder:
         self.lock = self.folder / "lock"
 
     def publish(self, report: dict[str, Any]) -> None:
-        """Write the record and the exports; each is there as a whole or not at all."""
+        """Write the record and the exports, each atomically."""
         lines = [f"export {key}={shlex.quote(value)}\n" for key, value in report["environment"].items()]
         _write(self.exports, "".join(["unset AWS_PROFILE AWS_SESSION_TOKEN\n", *lines]))
         _write(self.record, json.dumps(report, indent=2))
 
     def read(self) -> dict[str, Any] | None:
-        """Return the record of what was started last and not cleared."""
+        """Return the record of the local AWS that was started last, or `None` after `clear`."""
         try:
             record: dict[str, Any] = json.loads(self.record.read_text(encoding="utf-8"))
         except (FileNotFoundError, NotADirectoryError):
@@ -70,12 +70,12 @@ class StateFolder:
         return record
 
     def clear(self) -> None:
-        """Forget what ran."""
+        """Remove the record and the exports."""
         self.record.unlink(missing_ok=True)
         self.exports.unlink(missing_ok=True)
 
 
 def _write(file: Path, text: str) -> None:
-    half = file.with_suffix(f".{os.getpid()}")
-    half.write_text(text, encoding="utf-8")
-    half.replace(file)
+    partial = file.with_suffix(f".{os.getpid()}")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(file)

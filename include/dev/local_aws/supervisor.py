@@ -1,9 +1,10 @@
-"""The supervisor: the one process that runs local AWS, S3's server as a child and EMR in threads of its own.
+"""Supervisor: the process of local AWS. It runs the S3 server as a child process and EMR in threads.
 
-Started by `LocalAws.start` (see `local.py`), and by `include/dev/containers/local-aws.sh`, which needs it in the foreground
-and on an address that other containers reach; its own clients use loopback all the same. It reports on standard output
-in one line of JSON, either what runs where or why it could not start, and then works until SIGTERM, or until its
-standard input ends where that is a pipe: so a test run that is killed takes its local AWS along.
+`LocalAws.start` (`local.py`) starts it. `include/dev/containers/local-aws.sh` starts it in the foreground, on an
+address that other containers reach; its own clients still use loopback.
+
+It writes one line of JSON to standard output: the endpoints, or the reason why it could not start. It then runs until
+SIGTERM. With `--lifeline` it also stops when its standard input ends, so that it ends with a test run that is killed.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ from werkzeug.serving import make_server
 from include.dev.local_aws.emr.api import LocalEmrBackend, install
 from include.dev.local_aws.errors import LocalAwsError
 from include.dev.local_aws.processes import MARK, Identity, end_marked
-from include.dev.local_aws.reaper import start_guardian
+from include.dev.local_aws.reaper import start_reaper
 from include.dev.local_aws.s3.server import create_bucket, start_s3_server
 from include.dev.local_aws.state import DEFAULT_BUCKET, NODES, StateFolder, aws_environment
 
@@ -54,7 +55,7 @@ logger = logging.getLogger("local_aws")
 
 @dataclass
 class ClusterRuntime:
-    """What every cluster gets from this machine (`emr_lifecycle.Runtime`)."""
+    """Resources of this machine that all clusters use (`emr.lifecycle.Runtime`)."""
 
     folder: Path
     nodes: Path
@@ -66,8 +67,8 @@ class ClusterRuntime:
     s3: S3Client
 
 
-class NoS3Here:
-    """Refuses S3 on EMR's port, where moto would answer with an S3 of its own, empty and in memory."""
+class S3RequestFilter:
+    """WSGI filter that rejects S3 requests on EMR's port. Without it, moto answers them from an empty S3 in memory."""
 
     def __init__(self, application: DomainDispatcherApplication) -> None:
         self.application = application
@@ -83,7 +84,7 @@ class NoS3Here:
 
 
 class Supervisor:
-    """Starts everything, waits, ends everything."""
+    """Starts the servers, waits, and stops everything."""
 
     def __init__(self, options: argparse.Namespace) -> None:
         self.options = options
@@ -94,13 +95,13 @@ class Supervisor:
         self.owns_folder = False
 
     def run(self) -> dict[str, Any]:
-        """Start everything; return what to report.
+        """Start all servers and return the report.
 
         Raises:
-            LocalAwsError: Something stands in the way; what was started by then has to be ended by `close`.
+            LocalAwsError: A server could not start. Call `close` to end the servers that did.
         """
         self._claim_folder()
-        self.guardian = start_guardian(self.run_id)
+        self.reaper = start_reaper(self.run_id)
         emr_socket = _bound_socket(self.options.host, self.options.emr_port, "--emr-port")
         aws = self._start_s3(emr_socket.getsockname()[1])
         self._start_emr(emr_socket, aws)
@@ -113,23 +114,23 @@ class Supervisor:
         self.state.publish(report)
         return report
 
-    def wait(self, lifeline: bool) -> None:  # noqa: FBT001 - the one thing it can be told
-        """Wait for a signal, for the lifeline's end, or for a server to die."""
+    def wait(self, lifeline: bool) -> None:  # noqa: FBT001 - the only argument
+        """Wait for a signal, for the end of the lifeline, or for a server to end."""
         watched = [sys.stdin] if lifeline else []
         while not self.stop.is_set():
             if select.select(watched, [], [], 0.2)[0] and not os.read(sys.stdin.fileno(), 1024):
                 return
-            if (self.s3_server and self.s3_server.poll() is not None) or self.guardian.poll() is not None:
-                logger.error("rclone or the guardian has died; the log above may say why. Stopping everything.")
+            if (self.s3_server and self.s3_server.poll() is not None) or self.reaper.poll() is not None:
+                logger.error("rclone or the reaper has ended; see the log above. Stopping local AWS.")
                 return
 
     def close(self) -> None:
-        """End clusters first, as EMR would, then whatever is left."""
-        for life in LocalEmrBackend.lives:
-            life.cluster.terminate()
+        """Terminate the clusters as EMR does, then end all remaining processes."""
+        for lifecycle in LocalEmrBackend.lifecycles:
+            lifecycle.cluster.terminate()
         until = time.monotonic() + 10
-        for life in LocalEmrBackend.lives:
-            life.join(max(0.0, until - time.monotonic()))
+        for lifecycle in LocalEmrBackend.lifecycles:
+            lifecycle.join(max(0.0, until - time.monotonic()))
         end_marked(MARK, self.run_id, grace_s=1.0)
         if self.owns_folder:
             self.state.clear()
@@ -143,9 +144,7 @@ class Supervisor:
             self.owns_folder = True
             self._empty_folder()
         except BlockingIOError:
-            raise LocalAwsError(
-                f"Another local AWS is just using {self.state.folder}; choose another --state."
-            ) from None
+            raise LocalAwsError(f"Another local AWS uses {self.state.folder}; choose another --state.") from None
         except OSError as error:
             raise LocalAwsError(
                 f"Cannot write to {self.state.folder}: {error.strerror}. Choose another --state."
@@ -154,7 +153,7 @@ class Supervisor:
         if free < MIN_FREE_BYTES:
             raise LocalAwsError(
                 f"Only {free // 2**20} MiB are free for {self.state.folder}, at least {MIN_FREE_BYTES // 2**20} are "
-                "needed: make room or choose another --state."
+                "needed; free some space or choose another --state."
             )
 
     def _empty_folder(self) -> None:
@@ -163,8 +162,8 @@ class Supervisor:
         create_bucket(self.state.s3, DEFAULT_BUCKET)
 
     def _start_s3(self, emr_port: int) -> dict[str, str]:
-        with _bound_socket(self.options.host, self.options.s3_port, "--s3-port") as found:
-            port = found.getsockname()[1]
+        with _bound_socket(self.options.host, self.options.s3_port, "--s3-port") as bound:
+            port = bound.getsockname()[1]
         environment = os.environ | {MARK: self.run_id}
         with self.state.log.open("ab") as log:
             self.s3_server = start_s3_server(self.state.s3, (self.options.host, port), environment, log)
@@ -173,13 +172,13 @@ class Supervisor:
         until = time.monotonic() + START_DEADLINE_S
         while True:
             if self.s3_server.poll() is not None:
-                raise LocalAwsError(f"rclone ended at once; the reason is in {self.state.log}.")
+                raise LocalAwsError(f"rclone ended during start-up; see {self.state.log}.")
             try:
                 self.s3.head_bucket(Bucket=DEFAULT_BUCKET)
             except (BotoCoreError, ClientError) as error:
                 if time.monotonic() > until:
                     raise LocalAwsError(
-                        f"S3 does not answer on port {port} after {START_DEADLINE_S:.0f} s: {error}"
+                        f"S3 did not answer on port {port} within {START_DEADLINE_S:.0f} s: {error}"
                     ) from None
                 time.sleep(0.05)
             else:
@@ -198,7 +197,7 @@ class Supervisor:
         )
         install(runtime)
         bound.listen(128)
-        application = NoS3Here(DomainDispatcherApplication(create_backend_app))
+        application = S3RequestFilter(DomainDispatcherApplication(create_backend_app))
         server = make_server(
             self.options.host,
             bound.getsockname()[1],
@@ -223,8 +222,8 @@ def _bound_socket(host: str, port: int, option: str) -> socket.socket:
     except OSError as error:
         bound.close()
         raise LocalAwsError(
-            f"Port {port} is not free ({error.strerror}). Another local AWS or another program has it, "
-            f"`lsof -i :{port}` tells which: stop that, or choose another port with {option}."
+            f"Port {port} is not free ({error.strerror}). Stop the program that uses it (`lsof -i :{port}` shows it), "
+            f"or choose another port with {option}."
         ) from None
     return bound
 
@@ -240,14 +239,14 @@ def _client_arguments(aws: dict[str, str], endpoint: str) -> dict[str, Any]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run local AWS until told to stop."""
+    """Run local AWS until SIGTERM or SIGINT, and return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m include.dev.local_aws.supervisor", description=__doc__)
     parser.add_argument("--state", required=True)
-    parser.add_argument("--nodes", default=str(NODES), help="where the clusters' Pythons are kept (%(default)s)")
+    parser.add_argument("--nodes", default=str(NODES), help="folder of the clusters' Pythons (%(default)s)")
     parser.add_argument(
         "--host",
         default="127.0.0.1",
-        help="address to listen on; other than loopback only inside a network of containers, since its keys are public",
+        help="address to listen on; its keys are public, so use other addresses than loopback only between containers",
     )
     parser.add_argument("--s3-port", type=int, default=0)
     parser.add_argument("--emr-port", type=int, default=0)
@@ -266,7 +265,7 @@ def main(arguments: list[str] | None = None) -> int:
         except LocalAwsError as error:
             report = {"error": str(error)}
         with contextlib.suppress(BrokenPipeError):
-            print(json.dumps(report), flush=True)  # noqa: T201 - the report is what standard output is for
+            print(json.dumps(report), flush=True)  # noqa: T201 - the parent process reads it
         os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
         if "error" in report:
             return 1

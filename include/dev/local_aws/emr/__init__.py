@@ -1,1 +1,1 @@
-"""The local EMR: moto's, with clusters and steps that run."""
+"""Local EMR: moto's API, extended by clusters and steps that run."""

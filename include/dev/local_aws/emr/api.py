@@ -1,15 +1,22 @@
-"""The one place where moto's EMR is changed: what its API accepts, refuses and answers.
+"""Changes to moto's EMR: the requests that its API accepts, rejects and answers.
 
-moto 5.2's EMR has the API's shapes but no life: a cluster is born WAITING, its first step RUNNING for ever, a step
-added to a terminated cluster revives it, `CancelSteps` and the getters of both policies are missing, unknown ids give
-an empty answer or an HTTP 500. Subclasses here replace exactly that, and hand each cluster to `emr_lifecycle`, instance
-fleets to `emr_fleets`; all else (tags, instance groups, security configurations, CloudFormation) stays moto's.
+moto 5.2's EMR has the shapes of the API but does not run anything:
 
-Evidence for the answers: botocore's service model for shapes and enumerations; moto's own "error message verified
-against real AWS" for termination protection and `Cluster id '…' is not valid.`; public issues and code that quote the
-service for "A job flow that is shutting down, terminated, or finished may not be modified." (terraform-provider-aws),
-"Specified job flow ID does not exist." (raster-foundry 352) and "Invalid InstanceProfile: …" (RunJobFlow,
-ValidationException).
+* A new cluster is WAITING immediately, and its first step is RUNNING forever.
+* A step that is added to a terminated cluster revives the cluster.
+* `CancelSteps` and the getters of both policies are missing.
+* Unknown ids return an empty answer or an HTTP 500.
+
+The subclasses in this module replace these parts. `emr.lifecycle` runs the clusters, `emr.fleets` answers for instance
+fleets. Tags, instance groups, security configurations and CloudFormation stay moto's.
+
+Sources of the answers:
+
+* Shapes and enumerations: botocore's service model.
+* Termination protection and `Cluster id '…' is not valid.`: moto's "error message verified against real AWS".
+* "A job flow that is shutting down, terminated, or finished may not be modified.": terraform-provider-aws.
+* "Specified job flow ID does not exist.": raster-foundry 352.
+* "Invalid InstanceProfile: …": public issues that quote the ValidationException of RunJobFlow.
 """
 
 from __future__ import annotations
@@ -30,7 +37,7 @@ from moto.iam.models import iam_backends
 from include.dev.local_aws.emr.clusters import LocalCluster
 from include.dev.local_aws.emr.faults import FAULT_TAG, Fault, Injected, Refusals
 from include.dev.local_aws.emr.fleets import LocalFleet, instances
-from include.dev.local_aws.emr.lifecycle import ClusterLife
+from include.dev.local_aws.emr.lifecycle import ClusterLifecycle
 from include.dev.local_aws.emr.states import ACCEPTS_STEPS, TERMINATED
 
 if TYPE_CHECKING:
@@ -38,27 +45,27 @@ if TYPE_CHECKING:
 
     from include.dev.local_aws.emr.lifecycle import Runtime
 
-MAX_STEPS_A_REQUEST = 256
+MAX_STEPS = 256
 
 
 class LocalEmrBackend(ElasticMapReduceBackend):
-    """moto's EMR, with clusters that live and requests that are refused as EMR refuses them."""
+    """moto's EMR, with clusters that run and requests that are rejected as by EMR."""
 
     runtime: ClassVar[Runtime]
-    lives: ClassVar[list[ClusterLife]] = []
+    lifecycles: ClassVar[list[ClusterLifecycle]] = []
 
     @property
-    def _url_module(self) -> Any:  # noqa: ANN401 - moto looks beside the class's module, and this one is not moto's
+    def _url_module(self) -> Any:  # noqa: ANN401 - moto derives it from the class's module, and this one is not moto's
         return moto.emr.urls
 
     def run_job_flow(self, **kwargs: Any) -> Cluster:  # noqa: ANN401 - moto's own signature
-        """Accept a cluster and begin its life."""
+        """Create a cluster and start its lifecycle."""
         kwargs["instance_attrs"].update(self._security_groups(kwargs["instance_attrs"]))
         self._require_instance_profile(kwargs["job_flow_role"])
         cluster = LocalCluster(self, **kwargs)  # type: ignore[abstract] # as moto instantiates its own
-        life = ClusterLife(cluster, self.runtime)
-        life.start()
-        self.lives.append(life)  # started first: it is joined by whoever finds it here
+        lifecycle = ClusterLifecycle(cluster, self.runtime)
+        lifecycle.start()  # before it is listed: `Supervisor.close` joins every listed lifecycle
+        self.lifecycles.append(lifecycle)
         return cluster
 
     def add_job_flow_steps(self, job_flow_id: str, steps: list[dict[str, Any]]) -> list[Step]:
@@ -68,21 +75,21 @@ class LocalEmrBackend(ElasticMapReduceBackend):
             raise ValidationException(
                 "A job flow that is shutting down, terminated, or finished may not be modified.",
             )
-        if len(cluster.steps) + len(steps) > MAX_STEPS_A_REQUEST:
-            raise ValidationException(f"Maximum number of steps for job flow exceeded: {MAX_STEPS_A_REQUEST}")
+        if len(cluster.steps) + len(steps) > MAX_STEPS:
+            raise ValidationException(f"Maximum number of steps for job flow exceeded: {MAX_STEPS}")
         return cluster.add_steps(steps)
 
     def terminate_job_flows(self, job_flow_ids: list[str]) -> list[Cluster]:
-        """Wish clusters to end; one that has ended stays as it is."""
+        """Request the termination of clusters. A terminated cluster stays as it is."""
         clusters = [self._job_flow(job_flow_id) for job_flow_id in job_flow_ids]
-        ended = {cluster.id for cluster in clusters if cluster.state in TERMINATED}
-        return super().terminate_job_flows([one for one in job_flow_ids if one not in ended])
+        terminated = {cluster.id for cluster in clusters if cluster.state in TERMINATED}
+        return super().terminate_job_flows([cluster_id for cluster_id in job_flow_ids if cluster_id not in terminated])
 
     def describe_step(self, cluster_id: str, step_id: str) -> Step:
         """Return a step.
 
         Raises:
-            InvalidRequestException: There is no such cluster or step.
+            InvalidRequestException: The cluster or the step does not exist.
         """
         step = super().describe_step(self.local_cluster(cluster_id).id, step_id)
         if step is None:
@@ -92,20 +99,20 @@ class LocalEmrBackend(ElasticMapReduceBackend):
     def list_steps(
         self, cluster_id: str, step_ids: list[str] | None = None, step_states: list[str] | None = None
     ) -> list[Step]:
-        """Return steps, the last one first."""
+        """Return steps, the newest first."""
         steps = list(reversed(self.local_cluster(cluster_id).local_steps()))
-        wanted = [step for step in steps if not step_ids or step.id in step_ids]
-        return [step for step in wanted if not step_states or step.status["State"] in step_states]
+        selected = [step for step in steps if not step_ids or step.id in step_ids]
+        return [step for step in selected if not step_states or step.status["State"] in step_states]
 
     def list_bootstrap_actions(self, cluster_id: str) -> list[Any]:
-        """Return the bootstrap actions of a cluster that exists."""
+        """Return the bootstrap actions of a cluster."""
         return super().list_bootstrap_actions(self.local_cluster(cluster_id).id)
 
     def local_cluster(self, cluster_id: str) -> LocalCluster:
         """Return a cluster.
 
         Raises:
-            InvalidCluster: There is no such cluster; as the service says it everywhere but for job flows.
+            InvalidCluster: The cluster does not exist. All actions but those on job flows answer like this.
         """
         cluster = self.clusters.get(cluster_id)
         if not isinstance(cluster, LocalCluster):
@@ -133,13 +140,13 @@ class LocalEmrBackend(ElasticMapReduceBackend):
 
 
 class LocalEmrResponse(ElasticMapReduceResponse):
-    """The actions that moto lacks; each policy is kept and given back, none is acted upon."""
+    """Actions that moto lacks. Policies are stored and returned, but have no effect."""
 
     policies: ClassVar[dict[tuple[str, str], Any]] = {}
     refusals: ClassVar[Refusals] = Refusals()
 
     def call_action(self) -> TYPE_RESPONSE:
-        """Answer a call, unless the fault of its cluster has it refused."""
+        """Answer a call, or reject it if the cluster's fault says so."""
         try:
             self._refuse()
         except ServiceException as error:
@@ -151,8 +158,8 @@ class LocalEmrResponse(ElasticMapReduceResponse):
         action, request = self._get_action(), self._get_params()
         if action == "RunJobFlow":
             self.refusals.check(action, request["Name"], _injected(request.get("Tags", [])), request)
-        named = request.get("ClusterId") or request.get("JobFlowId") or request.get("JobFlowIds", [""])[0]
-        cluster = self._local().clusters.get(named)
+        cluster_id = request.get("ClusterId") or request.get("JobFlowId") or request.get("JobFlowIds", [""])[0]
+        cluster = self._local().clusters.get(cluster_id)
         if isinstance(cluster, LocalCluster):
             self.refusals.check(action, cluster.id, cluster.injected, request)
 
@@ -160,7 +167,8 @@ class LocalEmrResponse(ElasticMapReduceResponse):
         """Create a cluster, with its fleets and policies."""
         result = super().run_job_flow()
         cluster = self._local().local_cluster(result.result["JobFlowId"])  # type: ignore[index] # typed as object
-        cluster.fleets = [LocalFleet.of(one) for one in self._get_param("Instances", {}).get("InstanceFleets", [])]
+        fleets = self._get_param("Instances", {}).get("InstanceFleets", [])
+        cluster.fleets = [LocalFleet.of(config) for config in fleets]
         for name in ("AutoTerminationPolicy", "ManagedScalingPolicy"):
             if (policy := self._get_params().get(name)) is not None:
                 self.policies[cluster.id, name] = policy
@@ -197,27 +205,27 @@ class LocalEmrResponse(ElasticMapReduceResponse):
         return ActionResult({"CancelStepsInfoList": answers})
 
     def put_auto_termination_policy(self) -> ActionResult:
-        """Keep the idle timeout."""
+        """Store the idle timeout."""
         return self._put_policy("AutoTerminationPolicy")
 
     def get_auto_termination_policy(self) -> ActionResult:
-        """Give it back."""
+        """Return the idle timeout."""
         return self._get_policy("AutoTerminationPolicy")
 
     def remove_auto_termination_policy(self) -> ActionResult:
-        """Forget it."""
+        """Remove the idle timeout."""
         return self._remove_policy("AutoTerminationPolicy")
 
     def put_managed_scaling_policy(self) -> ActionResult:
-        """Keep the limits."""
+        """Store the scaling limits."""
         return self._put_policy("ManagedScalingPolicy")
 
     def get_managed_scaling_policy(self) -> ActionResult:
-        """Give them back."""
+        """Return the scaling limits."""
         return self._get_policy("ManagedScalingPolicy")
 
     def remove_managed_scaling_policy(self) -> ActionResult:
-        """Forget them."""
+        """Remove the scaling limits."""
         return self._remove_policy("ManagedScalingPolicy")
 
     def _put_policy(self, name: str) -> ActionResult:
@@ -241,16 +249,16 @@ class LocalEmrResponse(ElasticMapReduceResponse):
 
 
 def _delay(cluster: LocalCluster) -> None:
-    """Let the answer come late, where that is the cluster's fault."""
+    """Delay the answer if the cluster's fault is `answer-late`."""
     if cluster.injected and cluster.injected.fault is Fault.ANSWER_LATE:
         time.sleep(float(cluster.injected.argument))
 
 
 def _injected(tags: list[dict[str, str]]) -> Injected | None:
-    """The fault that tags ask for.
+    """Return the fault that the tags name, or `None`.
 
     Raises:
-        ValidationException: there is no such fault.
+        ValidationException: The fault is unknown.
     """
     try:
         return Injected.of(tags)
@@ -259,7 +267,7 @@ def _injected(tags: list[dict[str, str]]) -> Injected | None:
 
 
 def install(runtime: Runtime) -> None:
-    """Put these classes in the place of moto's; to be called before moto's server answers its first request."""
+    """Replace moto's classes by those of this module. Call it before moto's server answers its first request."""
     LocalEmrBackend.runtime = runtime
     emr_backends.backend = LocalEmrBackend
     moto.emr.urls.url_paths["{0}/$"] = LocalEmrResponse.dispatch

@@ -1,4 +1,4 @@
-"""One cluster and its steps as the API of the local EMR sees them."""
+"""Clusters and steps as the API of the local EMR returns them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class LocalStep(Step):
-    """A step with a life: PENDING, RUNNING, then COMPLETED, FAILED or CANCELLED."""
+    """A step that runs: PENDING, RUNNING, then COMPLETED, FAILED or CANCELLED."""
 
     cancel_option: str | None = None
     message: str | None = None
@@ -25,24 +25,25 @@ class LocalStep(Step):
 
     @property
     def status(self) -> dict[str, Any]:
-        """The step's status as DescribeStep gives it."""
-        shown = "CANCEL_PENDING" if self.cancel_option and self.state == "RUNNING" else self.state
-        status = super().status | {"State": shown, "StateChangeReason": {"Message": self.message}}
+        """Status of the step as DescribeStep returns it."""
+        state = "CANCEL_PENDING" if self.cancel_option and self.state == "RUNNING" else self.state
+        status = super().status | {"State": state, "StateChangeReason": {"Message": self.message}}
         return status | ({"FailureDetails": self.failure_details} if self.failure_details else {})
 
     def begin(self) -> None:
-        """PENDING to RUNNING."""
+        """Change the state from PENDING to RUNNING."""
         self.state = "RUNNING"
         self.start_date_time = utcnow()
 
     def finish(self, state: str, message: str | None = None) -> None:
-        """Go to a final state."""
+        """Enter a final state."""
+        # The state is set last: a reader that sees it also sees message and end.
         self.message = message
         self.end_date_time = utcnow()  # type: ignore[assignment] # moto never ends a step
         self.state = state
 
     def fail(self, message: str, log_uri: str | None) -> None:
-        """RUNNING to FAILED, with what the service found in the log."""
+        """Change the state from RUNNING to FAILED, with the message that the service found in the log."""
         self.failure_details = {"Reason": "Unknown Error.", "Message": message}
         if log_uri:
             self.failure_details["LogFile"] = f"{log_uri}stderr.gz"
@@ -50,12 +51,12 @@ class LocalStep(Step):
 
 
 class LocalCluster(Cluster):
-    """A cluster whose state is the business of its `ClusterLife`; the API leaves wishes under a lock.
+    """A cluster. Its `ClusterLifecycle` changes its state; the API only records requests, under a lock.
 
     Attributes:
-        accepted: RunJobFlow has its answer, with instances and tags.
-        ending: Why it is to end; None while nobody wants it to.
-        fleets: Its instance fleets; none where it has instance groups.
+        accepted: Event that is set when RunJobFlow is answered, with instances and tags.
+        ending: Reason of the requested end, or `None`.
+        fleets: Instance fleets; empty for a cluster with instance groups.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - moto's own signature
@@ -69,43 +70,43 @@ class LocalCluster(Cluster):
         self._seen = 0
         super().__init__(*args, **kwargs)
         for step in self.steps:
-            step.start_date_time = None  # moto starts the first one on the spot
+            step.start_date_time = None  # moto starts the first one immediately
 
     @property
     def status(self) -> dict[str, Any]:
-        """The cluster's status as DescribeCluster and ListClusters give it."""
+        """Status of the cluster as DescribeCluster and ListClusters return it."""
         details = self.ending.details if self.ending and self.state in TERMINATED else None
         return super().status | {"StateChangeReason": self.reason, "ErrorDetails": [details] if details else []}
 
     @property
     def instance_collection_type(self) -> str:
-        """What the cluster's nodes come in, as DescribeCluster gives it."""
+        """Kind of the cluster's node collections as DescribeCluster returns it."""
         return "INSTANCE_FLEET" if self.fleets else "INSTANCE_GROUP"
 
     @property
     def master_instance_id(self) -> str:
-        """The EC2 id of the master node, which names its folder of logs."""
+        """EC2 id of the master node, which names its log folder."""
         masters = [node.ec2_instance_id for node in self.ec2_instances if node.instance_group.role == "MASTER"]
         masters += [node.ec2_id for fleet in self.fleets if fleet.role == "MASTER" for node in fleet.nodes]
         return masters[0] if masters else f"i-{self.id[2:].lower()}"
 
     @property
     def master_instance_type(self) -> str:
-        """The type of the master node, as far as it was told."""
+        """Instance type of the master node, or "unknown"."""
         types = [group.instance_type for group in self.instance_groups if group.role == "MASTER"]
         types += [node.type for fleet in self.fleets if fleet.role == "MASTER" for node in fleet.nodes]
         return types[0] if types else "unknown"
 
     def start_cluster(self) -> None:
-        """Replace moto's: be STARTING until the life says otherwise."""
+        """Enter STARTING. moto's method goes further; here the lifecycle decides."""
         self.enter("STARTING", message="")
         self.start_datetime = utcnow()
 
     def run_bootstrap_actions(self) -> None:
-        """Replace moto's, which makes the cluster WAITING at once."""
+        """Do nothing. moto's method makes the cluster WAITING immediately."""
 
     def add_steps(self, steps: list[dict[str, Any]]) -> list[Step]:
-        """Append steps as PENDING; moto starts the first and revives a terminated cluster."""
+        """Append steps as PENDING. moto's method starts the first one and revives a terminated cluster."""
         with self.changed:
             added: list[Step] = [LocalStep(state="PENDING", **step) for step in steps]
             self.steps += added
@@ -113,19 +114,19 @@ class LocalCluster(Cluster):
         return added
 
     def terminate(self, ending: Ending = USER_REQUEST) -> None:
-        """Wish the cluster to end; a cluster that is ending already has its reason."""
+        """Request the end of the cluster. The first request decides the reason."""
         with self.changed:
             self.ending = self.ending or ending
             self._notify()
 
     def enter(self, state: str, *, message: str, code: str | None = None) -> None:
-        """Change the state and give the reason."""
+        """Change the state and its reason."""
         with self.changed:
             self.reason = {"Message": message} | ({"Code": code} if code else {})
             self.state = state
 
     def be_ready(self) -> None:
-        """Note that steps can run from now on."""
+        """Record the time from which steps can run."""
         self.ready_datetime = utcnow()
 
     def end(self, state: str, ending: Ending) -> None:
@@ -137,19 +138,19 @@ class LocalCluster(Cluster):
         self.enter(state, code=ending.code, message=ending.message)
 
     def next_pending_step(self) -> LocalStep | None:
-        """Return the first step that has not begun."""
+        """Return the first pending step."""
         with self.changed:
             return next((step for step in self.local_steps() if step.state == "PENDING"), None)
 
     def cancel_pending_steps(self, message: str) -> None:
-        """PENDING to CANCELLED for all that have not begun."""
+        """Cancel all pending steps."""
         with self.changed:
             for step in self.local_steps():
                 if step.state == "PENDING":
                     step.finish("CANCELLED", message)
 
     def cancel_step(self, step_id: str, option: str) -> dict[str, str]:
-        """Wish a step to be cancelled and answer as CancelSteps does."""
+        """Request the cancellation of a step, and return the answer of CancelSteps."""
         with self.changed:
             step = next((step for step in self.local_steps() if step.id == step_id), None)
             if step is None:
@@ -164,17 +165,20 @@ class LocalCluster(Cluster):
         return {"StepId": step_id, "Status": "SUBMITTED"}
 
     def local_steps(self) -> list[LocalStep]:
-        """Return the steps, all of which are ours."""
+        """Return the steps with their precise type."""
         return [step for step in self.steps if isinstance(step, LocalStep)]
 
     def wait_for_change(self, timeout_s: float | None = None) -> None:
-        """Wait for a wish that the life has not seen yet. For the life alone."""
+        """Wait for a request that the lifecycle has not seen yet. Only the lifecycle calls it."""
         with self.changed:
             self.changed.wait_for(lambda: self._changes != self._seen, timeout_s)
             self._seen = self._changes
 
     def unusable_role(self) -> Ending | None:
-        """End a cluster whose service role does not exist, as the service does some time after RunJobFlow."""
+        """Return the ending of a cluster whose service role does not exist, or `None`.
+
+        EMR checks the role some time after RunJobFlow.
+        """
         roles = {role.name for role in iam_backends[self.emr_backend.account_id]["aws"].roles.values()}
         if self.service_role is None or self.service_role.rpartition("/")[2] in roles:
             return None

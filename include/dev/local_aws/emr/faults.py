@@ -1,17 +1,16 @@
-"""What may go wrong with a cluster, asked for by its tag: `local-aws:fault` = `<fault>` or `<fault>:<argument>`.
+"""Faults of a cluster, selected by its tag `local-aws:fault` = `<fault>` or `<fault>:<argument>`.
 
-EMR itself ignores the tag. Here it decides the fate of one cluster, from RunJobFlow to its last step, so that a test
-injects a fault with nothing but the deployment's own setting of additional tags. What each looks like to a client, and
-where that is known from:
+EMR ignores the tag. The local EMR applies the fault to this one cluster, from RunJobFlow to the last step. A test thus
+injects a fault through the deployment's setting of additional tags. Sources of what a client sees:
 
 * Codes and states: botocore's service model, `ClusterStateChangeReasonCode` and `ErrorDetail`; Management Guide,
   "Error codes with ErrorDetail information" (`INTERNAL_ERROR_EC2_INSUFFICIENT_CAPACITY_AZ` and its ErrorData).
 * "The supplied release label is invalid", "EMR service role … is invalid", "The master node was terminated" and
   "Rate exceeded" (ThrottlingException): answers of the service quoted in public issues, in mrjob, and on re:Post's page
   "emr-cluster-status-throttling-error".
-* `VcpuLimitExceeded`, and the refusal of `iam:PassRole`: EC2's and IAM's own error messages, which EMR passes on.
+* `VcpuLimitExceeded`, and the rejection of `iam:PassRole`: error messages of EC2 and IAM, which EMR passes on.
 * `ExpiredTokenException`: "Common errors" of the API reference.
-* A process killed by SIGKILL: exit code 137, as a shell tells it, and nothing on stderr.
+* A process killed by SIGKILL: exit code 137, as a shell reports it, and nothing on stderr.
 """
 
 from __future__ import annotations
@@ -37,29 +36,29 @@ EXECUTOR_CLASS = "org.apache.spark.executor.CoarseGrainedExecutorBackend"
 
 
 class Fault(StrEnum):
-    """What may happen; the argument's meaning in brackets."""
+    """Faults, with the meaning of the argument in brackets."""
 
     REFUSED_FOR_LIMIT = "refused-for-limit"
     REFUSED_FOR_ROLE = "refused-for-role"
     REFUSED_AS_INVALID = "refused-as-invalid"
     ANSWER_LOST = "answer-lost"
     ANSWER_LATE = "answer-late"
-    """The answers of RunJobFlow and AddJobFlowSteps come late [by so many seconds]."""
+    """The answers of RunJobFlow and AddJobFlowSteps are delayed [seconds]."""
     THROTTLED = "throttled"
-    """The first calls of each action are refused [so many]."""
+    """The first calls of each action are rejected [number of calls]."""
     CREDENTIALS_EXPIRED = "credentials-expired"
-    """One ListSteps is refused [the how manieth]."""
+    """One ListSteps is rejected [its number, from 1]."""
     NO_CAPACITY = "no-capacity"
     BOOTSTRAP_FAILED = "bootstrap-failed"
     NODE_TERMINATED = "node-terminated"
-    """The master's spot instance is taken back while a step runs."""
+    """EC2 reclaims the master's spot instance while a step runs."""
     STEP_FAILED = "step-failed"
     STEP_HANGS = "step-hangs"
     DRIVER_KILLED = "driver-killed"
     EXECUTOR_KILLED = "executor-killed"
-    """Executors are processes of their own; the first one to work is killed."""
+    """Executors run as separate processes. The first one that starts a Python worker is killed."""
     S3_ENDPOINT = "s3-endpoint"
-    """Steps find S3 at another address [its URL], where trouble may wait."""
+    """Steps use another S3 endpoint [its URL], for example a fault proxy."""
 
 
 class Injected(NamedTuple):
@@ -70,13 +69,13 @@ class Injected(NamedTuple):
 
     @classmethod
     def of(cls, tags: Iterable[Mapping[str, str]]) -> Injected | None:
-        """Read the fault from a cluster's tags.
+        """Return the fault that a cluster's tags name, or `None`.
 
         >>> Injected.of([{"Key": "local-aws:fault", "Value": "throttled:3"}])
         Injected(fault=<Fault.THROTTLED: 'throttled'>, argument='3')
 
         Raises:
-            ValueError: there is no such fault.
+            ValueError: The fault is unknown.
         """
         value = next((tag["Value"] for tag in tags if tag["Key"] == FAULT_TAG), None)
         if value is None:
@@ -86,7 +85,7 @@ class Injected(NamedTuple):
 
 
 class Refused(ServiceException):
-    """An answer that is an error."""
+    """Error answer to a rejected call."""
 
     def __init__(self, code: str, message: str) -> None:
         self.code = code
@@ -94,28 +93,28 @@ class Refused(ServiceException):
 
 
 class Refusals:
-    """Refuses API calls, and counts those that it may refuse only for a while."""
+    """Rejects API calls, and counts the calls of faults that reject only some of them."""
 
     def __init__(self) -> None:
         self._seen: Counter[tuple[str, str]] = Counter()
         self._lock = threading.Lock()
 
     def check(self, action: str, cluster: str, injected: Injected | None, request: Mapping[str, Any]) -> None:
-        """Let a call pass or refuse it.
+        """Check whether the fault rejects a call.
 
         Args:
-            action: the API's.
-            cluster: the cluster's id, or its name before it has one.
-            injected: its fault.
-            request: the call's parameters.
+            action: Name of the API action.
+            cluster: Id of the cluster, or its name before it has an id.
+            injected: Fault of the cluster.
+            request: Parameters of the call.
 
         Raises:
-            Refused: it is refused.
+            Refused: The call is rejected.
         """
         if injected is None:
             return
         if action == "RunJobFlow":
-            _refuse_for_good(injected.fault, request)
+            _refuse_run_job_flow(injected.fault, request)
         if injected.fault not in {Fault.THROTTLED, Fault.CREDENTIALS_EXPIRED}:
             return
         nth, limit = self._count(action, cluster), int(injected.argument)
@@ -130,7 +129,7 @@ class Refusals:
             return self._seen[action, cluster]
 
 
-def _refuse_for_good(fault: Fault, request: Mapping[str, Any]) -> None:
+def _refuse_run_job_flow(fault: Fault, request: Mapping[str, Any]) -> None:
     if fault is Fault.REFUSED_FOR_LIMIT:
         raise Refused(
             "ValidationException",
@@ -148,7 +147,7 @@ def _refuse_for_good(fault: Fault, request: Mapping[str, Any]) -> None:
 
 
 def no_capacity(instance_type: str) -> tuple[str, str, dict[str, Any]]:
-    """Code, message and ErrorDetail of a cluster for which EC2 had no machines."""
+    """Return code, message and ErrorDetail of a cluster for which EC2 has no capacity."""
     message = (
         f"Instance type {instance_type} has insufficient capacity in the availability zone eu-west-1a: use another "
         "instance type, or another subnet."
@@ -159,74 +158,74 @@ def no_capacity(instance_type: str) -> tuple[str, str, dict[str, Any]]:
 
 
 def command_of(injected: Injected | None, command: list[str]) -> list[str]:
-    """What a step runs instead of its command."""
+    """Return the command that a step runs: its own, or that of the fault."""
     if injected is None:
         return command
-    stand_ins = {
+    replacements = {
         Fault.STEP_FAILED: ["sh", "-c", "echo 'the application gave up' >&2; exit 1"],
         Fault.STEP_HANGS: ["sleep", "86400"],
         Fault.NODE_TERMINATED: ["sleep", "86400"],
     }
-    return stand_ins.get(injected.fault, command)
+    return replacements.get(injected.fault, command)
 
 
 def bootstrap_of(injected: Injected | None, script: bytes) -> bytes:
-    """What a bootstrap action runs instead of its script."""
+    """Return the script that a bootstrap action runs: its own, or that of the fault."""
     if injected and injected.fault is Fault.BOOTSTRAP_FAILED:
         return b"#!/bin/sh\necho 'No matching distribution found for numpy' >&2\nexit 1\n"
     return script
 
 
 def environment_of(injected: Injected | None) -> dict[str, str]:
-    """What is different in a step's environment."""
+    """Return the environment variables that the fault changes for a step."""
     if injected and injected.fault is Fault.S3_ENDPOINT:
         return {"AWS_ENDPOINT_URL_S3": injected.argument}
     return {}
 
 
 def spark_of(injected: Injected | None) -> dict[str, str]:
-    """What is different in a step's Spark: executors are processes of their own where one is to be killed."""
+    """Return the Spark settings that the fault changes. To kill an executor, it must be a separate process."""
     if injected and injected.fault is Fault.EXECUTOR_KILLED:
         return {"spark.master": "local-cluster[1,2,1024]", "spark.executor.memory": "1g"}
     return {}
 
 
-class Harm:
-    """Does to one running step what its cluster's fault says, once.
+class FaultInjector:
+    """Injects the cluster's fault into one running step, once.
 
     Args:
-        injected: the fault.
-        terminate: ends the cluster as EC2 does that takes its machine back.
+        injected: Fault of the cluster.
+        terminate: Function that ends the cluster as EC2 does when it reclaims the master.
     """
 
     def __init__(self, injected: Injected | None, terminate: Callable[[], None]) -> None:
         self._fault = injected.fault if injected else None
         self._terminate = terminate
 
-    def look(self, process: StepProcess) -> None:
-        """Do it when the time has come."""
+    def inject_if_due(self, process: StepProcess) -> None:
+        """Inject the fault if its time has come."""
         if self._fault is Fault.DRIVER_KILLED and process.running_s > KILL_AFTER_S:
-            for one in process.family():
-                _kill(one)
+            for member in process.family():
+                _kill(member)
         elif self._fault is Fault.NODE_TERMINATED and process.running_s > TERMINATED_AFTER_S:
             self._terminate()
         elif self._fault is not Fault.EXECUTOR_KILLED or not _kill_working_executor(process):
             return
-        process.note(f"INFO met the fault {self._fault}")
+        process.note(f"INFO injected the fault {self._fault}")
         self._fault = None
 
 
 def _kill_working_executor(process: StepProcess) -> bool:
-    """Kill the first executor that has begun to work, which is when it has a Python worker; tell whether there was."""
-    for one in process.family():
+    """Kill the first executor that has a Python worker, and return whether there was one."""
+    for member in process.family():
         with contextlib.suppress(psutil.NoSuchProcess):
-            if EXECUTOR_CLASS in one.cmdline() and one.children():
-                return _kill(one)
+            if EXECUTOR_CLASS in member.cmdline() and member.children():
+                return _kill(member)
     return False
 
 
 def _kill(process: psutil.Process) -> bool:
-    """Kill a process, and leave it to its parent to hear of that."""
+    """Kill a process without waiting for its end."""
     with contextlib.suppress(psutil.NoSuchProcess):
         process.kill()
     return True

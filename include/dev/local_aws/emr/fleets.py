@@ -1,9 +1,10 @@
-"""Instance fleets, which moto does not have: what ListInstanceFleets and ListInstances answer of a cluster's nodes.
+"""Instance fleets, which moto does not have: the answers of ListInstanceFleets and ListInstances.
 
-The nodes are only told of: all work is done on this machine. For each fleet there are as many as its target capacity
-asks for, of the first type that the request names, since prices and capacity are the real EC2's; spot requests are
-always fulfilled. They are created with the cluster, ready with it, and end with it (APIReference/API_InstanceTimeline),
-and are listed when they have ended, too (API_ListInstances: active ones, and those "terminated in the last 30 days").
+The nodes exist in these answers only. All work runs on this machine. Each fleet has the nodes of its target capacity,
+all of the first instance type of the request. Spot requests are always fulfilled.
+
+The nodes are created, become ready and end with the cluster (APIReference/API_InstanceTimeline). They are listed after
+their end, too (API_ListInstances: active ones, and those "terminated in the last 30 days").
 
 Shapes and states: botocore's service model (`InstanceFleet`, `Instance`, `InstanceState`, `InstanceFleetState`).
 """
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from include.dev.local_aws.emr.clusters import LocalCluster
 
 STATES = {"STARTING": "PROVISIONING", "BOOTSTRAPPING": "BOOTSTRAPPING", "RUNNING": "RUNNING", "WAITING": "RUNNING"}
-"""A fleet's and its instances' state by the cluster's; later ones are ends."""
+"""State of a fleet and its instances by the state of the cluster. All other states mean TERMINATED."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Node:
 
 @dataclass(frozen=True)
 class LocalFleet:
-    """A fleet as it was asked for, and its nodes."""
+    """A fleet's request and its nodes."""
 
     id: str
     config: Mapping[str, Any]
@@ -44,16 +45,16 @@ class LocalFleet:
 
     @classmethod
     def of(cls, config: Mapping[str, Any]) -> LocalFleet:
-        """Fulfil a request (`InstanceFleetConfig`)."""
+        """Create the fleet of a request (`InstanceFleetConfig`)."""
         return cls(_id("if-"), config, tuple(_nodes(config)))
 
     @property
     def role(self) -> str:
-        """Of its nodes: MASTER, CORE or TASK."""
+        """Role of its nodes: MASTER, CORE or TASK."""
         return str(self.config["InstanceFleetType"])
 
     def describe(self, cluster: LocalCluster) -> dict[str, Any]:
-        """The fleet as ListInstanceFleets gives it."""
+        """Return the fleet as ListInstanceFleets does."""
         on_demand, spot = (self.config.get(f"Target{market}Capacity", 0) for market in ("OnDemand", "Spot"))
         return {
             "Id": self.id,
@@ -69,7 +70,7 @@ class LocalFleet:
         }
 
     def instances(self, cluster: LocalCluster) -> Iterator[dict[str, Any]]:
-        """Its nodes as ListInstances gives them."""
+        """Yield its nodes as ListInstances returns them."""
         for node in self.nodes:
             yield {
                 "Id": node.id,
@@ -82,7 +83,7 @@ class LocalFleet:
 
 
 def instances(fleets: Iterable[LocalFleet], cluster: LocalCluster, request: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The nodes that a ListInstances request asks for."""
+    """Return the nodes that a ListInstances request selects."""
     states = request.get("InstanceStates")
     return [
         node
@@ -94,10 +95,10 @@ def instances(fleets: Iterable[LocalFleet], cluster: LocalCluster, request: Mapp
 
 
 def _nodes(config: Mapping[str, Any]) -> Iterator[Node]:
-    kind = config["InstanceTypeConfigs"][0]
+    instance_type = config["InstanceTypeConfigs"][0]
     for market, target in (("ON_DEMAND", "TargetOnDemandCapacity"), ("SPOT", "TargetSpotCapacity")):
-        for _ in range(math.ceil(config.get(target, 0) / kind.get("WeightedCapacity", 1))):
-            yield Node(_id("ci-"), f"i-{secrets.token_hex(8)}1", kind["InstanceType"], market)
+        for _ in range(math.ceil(config.get(target, 0) / instance_type.get("WeightedCapacity", 1))):
+            yield Node(_id("ci-"), f"i-{secrets.token_hex(8)}1", instance_type["InstanceType"], market)
 
 
 def _status(cluster: LocalCluster) -> dict[str, Any]:

@@ -1,8 +1,8 @@
-"""The life of one cluster: the states, bootstrap actions and steps that moto leaves out.
+"""Lifecycle of a cluster: the states, bootstrap actions and steps that moto does not run.
 
-One thread a cluster takes it from STARTING to its end. The API's threads (`emr_api`) only leave wishes: a step at the
-end of the list, a step to cancel, a termination; the cluster's `changed` condition wakes the thread. What is emulated,
-and where it is known from (docs.aws.amazon.com/emr/latest):
+One thread per cluster takes it from STARTING to its end. The threads of the API (`emr.api`) only record requests: a new
+step, a cancellation, a termination. The cluster's condition `changed` wakes the thread. Sources of the emulated
+behaviour (docs.aws.amazon.com/emr/latest):
 
 * States and their order: ManagementGuide/emr-overview.html, "Understanding the cluster lifecycle"; codes and step
   states: botocore's service model, `ClusterStateChangeReasonCode` and `StepState`.
@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Protocol
 from botocore.exceptions import BotoCoreError, ClientError
 
 from include.dev.local_aws.emr import faults
-from include.dev.local_aws.emr.faults import Fault, Harm
+from include.dev.local_aws.emr.faults import Fault, FaultInjector
 from include.dev.local_aws.emr.states import (
     ALL_STEPS_COMPLETED,
     NODE_TERMINATED,
@@ -39,7 +39,7 @@ from include.dev.local_aws.node.spark import NodeSpark
 from include.dev.local_aws.node.spark_conf import spark_settings, write_spark_conf
 from include.dev.local_aws.node.step_process import StepProcess, cluster_environment, upload_logs
 from include.dev.local_aws.processes import CLUSTER_MARK, end_marked
-from include.dev.local_aws.s3.server import BELIEF_S
+from include.dev.local_aws.s3.server import DIR_CACHE_S
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -53,7 +53,7 @@ ACCEPTED_S = 5.0
 
 
 class Runtime(Protocol):
-    """What a cluster needs of the machine it runs on."""
+    """Resources of this machine that a cluster needs."""
 
     folder: Path
     nodes: Path
@@ -65,8 +65,8 @@ class Runtime(Protocol):
     s3: S3Client
 
 
-class ClusterLife:
-    """Lives one cluster's life, in a thread of its own."""
+class ClusterLifecycle:
+    """Runs one cluster in a thread."""
 
     def __init__(self, cluster: LocalCluster, runtime: Runtime) -> None:
         self.cluster = cluster
@@ -74,31 +74,29 @@ class ClusterLife:
         self.folder = runtime.folder / cluster.id
         self.environment: dict[str, str] = {}
         self.spark = NodeSpark(runtime.nodes)
-        self._thread = threading.Thread(target=self._live, name=f"cluster-{cluster.id}", daemon=True)
+        self._thread = threading.Thread(target=self._run_cluster, name=f"cluster-{cluster.id}", daemon=True)
 
     def start(self) -> None:
-        """Begin."""
+        """Start the thread."""
         self._thread.start()
 
     def join(self, timeout_s: float) -> None:
-        """Wait for the end, but no longer than told."""
+        """Wait for the end of the cluster, at most `timeout_s` seconds."""
         self._thread.join(timeout_s)
 
-    def _live(self) -> None:
-        """Go from STARTING to TERMINATED or TERMINATED_WITH_ERRORS."""
+    def _run_cluster(self) -> None:
+        """Take the cluster from STARTING to TERMINATED or TERMINATED_WITH_ERRORS."""
         try:
-            ending = self._provision() or self._bootstrap() or self._work()
-        except (
-            Exception
-        ) as error:  # the emulator's own fault, which EMR calls INTERNAL_ERROR; the cluster must still end
+            ending = self._provision() or self._bootstrap() or self._run_steps()
+        except Exception as error:  # an error of the emulator, which EMR calls INTERNAL_ERROR: the cluster must end
             logger.exception("cluster %s", self.cluster.id)
             ending = Ending("INTERNAL_ERROR", f"An internal error occurred: {error}", with_errors=True)
         self._shut_down(ending)
 
     def _provision(self) -> Ending | None:
         self.cluster.enter("STARTING", message="Configuring cluster software")
-        self.cluster.accepted.wait(ACCEPTED_S)  # a cluster made by CloudFormation has no answer to wait for
-        if self._asked_to_end_within(self.runtime.state_s):
+        self.cluster.accepted.wait(ACCEPTED_S)  # with a timeout: a cluster of CloudFormation has no RunJobFlow
+        if self._termination_requested_within(self.runtime.state_s):
             return self.cluster.ending
         for name in ("bin", "tmp", "steps"):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
@@ -110,7 +108,7 @@ class ClusterLife:
 
     def _bootstrap(self) -> Ending | None:
         self.cluster.enter("BOOTSTRAPPING", message="Running bootstrap actions")
-        if self._asked_to_end_within(self.runtime.state_s):
+        if self._termination_requested_within(self.runtime.state_s):
             return self.cluster.ending
         scripts: list[Path] = []
         for number, action in enumerate(self.cluster.bootstrap_actions, start=1):
@@ -120,17 +118,17 @@ class ClusterLife:
                 logger.warning("bootstrap action %d of %s: %s", number, self.cluster.id, error)
                 return self._bootstrap_failure(number, downloaded=False)
         with NodePython(self.runtime.nodes, [script.read_bytes() for script in scripts]) as python:
-            while not python.take():
-                if self._asked_to_end_within(TICK_S):
+            while not python.acquire():
+                if self._termination_requested_within(TICK_S):
                     return self.cluster.ending
             ending = self._run_bootstrap_actions(scripts, python)
             python.discard() if ending else python.keep()
         return ending
 
     def _run_bootstrap_actions(self, scripts: list[Path], python: NodePython) -> Ending | None:
-        self.spark.take()
-        given = {**self.runtime.aws, **self.runtime.mark}
-        self.environment = cluster_environment(self.cluster.id, self.folder, python, self.spark, given)
+        self.spark.ensure_home()
+        added = {**self.runtime.aws, **self.runtime.mark}
+        self.environment = cluster_environment(self.cluster.id, self.folder, python, self.spark, added)
         for number, (script, action) in enumerate(zip(scripts, self.cluster.bootstrap_actions, strict=True), start=1):
             process = StepProcess(_as_command(script, action.args), self._bootstrap_folder(number), self.environment)
             exit_code = self._run(process)
@@ -160,14 +158,14 @@ class ClusterLife:
         script.chmod(0o755)
         return script
 
-    def _work(self) -> Ending:
+    def _run_steps(self) -> Ending:
         self.cluster.be_ready()
         while not (ending := self.cluster.ending):
             step = self.cluster.next_pending_step()
             if step is not None:
                 self.cluster.enter("RUNNING", message="Running step")
-                if ended := self._run_step(step):
-                    return ended
+                if failure := self._run_step(step):
+                    return failure
             elif self.cluster.keep_job_flow_alive_when_no_steps:
                 message = (
                     "Cluster ready after last step completed." if self.cluster.steps else "Cluster ready to run steps."
@@ -192,10 +190,10 @@ class ClusterLife:
             exit_code = 1
         else:
             exit_code = self._run(process, step)
-        told = exit_code if exit_code >= 0 else 128 - exit_code  # as a shell tells a signal
-        process.note(f"{'WARN Step failed' if exit_code else 'INFO Step succeeded'} with exitCode {told}")
+        shell_code = exit_code if exit_code >= 0 else 128 - exit_code  # a shell reports signal N as 128 + N
+        process.note(f"{'WARN Step failed' if exit_code else 'INFO Step succeeded'} with exitCode {shell_code}")
         log_uri = self._upload(process, f"steps/{step.id}/")
-        time.sleep(BELIEF_S)  # what Spark wrote behind the S3 server's back is seen by all once the step has ended
+        time.sleep(DIR_CACHE_S)  # Spark wrote files directly: after this the S3 server lists all of them
         if self.cluster.ending or step.cancel_option:
             step.finish("CANCELLED", message="Job terminated" if self.cluster.ending else "Cancelled by user")
             return self.cluster.ending
@@ -214,7 +212,7 @@ class ClusterLife:
         return STEP_FAILURE
 
     def _run(self, process: StepProcess, step: LocalStep | None = None) -> int:
-        """Run a process until it ends by itself or somebody wishes it to end."""
+        """Run a process until it exits, is cancelled or its cluster ends; return the exit code."""
         try:
             process.start()
         except OSError as error:
@@ -222,7 +220,7 @@ class ClusterLife:
             (process.logs / "stderr").write_text(f"Cannot run program: {error}\n", encoding="utf-8")
             return 127
         kill_at: float | None = None
-        harm = Harm(self.cluster.injected, lambda: self.cluster.terminate(NODE_TERMINATED))
+        injector = FaultInjector(self.cluster.injected, lambda: self.cluster.terminate(NODE_TERMINATED))
         while (exit_code := process.poll()) is None:
             if self.cluster.ending or (step and step.cancel_option == "TERMINATE_PROCESS"):
                 process.kill()
@@ -234,24 +232,23 @@ class ClusterLife:
             else:
                 self.cluster.wait_for_change(TICK_S)
             if step:
-                harm.look(process)
+                injector.inject_if_due(process)
         return exit_code
 
     def _spark_settings(self) -> dict[str, str]:
-        archive = self.spark.archive if self.spark.archive.exists() else None
-        settings = spark_settings(self.runtime.s3_folder, scratch=self.folder / "tmp", archive=archive)
+        settings = spark_settings(self.runtime.s3_folder, scratch=self.folder / "tmp")
         return settings | faults.spark_of(self.cluster.injected)
 
     def _upload(self, process: StepProcess, path: str) -> str | None:
-        """Upload a process's logs below LogUri; return that place, or None where the cluster has no LogUri."""
+        """Upload a process's logs below LogUri. Return their URI, or `None` if the cluster has no LogUri."""
         if not self.cluster.log_uri:
             return None
         try:
             bucket, prefix = _split_s3(self.cluster.log_uri)
             folder = f"{prefix.rstrip('/')}/{self.cluster.id}/{path}".lstrip("/")
             upload_logs(self.runtime.s3, process.logs, bucket, folder)
-        except (BotoCoreError, ClientError, ValueError, OSError) as error:  # as on EMR, no log is no reason to fail
-            logger.warning("logs of %s are lost: %s", self.cluster.id, error)
+        except (BotoCoreError, ClientError, ValueError, OSError) as error:  # as on EMR, a lost log fails nothing
+            logger.warning("could not upload the logs of %s: %s", self.cluster.id, error)
             return None
         return f"s3://{bucket}/{folder}"
 
@@ -260,11 +257,11 @@ class ClusterLife:
         self.cluster.cancel_pending_steps("Job terminated")
         left = end_marked(CLUSTER_MARK, self.cluster.id)
         if left:
-            logger.error("cluster %s leaves processes behind: %s", self.cluster.id, [process.pid for process in left])
+            logger.error("processes of cluster %s still run: %s", self.cluster.id, [process.pid for process in left])
         time.sleep(self.runtime.state_s)
         self.cluster.end("TERMINATED_WITH_ERRORS" if ending.with_errors else "TERMINATED", ending)
 
-    def _asked_to_end_within(self, seconds: float) -> bool:
+    def _termination_requested_within(self, seconds: float) -> bool:
         until = time.monotonic() + seconds
         while not self.cluster.ending and (left := until - time.monotonic()) > 0:
             self.cluster.wait_for_change(left)
@@ -277,19 +274,19 @@ def _split_s3(uri: str) -> tuple[str, str]:
     >>> _split_s3("s3://bucket/logs/emr/")
     ('bucket', 'logs/emr/')
     """
-    scheme, found, rest = uri.partition("://")
-    if scheme not in {"s3", "s3a", "s3n"} or not found:
-        raise ValueError(f"{uri!r} is no S3 address: it begins with s3://.")
+    scheme, separator, rest = uri.partition("://")
+    if scheme not in {"s3", "s3a", "s3n"} or not separator:
+        raise ValueError(f"{uri!r} is no S3 URI; it must begin with s3://.")
     bucket, _, key = rest.partition("/")
     return bucket, key
 
 
 def _as_command(script: Path, arguments: list[str]) -> list[str]:
-    """Execute a script by its first line, or by bash where it names no interpreter, as a shell would."""
+    """Return the command that runs a script: its shebang line decides, bash runs a script without one."""
     return [*([] if script.read_bytes().startswith(b"#!") else ["bash"]), str(script), *arguments]
 
 
 def _last_notes(process: StepProcess) -> str:
-    """What the controller says of a process that died without a word."""
+    """Return the last two lines of the controller's log, for a process that wrote nothing to stderr."""
     lines = (process.logs / "controller").read_text(encoding="utf-8").splitlines()
     return "; ".join(line.partition(" ")[2] for line in lines[-2:])

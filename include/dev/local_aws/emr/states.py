@@ -1,4 +1,4 @@
-"""The states of a cluster, in EMR's order, and why a cluster ends (botocore's service model, `ClusterState`)."""
+"""States of a cluster in EMR's order, and reasons of its end (botocore's service model, `ClusterState`)."""
 
 from dataclasses import dataclass
 from typing import Any, Final, Literal
@@ -16,13 +16,13 @@ ACCEPTS_STEPS: Final = ("STARTING", "BOOTSTRAPPING", "RUNNING", "WAITING")
 
 @dataclass(frozen=True)
 class Ending:
-    """Why a cluster ends: EMR's code and message, and whether the end is one with errors."""
+    """Reason of a cluster's end: code and message of EMR, and whether the final state is one with errors."""
 
     code: str
     message: str
     with_errors: bool = False
     details: dict[str, Any] | None = None
-    """The one `ErrorDetail` that the service gives for some endings."""
+    """The `ErrorDetail` that the service returns for some endings."""
 
 
 USER_REQUEST = Ending("USER_REQUEST", "Terminated by user request")

@@ -1,1 +1,1 @@
-"""What runs on the nodes of a local cluster: Python, Spark and the step."""
+"""Nodes of a local cluster: their Python, Spark and processes."""

@@ -1,4 +1,4 @@
-"""`aws s3 cp s3://bucket/key FILE`: as much of the AWS CLI, which EMR nodes have, as bootstrap actions need."""
+"""Command `aws s3 cp s3://bucket/key FILE`: the part of the AWS CLI of EMR nodes that bootstrap actions use."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 
 def main() -> int:
-    """Download one object; the exit code is the AWS CLI's."""
+    """Download one object and return the AWS CLI's exit code."""
     parser = argparse.ArgumentParser(prog="aws", description=__doc__)
     parser.add_argument("service", choices=["s3"])
     parser.add_argument("command", choices=["cp"])
@@ -19,9 +19,9 @@ def main() -> int:
     parser.add_argument("source")
     parser.add_argument("target")
     options = parser.parse_args()
-    place = urlsplit(options.source)
+    source = urlsplit(options.source)
     try:
-        boto3.client("s3").download_file(place.netloc, place.path.lstrip("/"), options.target)
+        boto3.client("s3").download_file(source.netloc, source.path.lstrip("/"), options.target)
     except (BotoCoreError, ClientError, OSError) as error:
         print(f"download failed: {options.source} to {options.target} {error}", file=sys.stderr)  # noqa: T201
         return 1

@@ -1,8 +1,8 @@
-"""The Python of a cluster's nodes: PySpark, pip, and nothing but what bootstrap actions install.
+"""Python of a cluster's nodes: PySpark, pip and the packages that bootstrap actions install.
 
-On EMR each node is a fresh machine whose Python is changed by bootstrap actions. Here the nodes of all clusters with
-the same bootstrap scripts share one virtual environment, which is kept: the scripts run for every cluster, as on EMR,
-and find installed what an earlier cluster's have installed. What a bootstrap that failed has left is thrown away.
+On EMR each node is a new machine. Here all clusters with the same bootstrap scripts share one virtual environment,
+which is kept. The scripts run for each cluster, as on EMR, but find the packages that an earlier cluster installed. An
+environment whose bootstrap failed is deleted.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import TracebackType
 
-GIVEN = ("pip", "pyspark", "py4j")
-"""What a node's Python has before any bootstrap action; packages of this interpreter's, lent by a link."""
+PREINSTALLED = ("pip", "pyspark", "py4j")
+"""Packages that a node's Python has before any bootstrap action: links to those of this interpreter."""
 
 
 class NodePython:
-    """One environment, to be prepared by one cluster at a time.
+    """One virtual environment, prepared by one cluster at a time.
 
     Args:
-        nodes: where environments are kept.
-        scripts: the content of the bootstrap scripts, in order.
+        nodes: Folder of the environments.
+        scripts: Content of the bootstrap scripts, in order.
     """
 
     def __init__(self, nodes: Path, scripts: Sequence[bytes]) -> None:
-        key = hashlib.sha256(f"{sys.prefix} {sys.version} {GIVEN}".encode())
+        key = hashlib.sha256(f"{sys.prefix} {sys.version} {PREINSTALLED}".encode())
         for script in scripts:
             key.update(hashlib.sha256(script).digest())
         self.folder = nodes / key.hexdigest()[:16]
@@ -44,17 +44,17 @@ class NodePython:
         self._lock = (nodes / f"{self.folder.name}.lock").open("w")
 
     def __enter__(self) -> Self:
-        """Go on to `take` it."""
+        """Return itself; the lock is taken by `acquire`."""
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Let others take it."""
+        """Release the lock."""
         self._lock.close()
 
-    def take(self) -> bool:
-        """Make it ready for bootstrap actions; false while another cluster prepares it."""
+    def acquire(self) -> bool:
+        """Lock the environment and create it if needed. Return false while another cluster holds the lock."""
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -64,11 +64,11 @@ class NodePython:
         return True
 
     def keep(self) -> None:
-        """Note that all bootstrap actions have succeeded."""
+        """Mark the environment as complete after all bootstrap actions have succeeded."""
         self._complete.touch()
 
     def discard(self) -> None:
-        """Remove what a failed bootstrap may have left half-way; what was complete before may be in use."""
+        """Delete the environment after a failed bootstrap. A complete one is kept, since others may use it."""
         if not self._complete.exists():
             shutil.rmtree(self.folder, ignore_errors=True)
 
@@ -76,7 +76,7 @@ class NodePython:
         self.discard()
         venv.EnvBuilder(symlinks=True, with_pip=False).create(self.folder)
         packages = Path(sysconfig.get_path("purelib", vars={"base": str(self.folder)}))
-        for name in GIVEN:
+        for name in PREINSTALLED:
             spec = importlib.util.find_spec(name)
             if spec is not None and spec.origin:
                 (packages / name).symlink_to(Path(spec.origin).parent)

@@ -1,17 +1,15 @@
-"""The Spark settings that EMR gives its clusters and that a laptop has to give itself: above all, `s3://`.
+"""Spark settings of local clusters, above all those that make `s3://` work without configuration as on EMR.
 
-On EMR, `s3://` is there without a word in the application. Here the same word is given by Hadoop's own
-`ViewFileSystemOverloadScheme` (in Spark's distribution, see Hadoop's "View File System Overload Scheme Guide"): each
-bucket is a mount table named after it, which falls back to the folder that the S3 server serves. Two details matter:
+Hadoop's `ViewFileSystemOverloadScheme` serves `s3://` (see Hadoop's "View File System Overload Scheme Guide"; it is in
+Spark's distribution). Each bucket is a mount table named after it, which falls back to the folder that the S3 server
+serves. Two details matter:
 
-* the link's target is written `s3:///folder`, not `file:///folder`: only a target with the overloaded scheme is opened
-  with `fs.viewfs.overload.scheme.target.s3.impl`, `RawLocalFileSystem`; a `file:` target is opened with the
-  checksumming one, and every object would get a `.name.crc` object beside it (seen);
-* a mount table knows the buckets that exist when it is written. A bucket made later is unknown to a running Spark, so
-  settings are written anew for each step.
+* The link's target is written `s3:///folder` and not `file:///folder`. Only a target with the overloaded scheme is
+  opened with `fs.viewfs.overload.scheme.target.s3.impl`, which is `RawLocalFileSystem`. A `file:` target is opened with
+  the checksumming file system, which writes an object `.name.crc` beside each object.
+* A mount table contains the buckets that exist when it is written. Settings are therefore written for each step.
 
-Used for EMR steps, and by whoever starts a standalone Spark cluster against local AWS. It leaves starting processes to
-`step_process`.
+EMR steps and standalone Spark clusters against local AWS use these settings. `step_process` starts the processes.
 """
 
 from __future__ import annotations
@@ -23,11 +21,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 QUICK_JVM = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
-"""A short job pays for compiling code that never gets hot: 43 s of CPU with the first compiler alone, 70 s with both
-(644 images, JDK 17)."""
+"""JVM options for short jobs. The second compiler takes more CPU than it saves (docs/measurements/constants.md)."""
 
-WITHOUT_A_WORD = "-Xshare:auto -Xlog:cds*=off"
-"""A JVM does without an archive of classes that does not fit, and says so on stdout unless it is told not to."""
 
 LOG4J2 = """\
 rootLogger.level = warn
@@ -40,23 +35,17 @@ appender.stderr.layout.pattern = %d{yy/MM/dd HH:mm:ss} %p %c{1}: %m%n%ex
 logger.native.name = org.apache.hadoop.util.NativeCodeLoader
 logger.native.level = error
 """
-"""Warnings and worse, to stderr, so that a step's log shows what the application says."""
+"""Log configuration: warnings and errors to stderr, so that the application's output dominates a step's log."""
 
 
-def spark_settings(
-    s3_folder: Path, *, scratch: Path, master: str = "local[*,4]", archive: Path | None = None
-) -> dict[str, str]:
-    """Return the Spark settings under which `s3://<bucket>/…` is a folder of this machine.
+def spark_settings(s3_folder: Path, *, scratch: Path, master: str = "local[*,4]") -> dict[str, str]:
+    """Return the Spark settings with which `s3://<bucket>/…` is a folder of this machine.
 
     Args:
-        s3_folder: The folder that the S3 server serves, one sub-folder a bucket.
-        scratch: Folder for shuffle files and the like; must exist.
-        master: Spark's master URL; by default a failed task is tried again, as on a cluster and unlike `local[*]`.
-        archive: of the JVM's classes, where there is one.
+        s3_folder: Folder that the S3 server serves, with one sub-folder per bucket.
+        scratch: Existing folder for temporary files, such as shuffle files.
+        master: Spark's master URL. The default retries failed tasks, as a cluster does and `local[*]` does not.
     """
-    java = f'"-Djava.io.tmpdir={scratch}" {QUICK_JVM}'
-    if archive:
-        java += f' {WITHOUT_A_WORD} "-XX:SharedArchiveFile={archive}"'
     settings = {
         "spark.master": master,
         "spark.ui.enabled": "false",
@@ -65,7 +54,7 @@ def spark_settings(
         "spark.driver.host": "127.0.0.1",
         "spark.driver.bindAddress": "127.0.0.1",
         "spark.local.dir": str(scratch),
-        "spark.driver.defaultJavaOptions": java,
+        "spark.driver.defaultJavaOptions": f'"-Djava.io.tmpdir={scratch}" {QUICK_JVM}',
         "spark.sql.warehouse.dir": f"file://{quote(str(scratch / 'warehouse'))}",
         "spark.hadoop.fs.s3.impl": "org.apache.hadoop.fs.viewfs.ViewFileSystemOverloadScheme",
         "spark.hadoop.fs.viewfs.overload.scheme.target.s3.impl": "org.apache.hadoop.fs.RawLocalFileSystem",
@@ -76,11 +65,7 @@ def spark_settings(
 
 
 def write_spark_conf(folder: Path, settings: dict[str, str]) -> Path:
-    """Write `spark-defaults.conf` and `log4j2.properties` into a folder to be named by `SPARK_CONF_DIR`.
-
-    Returns:
-        The folder.
-    """
+    """Write `spark-defaults.conf` and `log4j2.properties` into a folder for `SPARK_CONF_DIR`, and return the folder."""
     folder.mkdir(parents=True, exist_ok=True)
     lines = [f"{key} {value}\n" for key, value in settings.items()]
     (folder / "spark-defaults.conf").write_text("".join(lines), encoding="utf-8")

@@ -1,6 +1,6 @@
-"""One process of a cluster, a bootstrap action or a step: its environment, its start, its end and its logs.
+"""Processes of a cluster, which are bootstrap actions and steps: environment, start, end and logs.
 
-It leaves when to start and when to stop to `emr_lifecycle`, and knows moto as little as moto knows it.
+`emr.lifecycle` decides when they start and stop. This module does not use moto.
 """
 
 from __future__ import annotations
@@ -29,51 +29,51 @@ if TYPE_CHECKING:
     from include.dev.local_aws.node.python import NodePython
     from include.dev.local_aws.node.spark import NodeSpark
 
-KEPT = ("HOME", "USER", "LOGNAME", "SHELL", "TZ", "JAVA_HOME", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")
-"""What a cluster takes over from this machine: where things are. How it finds a package index is not among them."""
+INHERITED_VARIABLES = ("HOME", "USER", "LOGNAME", "SHELL", "TZ", "JAVA_HOME", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")
+"""Variables of this machine that a cluster inherits. They hold locations. Settings of package indexes are excluded."""
 
 
 def cluster_environment(
-    cluster_id: str, folder: Path, python: NodePython, spark: NodeSpark, given: Mapping[str, str]
+    cluster_id: str, folder: Path, python: NodePython, spark: NodeSpark, added: Mapping[str, str]
 ) -> dict[str, str]:
-    """Return the environment of a cluster's processes, made from nothing, as a fresh machine has it.
+    """Return the environment of a cluster's processes, as on a new machine.
 
-    Neither the checkout's `PYTHONPATH` nor any `AIRFLOW_*`, `SPARK_*` or `AWS_PROFILE` of the caller gets through: the
-    application has to come from its copy in S3. `python3` and `python3.11` are the nodes' Python, as on EMR PySpark's;
-    `aws` and `sudo` are there too.
+    The caller's `PYTHONPATH`, `AIRFLOW_*`, `SPARK_*` and `AWS_PROFILE` are not inherited, so that the application must
+    come from its copy in S3. `python3` and `python3.11` are the Python of the nodes, which is PySpark's, as on EMR. The
+    commands `aws` and `sudo` exist, too.
 
     Args:
-        cluster_id: The cluster's id.
-        folder: The cluster's own folder.
-        python: The nodes'.
-        spark: The nodes'.
-        given: The variables with which AWS clients find local AWS, and the run's mark.
+        cluster_id: Id of the cluster.
+        folder: Folder of the cluster.
+        python: Python of the nodes.
+        spark: Spark of the nodes.
+        added: Variables with which AWS clients find local AWS, and the run's mark.
     """
-    kept = {key: value for key, value in os.environ.items() if key in KEPT}
+    inherited = {key: value for key, value in os.environ.items() if key in INHERITED_VARIABLES}
     path = [
         _commands(folder / "bin", python.executable),
         spark.commands,
         sysconfig.get_path("scripts"),
         os.environ.get("PATH", os.defpath),
     ]
-    return kept | {
+    return inherited | {
         "PATH": os.pathsep.join(map(str, path)),
-        "LC_ALL": "C.UTF-8",  # the JVM names files by the locale, and our keys have accents
+        "LC_ALL": "C.UTF-8",  # the JVM encodes file names by the locale, and keys may contain accents
         "TMPDIR": str(folder / "tmp"),
         **spark.environment(python.executable),
         CLUSTER_MARK: cluster_id,
-        **given,
+        **added,
     }
 
 
 @dataclass
 class StepProcess:
-    """A command that runs in a session, and so a process group, of its own, with its output in files.
+    """A command that runs in a separate session, and so in a separate process group, with its output in files.
 
     Attributes:
         command: Program and arguments.
-        folder: Working directory; `stdout`, `stderr` and `controller` lie in its sibling `<folder>.logs`.
-        environment: All of the process's environment.
+        folder: Working directory. `stdout`, `stderr` and `controller` are written to its sibling `<folder>.logs`.
+        environment: Complete environment of the process.
     """
 
     command: list[str]
@@ -86,12 +86,12 @@ class StepProcess:
 
     @property
     def logs(self) -> Path:
-        """The folder with `controller`, `stdout` and `stderr`."""
+        """Folder with `controller`, `stdout` and `stderr`."""
         return self.folder.with_name(f"{self.folder.name}.logs")
 
     @property
     def running_s(self) -> float:
-        """Seconds since it was made."""
+        """Seconds since this object was created."""
         return time.monotonic() - self._began
 
     def family(self) -> list[psutil.Process]:
@@ -111,7 +111,7 @@ class StepProcess:
         self.note(f"INFO startExec '{shlex.join(self.command)}'")
         self.note(f"INFO Working dir {self.folder}")
         with (self.logs / "stdout").open("ab") as stdout, (self.logs / "stderr").open("ab") as stderr:
-            self._process = subprocess.Popen(  # noqa: S603 - running what a client submits is what EMR is for
+            self._process = subprocess.Popen(  # noqa: S603 - EMR runs the commands that clients submit
                 self.command,
                 cwd=self.folder,
                 env=self.environment,
@@ -124,7 +124,7 @@ class StepProcess:
         self.note(f"INFO ProcessRunner started child process {self._process.pid}")
 
     def poll(self) -> int | None:
-        """Return the exit code, negative for a signal, or None while the process runs."""
+        """Return the exit code, negative for a signal, or `None` while the process runs."""
         if self.exit_code is None and self._process is not None:
             self.exit_code = self._process.poll()
             if self.exit_code is not None:
@@ -133,7 +133,7 @@ class StepProcess:
         return self.exit_code
 
     def interrupt(self) -> None:
-        """Send SIGTERM to the process group, and leave it the time it wants."""
+        """Send SIGTERM to the process group without waiting for its end."""
         self.note("INFO sending SIGTERM to the step's process group")
         if self._process is not None and self._process.poll() is None:
             os.killpg(self._process.pid, signal.SIGTERM)
@@ -146,14 +146,14 @@ class StepProcess:
             self._process.wait()
 
     def note(self, line: str) -> None:
-        """Write a line to the controller's log."""
+        """Append a line to the controller's log."""
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
         self.logs.mkdir(parents=True, exist_ok=True)
         with (self.logs / "controller").open("a", encoding="utf-8") as log:
             log.write(f"{now} {line}\n")
 
     def last_line_of_stderr(self) -> str:
-        """Return the last line that says something, cut to 256 characters; empty if there is none."""
+        """Return the last line that is not blank, cut to 256 characters, or an empty string."""
         stderr = self.logs / "stderr"
         tail = stderr.read_bytes()[-8192:].decode("utf-8", errors="replace") if stderr.exists() else ""
         lines = [line.strip() for line in tail.splitlines() if line.strip()]
@@ -164,16 +164,17 @@ def upload_logs(s3: S3Client, logs: Path, bucket: str, prefix: str) -> None:
     """Upload each log as `<prefix><name>.gz`, as EMR does.
 
     Raises:
-        botocore.exceptions.ClientError: The bucket does not exist, for one.
+        botocore.exceptions.ClientError: The upload failed, for example because the bucket does not exist.
     """
     for log in sorted(logs.iterdir()):
         s3.put_object(Bucket=bucket, Key=f"{prefix}{log.name}.gz", Body=gzip.compress(log.read_bytes(), mtime=0))
 
 
 def _commands(folder: Path, python: Path) -> Path:
-    """Make a folder with the commands of a node: `python3` and `python3.11` are its Python, `sudo` is not needed.
+    """Write the commands of a node: `python3` and `python3.11` start its Python, `sudo` runs its arguments.
 
-    Scripts and no links: a link outside of a virtual environment starts the interpreter without the environment.
+    The commands are scripts, because a link outside of a virtual environment starts the interpreter without the
+    environment.
     """
     folder.mkdir(parents=True, exist_ok=True)
     interpreter = [str(python)]
@@ -184,7 +185,7 @@ def _commands(folder: Path, python: Path) -> Path:
         "aws": [sys.executable, str(Path(__file__).with_name("aws_command.py"))],
         "sudo": [],
     }
-    for name, words in commands.items():
-        (folder / name).write_text(f'#!/bin/sh\nexec {shlex.join(words)} "$@"\n', encoding="utf-8")
+    for name, command in commands.items():
+        (folder / name).write_text(f'#!/bin/sh\nexec {shlex.join(command)} "$@"\n', encoding="utf-8")
         (folder / name).chmod(0o755)
     return folder

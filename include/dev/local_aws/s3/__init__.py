@@ -1,1 +1,1 @@
-"""The local S3 server, and a proxy that injects faults."""
+"""Local S3 server, and a proxy that injects faults."""

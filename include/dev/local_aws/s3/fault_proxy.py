@@ -1,13 +1,13 @@
-"""S3 as it is on a bad day, or far away: a proxy in front of the S3 server that answers late, or not as asked.
+"""Proxy in front of the S3 server that adds latency and faults.
 
-For tests and benchmarks, from Python only::
+For tests and benchmarks::
 
-    with S3Trouble(("127.0.0.1", 4566), latency_s=0.03, faults=first(2, Fault.SLOW_DOWN)) as trouble:
-        environment["AWS_ENDPOINT_URL_S3"] = trouble.url
+    with S3FaultProxy(("127.0.0.1", 4566), latency_s=0.03, faults=first(2, Fault.SLOW_DOWN)) as proxy:
+        environment["AWS_ENDPOINT_URL_S3"] = proxy.url
 
-It passes bytes on and understands of HTTP no more than where a request begins and how long an answer is, so that it
-costs less than the server behind it. Clients on HTTP/1.1 ask one question at a time on a connection; one that asked
-the next before the answer would be misunderstood.
+The proxy forwards bytes. Of HTTP it only reads where a request begins and how long an answer is, so that it costs less
+than the server behind it. It does not support pipelining: a client must wait for an answer before it sends the next
+request on the same connection.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ if TYPE_CHECKING:
 _REQUEST = re.compile(rb"([A-Z]+) (/\S*) HTTP/1\.1\r\n")
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)\r\n", re.IGNORECASE)
 _RESET_AT_CLOSE = struct.pack("ii", 1, 0)
-"""SO_LINGER, no seconds: closing resets the connection."""
-_OVERTAKEN_S = 0.01
-"""A reset overtakes bytes that were sent just before it."""
+"""Value of SO_LINGER with a timeout of 0 s: closing resets the connection."""
+_RESET_DELAY_S = 0.01
+"""Seconds before a reset. A reset without delay may overtake the bytes that were sent before it."""
 
 
 class Fault(Enum):
-    """What may happen to a request instead of its answer; an answer without a body has no half."""
+    """Faults of a request. Answers without a body pass the faults that concern half of the body."""
 
     INTERNAL_ERROR = "500 Internal Server Error", "InternalError"
     SLOW_DOWN = "503 Slow Down", "SlowDown"
@@ -50,12 +50,12 @@ _AFTER_HALF = {Fault.RESET_IN_BODY, Fault.SHORT_BODY, Fault.SILENCE_IN_BODY}
 
 
 class Request(NamedTuple):
-    """What is known of a request when its fate is decided.
+    """A request, as far as the choice of its fault needs it.
 
     Args:
-        method: as in HTTP.
-        target: path and query, as sent.
-        nth: the how manieth of this method and target, from 1.
+        method: HTTP method.
+        target: Path and query as sent.
+        nth: Number of this request among those of the same method and target, from 1.
     """
 
     method: str
@@ -64,17 +64,17 @@ class Request(NamedTuple):
 
 
 def first(requests: int, fault: Fault, method: str = "GET") -> Callable[[Request], Fault | None]:
-    """Let the first so many requests of a method for each target fail, and no other."""
+    """Return a function that lets the first `requests` requests of a method for each target fail."""
     return lambda request: fault if request.method == method and request.nth <= requests else None
 
 
 class S3FaultProxy:
-    """The proxy, in a thread of this process, on a free port of loopback.
+    """Proxy in a thread of this process, on a free port of loopback.
 
     Args:
-        server: host and port of the S3 server.
-        latency_s: by how much every answer is late, in seconds.
-        faults: decides each request's fate; `None` lets it pass.
+        server: Host and port of the S3 server.
+        latency_s: Seconds by which each answer is delayed.
+        faults: Function that returns the fault of a request, or `None` to forward it.
     """
 
     def __init__(
@@ -86,16 +86,16 @@ class S3FaultProxy:
     ) -> None:
         self.server, self.latency_s = server, latency_s
         self.seen: Counter[tuple[str, str]] = Counter()
-        """How many requests came, by method and target."""
+        """Number of requests by method and target."""
         self.failed: Counter[Fault] = Counter()
-        """How many of them failed, by fault."""
+        """Number of failed requests by fault."""
         self.open: set[_Side] = set()
         self._faults = faults
         self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="S3 trouble", daemon=True)
+        self._thread = threading.Thread(target=self._loop.run_forever, name="S3 fault proxy", daemon=True)
 
     def __enter__(self) -> Self:
-        """Start to listen."""
+        """Start listening."""
         self._thread.start()
         listening = self._loop.create_server(lambda: _ClientSide(self), "127.0.0.1", 0, backlog=1024)
         self._listening = asyncio.run_coroutine_threadsafe(listening, self._loop).result()
@@ -104,7 +104,7 @@ class S3FaultProxy:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Break off whatever is under way."""
+        """Abort all open connections and stop."""
         asyncio.run_coroutine_threadsafe(self._close(), self._loop).result()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
@@ -112,16 +112,16 @@ class S3FaultProxy:
 
     @property
     def url(self) -> str:
-        """Where it listens."""
+        """URL of the proxy."""
         host, port = self._listening.sockets[0].getsockname()
         return f"http://{host}:{port}"
 
     def judge(self, data: bytes) -> Fault | None:
-        """Count what a client sends, if a request begins with it, and decide whether it is to fail."""
-        begin = _REQUEST.match(data)
-        if begin is None:
+        """Return the fault of the request that begins with these bytes, or `None`; count the request."""
+        beginning = _REQUEST.match(data)
+        if beginning is None:
             return None
-        method, target = (group.decode() for group in begin.groups())
+        method, target = (group.decode() for group in beginning.groups())
         self.seen[method, target] += 1
         fault = self._faults(Request(method, target, self.seen[method, target]))
         if fault:
@@ -136,21 +136,21 @@ class S3FaultProxy:
 
 
 class _Side(asyncio.Protocol):
-    """One half of a connection; when it cannot take more, the other half is not read."""
+    """One side of a connection. While its write buffer is full, the other side is not read."""
 
     transport: asyncio.Transport
     other: _Side | None = None
 
-    def __init__(self, trouble: S3FaultProxy) -> None:
-        self.trouble = trouble
+    def __init__(self, proxy: S3FaultProxy) -> None:
+        self.proxy = proxy
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)  # noqa: S101 - TCP
         self.transport = transport
-        self.trouble.open.add(self)
+        self.proxy.open.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
-        self.trouble.open.discard(self)
+        self.proxy.open.discard(self)
         if self.other:
             self.other.transport.close()
 
@@ -164,10 +164,10 @@ class _Side(asyncio.Protocol):
 
 
 class _ClientSide(_Side):
-    """Passes requests on, unless they are to fail."""
+    """Client's side: forwards requests, unless they fail."""
 
-    def __init__(self, trouble: S3FaultProxy) -> None:
-        super().__init__(trouble)
+    def __init__(self, proxy: S3FaultProxy) -> None:
+        super().__init__(proxy)
         self._deaf = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -182,7 +182,7 @@ class _ClientSide(_Side):
     def data_received(self, data: bytes) -> None:
         if self._deaf:
             return
-        server, fault = self.other, self.trouble.judge(data)
+        server, fault = self.other, self.proxy.judge(data)
         assert isinstance(server, _ServerSide)  # noqa: S101 - nothing is read before
         if fault in {Fault.INTERNAL_ERROR, Fault.SLOW_DOWN}:
             self._deaf = True
@@ -199,25 +199,25 @@ class _ClientSide(_Side):
             server.transport.write(data)
 
     def reset(self) -> None:
-        """Break the connection off: its client is told at once, with what is under way lost."""
+        """Reset the connection. Bytes in transit are lost."""
         self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_AT_CLOSE)
         self.transport.abort()
 
     async def _connect(self) -> None:
         loop = asyncio.get_running_loop()
-        _, self.other = await loop.create_connection(lambda: _ServerSide(self), *self.trouble.server)
+        _, self.other = await loop.create_connection(lambda: _ServerSide(self), *self.proxy.server)
         self.transport.resume_reading()
 
 
 class _ServerSide(_Side):
-    """Passes answers on, late, and only half of them where they are to fail."""
+    """Server's side: forwards answers after the latency, and half of them if they fail."""
 
     def __init__(self, client: _ClientSide) -> None:
-        super().__init__(client.trouble)
+        super().__init__(client.proxy)
         self.other = self.client = client
         self.fault: Fault | None = None
-        self._latency_s = self.trouble.latency_s
-        self._late: deque[bytes] = deque()
+        self._latency_s = self.proxy.latency_s
+        self._delayed: deque[bytes] = deque()
         self._withheld = b""
 
     def data_received(self, data: bytes) -> None:
@@ -231,18 +231,18 @@ class _ServerSide(_Side):
         asyncio.get_running_loop().call_later(self._latency_s, super().connection_lost, exc)
 
     def answer(self, data: bytes) -> None:
-        """Give the client bytes, after the latency and in their order."""
+        """Send bytes to the client in order, after the latency."""
         if not self._latency_s:
             self.client.transport.write(data)
             return
-        self._late.append(data)
-        asyncio.get_running_loop().call_later(self._latency_s, self._write_late)
+        self._delayed.append(data)
+        asyncio.get_running_loop().call_later(self._latency_s, self._write_delayed)
 
-    def _write_late(self) -> None:
-        self.client.transport.write(self._late.popleft())
+    def _write_delayed(self) -> None:
+        self.client.transport.write(self._delayed.popleft())
 
     def _pass_half(self) -> None:
-        """Pass on half of the answer once it is here, and then what the fault says; all of it where it has no body."""
+        """Forward half of the answer once it has arrived, then fail. Forward an answer without a body completely."""
         head, end, _ = self._withheld.partition(b"\r\n\r\n")
         if not end:
             return
@@ -259,13 +259,13 @@ class _ServerSide(_Side):
         self.client.transport.pause_reading()
         self.client.transport.write(beginning)
         if self.fault is Fault.RESET_IN_BODY:
-            asyncio.get_running_loop().call_later(_OVERTAKEN_S, self.client.reset)
+            asyncio.get_running_loop().call_later(_RESET_DELAY_S, self.client.reset)
         elif self.fault is Fault.SHORT_BODY:
             self.client.transport.close()
 
 
 def _error(status: str, code: str) -> bytes:
-    """Make S3's answer to a request that it cannot serve now, after which it closes the connection."""
+    """Return S3's answer to a request that it cannot serve now. The connection is closed after it."""
     body = f'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>{code}</Code><Message>Injected.</Message></Error>'
     head = f"HTTP/1.1 {status}\r\nContent-Type: application/xml\r\nContent-Length: {len(body)}\r\nConnection: close\r\n"
     return f"{head}\r\n{body}".encode()

@@ -15,7 +15,7 @@ from boto3.s3.transfer import TransferConfig
 from botocore.exceptions import ClientError
 from obstore.store import S3Store
 
-from include.dev.local_aws.s3.server import BELIEF_S
+from include.dev.local_aws.s3.server import DIR_CACHE_S
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -81,12 +81,12 @@ def test_file_written_behind_the_servers_back_is_seen_after_the_belief_time(
     folder.mkdir()
     for content in (b"first", b"other", b"longer one"):
         (folder / "part").write_bytes(content)
-        time.sleep(BELIEF_S)
+        time.sleep(DIR_CACHE_S)
         assert s3.get_object(Bucket=bucket, Key="out/part")["Body"].read() == content
         (listed,) = s3.list_objects_v2(Bucket=bucket, Prefix="out/")["Contents"]
         assert listed["ETag"].strip('"') == hashlib.md5(content, usedforsecurity=False).hexdigest()
     (folder / "part").rename(folder / "moved")
-    time.sleep(BELIEF_S)
+    time.sleep(DIR_CACHE_S)
     assert [one["Key"] for one in s3.list_objects_v2(Bucket=bucket)["Contents"]] == ["out/moved"]
 
 
@@ -97,7 +97,7 @@ def test_listing_of_more_than_a_page_is_complete_ordered_and_by_prefix(
         (local_aws.s3_folder / bucket / folder).mkdir()
         for number in range(1100):
             (local_aws.s3_folder / bucket / folder / f"{number:04}").touch()
-    time.sleep(BELIEF_S)
+    time.sleep(DIR_CACHE_S)
     pages = list(s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix="b/"))
     keys = [one["Key"] for page in pages for one in page["Contents"]]
     assert keys == [f"b/{number:04}" for number in range(1100)]
