@@ -73,7 +73,7 @@ def make_report(folder: Path, images: int) -> None:
 def listed(s3: S3Client, way: str) -> Iterator[pa.RecordBatch]:
     """Tell what is in the bucket, in one of the ways that are compared."""
     if way == "in one piece":
-        listing.FOLDERS_AT_ONCE = 1
+        listing.MAX_CONCURRENT_FOLDERS = 1
         return listing.list_objects(s3, BUCKET, PREFIX)
     if way == "by folder":
         return listing.list_objects(s3, BUCKET, PREFIX)

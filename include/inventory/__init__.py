@@ -1,1 +1,1 @@
-"""The inventory: the list of objects that a run reads."""
+"""Inventory: the list of objects that a run processes."""

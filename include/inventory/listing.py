@@ -1,8 +1,8 @@
-"""Listing what lies below a prefix: folder by folder, several folders at once, in S3's own order of keys.
+"""List the objects below a prefix, several folders concurrently, in S3's order of keys.
 
-S3 lists 1,000 objects an answer, one answer after the other; different folders can be asked for at once. In S3's order
-(by the UTF-8 bytes of the keys) all that lies in a folder stands together, so that listings of folders, put one behind
-the other, are the listing of the whole.
+S3 returns 1,000 objects per response, and the responses of one listing are sequential. Different folders can be listed
+concurrently. S3 sorts keys by their UTF-8 bytes, so that the objects of a folder are contiguous. The listings of the
+folders, concatenated in order, are therefore the listing of the prefix.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 from botocore.utils import parse_timestamp
 
-from include.inventory.writer import LISTED
+from include.inventory.writer import LISTING_SCHEMA
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -27,30 +27,29 @@ if TYPE_CHECKING:
 
     Objects = Sequence[Mapping[str, Any]]
 
-FOLDERS_AT_ONCE = 10
-"""As many connections as botocore's clients keep."""
+MAX_CONCURRENT_FOLDERS = 10
+"""Folders listed concurrently: the number of connections that a botocore client keeps."""
 
-PAGES_AHEAD = 50
-"""Answers of one folder that are fetched before it is its turn; what is beyond, then. Bounds the memory."""
+MAX_PAGES_AHEAD = 50
+"""Responses of one folder that are fetched before its turn, to limit memory. The others are fetched in its turn."""
 
 MAX_ENTRIES = 5_000
-"""A folder with more objects and folders right in it is listed as a whole."""
+"""Objects and folders directly in a folder. A folder with more is not divided further."""
 
 
 def read_times_quickly(session: boto3.Session) -> None:
-    """Let the clients that a session makes from now on read times as listings have them, in ISO 8601.
+    """Make the clients that the session creates from now on parse times as ISO 8601, the format of listings.
 
-    botocore reads times in any form, and with that spends two thirds of a listing's processor time (230 instead of
-    80 microseconds an object, measured).
+    botocore's parser accepts any format and takes most of the CPU time of a listing (docs/measurements/constants.md).
     """
-    inner = session._session  # noqa: SLF001 - boto3 has no other way to what botocore lets callers set
-    inner.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=_time)
+    botocore_session = session._session  # noqa: SLF001 - boto3 has no public access to this option of botocore
+    botocore_session.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=_time)
 
 
 def _time(text: str) -> datetime:
     try:
         return datetime.fromisoformat(text)
-    except ValueError:  # in a header
+    except ValueError:  # headers use another format
         return parse_timestamp(text)
 
 
@@ -61,63 +60,71 @@ class _Folder:
 
 
 def list_objects(s3: S3Client, bucket: str, prefix: str) -> Iterator[pa.RecordBatch]:
-    """Yield every object below a prefix, as rows of `include.inventory.writer.LISTED`, sorted by the keys' UTF-8 bytes."""
+    """Yield all objects below a prefix, sorted by the UTF-8 bytes of their keys.
+
+    Yields:
+        Rows of the schema `include.inventory.writer.LISTING_SCHEMA`.
+    """
     running: deque[Future[tuple[list[pa.RecordBatch], Iterator[pa.RecordBatch]]]] = deque()
-    with ThreadPoolExecutor(FOLDERS_AT_ONCE) as pool:
+    with ThreadPoolExecutor(MAX_CONCURRENT_FOLDERS) as pool:
         for piece in _divide(s3, bucket, prefix):
-            running.append(pool.submit(_begin, s3, bucket, piece))
-            if len(running) == FOLDERS_AT_ONCE:
+            running.append(pool.submit(_list_ahead, s3, bucket, piece))
+            if len(running) == MAX_CONCURRENT_FOLDERS:
                 yield from chain(*running.popleft().result())
-        for begun in running:
-            yield from chain(*begun.result())
+        for listed in running:
+            yield from chain(*listed.result())
 
 
-def _begin(
+def _list_ahead(
     s3: S3Client, bucket: str, piece: _Folder | Objects
 ) -> tuple[list[pa.RecordBatch], Iterator[pa.RecordBatch]]:
-    """List a folder as far as it may be listed ahead; the rest is listed when it is asked for."""
+    """Return the first `MAX_PAGES_AHEAD` pages of a folder, and an iterator over the others."""
     if not isinstance(piece, _Folder):
         return [_as_batch(piece)], iter(())
     pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=piece.prefix)
     batches = (_as_batch(page.get("Contents", [])) for page in pages)
-    return list(islice(batches, PAGES_AHEAD)), batches
+    return list(islice(batches, MAX_PAGES_AHEAD)), batches
 
 
 def _as_batch(objects: Objects) -> pa.RecordBatch:
     columns = {
-        "key": [one["Key"] for one in objects],
-        "size": [one["Size"] for one in objects],
-        "etag": [one["ETag"].strip('"') for one in objects],
-        "last_modified": [one["LastModified"] for one in objects],
+        "key": [entry["Key"] for entry in objects],
+        "size": [entry["Size"] for entry in objects],
+        "etag": [entry["ETag"].strip('"') for entry in objects],
+        "last_modified": [entry["LastModified"] for entry in objects],
     }
-    return pa.RecordBatch.from_pydict(columns, LISTED)
+    return pa.RecordBatch.from_pydict(columns, LISTING_SCHEMA)
 
 
 def _divide(s3: S3Client, bucket: str, prefix: str) -> list[_Folder | Objects]:
-    """Find, level by level, enough folders to list at once, and the objects between them, in S3's order."""
+    """Split a prefix, level by level, into enough folders to list concurrently and the objects between them.
+
+    Returns:
+        Folders and groups of objects in S3's order of keys.
+    """
     pieces: list[_Folder | Objects] = [_Folder(prefix)]
     while True:
         folders = [piece for piece in pieces if isinstance(piece, _Folder)]
-        if len(folders) >= FOLDERS_AT_ONCE or not any(folder.divisible for folder in folders):
+        if len(folders) >= MAX_CONCURRENT_FOLDERS or not any(folder.divisible for folder in folders):
             return pieces
-        pieces = [inner for piece in pieces for inner in _open(s3, bucket, piece)]
+        pieces = [child for piece in pieces for child in _children(s3, bucket, piece)]
 
 
-def _open(s3: S3Client, bucket: str, piece: _Folder | Objects) -> list[_Folder | Objects]:
-    """See what lies right in a folder: folders, and objects between them; the folder itself, when that is too much."""
+def _children(s3: S3Client, bucket: str, piece: _Folder | Objects) -> list[_Folder | Objects]:
+    """Return the folders directly in a folder and the objects between them, or the folder if it has too many."""
     if not isinstance(piece, _Folder) or not piece.divisible:
         return [piece]
-    found: list[tuple[str, Mapping[str, Any] | None]] = []
+    entries: list[tuple[str, Mapping[str, Any] | None]] = []
     for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=piece.prefix, Delimiter="/"):
-        found += [(folder["Prefix"], None) for folder in page.get("CommonPrefixes", [])]
-        found += [(listed["Key"], listed) for listed in page.get("Contents", [])]
-        if len(found) > MAX_ENTRIES:
+        entries += [(folder["Prefix"], None) for folder in page.get("CommonPrefixes", [])]
+        entries += [(content["Key"], content) for content in page.get("Contents", [])]
+        if len(entries) > MAX_ENTRIES:
             return [replace(piece, divisible=False)]
-    found.sort(key=lambda one: one[0].encode())
+    entries.sort(key=lambda entry: entry[0].encode())
     pieces: list[_Folder | Objects] = []
-    for of_objects, group in groupby(found, key=lambda one: one[1] is not None):
-        if of_objects:
-            pieces.append([listed for _, listed in group if listed])
+    for are_objects, group in groupby(entries, key=lambda entry: entry[1] is not None):
+        if are_objects:
+            pieces.append([content for _, content in group if content])
         else:
             pieces += [_Folder(name) for name, _ in group]
     return pieces

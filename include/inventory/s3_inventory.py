@@ -1,11 +1,8 @@
-"""What lies in a bucket, from a report of S3 Inventory: for buckets too large to be listed every day.
+"""List the objects of a bucket from a report of S3 Inventory, for buckets too large to list every day.
 
-S3 writes one daily or weekly below `<prefix>/<source bucket>/<configuration>/`: `data/*.parquet`, and for each report
-`<time>/manifest.json` with `<time>/manifest.checksum`, and `hive/dt=<time>/symlink.txt` for Hive. Both kinds of
-manifest are understood; the first comes with checksums, which are checked. See "Locating your inventory list" in
-Amazon S3's user guide.
-
-The report must be in Parquet and tell size, last-modified date and ETag.
+S3 writes a report daily or weekly below `<prefix>/<source bucket>/<configuration>/`: `data/*.parquet`, and for each
+report `<time>/manifest.json` with `<time>/manifest.checksum` ("Locating your inventory list" in the Amazon S3 User
+Guide). The checksums are verified. The report must be in Parquet, with size, last modified date and ETag.
 """
 
 from __future__ import annotations
@@ -24,7 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from include.inventory.writer import BATCH_ROWS, LISTED
+from include.inventory.writer import BATCH_ROWS, LISTING_SCHEMA
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,32 +30,32 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-OLDEST = timedelta(days=8)
-"""Reports come daily or weekly: when the newest is older, no more are written."""
+MAX_AGE = timedelta(days=8)
+"""Largest age of a report. Reports are written daily or weekly, so an older one means that they have stopped."""
 
 _FIELDS = {"key": "key", "size": "size", "etag": "e_tag", "last_modified": "last_modified_date"}
-"""Names of the columns of `LISTED` in a report."""
+"""Columns of a report by the columns of `LISTING_SCHEMA`."""
 
-_JSON, _HIVE = "%Y-%m-%dT%H-%MZ/", "dt=%Y-%m-%d-%H-%M/"
-_SHAPES = {_JSON: r"\d{4}-\d\d-\d\dT\d\d-\d\dZ/", _HIVE: r"dt=\d{4}-\d\d-\d\d-\d\d-\d\d/"}
+_TIME_FORMAT = "%Y-%m-%dT%H-%MZ/"
+_TIME_PATTERN = re.compile(r"\d{4}-\d\d-\d\dT\d\d-\d\dZ/")
 
 
 class ReportError(Exception):
-    """The report cannot be used; the message tells the way out."""
+    """The report cannot be used. The message names the remedy."""
 
 
 @dataclass(frozen=True)
 class DataFile:
-    """One of a report's Parquet files; `md5` is `None` where the manifest does not tell it."""
+    """A Parquet file of a report, with the MD5 of its content in hexadecimal."""
 
     bucket: str
     key: str
-    md5: str | None = None
+    md5: str
 
 
 @dataclass(frozen=True)
 class InventoryReport:
-    """A report: its manifest's URI, when S3 began to look at the bucket, and its files."""
+    """A report: URI of its manifest, time at which S3 began to list the bucket, and files."""
 
     uri: str
     taken_at: datetime
@@ -66,83 +63,85 @@ class InventoryReport:
 
 
 def newest(s3: S3Client, folder: str, bucket: str, now: datetime) -> InventoryReport:
-    """Find the newest report that is complete.
+    """Return the newest complete report.
 
     Args:
-        s3: a client that may read the report.
-        folder: `s3://…/<configuration>/`, or its `hive/`.
-        bucket: the one that the report has to be about.
-        now: the time.
+        s3: Client that may read the report.
+        folder: URI `s3://…/<configuration>/`.
+        bucket: Bucket that the report must list.
+        now: Current time.
 
     Raises:
-        ReportError: there is none, it is too old, or not one that can be used.
+        ReportError: There is no report, it is too old, or it lists another bucket or is in another format.
     """
-    place = urlsplit(folder.rstrip("/") + "/")
-    reports = _find(s3, place.netloc, place.path.lstrip("/"), bucket)
+    if folder.rstrip("/").endswith("/hive"):
+        raise ReportError(
+            f"FRUITS_INVENTORY_REPORT names the Hive manifests, {folder}, which have no checksums: set it to the "
+            f"folder above, {folder.rstrip('/').removesuffix('hive')}."
+        )
+    location = urlsplit(folder.rstrip("/") + "/")
+    reports = _reports(s3, location.netloc, location.path.lstrip("/"), bucket)
     report = next((report for report in reports if report), None)
     if report is None:
         raise ReportError(
-            f"There is no complete S3 Inventory report below {folder}: let FRUITS_INVENTORY_REPORT name the folder "
-            "that holds the dated ones with manifest.json, wait for the first report, or unset it to list the bucket."
+            f"There is no complete S3 Inventory report below {folder}: set FRUITS_INVENTORY_REPORT to the folder of "
+            "the dated reports with manifest.json, wait for the first report, or unset it to list the bucket."
         )
-    if now - report.taken_at > OLDEST:
+    if now - report.taken_at > MAX_AGE:
         raise ReportError(
-            f"The newest S3 Inventory report, {report.uri}, is of {report.taken_at:%Y-%m-%d}, more than {OLDEST.days} "
-            "days ago: see whether its configuration is still enabled, or unset FRUITS_INVENTORY_REPORT."
+            f"The newest S3 Inventory report, {report.uri}, is of {report.taken_at:%Y-%m-%d}, more than {MAX_AGE.days} "
+            "days ago: check whether its configuration is still enabled, or unset FRUITS_INVENTORY_REPORT."
         )
     return report
 
 
-def _find(s3: S3Client, store: str, prefix: str, bucket: str) -> Iterator[InventoryReport | None]:
-    """Look at the reports, newest first; `None` for one that is not complete."""
-    pages = s3.get_paginator("list_objects_v2").paginate(Bucket=store, Prefix=prefix, Delimiter="/")
-    names = [one["Prefix"].removeprefix(prefix) for page in pages for one in page.get("CommonPrefixes", [])]
-    for name in sorted(names, reverse=True):
-        for shape, pattern in _SHAPES.items():
-            if re.fullmatch(pattern, name):
-                taken_at = datetime.strptime(name, shape).replace(tzinfo=UTC)
-                read = _by_json if shape == _JSON else _by_hive
-                yield read(s3, f"s3://{store}/{prefix}{name}", taken_at, bucket)
+def _reports(s3: S3Client, report_bucket: str, prefix: str, bucket: str) -> Iterator[InventoryReport | None]:
+    """Yield the reports, newest first; `None` for an incomplete one."""
+    pages = s3.get_paginator("list_objects_v2").paginate(Bucket=report_bucket, Prefix=prefix, Delimiter="/")
+    names = [entry["Prefix"].removeprefix(prefix) for page in pages for entry in page.get("CommonPrefixes", [])]
+    for name in sorted(filter(_TIME_PATTERN.fullmatch, names), reverse=True):
+        taken_at = datetime.strptime(name, _TIME_FORMAT).replace(tzinfo=UTC)
+        yield _read_manifest(s3, f"s3://{report_bucket}/{prefix}{name}", taken_at, bucket)
 
 
-def _by_json(s3: S3Client, folder: str, taken_at: datetime, bucket: str) -> InventoryReport | None:
-    """Read a report's own manifest; none where it is not the one that its checksum is of."""
+def _read_manifest(s3: S3Client, folder: str, taken_at: datetime, bucket: str) -> InventoryReport | None:
+    """Return the report of a manifest, or `None` if the manifest or its checksum is missing or does not match.
+
+    Raises:
+        ReportError: The report lists another bucket or is not in Parquet.
+    """
     content, checksum = (_read(s3, f"{folder}manifest.{kind}") for kind in ("json", "checksum"))
     if content is None or checksum is None or checksum.decode().strip().lower() != _md5(content):
-        log.warning("%s holds no manifest.json with its manifest.checksum (yet); looking for an older one.", folder)
+        log.warning("%s has no manifest.json with a matching manifest.checksum; trying the report before it.", folder)
         return None
     manifest: dict[str, Any] = json.loads(content)
     uri = f"{folder}manifest.json"
     if manifest["sourceBucket"] != bucket:
         raise ReportError(
-            f"{uri} is about bucket {manifest['sourceBucket']}, but the images lie in {bucket}: let "
-            "FRUITS_INVENTORY_REPORT name that bucket's report, or unset it."
+            f"{uri} lists bucket {manifest['sourceBucket']}, but the images are in {bucket}: set "
+            "FRUITS_INVENTORY_REPORT to the report of that bucket, or unset it."
         )
     if manifest["fileFormat"] != "Parquet":
-        raise ReportError(f"{uri} is in {manifest['fileFormat']}: let S3 Inventory write Apache Parquet.")
-    store = manifest["destinationBucket"].rpartition(":")[2]
+        raise ReportError(
+            f"{uri} is in {manifest['fileFormat']}: set the output format of the S3 Inventory configuration to "
+            "Apache Parquet."
+        )
+    data_bucket = manifest["destinationBucket"].rpartition(":")[2]
     return InventoryReport(
-        uri, taken_at, tuple(DataFile(store, one["key"], one["MD5checksum"]) for one in manifest["files"])
+        uri, taken_at, tuple(DataFile(data_bucket, file["key"], file["MD5checksum"]) for file in manifest["files"])
     )
 
 
-def _by_hive(s3: S3Client, folder: str, taken_at: datetime, bucket: str) -> InventoryReport | None:  # noqa: ARG001 - each file tells
-    """Read a report's manifest for Hive: one address a line, no checksum."""
-    uri = f"{folder}symlink.txt"
-    content = _read(s3, uri)
-    if content is None:
-        return None
-    places = [urlsplit(line) for line in content.decode().split()]
-    return InventoryReport(uri, taken_at, tuple(DataFile(place.netloc, place.path.lstrip("/")) for place in places))
-
-
 def list_objects(s3: S3Client, report: InventoryReport, bucket: str, prefix: str) -> Iterator[pa.RecordBatch]:
-    """Yield every current object of a bucket below a prefix, as rows of `LISTED`, in the report's own order.
+    """Yield all current objects of a bucket below a prefix, in the order of the report.
 
-    One file is on disk at a time, and some thousand rows in memory.
+    One file at a time is on disk, and one batch of rows in memory.
+
+    Yields:
+        Rows of the schema `LISTING_SCHEMA`.
 
     Raises:
-        ReportError: a file lacks a column, or is not the one that the manifest is about.
+        ReportError: A file lacks a column, or its checksum is not that of the manifest.
     """
     for file in report.files:
         with tempfile.TemporaryFile() as content:
@@ -154,44 +153,45 @@ def list_objects(s3: S3Client, report: InventoryReport, bucket: str, prefix: str
 
 def _check(file: DataFile, content: IO[bytes], report: InventoryReport) -> None:
     content.seek(0)
-    found = hashlib.file_digest(content, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()  # type: ignore[arg-type]
-    if file.md5 not in {None, found}:
+    md5 = hashlib.file_digest(content, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()  # type: ignore[arg-type]
+    if md5 != file.md5:
         raise ReportError(
-            f"s3://{file.bucket}/{file.key} has the MD5 {found}, but {report.uri} says {file.md5}: wait for the next "
+            f"s3://{file.bucket}/{file.key} has the MD5 {md5}, but {report.uri} says {file.md5}: wait for the next "
             "report, or unset FRUITS_INVENTORY_REPORT."
         )
 
 
 def _read_batches(content: IO[bytes], file: DataFile) -> Iterator[pa.RecordBatch]:
     parquet = pq.ParquetFile(content, pre_buffer=False)
-    there = set(parquet.schema_arrow.names)
-    missing = sorted({"bucket", *_FIELDS.values()} - there)
+    columns = set(parquet.schema_arrow.names)
+    missing = sorted({"bucket", *_FIELDS.values()} - columns)
     if missing:
         raise ReportError(
             f"s3://{file.bucket}/{file.key} lacks {', '.join(missing)}: add size, last modified date and ETag to the "
             "fields of the S3 Inventory configuration."
         )
-    wanted = {"bucket", "is_latest", "is_delete_marker", *_FIELDS.values()}
-    yield from parquet.iter_batches(BATCH_ROWS, columns=sorted(wanted & there))
+    used = {"bucket", "is_latest", "is_delete_marker", *_FIELDS.values()}
+    yield from parquet.iter_batches(BATCH_ROWS, columns=sorted(used & columns))
 
 
 def _below(rows: pa.RecordBatch, bucket: str, prefix: str) -> pa.RecordBatch:
-    """Keep the current objects of the bucket below the prefix: no older versions, no marks of deletion."""
+    """Return the current objects of the bucket below the prefix, without older versions and delete markers."""
     kept = pc.and_(pc.equal(rows["bucket"], bucket), pc.starts_with(rows["key"], prefix))
     if "is_latest" in rows.schema.names:
         kept = pc.and_(kept, pc.fill_null(rows["is_latest"], True))  # noqa: FBT003 - the value, not a switch
     if "is_delete_marker" in rows.schema.names:
         kept = pc.and_not(kept, pc.fill_null(rows["is_delete_marker"], False))  # noqa: FBT003
-    found = rows.filter(kept)
+    current = rows.filter(kept)
     return pa.RecordBatch.from_arrays(
-        [found[name].cast(LISTED.field(column).type) for column, name in _FIELDS.items()], schema=LISTED
+        [current[name].cast(LISTING_SCHEMA.field(column).type) for column, name in _FIELDS.items()],
+        schema=LISTING_SCHEMA,
     )
 
 
 def _read(s3: S3Client, uri: str) -> bytes | None:
-    place = urlsplit(uri)
+    location = urlsplit(uri)
     try:
-        return s3.get_object(Bucket=place.netloc, Key=place.path.lstrip("/"))["Body"].read()
+        return s3.get_object(Bucket=location.netloc, Key=location.path.lstrip("/"))["Body"].read()
     except s3.exceptions.NoSuchKey:
         return None
 

@@ -1,8 +1,8 @@
-"""The inventory: what a run reads, fixed before any cluster exists.
+"""Write the inventory of a run: the list of its objects, fixed before the cluster is created.
 
-Written as it is read, in batches and in files of bounded length: neither memory nor disk grow with the bucket. Images
-that arrive later belong to the next run. What is in the bucket is told by `include.inventory.listing` or by `include.inventory.s3_inventory`;
-looking into the images is the Spark application's business.
+`listing` or `s3_inventory` yield the objects. They are written in batches, to files of bounded length, so that memory
+and disk do not grow with the bucket. Images that arrive later belong to the next run. The Spark application opens the
+images.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 SPLITS = frozenset({"Training", "Test"})
-"""Folder names that name a split when they come first below the prefix, as in Fruits-360."""
+"""Names of folders directly below the prefix that are splits, as in Fruits-360."""
 
 SCHEMA = arrow_schema(INVENTORY)
-LISTED = pa.schema([SCHEMA.field(name) for name in ("key", "size", "etag", "last_modified")])
-"""The columns that S3 tells of an object; the others come from its key."""
+LISTING_SCHEMA = pa.schema([SCHEMA.field(name) for name in ("key", "size", "etag", "last_modified")])
+"""Columns that S3 returns for an object. The other columns are derived from its key."""
 
 BATCH_ROWS = 50_000
-PART_ROWS = 5_000_000
-"""Rows of one file: about 200 MB, so that a bucket of 100 million objects makes twenty."""
+MAX_PART_ROWS = 5_000_000
+"""Largest number of rows in a file, about 200 MB. A bucket of 100 million objects makes twenty files."""
 
 
 @dataclass
 class Summary:
-    """What an inventory holds. `digest` is equal for equal keys and contents, whatever the order of the rows."""
+    """Totals of an inventory. Inventories with the same keys and contents have the same `digest` in any order."""
 
     images: int = 0
     size_bytes: int = 0
@@ -48,7 +48,7 @@ class Summary:
     _sum: NDArray[np.uint64] = field(default_factory=lambda: np.zeros(4, np.uint64), repr=False)
 
     def add(self, rows: pa.RecordBatch) -> None:
-        """Count some rows."""
+        """Add rows to the totals."""
         self.images += rows.num_rows
         self.size_bytes += pc.sum(rows["size"], min_count=0).as_py()
         self.uncategorised += rows["category"].null_count
@@ -59,28 +59,28 @@ class Summary:
 
     @property
     def digest(self) -> str:
-        """The sum of each object's SHA-256 over key and ETag, as four numbers of 64 bits: it knows no order."""
+        """Sum of the objects' SHA-256 over key and ETag, as four 64-bit numbers in hexadecimal. Independent of order."""
         return self._sum.astype("<u8").tobytes().hex()
 
 
-def inventory_rows(listed: pa.RecordBatch, prefix: str, leave_out: frozenset[str]) -> pa.RecordBatch:
-    """Turn what S3 tells of objects into inventory rows; the consoles' empty folder markers are left out.
+def inventory_rows(listed: pa.RecordBatch, prefix: str, excluded: frozenset[str]) -> pa.RecordBatch:
+    """Return inventory rows for listed objects, without the empty folder markers that S3's console creates.
 
     Args:
-        listed: rows of the schema `LISTED`, all below the prefix.
-        prefix: of the images.
-        leave_out: keys of objects that are no images.
+        listed: Rows of the schema `LISTING_SCHEMA`, all below the prefix.
+        prefix: Prefix of the images.
+        excluded: Keys of objects that are not images.
     """
     marker = pc.and_(pc.equal(listed["size"], 0), pc.ends_with(listed["key"], "/"))
-    other = pc.is_in(listed["key"], pa.array(leave_out, pa.string()))
+    other = pc.is_in(listed["key"], pa.array(excluded, pa.string()))
     kept = listed.filter(pc.invert(pc.or_(marker, other)))
-    places = [split_and_category(key.removeprefix(prefix)) for key in kept["key"].to_pylist()]
-    columns = [*kept.columns, pa.array([split for split, _ in places], pa.string())]
-    return pa.RecordBatch.from_arrays([*columns, pa.array([name for _, name in places], pa.string())], schema=SCHEMA)
+    labels = [split_and_category(key.removeprefix(prefix)) for key in kept["key"].to_pylist()]
+    columns = [*kept.columns, pa.array([split for split, _ in labels], pa.string())]
+    return pa.RecordBatch.from_arrays([*columns, pa.array([name for _, name in labels], pa.string())], schema=SCHEMA)
 
 
 def split_and_category(relative_key: str) -> tuple[str | None, str | None]:
-    """Read split and category from the folders of a key below the image prefix.
+    """Return split and category from the folders of a key below the image prefix.
 
     >>> split_and_category("Training/Apple Golden 2/3_100.jpg")
     ('Training', 'Apple Golden 2')
@@ -100,41 +100,41 @@ def _of_folder(path: str) -> tuple[str | None, str | None]:
 
 
 def write(batches: Iterable[pa.RecordBatch], store: Callable[[str, IO[bytes]], None]) -> Summary:
-    """Write inventory rows as Parquet files.
+    """Write inventory rows as Parquet files and return their totals.
 
     Args:
-        batches: inventory rows.
-        store: keeps a file, given its name and a binary file open for reading; is called for one after the other.
+        batches: Inventory rows.
+        store: Function that stores a file, given its name and a binary file open for reading. Calls are sequential.
     """
     summary = Summary()
-    gathered = _gather(batches)
-    first = next(gathered, None)
+    row_groups = _row_groups(batches)
+    row_group = next(row_groups, None)
     part = 0
-    while first is not None:
+    while row_group is not None:
         with tempfile.TemporaryFile() as file:
             rows = 0
             with pq.ParquetWriter(file, SCHEMA, compression="zstd") as writer:
-                while first is not None and rows < PART_ROWS:
-                    summary.add(first)
-                    writer.write_batch(first)
-                    rows += first.num_rows
-                    first = next(gathered, None)
+                while row_group is not None and rows < MAX_PART_ROWS:
+                    summary.add(row_group)
+                    writer.write_batch(row_group)
+                    rows += row_group.num_rows
+                    row_group = next(row_groups, None)
             file.seek(0)
             store(f"part-{part:05}.parquet", file)
         part += 1
     return summary
 
 
-def _gather(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """Make few large batches of many small ones: each becomes a row group."""
-    waiting: list[pa.RecordBatch] = []
+def _row_groups(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Yield the rows in batches of at least `BATCH_ROWS`, each of which becomes a row group."""
+    pending: list[pa.RecordBatch] = []
     rows = 0
     for batch in batches:
         if batch.num_rows:
-            waiting.append(batch)
+            pending.append(batch)
             rows += batch.num_rows
         if rows >= BATCH_ROWS:
-            yield pa.concat_batches(waiting)
-            waiting, rows = [], 0
-    if waiting:
-        yield pa.concat_batches(waiting)
+            yield pa.concat_batches(pending)
+            pending, rows = [], 0
+    if pending:
+        yield pa.concat_batches(pending)

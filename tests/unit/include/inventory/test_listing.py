@@ -56,7 +56,7 @@ def _keys(bucket: ListedBucket, prefix: str = "") -> list[str]:
 
 
 def test_folders_one_behind_the_other_are_the_whole_in_s3s_order(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("FOLDERS_AT_ONCE", "PAGES_AHEAD", "MAX_ENTRIES"):
+    for name in ("MAX_CONCURRENT_FOLDERS", "MAX_PAGES_AHEAD", "MAX_ENTRIES"):
         monkeypatch.setattr(listing, name, 4)
     for seed in range(200):
         random = Random(seed)  # noqa: S311 - names, not secrets

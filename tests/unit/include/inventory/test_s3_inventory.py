@@ -1,4 +1,4 @@
-"""An S3 Inventory report tells what lies in a bucket, or why it cannot be used."""
+"""An S3 Inventory report lists the objects of a bucket, or is rejected with the reason."""
 
 from __future__ import annotations
 
@@ -128,21 +128,18 @@ def test_newest_report_that_is_complete_is_taken(reports: Reports) -> None:
     assert reports.keys(reports.newest()) == ["images/a/newer.jpg"]
 
 
-def test_manifest_for_hive_is_read(reports: Reports) -> None:
-    files = [reports.data(name, _row(f"images/a/{name}.jpg")) for name in ("one", "two")]
-    addresses = "\n".join(f"s3://{reports.bucket}/{file['key']}" for file in files)
-    reports.put(f"{FOLDER}hive/dt=2026-11-20-01-00/symlink.txt", b"")
-    reports.put(f"{FOLDER}hive/dt=2026-11-21-01-00/symlink.txt", addresses.encode())
+def test_folder_of_hive_manifests_is_rejected_with_the_folder_above(reports: Reports) -> None:
+    reports.manifest("2026-11-21T01-00Z", reports.data("one", _row("images/a/1.jpg")))
 
-    report = reports.newest("hive/")
-
-    assert report.taken_at == TAKEN_AT
-    assert reports.keys(report) == ["images/a/one.jpg", "images/a/two.jpg"]
+    with pytest.raises(
+        s3_inventory.ReportError, match=rf"Hive .* set it to the folder above, s3://{reports.bucket}/{FOLDER}\."
+    ):
+        reports.newest("hive/")
 
 
 def test_no_report_names_the_folder_and_the_way_out(reports: Reports) -> None:
     with pytest.raises(
-        s3_inventory.ReportError, match=rf"no complete .* s3://{reports.bucket}/{FOLDER}: let FRUITS_INV"
+        s3_inventory.ReportError, match=rf"no complete .* s3://{reports.bucket}/{FOLDER}: set FRUITS_INV"
     ):
         reports.newest()
 
@@ -151,15 +148,15 @@ def test_report_that_is_too_old_is_refused(reports: Reports) -> None:
     reports.manifest("2026-11-21T01-00Z")
 
     assert reports.newest(now=TAKEN_AT + timedelta(days=8))
-    with pytest.raises(s3_inventory.ReportError, match=r"is of 2026-11-21, more than 8 days ago: see whether"):
+    with pytest.raises(s3_inventory.ReportError, match=r"is of 2026-11-21, more than 8 days ago: check whether"):
         reports.newest(now=TAKEN_AT + timedelta(days=8, minutes=1))
 
 
 @pytest.mark.parametrize(
     ("changed", "sentence"),
     [
-        ({"sourceBucket": "vegetables"}, "is about bucket vegetables, but the images lie in fruits"),
-        ({"fileFormat": "CSV"}, "is in CSV: let S3 Inventory write Apache Parquet"),
+        ({"sourceBucket": "vegetables"}, "lists bucket vegetables, but the images are in fruits"),
+        ({"fileFormat": "CSV"}, "is in CSV: set the output format of the S3 Inventory configuration to Apache Parquet"),
     ],
 )
 def test_report_on_something_else_is_refused(reports: Reports, changed: dict[str, str], sentence: str) -> None:

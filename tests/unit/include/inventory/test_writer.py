@@ -13,7 +13,7 @@ Listed = tuple[str, int]
 
 def _batch(*objects: Listed, prefix: str = "", leave_out: frozenset[str] = frozenset()) -> pa.RecordBatch:
     rows = [{"key": key, "size": size, "etag": str(size), "last_modified": WHEN} for key, size in objects]
-    return writer.inventory_rows(pa.RecordBatch.from_pylist(rows, writer.LISTED), prefix, leave_out)
+    return writer.inventory_rows(pa.RecordBatch.from_pylist(rows, writer.LISTING_SCHEMA), prefix, leave_out)
 
 
 def _write(*batches: pa.RecordBatch) -> tuple[writer.Summary, dict[str, pl.DataFrame]]:
@@ -57,7 +57,7 @@ def test_inventory_keeps_every_object_but_folder_markers_and_what_is_left_out() 
 
 def test_inventory_of_several_batches_and_files_loses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(writer, "BATCH_ROWS", 4)
-    monkeypatch.setattr(writer, "PART_ROWS", 10)
+    monkeypatch.setattr(writer, "MAX_PART_ROWS", 10)
 
     summary, files = _write(*(_batch((f"Limes/{n:02}.jpg", n)) for n in range(25)))
 
