@@ -61,11 +61,11 @@ The first bytes of a file decide its format: JPEG, PNG, WebP, BMP, TIFF or GIF. 
 Images are rotated by their EXIF orientation. Grey, palette, CMYK and YCCK images are converted to RGB, and 16-bit
 images to 8 bits. Of several frames or pages, the first one is read.
 
-Transparent pixels become white, the background of Fruits-360. Some files have a transparency that OpenCV does not
-report (a transparent colour in a grey PNG, opacity in a grey TIFF). They are quarantined.
+Transparent pixels become white, the background of Fruits-360. Files whose transparency OpenCV does not report (a
+transparent colour in a grey PNG, opacity in a grey TIFF) are quarantined.
 
-Truncated files are quarantined, with one exception. A JPEG that was cut and then closed with an end marker looks
-complete, and its missing part is grey.
+Truncated files are quarantined. But a JPEG that was cut and then closed with an end marker looks complete, and its
+missing part is grey.
 
 ## How to read the tables
 
