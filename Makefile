@@ -1,10 +1,10 @@
-# Everything people do with this checkout. `make` alone lists it.
+# The commands of this checkout. `make` lists them.
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 PYTHON ?= python3
 PORT ?= 8080
-# One more than a small machine has cores: many tests wait.
+# One more than a small machine has cores, since many tests wait.
 TEST_PROCESSES ?= 3
 IN_ENVIRONMENT := source include/dev/environment.sh &&
 # spark_apps/requirements.txt is part of requirements-onnx.txt.
@@ -17,7 +17,7 @@ LOCK = uv pip compile --quiet --universal --python-version 3.11 --generate-hashe
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
 
-demo: .venv/.wheels ## Run the whole pipeline on this machine and show what came out
+demo: .venv/.wheels ## Run the complete pipeline on this machine and show the result
 	@$(PYTHON) include/dev/prerequisites.py
 	@$(IN_ENVIRONMENT) python -m include.dev.demo
 
@@ -32,7 +32,7 @@ test: .venv/.development .venv/.wheels ## Run all tests
 	@$(PYTHON) include/dev/prerequisites.py
 	@$(IN_ENVIRONMENT) pytest --numprocesses $(TEST_PROCESSES)
 
-test-fast: .venv/.development ## Run what needs neither Spark nor whole DAGs: an answer within four minutes
+test-fast: .venv/.development ## Run the tests without Spark and complete DAGs, within four minutes
 	@$(PYTHON) include/dev/prerequisites.py
 	@$(IN_ENVIRONMENT) pytest --numprocesses $(TEST_PROCESSES) tests/unit include spark_apps
 
@@ -45,34 +45,34 @@ format: .venv/.development ## Format the code
 docs: .venv/.runtime ## Write docs/reference/data-dictionary.md from the schemas
 	@$(IN_ENVIRONMENT) PYTHONPATH="spark_apps:$$PYTHONPATH" python -m include.dev.data_dictionary
 
-lock: .venv/.development ## Make the locked requirements from the *.in files
+lock: .venv/.development ## Write the locked requirements from the *.in files
 	@$(IN_ENVIRONMENT) $(LOCK) requirements.in -o requirements.txt
 	@$(IN_ENVIRONMENT) $(LOCK) requirements-dev.in -o requirements-dev.txt
 	@$(IN_ENVIRONMENT) $(LOCK) spark_apps/requirements.in -c requirements.txt -o spark_apps/requirements.txt
 	@$(IN_ENVIRONMENT) $(LOCK) spark_apps/requirements-onnx.in -c requirements.txt -c requirements-dev.txt -o spark_apps/requirements-onnx.txt
 	@$(IN_ENVIRONMENT) $(LOCK) benchmarks/requirements.in -o benchmarks/requirements.txt
 
-bench: .venv/.development ## Measure the speed beside other ways (BENCH="--help" tells the options)
+bench: .venv/.development ## Compare the speed with other tools (BENCH="--help" lists the options)
 	@$(PYTHON) include/dev/prerequisites.py
 	@$(IN_ENVIRONMENT) python -m benchmarks.speed $(BENCH)
 
-bench-daily: .venv/.development ## Measure what a daily rerun costs (BENCH="--help" tells the options)
+bench-daily: .venv/.development ## Measure daily reruns (BENCH="--help" lists the options)
 	@$(PYTHON) include/dev/prerequisites.py
 	@$(IN_ENVIRONMENT) python -m benchmarks.daily $(BENCH)
 
-deploy: .venv/.runtime ## Create or update the AWS side, after showing the plan (DEPLOY="--help" tells the options)
+deploy: .venv/.runtime ## Create or update the AWS resources, after showing the plan (DEPLOY="--help" lists the options)
 	@$(IN_ENVIRONMENT) python -m include.deploy $(DEPLOY)
 
-mwaa: .venv/.runtime ## Make the files of an Amazon MWAA environment in dist/mwaa
+mwaa: .venv/.runtime ## Write the files of an Amazon MWAA environment to dist/mwaa
 	@$(IN_ENVIRONMENT) python -m include.deploy.mwaa
 
-audit: .venv/.development ## Look for known vulnerabilities in the locked requirements; asks the network
+audit: .venv/.development ## Search the locked requirements for known vulnerabilities, over the network
 	@$(IN_ENVIRONMENT) pip-audit --disable-pip --require-hashes $(AUDITED:%=-r %)
 
-clean: ## Remove the virtual environment and everything the demo made
+clean: ## Remove the virtual environment and all local results
 	@rm -rf .venv .local
 
-# A stamp is written last: an installation that broke off is done again.
+# The stamp is written last, so that an interrupted installation is repeated.
 .venv/.runtime: requirements.txt
 	@$(PYTHON) include/dev/prerequisites.py
 	@echo "Installing the locked requirements into .venv (some minutes, once) …"
