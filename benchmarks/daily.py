@@ -33,7 +33,7 @@ from typing import Any
 from benchmarks.speed.images import PREFIX, draw, take_inventory
 from benchmarks.speed.report import about, spread
 from fruits_features.contract.arguments import Arguments, Refit
-from fruits_features.contract.layout import RunLayout, described
+from fruits_features.contract.layout import RunLayout, feature_cache
 from include.artifacts import bundle
 from include.dev.dag_runner import dags_test
 from include.dev.local_airflow.database import ensure_database
@@ -226,7 +226,7 @@ def _step(aws: LocalAws, bucket: Path, run: str, **wish: Any) -> tuple[float, di
         inventory=layout.inventory,
         output=layout.prefix,
         run=run,
-        store=described(bucket.name),
+        store=feature_cache(bucket.name),
         **wish,
     )
     seconds = _submit(aws, arguments, bucket.name)

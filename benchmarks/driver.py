@@ -22,8 +22,9 @@ from benchmarks import subprocess_measure
 from fruits_features.cache.lookup import CacheLookup
 from fruits_features.cache.store import CacheIndex, CacheSegment, FeatureCache, StoredFile, StoredPart
 from fruits_features.contract.arguments import Arguments
+from fruits_features.contract.workload import IMAGES_PER_PARTITION
 from fruits_features.io import arrow
-from fruits_features.job.inventory import IMAGES_PER_PART, partition, read_inventory
+from fruits_features.job.inventory import partition, read_inventory
 from fruits_features.output.features_writer import plan_files
 from fruits_features.output.snapshot import Snapshot
 from fruits_features.schemas import INDEX, INVENTORY, arrow_schema
@@ -45,8 +46,8 @@ def make(folder: Path, objects: int) -> None:
     volume = Path(store.folder) / "yesterday-0"
     volume.mkdir(parents=True)
     parts = []
-    for first in range(0, objects, IMAGES_PER_PART):
-        index = _index(_objects(numbers[first : first + IMAGES_PER_PART], etags))
+    for first in range(0, objects, IMAGES_PER_PARTITION):
+        index = _index(_objects(numbers[first : first + IMAGES_PER_PARTITION], etags))
         parts.append(_store_part(volume, len(parts), index))
     store.complete(CacheSegment(volume.name, "yesterday", tuple(parts)))
 
@@ -70,7 +71,7 @@ def drive(folder: Path) -> None:
     """Do what the driver does, and print what it took."""
     print("| what the driver does | seconds |\n|---|--:|")
     inventory = _timed("read and sort the inventory", lambda: read_inventory(str(folder / "inventory")))
-    known = _timed("read the store's index", _store(folder).recall)
+    known = _timed("read the store's index", _store(folder).load)
     lookup = _timed("look every object up", lambda: CacheLookup.of(inventory, known))
     parts = _timed("cut what is new into parts", lambda: [*map(arrow.to_bytes, partition(lookup.missing, CORES))])
     index = _index(lookup.missing)

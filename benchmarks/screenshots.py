@@ -20,13 +20,13 @@ from pyarrow.fs import LocalFileSystem, SubTreeFileSystem
 
 from benchmarks.report import features, path
 from fruits_features import schemas
-from fruits_features.contract.arguments import DEFAULT_EXPLAINED_VARIANCE
+from fruits_features.contract.arguments import DEFAULT_EXPLAINED_VARIANCE, DEFAULT_MAX_IMAGE_PIXELS
 from fruits_features.contract.families import DEFAULT_FAMILIES
 from fruits_features.contract.layout import FITTED_SPLIT, RunLayout
 from fruits_features.contract.rejections import Rejected
 from fruits_features.extraction.extract import ImageExtractor, ImageFeatures
 from fruits_features.pca.fit import Moments, fit
-from fruits_features.projection import DEFAULT_MAX_PIXELS, Projection
+from fruits_features.projection import Projection
 from include.dev.sample_images import Image, fruits_360, make_plan
 from include.dev.sample_images.drawing import draw
 from include.report import build
@@ -70,7 +70,8 @@ def objects(plan: Sequence[Image]) -> dict[str, bytes]:
 def write(folder: Path, plan: Sequence[Image], bucket: Mapping[str, bytes]) -> Projection:
     """Describe the images, and write the tables of a run as far as the report reads them."""
     outcomes = {
-        one: ImageExtractor(DEFAULT_FAMILIES, DEFAULT_MAX_PIXELS).extract(bucket[f"images/{one.path}"]) for one in plan
+        one: ImageExtractor(DEFAULT_FAMILIES, DEFAULT_MAX_IMAGE_PIXELS).extract(bucket[f"images/{one.path}"])
+        for one in plan
     }
     described = {one: outcome for one, outcome in outcomes.items() if isinstance(outcome, ImageFeatures)}
     learnt = [outcome.features for one, outcome in described.items() if one.split == FITTED_SPLIT]

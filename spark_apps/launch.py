@@ -1,10 +1,10 @@
-"""What spark-submit is given: starts the application from the archive in --py-files."""
+"""Entry point for spark-submit: starts the application from the archive in `--py-files`."""
 
 import os
 import sys
 
-# One thread for numpy's linear algebra, as Spark tells its workers, and before numpy is loaded: the matrices are small,
-# and threads wait for each other where cores are busy (fitting 964 features: 0.25 s with one, 1 to 5 s with two).
+# NumPy's linear algebra uses one thread, as in Spark's workers: the matrices are small, and several threads are slower
+# on busy cores (docs/measurements/constants.md). The variable must be set before NumPy is imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from fruits_features.__main__ import main

@@ -10,6 +10,8 @@ import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Literal
 
+from fruits_features.contract.workload import IMAGE_OVERHEAD_BYTES
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -31,8 +33,6 @@ NODE_VCPUS: Final = 8
 NODES_A_CORE_NODE: Final = 4
 """One node in so many is on demand, and cannot be taken away; what a spot node loses, the others do again."""
 
-IMAGE_OVERHEAD_BYTES: Final = 40_000
-"""What every image needs takes as long as fetching and decoding so many bytes (`fruits_features.job.inventory`)."""
 MEASURED_IMAGE_BYTES: Final = 5_000
 """Size of the images that `Settings.emr_images_per_core_s` was measured with."""
 

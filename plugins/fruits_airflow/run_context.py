@@ -1,7 +1,7 @@
-"""What operators are given when they run: callables that Airflow renders template fields with.
+"""Values of template fields, computed from settings, parameters and earlier tasks' results.
 
-They bring together settings, parameters and what earlier tasks returned; the requests are built in `include.emr.requests`.
-Nothing is read while a DAG is parsed.
+Airflow calls these functions when it renders an operator's template fields, so nothing is read while a DAG is parsed.
+The requests to EMR are built in `include.emr.requests`.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from fruits_airflow.hooks import aws
 from fruits_airflow.hooks.s3 import read_json
+from fruits_airflow.task_ids import PLAN_CLUSTER, TAKE_INVENTORY, UPLOAD_APPLICATION
 from fruits_features.contract.arguments import Arguments
-from fruits_features.contract.layout import RunLayout, described, latest
+from fruits_features.contract.layout import RunLayout, feature_cache, latest
 
 if TYPE_CHECKING:
     import jinja2
@@ -24,14 +25,14 @@ if TYPE_CHECKING:
 
 
 def bucket(context: Context, jinja_env: jinja2.Environment | None = None) -> str:  # noqa: ARG001 - Airflow's signature
-    """The bucket of this run: the parameter, or else the deployment's."""
+    """Return the run's bucket: the parameter, or else the deployment's bucket."""
     from include.settings import settings
 
     return context["params"]["bucket"] or settings().bucket
 
 
 def image_prefix(context: Context, jinja_env: jinja2.Environment | None = None) -> str:  # noqa: ARG001
-    """The prefix of the images: the parameter, or else the deployment's."""
+    """Return the images' key prefix: the parameter, or else the deployment's prefix."""
     from include.settings import settings
 
     prefix = context["params"]["image_prefix"]
@@ -39,7 +40,7 @@ def image_prefix(context: Context, jinja_env: jinja2.Environment | None = None) 
 
 
 def job_flow(context: Context, jinja_env: jinja2.Environment | None = None) -> dict[str, Any]:  # noqa: ARG001
-    """The cluster to create."""
+    """Return the RunJobFlow request of the run's cluster."""
     from include.emr import requests
     from include.emr.prices import price_table
     from include.emr.sizing import Nodes
@@ -54,46 +55,46 @@ def job_flow(context: Context, jinja_env: jinja2.Environment | None = None) -> d
         bucket=run["bucket"],
         region=aws.s3().conn_region_name,
         artifacts=artifacts_of(context),
-        nodes=Nodes(**context["ti"].xcom_pull(task_ids="plan_cluster")["nodes"]),
+        nodes=Nodes(**context["ti"].xcom_pull(task_ids=PLAN_CLUSTER)["nodes"]),
     )
     return requests.job_flow(settings(), cluster, price_table(settings().prices))
 
 
 def steps(context: Context, jinja_env: jinja2.Environment | None = None) -> list[dict[str, Any]]:  # noqa: ARG001
-    """The steps to run on the cluster: one."""
+    """Return the cluster's steps: the Spark application as one step."""
     from include.emr import requests
 
     return [requests.featurize_step(arguments_of(context), artifacts_of(context))]
 
 
 def progress(context: Context, jinja_env: jinja2.Environment | None = None) -> str:  # noqa: ARG001
-    """Where the application tells how far it is."""
+    """Return the URI of the file in which the application reports its progress."""
     return RunLayout(run_of(context)["uri"]).progress
 
 
 def application_args(context: Context, jinja_env: jinja2.Environment | None = None) -> list[str]:  # noqa: ARG001
-    """The application's command line, for a cluster that is there already."""
+    """Return the application's command line arguments, for an existing Spark cluster."""
     return arguments_of(context).to_argv()
 
 
 def run_of(context: Context) -> dict[str, Any]:
-    """The run as `take_inventory` fixed it."""
-    run: dict[str, Any] = context["ti"].xcom_pull(task_ids="take_inventory")
+    """Return the run as `take_inventory` recorded it."""
+    run: dict[str, Any] = context["ti"].xcom_pull(task_ids=TAKE_INVENTORY)
     return run
 
 
 def artifacts_of(context: Context) -> ArtifactUris:
-    """What `upload_application` put in S3."""
+    """Return the URIs of the artifacts that `upload_application` stored."""
     from include.artifacts.bundle import ArtifactUris
 
-    return ArtifactUris(**context["ti"].xcom_pull(task_ids="upload_application"))
+    return ArtifactUris(**context["ti"].xcom_pull(task_ids=UPLOAD_APPLICATION))
 
 
 def arguments_of(context: Context) -> Arguments:
-    """The application's arguments for this run.
+    """Return the application's arguments for this run.
 
     Raises:
-        AirflowFailException: the run is published, so that writing it again would change what others read.
+        AirflowFailException: The run is already published. Writing it again would change data that others read.
     """
     from include.settings import settings
 
@@ -101,15 +102,15 @@ def arguments_of(context: Context) -> Arguments:
     layout, k = RunLayout(run["uri"]), params["k"]
     if s3.check_for_key(layout.record):
         raise AirflowFailException(
-            f"Run {run['name']} is published and stays as it is: clear the DAG run from `take_inventory` on, which "
-            "gives it a place of its own, or trigger a new one."
+            f"Run {run['name']} is already published and cannot be written again. Clear the DAG run from "
+            f"`{TAKE_INVENTORY}` on, which gives it a new folder, or trigger a new run."
         )
     return Arguments(
         bucket=run["bucket"],
         inventory=layout.inventory,
         output=layout.prefix,
         run=run["name"],
-        store=described(run["bucket"]),
+        store=feature_cache(run["bucket"]),
         features=tuple(params["features"]),
         onnx_model=params["onnx_model"],
         k=k,
@@ -124,5 +125,5 @@ def arguments_of(context: Context) -> Arguments:
 
 
 def as_xcom(uris: ArtifactUris) -> dict[str, str]:
-    """Artifact URIs as an XCom that the UI shows."""
+    """Return artifact URIs in a form that XCom stores and the UI shows."""
     return asdict(uris)

@@ -1,6 +1,7 @@
-"""The command line: parse, run, exit code.
+"""Command line of the application.
 
-0: done. 2: bad arguments. 1: everything else. Both failures end with one line on stderr, `fruits_features: error: ...`.
+Exit codes: 0 for success, 2 for invalid arguments, 1 for all other errors. The last line of stderr after an error is
+`fruits_features: error: …`.
 """
 
 import logging
@@ -23,8 +24,8 @@ from fruits_features.job.spark_context import running_context
 if TYPE_CHECKING:
     from fruits_features.job.outcome import Outcome
 
-_OF_A_TASK = re.compile(r"^(?:\w+\.)*(\w+Error: .+)$", re.MULTILINE)
-"""The last line of a Python traceback, without the module."""
+_TASK_ERROR = re.compile(r"^(?:\w+\.)*(\w+Error: .+)$", re.MULTILINE)
+"""Last line of a Python traceback, without the module of the error's class."""
 
 _log = logging.getLogger("fruits_features")
 
@@ -33,10 +34,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the application.
 
     Args:
-        argv: the arguments; those of the process when `None`.
+        argv: Command line arguments; those of the process if `None`.
 
     Returns:
-        The exit code.
+        Exit code.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
@@ -53,36 +54,36 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: Arguments) -> "Outcome":
-    """Run the job in a context that is stopped before anything else is said."""
+    """Run the job, and stop Spark before the result is logged."""
     with ExitStack() as stack, ThreadPoolExecutor(1) as thread:
         starting = thread.submit(stack.enter_context, running_context(arguments.run))
-        from fruits_features.job import run  # noqa: PLC0415 - takes long, but no longer than Spark takes to start
+        from fruits_features.job import run  # noqa: PLC0415 - imported while Spark starts
 
         return run.run(starting.result, arguments)
 
 
 def first_line(error: Exception) -> str:
-    """Reduce an error of a task, Spark or the object store to its first line; the log holds the rest.
+    """Return the first line of an error of a task, of Spark or of the object store. The log contains the rest.
 
-    Spark wraps a task's error in its own words: the task's traceback, then Java's.
+    Spark's message for a failed task contains the task's Python traceback, followed by the Java traceback.
     """
-    of_task = _OF_A_TASK.findall(str(error).partition("\n\tat ")[0])
-    if of_task:
-        return str(of_task[-1])
+    task_errors = _TASK_ERROR.findall(str(error).partition("\n\tat ")[0])
+    if task_errors:
+        return str(task_errors[-1])
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return f"{type(error).__name__}: {lines[0] if lines else 'no message'}"
 
 
-def _fail(sentence: str, *, code: int) -> int:
-    """Say on stderr why the run failed.
+def _fail(message: str, *, code: int) -> int:
+    """Print the error to stderr and return the exit code.
 
-    spark-submit sends what its Python writes to stderr to its own stdout; once there is a JVM, its stderr is the one
-    that people and EMR's logs call stderr. Spark's last log lines may still follow.
+    spark-submit redirects the stderr of its Python process to stdout. So the line goes through the JVM once there is
+    one, because EMR's log `stderr` is the JVM's. Spark's last log lines may follow.
     """
-    line = f"fruits_features: error: {sentence}"
+    line = f"fruits_features: error: {message}"
     context: Any = SparkContext
-    if context._jvm is None:  # noqa: SLF001 - PySpark has no public way to its JVM
-        print(line, file=sys.stderr, flush=True)  # noqa: T201 - the contract's last line
+    if context._jvm is None:  # noqa: SLF001 - PySpark has no public access to its JVM
+        print(line, file=sys.stderr, flush=True)  # noqa: T201 - the documented last line
     else:
         context._jvm.java.lang.System.err.println(line)  # noqa: SLF001
     return code

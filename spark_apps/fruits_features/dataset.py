@@ -1,4 +1,4 @@
-"""The published run, or an earlier one, for those who read it.
+"""Opens the tables of the published run, or of an earlier one.
 
     import polars as pl
     from fruits_features import dataset
@@ -6,8 +6,8 @@
     limes = dataset.open("s3://fruits").filter(pl.col("category") == "Limes").collect()
     before = dataset.open("s3://fruits", as_of="2026-11-20").collect()
 
-Follows `latest.json`, and what it was before, so that it never sees a run that is half written or has not passed its
-validation. Needs polars, pyarrow and obstore; finds S3 and its credentials as the AWS tools do.
+Follows `latest.json` and its earlier versions. So it never opens a run that is incomplete or has not passed validation.
+Needs polars, pyarrow and obstore. Endpoint, region and credentials of S3 come from the variables that the AWS CLI uses.
 """
 
 import json
@@ -24,26 +24,26 @@ from fruits_features.contract import layout
 from fruits_features.io import object_store
 
 _S3 = "s3://"
-_NAMED = 10
-"""So many runs are named when none is found."""
+_MAX_NAMES = 10
+"""Largest number of runs that an error message lists."""
 
 
 class NothingPublishedError(FileNotFoundError):
-    """The bucket has no such run; the message tells the way out."""
+    """The bucket does not contain the requested run. The message names the runs that it contains."""
 
 
 def published(bucket: str, *, run: str | None = None, as_of: str | date | None = None) -> dict[str, Any]:
-    """Read what a run published: its name, counts, versions, checksums, and the paths of its results.
+    """Return the pointer to a published run: its name, counts, versions, checksums, and the paths of its results.
 
     Args:
         bucket: `s3://<bucket>`.
-        run: a run by its name; the published one by default; or
-        as_of: the run that was published at this time, as `datetime`, `date` or ISO 8601. A date stands for its end,
-            and a time without a zone for UTC.
+        run: Name of a run; the published run by default. Excludes `as_of`.
+        as_of: Time as `datetime`, `date` or ISO 8601; selects the run that was published then. A date means the end of
+            the day. A time without a time zone is in UTC.
 
     Raises:
-        NothingPublishedError: when no such run has been published there.
-        ValueError: when both are given, or the time cannot be read.
+        NothingPublishedError: The bucket does not contain the run.
+        ValueError: `run` and `as_of` are both given, or the time cannot be parsed.
     """
     if run is not None and as_of is not None:
         raise ValueError(f"run={run!r} and as_of={as_of!r} exclude each other; give one of them.")
@@ -52,7 +52,9 @@ def published(bucket: str, *, run: str | None = None, as_of: str | date | None =
     try:
         latest = _read(uri)
     except FileNotFoundError as error:
-        raise NothingPublishedError(f"There is no {uri}: run the DAG on that bucket first, or name another.") from error
+        raise NothingPublishedError(
+            f"There is no {uri}: run the DAG on this bucket first, or open another bucket."
+        ) from error
     if run is not None:
         return latest if latest["run"] == run else _earlier(name, latest, f"the run {run!r}", run=run)
     if as_of is None:
@@ -63,48 +65,60 @@ def published(bucket: str, *, run: str | None = None, as_of: str | date | None =
     return _earlier(name, latest, f"a run published by {moment.isoformat()}", until=layout.stamp(moment))
 
 
-def open(  # noqa: A001 - read with its module's name, as `gzip.open`
+def open(  # noqa: A001 - used with the name of its module, like `gzip.open`
     bucket: str,
     table: Literal["features", "quarantine", "inventory"] = "features",
     *,
     run: str | None = None,
     as_of: str | date | None = None,
 ) -> pl.LazyFrame:
-    """Open a table of a published run; nothing of it is read before it is collected.
+    """Open a table of a published run lazily. Rows are read when the frame is collected.
 
     Args:
         bucket: `s3://<bucket>`.
-        table: which one; docs/reference/data-dictionary.md lists their columns.
-        run: a run by its name; the published one by default; or
-        as_of: the run that was published at this time, as for `published`.
+        table: Name of the table. docs/reference/data-dictionary.md lists the columns.
+        run: Name of a run; the published run by default. Excludes `as_of`.
+        as_of: Time that selects the run published then, as in `published`.
 
     Raises:
-        NothingPublishedError: when no such run has been published there.
-        ValueError: when both are given, or the time cannot be read.
+        NothingPublishedError: The bucket does not contain the run.
+        ValueError: `run` and `as_of` are both given, or the time cannot be parsed.
     """
     uri = published(bucket, run=run, as_of=as_of)["paths"][table]
     return pl.scan_pyarrow_dataset(ds.dataset(uri.removeprefix(_S3), filesystem=_filesystem(), format="parquet"))
 
 
-def _earlier(bucket: str, latest: dict[str, Any], wanted: str, *, run: str = "", until: str = "") -> dict[str, Any]:
-    """Find the last earlier publication, of a run or until a time."""
+def _earlier(
+    bucket: str, latest: dict[str, Any], description: str, *, run: str = "", until: str = ""
+) -> dict[str, Any]:
+    """Read the newest earlier pointer, of a run or until a time.
+
+    Args:
+        bucket: Name of the bucket.
+        latest: Content of `latest.json`.
+        description: Requested run, for the error message.
+        run: Name of the run; empty for any.
+        until: Latest time of publication, as in file names; empty for any.
+    """
     folder = layout.history(bucket)
-    there = list(object_store.list_files(folder))
-    found = [
-        name for name in there if run in {"", layout.published_run(name)} and (not until or name[: len(until)] <= until)
+    pointers = list(object_store.list_files(folder))
+    matches = [
+        name
+        for name in pointers
+        if run in {"", layout.published_run(name)} and (not until or name[: len(until)] <= until)
     ]
-    if found:
-        return _read(f"{folder}/{found[-1]}")
-    newest = [latest["run"], *map(layout.published_run, reversed(there))]
-    more = f" and {len(newest) - _NAMED} more" if len(newest) > _NAMED else ""
+    if matches:
+        return _read(f"{folder}/{matches[-1]}")
+    newest = [latest["run"], *map(layout.published_run, reversed(pointers))]
+    more = f" and {len(newest) - _MAX_NAMES} more" if len(newest) > _MAX_NAMES else ""
     raise NothingPublishedError(
-        f"s3://{bucket} does not hold {wanted}. The published runs that are there, newest first: "
-        f"{', '.join(newest[:_NAMED])}{more}."
+        f"s3://{bucket} does not contain {description}. Its published runs, newest first: "
+        f"{', '.join(newest[:_MAX_NAMES])}{more}."
     )
 
 
 def _moment(as_of: str | date) -> datetime:
-    """Read a time as `published` does.
+    """Return the time of `as_of`, with a time zone.
 
     >>> _moment("2026-11-20").isoformat(), _moment("2026-11-20T08:00+01:00").isoformat()
     ('2026-11-20T23:59:59.999999+00:00', '2026-11-20T08:00:00+01:00')
@@ -121,13 +135,14 @@ def _read(uri: str) -> dict[str, Any]:
 
 
 def _filesystem() -> S3FileSystem:
-    """Open S3 through pyarrow: Polars' own client asks for whole small objects as ranges, which some servers refuse.
+    """Return pyarrow's S3 file system.
 
-    pyarrow finds credentials, region and address by itself, but at an address of the environment it takes buckets for
-    hosts. So the address is handed to it, by the variables that all AWS tools have in common.
+    Polars' own client requests small objects as ranges, which some S3 servers reject. pyarrow finds credentials and
+    region itself. An endpoint from the environment must be passed as an override, because pyarrow would otherwise put
+    the bucket into the host name.
     """
     address = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
     if not address:
         return S3FileSystem()
-    found = urlsplit(address)
-    return S3FileSystem(scheme=found.scheme, endpoint_override=found.netloc)
+    endpoint = urlsplit(address)
+    return S3FileSystem(scheme=endpoint.scheme, endpoint_override=endpoint.netloc)

@@ -1,10 +1,10 @@
-"""The portable projection: from an image's bytes to its place among the components, without Spark.
+"""The portable projection: computes the components of an image from its bytes, without Spark.
 
     from fruits_features.projection import load
     vector = load("s3://fruits/features/runs/2026-11-20/projection/projection.npz").embed(image_bytes)
 
-The same numbers as the run's Parquet, column `pca`. Needs numpy and OpenCV; a local file needs nothing else, an `s3://`
-address also obstore, and the family `onnx` its model and onnxruntime.
+The values equal those in the column `pca` of the run's Parquet files. Needs NumPy and OpenCV. An `s3://` URI also needs
+obstore. The family `onnx` also needs onnxruntime and its model.
 """
 
 import io
@@ -18,35 +18,35 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from fruits_features.contract.arguments import DEFAULT_MAX_IMAGE_PIXELS
 from fruits_features.contract.families import FAMILIES, MODEL_FAMILY
 from fruits_features.contract.rejections import Rejected
 from fruits_features.extraction.extract import ImageExtractor, ImageFeatures, add_embeddings
 from fruits_features.extraction.families.onnx import Weights
 from fruits_features.io.uri import read
 
-DEFAULT_MAX_PIXELS = 50_000_000
-
 BLOCK_ROWS = 256
-"""Rows projected at once: a few megabytes in double precision, which stay in the processor's cache."""
+"""Rows projected at once: a few megabytes in double precision, which fit into the processor's cache."""
 
 
 class NotAnImageError(ValueError):
-    """The bytes given to `embed` cannot be described; the message tells why."""
+    """No features can be computed from the bytes given to `embed`. The message contains the reason."""
 
 
 @dataclass(frozen=True)
 class Projection:
-    """Centre every column, scale every family, project on the components.
+    """A projection: centres each column, scales each family, and projects on the components.
 
     Args:
-        families: names of the families, in the order of their features.
-        mean: of every feature, float64, d values.
-        spread: what every feature is divided by: the square root of its family's total variance; 0 for a family without
-            any, whose features then count for nothing. Float64, d values.
-        components: unit vectors as columns, d x k, float64; the largest loading of each is positive.
-        explained_variance: each component's share of the variance, decreasing, k values.
-        model: of the family `onnx`, where it is one of them.
-        categories: that the images it was fitted on show, sorted; empty where an older version did not tell.
+        families: Names of the families, in the order of their features.
+        mean: Mean of each feature, float64, d values.
+        spread: Divisor of each feature, float64, d values: the square root of its family's total variance over the
+            family's weight. 0 for a family without variance; its features are multiplied by 0.
+        components: Unit vectors as columns, d x k, float64. The largest loading of each is positive.
+        explained_variance: Share of the variance that each component explains, decreasing, k values.
+        model: Model of the family `onnx`, or `None` without that family.
+        categories: Categories of the images that the projection was fitted on, sorted. Empty if the version that wrote
+            the projection did not record them.
     """
 
     families: tuple[str, ...]
@@ -59,22 +59,29 @@ class Projection:
 
     @property
     def version(self) -> str:
-        """A hash of all that its numbers depend on: vectors of one version can be compared, others cannot."""
-        told = [self.families, {name: _parameters(name) for name in self.families}, self.model and self.model.sha256]
-        digest = sha256(json.dumps(told, sort_keys=True).encode())
+        """Hash of everything that the projected values depend on. Only vectors of the same version can be compared."""
+        parameters = {name: _parameters(name) for name in self.families}
+        identity = [self.families, parameters, self.model and self.model.sha256]
+        digest = sha256(json.dumps(identity, sort_keys=True).encode())
         for numbers in (self.mean, self.spread, self.components, self.explained_variance):
             digest.update(np.ascontiguousarray(numbers, "<f8").tobytes())
         return digest.hexdigest()[:12]
 
     @property
     def k(self) -> int:
-        """How many components there are."""
+        """Number of components."""
         return int(self.components.shape[1])
 
     def project(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Project rows of features, n x d, on the components: n x k.
+        """Project features on the components.
 
-        As `scaled` and then multiplied, but without a copy of all features, which took longer than the rest.
+        Equals `scaled` followed by a multiplication, but avoids a copy of all features.
+
+        Args:
+            features: n x d, float32.
+
+        Returns:
+            n x k, float32.
         """
         weights = self.scale[:, np.newaxis] * self.components
         offset = self.mean @ weights
@@ -87,20 +94,27 @@ class Projection:
         return projected
 
     def scaled(self, features: NDArray[np.float32]) -> NDArray[np.float64]:
-        """Centre and scale rows of features, n x d, as they are before they are projected."""
+        """Return centred and scaled features, n x d, float64."""
         return np.asarray((features - self.mean) * self.scale, np.float64)
 
     @property
     def scale(self) -> NDArray[np.float64]:
-        """What features are multiplied by: 0 for a family without any spread."""
+        """Factor of each feature, d values: 1 / `spread`, and 0 for a family without variance."""
         return np.divide(1, self.spread, out=np.zeros_like(self.spread), where=self.spread > 0)
 
-    def embed(self, image: bytes, max_pixels: int = DEFAULT_MAX_PIXELS) -> NDArray[np.float32]:
-        """Project one image, given as the bytes of its file: k values.
+    def embed(self, image: bytes, max_pixels: int = DEFAULT_MAX_IMAGE_PIXELS) -> NDArray[np.float32]:
+        """Compute the components of one image.
+
+        Args:
+            image: Content of the image file.
+            max_pixels: Largest number of pixels; larger images are rejected before they are decoded.
+
+        Returns:
+            k values, float32.
 
         Raises:
-            ModelError: when the model of the family `onnx` cannot be used.
-            NotAnImageError: when the image cannot be described.
+            ModelError: The model of the family `onnx` cannot be used.
+            NotAnImageError: No features can be computed from the image.
         """
         outcome = self.extract(image, max_pixels)
         if isinstance(outcome, Rejected):
@@ -108,10 +122,14 @@ class Projection:
         return np.asarray(self.project(outcome.features[np.newaxis])[0])
 
     def extract(self, image: bytes, max_pixels: int) -> ImageFeatures | Rejected:
-        """Extract the features that are projected from one image, given as the bytes of its file.
+        """Compute the features of one image, before the projection.
+
+        Args:
+            image: Content of the image file.
+            max_pixels: Largest number of pixels; larger images are rejected before they are decoded.
 
         Raises:
-            ModelError: when the model of the family `onnx` cannot be used.
+            ModelError: The model of the family `onnx` cannot be used.
         """
         if self.model is None:
             return ImageExtractor(self.families, max_pixels).extract(image)
@@ -120,7 +138,7 @@ class Projection:
         return add_embeddings([outcome], self.families, model)[0]
 
     def to_bytes(self) -> bytes:
-        """Write the projection as a `.npz` file without pickles."""
+        """Return the projection as the content of an `.npz` file without pickles."""
         file = io.BytesIO()
         np.savez(
             file,
@@ -137,18 +155,18 @@ class Projection:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:
-        """Read what `to_bytes` wrote.
+        """Read a projection from the content of an `.npz` file.
 
         Raises:
-            ValueError: when it was written by a version whose families have other parameters.
+            ValueError: The projection was written by a version whose families have other parameters.
         """
         with np.load(io.BytesIO(data), allow_pickle=False) as file:
             families = tuple(str(name) for name in file["families"])
-            wrote = json.loads(str(file["parameters"]))
+            written = json.loads(str(file["parameters"]))
             for name in families:
-                if name not in FAMILIES or wrote[name] != _parameters(name):
+                if name not in FAMILIES or written[name] != _parameters(name):
                     raise ValueError(
-                        f"this projection's family {name} was computed with {wrote[name]}, which this version cannot; "
+                        f"this projection's family {name} was computed with {written[name]}, which this version lacks; "
                         "load it with the version of fruits_features that wrote it."
                     )
             model = Weights(**json.loads(str(file["model"]))) if MODEL_FAMILY in families else None
@@ -158,12 +176,15 @@ class Projection:
 
 
 def load(uri: str | Path) -> Projection:
-    """Load a run's projection from a path or an `s3://` URI, and the model that it needs, if any, from where it lay.
+    """Load a run's projection, and its model if it has one.
+
+    Args:
+        uri: Path or `s3://` URI of `projection.npz`. The model is read from the URI stored in it.
 
     Raises:
-        FileNotFoundError: when there is none.
-        ModelError: when the model cannot be used.
-        ValueError: when this version cannot compute its features.
+        FileNotFoundError: The projection does not exist.
+        ModelError: The model cannot be used.
+        ValueError: This version cannot compute the projection's features.
     """
     projection = Projection.from_bytes(read(uri))
     if projection.model is not None:
@@ -172,9 +193,9 @@ def load(uri: str | Path) -> Projection:
 
 
 def _parameters(name: str) -> object:
-    """Tell what a family is computed with, as JSON would give it back."""
-    module = import_module(f"fruits_features.extraction.families.{name}")
-    views = import_module("fruits_features.imaging.normalize")
-    described_at = {"side": views.SIDE, "orb": views.ORB_PARAMETERS}
-    parameters: object = json.loads(json.dumps({"view": described_at, "family": module.PARAMETERS}))
+    """Return the parameters of a family, as JSON decodes them."""
+    family = import_module(f"fruits_features.extraction.families.{name}")
+    image = import_module("fruits_features.imaging.normalize")
+    image_parameters = {"side": image.SIDE, "orb": image.ORB_PARAMETERS}
+    parameters: object = json.loads(json.dumps({"view": image_parameters, "family": family.PARAMETERS}))
     return parameters

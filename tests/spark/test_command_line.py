@@ -1,4 +1,4 @@
-"""The application as the cluster starts it: spark-submit, an archive, a launcher, exit codes and the last line."""
+"""The application as a cluster starts it: spark-submit, archive, launcher, exit codes and the last line of stderr."""
 
 import os
 import shutil
@@ -20,7 +20,7 @@ SPARK_APPS = Path(__file__).parents[2] / "spark_apps"
 
 
 @pytest.fixture
-def submit(tmp_path: Path, s3_folder: Path):  # noqa: ANN201, ARG001 - its environment must be set
+def submit(tmp_path: Path, s3_folder: Path):  # noqa: ANN201, ARG001 - s3_folder sets the environment
     """Submit the application from copies outside the checkout."""
     archive = shutil.make_archive(str(tmp_path / "fruits_features"), "zip", SPARK_APPS, "fruits_features")
     launcher = shutil.copy(SPARK_APPS / "launch.py", tmp_path)
@@ -51,12 +51,12 @@ def test_submitted_application_exits_with_0_and_leaves_its_features(submit, phot
     assert pq.read_table(photos.runs / "run" / "features").num_rows == 24
 
 
-def test_submitted_application_that_fails_exits_with_1_and_one_sentence(submit, photos: Bucket) -> None:  # noqa: ANN001
+def test_submitted_application_that_fails_exits_with_1_and_one_error_line(submit, photos: Bucket) -> None:  # noqa: ANN001
     result = submit(*places(photos))
 
     assert result.returncode == 1
-    (sentence,) = [line for line in result.stderr.splitlines() if line.startswith("fruits_features: error: ")]
-    assert sentence.startswith("fruits_features: error: The inventory ")
+    (message,) = [line for line in result.stderr.splitlines() if line.startswith("fruits_features: error: ")]
+    assert message.startswith("fruits_features: error: The inventory ")
 
 
 def test_bad_arguments_exit_with_2_before_spark_starts(photos: Bucket) -> None:
@@ -66,13 +66,13 @@ def test_bad_arguments_exit_with_2_before_spark_starts(photos: Bucket) -> None:
 
     assert result.returncode == 2
     assert result.stderr == (
-        "fruits_features: error: --k is 1000, but the families orb,color,texture,contrast give 843 features; "
+        "fruits_features: error: --k is 1000, but the families orb,color,texture,contrast have 843 features; "
         "give a k from 1 to 843.\n"
     )
 
 
 @pytest.mark.parametrize(("error", "code"), [(ModelError("No model."), 1), (InvalidArgumentsError("No k."), 2)])
-def test_model_that_cannot_be_used_ends_the_run_with_its_code(
+def test_error_ends_the_run_with_its_exit_code(
     error: Exception, code: int, photos: Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(__main__, "_run", Mock(side_effect=error))

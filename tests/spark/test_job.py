@@ -110,7 +110,7 @@ def test_run_again_with_other_partitions_gives_the_same_rows(
     layout = RunLayout(str(photos.runs / "run"))
     before = pq.read_table(layout.features)
 
-    monkeypatch.setattr("fruits_features.job.inventory.IMAGES_PER_PART", 5)
+    monkeypatch.setattr("fruits_features.job.inventory.IMAGES_PER_PARTITION", 5)
     run.run(lambda: spark.sparkContext, arguments(photos, k=8))
     after = pq.read_table(layout.features)
 
@@ -327,7 +327,7 @@ def test_run_beside_which_somebody_else_writes_fails(
 
     monkeypatch.setattr(*writer, intruding)
 
-    with pytest.raises(run.JobError, match=f"{folder} holds other files than this run has written"):
+    with pytest.raises(run.JobError, match=f"{folder} contains other files than this run has written"):
         run.run(lambda: spark.sparkContext, arguments(photos, k=2))
 
 

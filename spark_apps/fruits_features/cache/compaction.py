@@ -1,7 +1,7 @@
-"""Small volumes of the store put together to a larger one, so that runs have few to look into.
+"""Compaction of the feature cache: rewrites small segments as one, so that runs read few segments.
 
-Safe against whoever reads meanwhile: what is put together is written beside what is there, counts with its manifest,
-and what it supersedes stays where it is until `sweep` finds it old enough. Knows no Spark: `cluster` spreads the tasks.
+Safe while other runs read. The new segment is written beside the others and becomes valid with its manifest. The
+superseded segments stay until `vacuum` removes them. Does not know Spark; `job.run` distributes the tasks.
 """
 
 from collections.abc import Sequence
@@ -16,88 +16,86 @@ import pyarrow.compute as pc
 from fruits_features.cache.data_files import PartWriter
 from fruits_features.cache.selection import Selection
 from fruits_features.cache.store import CacheIndex, CacheSegment, StoredPart
+from fruits_features.contract.workload import IMAGES_PER_PARTITION
 from fruits_features.io import arrow
 from fruits_features.io.prefetch import BackgroundWriter
 from fruits_features.schemas import IDENTITY
 
 MAX_SEGMENTS = 16
-"""A store with more of them is compacted; a daily run adds one where images have changed."""
+"""A cache with more segments is compacted. A daily run adds one segment if images have changed."""
 
-IMAGES_PER_PART = 12_000
-"""About, as in a run's own parts."""
-
-_REASONS = ("stage", "reason", "detail")
+_REASON_COLUMNS = ("stage", "reason", "detail")
 
 
 @dataclass(frozen=True)
 class CompactionTask:
-    """Some rows of other volumes that one task writes again.
+    """Rows of several segments that one task rewrites.
 
     Args:
-        number: its place among the parts.
-        described: the rows, with `schemas.IDENTITY`, sorted by key.
-        rejected: rows of the index, as `tables.to_bytes` writes them.
-        store: the store's folder.
-        volume: the new volume's folder.
-        columns: of the store's files.
+        number: Position among the parts of the new segment.
+        extracted: Rows with features, with the columns of `schemas.IDENTITY`, sorted by key.
+        rejected: Rows of the index, as returned by `arrow.to_bytes`.
+        cache: URI of the cache's folder.
+        segment: URI of the new segment's folder.
+        columns: Columns of the cache's files.
     """
 
     number: int
-    described: Selection
+    extracted: Selection
     rejected: bytes
-    store: str
-    volume: str
+    cache: str
+    segment: str
     columns: tuple[str, ...]
 
     def write(self) -> StoredPart:
-        """Write them."""
+        """Write the rows to the new segment."""
         with closing(BackgroundWriter()) as uploads:
-            writer = PartWriter(self.volume, self.number, uploads)
-            for table in self.described.read(self.store, [name for name in self.columns if name != "etag"]):
+            writer = PartWriter(self.segment, self.number, uploads)
+            for table in self.extracted.read(self.cache, [name for name in self.columns if name != "etag"]):
                 writer.write(table, self.columns)
             rejected = arrow.from_bytes(self.rejected)
-            writer.note(rejected, {name: rejected[name] for name in _REASONS})
+            writer.add_to_index(rejected, {name: rejected[name] for name in _REASON_COLUMNS})
             return writer.finish()
 
 
-def select_segments(volumes: Sequence[CacheSegment], most: int = MAX_SEGMENTS) -> list[CacheSegment]:
-    """Choose the volumes to put together: none while there are few, else all but those larger than all smaller ones.
+def select_segments(segments: Sequence[CacheSegment], max_segments: int = MAX_SEGMENTS) -> list[CacheSegment]:
+    """Return the segments to compact: none up to the limit, else all but those larger than all smaller ones together.
 
-    So an image is written again when its volume grows to at least its double, not with every compaction.
+    So each rewrite of an image at least doubles its segment, and not every compaction rewrites every image.
     """
-    if len(volumes) <= most:
+    if len(segments) <= max_segments:
         return []
-    rising = sorted(volumes, key=lambda volume: (volume.rows, volume.name))
-    below = np.cumsum([volume.rows for volume in rising])
-    last = max((n for n in range(1, len(rising)) if rising[n].rows <= below[n - 1]), default=1)
-    return [volume for volume in volumes if volume in rising[: last + 1]]
+    by_size = sorted(segments, key=lambda segment: (segment.rows, segment.name))
+    sums = np.cumsum([segment.rows for segment in by_size])
+    last = max((n for n in range(1, len(by_size)) if by_size[n].rows <= sums[n - 1]), default=1)
+    return [segment for segment in segments if segment in by_size[: last + 1]]
 
 
-def plan(known: CacheIndex, store: str, volume: str, columns: Sequence[str]) -> list[CompactionTask]:
-    """Spread what is still wanted of some volumes over tasks.
+def plan(index: CacheIndex, cache: str, segment: str, columns: Sequence[str]) -> list[CompactionTask]:
+    """Split the rows of some segments into tasks.
 
-    Of rows about one key only the newest is: its object is what lies there, if anything does.
+    Only the newest row of each key is kept, because a key can hold only one object.
 
     Args:
-        known: what these volumes know.
-        store: the store's folder.
-        volume: the new volume's name.
-        columns: of the store's files.
+        index: Index of these segments, the newest segment first.
+        cache: URI of the cache's folder.
+        segment: Name of the new segment.
+        columns: Columns of the cache's files.
     """
-    key = known.index["key"]
-    newest = pc.equal(pc.index_in(key, value_set=key), pa.array(np.arange(len(key), dtype=np.int32)))
-    rows = known.index.filter(newest).sort_by("key")
-    described, rejected = (rows.filter(mask) for mask in (pc.is_null(rows["stage"]), pc.is_valid(rows["stage"])))
-    described = described.select([*(column.name for column in IDENTITY), "file", "row"])
-    tasks = max(1, round(described.num_rows / IMAGES_PER_PART))
-    ends = np.linspace(0, described.num_rows, tasks + 1).astype(int).tolist()
+    key = index.index["key"]
+    is_newest = pc.equal(pc.index_in(key, value_set=key), pa.array(np.arange(len(key), dtype=np.int32)))
+    rows = index.index.filter(is_newest).sort_by("key")
+    extracted, rejected = (rows.filter(mask) for mask in (pc.is_null(rows["stage"]), pc.is_valid(rows["stage"])))
+    extracted = extracted.select([*(column.name for column in IDENTITY), "file", "row"])
+    tasks = max(1, round(extracted.num_rows / IMAGES_PER_PARTITION))
+    ends = np.linspace(0, extracted.num_rows, tasks + 1).astype(int).tolist()
     return [
         CompactionTask(
             number,
-            Selection.of(described.slice(start, end - start), known.files),
+            Selection.of(extracted.slice(start, end - start), index.files),
             arrow.to_bytes(rejected if number == 0 else rejected.slice(0, 0)),
-            store,
-            f"{store}/{volume}",
+            cache,
+            f"{cache}/{segment}",
             tuple(columns),
         )
         for number, (start, end) in enumerate(pairwise(ends))

@@ -1,4 +1,4 @@
-"""Which objects of an inventory the feature cache already knows."""
+"""Lookup of an inventory's objects in the feature cache."""
 
 from dataclasses import dataclass
 

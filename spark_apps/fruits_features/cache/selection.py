@@ -1,4 +1,4 @@
-"""Rows of the feature cache that one task reads, wherever they are."""
+"""Selections of the feature cache's rows, one per task."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from fruits_features.cache.data_files import FILE_BYTES, RowReader
+from fruits_features.cache.data_files import CACHE_FILE_BYTES, RowReader
 from fruits_features.cache.store import StoredFile
 from fruits_features.contract.errors import RunError
 from fruits_features.io import arrow
@@ -18,17 +18,17 @@ from fruits_features.io.prefetch import prefetch_map
 
 
 class CacheError(RunError):
-    """The store is not what its index says; the message tells the way out."""
+    """The feature cache is damaged. The message names the fix."""
 
 
 @dataclass(frozen=True)
 class Selection:
-    """Some rows of the store, in the order in which they are wanted: what one task reads.
+    """Rows of the cache that one task reads, in order.
 
     Args:
-        rows: as `tables.to_bytes` writes them: `key`, `split`, `category`, `etag`, and by `file` and `row` the place;
-            `file` counts `files`.
-        files: those that the rows are in.
+        rows: Table as returned by `arrow.to_bytes`: labels, `etag`, and the location of the features as `file` and
+            `row`. `file` is a position in `files`.
+        files: Files that contain the rows.
     """
 
     rows: bytes
@@ -36,35 +36,41 @@ class Selection:
 
     @classmethod
     def of(cls, rows: pa.Table, files: Sequence[StoredFile]) -> "Selection":
-        """Select rows whose `file` counts the files given."""
+        """Select rows whose `file` is a position in the given files."""
         used, file = np.unique(rows["file"].to_numpy(), return_inverse=True)
-        place = rows.schema.get_field_index("file")
-        own = rows.set_column(place, "file", pa.array(file, pa.int32()))
-        return cls(arrow.to_bytes(own), tuple(files[number] for number in used.tolist()))
+        column = rows.schema.get_field_index("file")
+        renumbered = rows.set_column(column, "file", pa.array(file, pa.int32()))
+        return cls(arrow.to_bytes(renumbered), tuple(files[number] for number in used.tolist()))
 
     def read(self, folder: str, columns: Sequence[str]) -> Iterator[pa.Table]:
-        """Read the rows' labels and some of the store's columns, a bounded number of rows at a time.
+        """Yield the rows with some of the cache's columns, in tables of bounded size.
 
         Args:
-            folder: of the store.
-            columns: without `etag`.
+            folder: URI of the cache's folder.
+            columns: Names of the cache's columns to add, without `etag`.
 
         Raises:
-            StoreError: when a row is another object's.
+            CacheError: A row belongs to another object.
         """
         rows = arrow.from_bytes(self.rows).combine_chunks()
         file = rows["file"].to_numpy()
         reader = RowReader(folder, self.files, Counter(file.tolist()), ["etag", *columns])
-        ends = bytes_of(rows["file"], self.files, "memory").cumsum()
-        shares = np.arange(0, ends[-1] if rows.num_rows else 0, FILE_BYTES)
+        ends = row_bytes(rows["file"], self.files, "memory").cumsum()
+        shares = np.arange(0, ends[-1] if rows.num_rows else 0, CACHE_FILE_BYTES)
         starts = np.unique(np.append(np.searchsorted(ends, shares), len(ends)))
         chunks = (rows.slice(start, end - start) for start, end in pairwise(starts.tolist()))
         return prefetch_map(partial(_with_columns, reader, columns), chunks)
 
 
-def bytes_of(file: pa.ChunkedArray, files: Sequence[StoredFile], kind: str) -> NDArray[np.float64]:
-    """Tell for each row how many bytes its file's rows have on average: `size` as stored, or `memory`."""
-    average = np.array([getattr(one, kind) / max(1, one.rows) for one in files])
+def row_bytes(file: pa.ChunkedArray, files: Sequence[StoredFile], measure: str) -> NDArray[np.float64]:
+    """Return the size of each row in bytes, as the average of its file.
+
+    Args:
+        file: Position in `files` of each row's file.
+        files: Files of the cache.
+        measure: `size` for bytes as stored, `memory` for bytes in memory.
+    """
+    average = np.array([getattr(stored, measure) / max(1, stored.rows) for stored in files])
     return np.asarray(average[file.to_numpy()], np.float64)
 
 
@@ -72,8 +78,8 @@ def _with_columns(reader: RowReader, columns: Sequence[str], rows: pa.Table) -> 
     read = reader.read(rows["file"].to_numpy(), rows["row"].to_numpy())
     if not read["etag"].equals(rows["etag"]):
         raise CacheError(
-            "The store of described images holds other rows than its index says; remove its folder, which costs no "
-            "more than that the next run describes all images again."
+            "The feature cache contains other rows than its index lists; remove its folder. "
+            "The next run then extracts the features of all images again."
         )
     for name in columns:
         rows = rows.append_column(read.schema.field(name), read[name])

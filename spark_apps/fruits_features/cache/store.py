@@ -1,11 +1,11 @@
-"""The store of described images: what runs remember of each other, so that an image is described once.
+"""The feature cache: stores the features of each image, so that later runs reuse them.
 
-Below the store's root lies one folder for each way to describe (families, limits, model, code), and in it one folder, a
-volume, for each run that had something to describe. A volume is complete once its manifest is there, written last in
-one PUT; whatever a crashed run left has none and is never read. Volumes are never written again: each try of a run
-makes one of its own, so that a try that was given up, but still writes, harms nobody.
+The root folder contains one folder, a cache, per configuration (families, limits, model, code). A cache contains one
+folder, a segment, per run that extracted features. A segment is valid once its manifest exists, which is written last
+in one PUT. Segments without a manifest are never read. Segments are never modified: each attempt of a run writes a new
+one, so an abandoned attempt that still writes does no harm.
 
-Knows no Spark and no image. What is in the files is `parts`' business, which rows a run takes from them `assembly`'s.
+Does not know Spark or images. `data_files` reads and writes the files.
 """
 
 import json
@@ -29,10 +29,10 @@ from fruits_features.io import arrow, object_store
 from fruits_features.schemas import INDEX, arrow_schema, stored_columns
 
 FORMAT = 1
-"""Of volumes; grows when this version could not read an older one's."""
+"""Format of segments. Increases when a version cannot read the segments of an older one."""
 MANIFEST = "manifest.json"
 ABOUT = "about.json"
-"""What a store's folder is for; written anew by each run that uses it, so that its age tells when that was last."""
+"""Name of the file that describes a cache's configuration. Each run writes it, so its age is the time of last use."""
 
 TRANSIENT_REASONS = tuple(
     str(reason)
@@ -45,10 +45,10 @@ TRANSIENT_REASONS = tuple(
         Reason.DECODER_CRASH,
     )
 )
-"""Reasons that are not of the object itself, but of S3, of where the images begin, or perhaps of a machine."""
+"""Reasons that depend on S3, on the image prefix or on a machine, and not on the object. They are not cached."""
 
-_AT_ONCE = 16
-"""Small objects read at the same time."""
+_MAX_CONCURRENT_READS = 16
+"""Number of small objects read concurrently."""
 
 _A = TypeVar("_A")
 _T = TypeVar("_T")
@@ -57,13 +57,13 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class StoredFile:
-    """Some described images, in the order of the inventory that they were described for.
+    """A file of extracted images, in the order of the inventory.
 
     Args:
-        name: its name in the volume.
-        rows: how many images.
-        size: in bytes, as stored.
-        memory: in bytes, as a table.
+        name: Name in the segment's folder.
+        rows: Number of images.
+        size: Size of the file in bytes.
+        memory: Size of the Arrow table in bytes.
     """
 
     name: str
@@ -74,12 +74,12 @@ class StoredFile:
 
 @dataclass(frozen=True)
 class StoredPart:
-    """What one task has added to a volume.
+    """The files that one task has written to a segment.
 
     Args:
-        index: name of the index of its rows, which counts `files` from 0 on.
-        size: of the index, in bytes.
-        files: its described images; none where all were rejected.
+        index: Name of the index file. Its column `file` is a position in `files`.
+        size: Size of the index file in bytes.
+        files: Files with the extracted images; empty if all images were rejected.
     """
 
     index: str
@@ -89,14 +89,14 @@ class StoredPart:
 
 @dataclass(frozen=True)
 class CacheSegment:
-    """A complete folder of the store.
+    """A complete segment of a cache.
 
     Args:
-        name: of the folder.
-        run: that wrote it.
-        parts: what is in it.
-        supersedes: names of volumes whose rows are all in this one, or no longer wanted.
-        written_at: when it was complete; ISO 8601, UTC.
+        name: Name of the folder.
+        run: Name of the run that wrote it.
+        parts: Parts of the segment, one per task.
+        supersedes: Names of the segments that this one replaces.
+        written_at: Time of completion, ISO 8601, UTC.
     """
 
     name: str
@@ -107,31 +107,31 @@ class CacheSegment:
 
     @property
     def rows(self) -> int:
-        """How many described images it has."""
+        """Number of extracted images."""
         return sum(file.rows for part in self.parts for file in part.files)
 
     def to_bytes(self) -> bytes:
-        """Write its manifest."""
-        told = {name: value for name, value in asdict(self).items() if name != "name"}
-        return json.dumps({"format": FORMAT, **told}, indent=1).encode()
+        """Return the manifest as JSON."""
+        fields = {name: value for name, value in asdict(self).items() if name != "name"}
+        return json.dumps({"format": FORMAT, **fields}, indent=1).encode()
 
     @classmethod
     def from_bytes(cls, name: str, data: bytes) -> Self | None:
-        """Read its manifest; `None` for one of another format."""
-        told = json.loads(data)
-        if told.pop("format") != FORMAT:
+        """Read a segment from its manifest; return `None` for another format."""
+        fields = json.loads(data)
+        if fields.pop("format") != FORMAT:
             return None
-        parts = tuple(_part(**part) for part in told.pop("parts"))
-        return cls(name, parts=parts, supersedes=tuple(told.pop("supersedes")), **told)
+        parts = tuple(_part(**part) for part in fields.pop("parts"))
+        return cls(name, parts=parts, supersedes=tuple(fields.pop("supersedes")), **fields)
 
 
 @dataclass(frozen=True)
 class CacheIndex:
-    """What volumes know: their index in memory, and the files that it counts.
+    """Index of some segments, in memory.
 
     Args:
-        index: rows of `schemas.INDEX`, the newest volume's first; `file` counts `files`.
-        files: names from the store's folder on.
+        index: Rows of `schemas.INDEX`, the newest segment first. `file` is a position in `files`.
+        files: Files of the segments, with names relative to the cache's folder.
     """
 
     index: pa.Table
@@ -139,42 +139,43 @@ class CacheIndex:
 
     @classmethod
     def empty(cls) -> Self:
-        """Know nothing."""
+        """Return an index without rows."""
         return cls(arrow_schema(INDEX).empty_table())
 
     def find(self, inventory: pa.Table) -> pa.Array:
-        """Tell for each object of an inventory which row of the index is about it; null for none.
+        """Return the row of the index for each object of an inventory, int64; null if there is none.
 
-        That is a row of the same key, ETag and size: S3 changes an object's ETag with its bytes. For an object under a
-        new key it is a row of the same ETag and size, if that ETag was seen to be the MD5 of those bytes: other ETags
-        (of uploads in parts, under SSE-KMS or SSE-C) say nothing of an object elsewhere.
+        A row matches if key, ETag and size are equal, because S3 changes an object's ETag with its bytes. An object
+        under a new key also matches a row with equal ETag and size, if that ETag is the MD5 of the bytes. Other ETags
+        (multipart uploads, SSE-KMS, SSE-C) do not identify the content:
+        https://docs.aws.amazon.com/AmazonS3/latest/API/API_Object.html
         """
-        found = self._if_same(inventory, pc.index_in(inventory["key"], value_set=self.index["key"]))
-        missing = pc.is_null(found)
-        wanted = inventory.filter(missing)
-        if not wanted.num_rows:
-            return found
-        known = pc.is_in(self.index["etag"], value_set=wanted["etag"])
-        candidates = pc.indices_nonzero(pc.and_(self.index["by_content"], known))
-        nth = pc.index_in(wanted["etag"], value_set=self.index["etag"].take(candidates))
-        return pc.replace_with_mask(found, missing, self._if_same(wanted, candidates.take(nth)))
+        by_key = self._if_unchanged(inventory, pc.index_in(inventory["key"], value_set=self.index["key"]))
+        is_missing = pc.is_null(by_key)
+        missing = inventory.filter(is_missing)
+        if not missing.num_rows:
+            return by_key
+        has_etag = pc.is_in(self.index["etag"], value_set=missing["etag"])
+        candidates = pc.indices_nonzero(pc.and_(self.index["by_content"], has_etag))
+        nth = pc.index_in(missing["etag"], value_set=self.index["etag"].take(candidates))
+        return pc.replace_with_mask(by_key, is_missing, self._if_unchanged(missing, candidates.take(nth)))
 
     def rows(self, positions: pa.Array) -> pa.Table:
-        """Give rows of the index: where they lie, or why they were rejected."""
+        """Return rows of the index: the location of the features, or the reason of the rejection."""
         return self.index.select(["file", "row", "stage", "reason", "detail"]).take(positions)
 
     def without_transient(self) -> Self:
-        """Leave out rejections that may be otherwise the next time."""
-        passing = pc.is_in(self.index["reason"], value_set=pa.array(TRANSIENT_REASONS))
-        return replace(self, index=self.index.filter(pc.invert(passing)))
+        """Return the index without rejections that may not occur again."""
+        is_transient = pc.is_in(self.index["reason"], value_set=pa.array(TRANSIENT_REASONS))
+        return replace(self, index=self.index.filter(pc.invert(is_transient)))
 
     def concat(self, other: Self) -> Self:
-        """Add what others know, behind."""
-        shifted = _count_files_from(len(self.files), other.index)
+        """Return the index followed by another one."""
+        shifted = _shift_files(other.index, len(self.files))
         return replace(self, index=pa.concat_tables([self.index, shifted]), files=(*self.files, *other.files))
 
-    def _if_same(self, inventory: pa.Table, positions: pa.Array) -> pa.Array:
-        """Drop positions of rows with another ETag or size."""
+    def _if_unchanged(self, inventory: pa.Table, positions: pa.Array) -> pa.Array:
+        """Replace positions of rows with another ETag or size by null."""
         at = arrow.combine_chunks(positions).cast(pa.int64())
         etag, size = (pc.equal(inventory[name], self.index[name].take(at)) for name in ("etag", "size"))
         return pc.if_else(arrow.combine_chunks(pc.and_(etag, size)), at, pa.scalar(None, pa.int64()))
@@ -182,11 +183,11 @@ class CacheIndex:
 
 @dataclass(frozen=True)
 class FeatureCache:
-    """The store of one way to describe.
+    """The feature cache of one configuration.
 
     Args:
-        folder: where its volumes lie.
-        about: what this way to describe is, for people.
+        folder: URI of the folder with the segments.
+        about: Description of the configuration, for users.
     """
 
     folder: str
@@ -194,7 +195,7 @@ class FeatureCache:
 
     @classmethod
     def of(cls, root: str, arguments: Arguments, model: Weights | None) -> Self:
-        """Find the store for what a run asks for; images described in another way never mix with it."""
+        """Return the cache for the configuration of a run. Each configuration has its own folder."""
         about = {
             "features": list(arguments.features),
             "include_pixels": arguments.include_pixels,
@@ -207,52 +208,57 @@ class FeatureCache:
         digest = sha256(json.dumps({"format": FORMAT, **about}, sort_keys=True).encode()).hexdigest()
         return cls(f"{root.rstrip('/')}/{digest[:16]}", about)
 
-    def begin(self, run: str) -> str:
-        """Name a new volume, that nobody else writes to."""
+    def new_segment_name(self, run: str) -> str:
+        """Return a unique name for a new segment."""
         return f"{run}-{secrets.token_hex(4)}"
 
-    def complete(self, volume: CacheSegment) -> None:
-        """Make a volume count, all of whose files have been written."""
-        object_store.write_bytes(f"{self.folder}/{volume.name}", MANIFEST, volume.to_bytes())
+    def complete(self, segment: CacheSegment) -> None:
+        """Write the manifest of a segment, which makes it valid. All its files must have been written."""
+        object_store.write_bytes(f"{self.folder}/{segment.name}", MANIFEST, segment.to_bytes())
 
     def load(self) -> CacheIndex:
-        """Read what holds for every run, and leave word that the store is in use."""
+        """Read the index without transient rejections, and record the time of use."""
         about = json.dumps(dict(self.about), indent=1).encode()
         with ThreadPoolExecutor(1) as thread:
             writing = thread.submit(object_store.write_bytes, self.folder, ABOUT, about)
-            known = self.read(self.segments()).without_transient()
+            index = self.read(self.segments()).without_transient()
             writing.result()
-        return known
+        return index
 
     def segments(self) -> list[CacheSegment]:
-        """List the complete volumes that no other one supersedes, the newest first."""
+        """Return the complete segments that no other segment supersedes, the newest first."""
         listed = object_store.list_files(self.folder)
         manifests = [name for name in listed if name.endswith(f"/{MANIFEST}")]
-        whole = [volume for volume in _at_once(self._volume, manifests) if volume and _is_whole(volume, listed)]
-        gone = {name for volume in whole for name in volume.supersedes}
-        counting = [volume for volume in whole if volume.name not in gone]
-        return sorted(counting, key=lambda volume: (volume.written_at, volume.name), reverse=True)
+        complete = [
+            segment
+            for segment in _map_concurrently(self._read_manifest, manifests)
+            if segment and _is_complete(segment, listed)
+        ]
+        superseded = {name for segment in complete for name in segment.supersedes}
+        current = [segment for segment in complete if segment.name not in superseded]
+        return sorted(current, key=lambda segment: (segment.written_at, segment.name), reverse=True)
 
-    def read(self, volumes: Sequence[CacheSegment]) -> CacheIndex:
-        """Read volumes' indexes."""
-        parts = [(volume.name, part) for volume in volumes for part in volume.parts]
+    def read(self, segments: Sequence[CacheSegment]) -> CacheIndex:
+        """Read the index of some segments."""
+        parts = [(segment.name, part) for segment in segments for part in segment.parts]
         files: list[StoredFile] = []
         rows = [CacheIndex.empty().index]
-        for (volume, part), index in zip(parts, _at_once(self._index, parts), strict=True):
-            rows.append(_count_files_from(len(files), index))
-            files.extend(replace(file, name=f"{volume}/{file.name}") for file in part.files)
+        for (segment, part), index in zip(parts, _map_concurrently(self._read_index, parts), strict=True):
+            rows.append(_shift_files(index, len(files)))
+            files.extend(replace(file, name=f"{segment}/{file.name}") for file in part.files)
         return CacheIndex(pa.concat_tables(rows), tuple(files))
 
-    def _volume(self, name: str) -> CacheSegment | None:
+    def _read_manifest(self, name: str) -> CacheSegment | None:
         try:
             return CacheSegment.from_bytes(
                 name.removesuffix(f"/{MANIFEST}"), object_store.read_bytes(self.folder, name)
             )
-        except FileNotFoundError:  # superseded long ago, and swept since it was listed
+        except FileNotFoundError:  # superseded, and removed by `vacuum` after it was listed
             return None
 
-    def _index(self, part: tuple[str, StoredPart]) -> pa.Table:
-        index = arrow.from_parquet(object_store.read_bytes(self.folder, f"{part[0]}/{part[1].index}"))
+    def _read_index(self, segment_part: tuple[str, StoredPart]) -> pa.Table:
+        segment, part = segment_part
+        index = arrow.from_parquet(object_store.read_bytes(self.folder, f"{segment}/{part.index}"))
         return index.cast(arrow_schema(INDEX))
 
 
@@ -260,22 +266,27 @@ def _part(index: str, size: int, files: Sequence[Mapping[str, Any]]) -> StoredPa
     return StoredPart(index, size, tuple(StoredFile(**file) for file in files))
 
 
-def _is_whole(volume: CacheSegment, listed: Mapping[str, int]) -> bool:
-    """Tell whether everything that the manifest names is there in its size; what is not is not trusted at all."""
-    sizes = {part.index: part.size for part in volume.parts}
-    sizes.update({file.name: file.size for part in volume.parts for file in part.files})
-    odd = [name for name, size in sizes.items() if listed.get(f"{volume.name}/{name}") != size]
-    if odd:
-        _log.warning("The store's volume %s is ignored: %d of its files are gone or cut short.", volume.name, len(odd))
-    return not odd
+def _is_complete(segment: CacheSegment, listed: Mapping[str, int]) -> bool:
+    """Return whether all files of a segment exist with the size in its manifest. Log a warning if they do not."""
+    sizes = {part.index: part.size for part in segment.parts}
+    sizes.update({file.name: file.size for part in segment.parts for file in part.files})
+    damaged = [name for name, size in sizes.items() if listed.get(f"{segment.name}/{name}") != size]
+    if damaged:
+        _log.warning(
+            "Ignored the segment %s of the feature cache: %d of its files are missing or have another size.",
+            segment.name,
+            len(damaged),
+        )
+    return not damaged
 
 
-def _count_files_from(first: int, index: pa.Table) -> pa.Table:
-    place = index.schema.get_field_index("file")
-    return index.set_column(place, index.schema.field(place), pc.add(index["file"], pa.scalar(first, pa.int32())))
+def _shift_files(index: pa.Table, offset: int) -> pa.Table:
+    """Add an offset to the column `file` of an index."""
+    column = index.schema.get_field_index("file")
+    return index.set_column(column, index.schema.field(column), pc.add(index["file"], pa.scalar(offset, pa.int32())))
 
 
-def _at_once(call: Callable[[_A], _T], arguments: Sequence[_A]) -> list[_T]:
-    """Make several calls that mostly wait, in the order of their arguments."""
-    with ThreadPoolExecutor(_AT_ONCE) as threads:
+def _map_concurrently(call: Callable[[_A], _T], arguments: Sequence[_A]) -> list[_T]:
+    """Make I/O-bound calls in threads and return their results in order."""
+    with ThreadPoolExecutor(_MAX_CONCURRENT_READS) as threads:
         return list(threads.map(call, arguments))

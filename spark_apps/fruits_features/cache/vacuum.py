@@ -1,8 +1,8 @@
-"""What of a store nobody needs any more, so that it can be removed by age. Published runs need nothing of any store.
+"""Finds the files of the feature caches that no run will read, so that they can be removed by age.
 
-That is what no run will read: what crashed runs left, volumes that others supersede, and stores of other parameters or
-of older code that no run has used. It must be older than any run that may still read or write it. Who removes it, and
-how, is left to others.
+These are the leftovers of crashed runs, superseded segments, and caches of a configuration or code version that no run
+uses any more. They must be older than any run that may still read or write them. The caller removes them. Published
+runs need no file of any cache.
 """
 
 from collections import defaultdict
@@ -13,52 +13,52 @@ from fruits_features.cache.store import ABOUT, MANIFEST, CacheSegment
 
 
 def find_orphans(
-    times: Mapping[str, datetime], read: Callable[[str], bytes], leftovers: datetime, unused: datetime
+    times: Mapping[str, datetime], read: Callable[[str], bytes], leftovers_before: datetime, unused_before: datetime
 ) -> tuple[list[str], list[str]]:
-    """Tell what nobody needs.
+    """Return the names of the files that no run will read.
 
     Args:
-        times: when each object was written, by its name below the stores' folder.
-        read: gives an object of that name.
-        leftovers: what is incomplete, or superseded, since before that time is not needed.
-        unused: stores that no run has used since before that time are not needed.
+        times: Time of the last write to each object, by its name below the caches' root folder.
+        read: Returns the content of an object by that name.
+        leftovers_before: Incomplete or superseded segments are orphans if they have been so since before this time.
+        unused_before: Caches are orphans if their last use was before this time.
 
     Returns:
-        Manifests, and the rest, which is to be removed after them, so that no volume is half there.
+        Manifests, and all other files. Remove the manifests first, so that no segment is incomplete but valid.
     """
-    gone: list[str] = []
-    for store, names in _by_folder(times, 0).items():
-        last_use = times.get(f"{store}/{ABOUT}") or max(times[name] for name in names)
-        gone.extend(names if last_use < unused else _of_used_store(names, times, read, leftovers))
-    gone.sort()
-    return [name for name in gone if _is_manifest(name)], [name for name in gone if not _is_manifest(name)]
+    orphans: list[str] = []
+    for cache, names in _group_by_folder(times, 0).items():
+        last_use = times.get(f"{cache}/{ABOUT}") or max(times[name] for name in names)
+        orphans.extend(names if last_use < unused_before else _orphans_of_cache(names, times, read, leftovers_before))
+    orphans.sort()
+    return [name for name in orphans if _is_manifest(name)], [name for name in orphans if not _is_manifest(name)]
 
 
-def _of_used_store(
+def _orphans_of_cache(
     names: Iterable[str], times: Mapping[str, datetime], read: Callable[[str], bytes], before: datetime
 ) -> Iterator[str]:
-    """Tell what is incomplete or superseded since before a time."""
-    volumes = {volume: of_volume for volume, of_volume in _by_folder(names, 1).items() if volume != ABOUT}
+    """Yield the files of segments that have been incomplete or superseded since before a time."""
+    segments = {segment: files for segment, files in _group_by_folder(names, 1).items() if segment != ABOUT}
     superseded_at: dict[str, datetime] = {}
     complete: set[str] = set()
-    for name, of_volume in volumes.items():
-        manifest = next(filter(_is_manifest, of_volume), None)
+    for name, files in segments.items():
+        manifest = next(filter(_is_manifest, files), None)
         if manifest:
             complete.add(name)
-            volume = CacheSegment.from_bytes(name, read(manifest))
-            superseded_at.update(dict.fromkeys(volume.supersedes if volume else (), times[manifest]))
-    for name, of_volume in volumes.items():
-        since = superseded_at.get(name) if name in complete else max(times[one] for one in of_volume)
+            segment = CacheSegment.from_bytes(name, read(manifest))
+            superseded_at.update(dict.fromkeys(segment.supersedes if segment else (), times[manifest]))
+    for name, files in segments.items():
+        since = superseded_at.get(name) if name in complete else max(times[file] for file in files)
         if since and since < before:
-            yield from of_volume
+            yield from files
 
 
 def _is_manifest(name: str) -> bool:
     return name.endswith(f"/{MANIFEST}")
 
 
-def _by_folder(names: Iterable[str], level: int) -> Mapping[str, list[str]]:
-    """Group names by their folder of a level."""
+def _group_by_folder(names: Iterable[str], level: int) -> Mapping[str, list[str]]:
+    """Group names by the component of their path at a level."""
     groups: dict[str, list[str]] = defaultdict(list)
     for name in names:
         groups[name.split("/")[level]].append(name)

@@ -1,1 +1,1 @@
-"""What the DAG and the application share: arguments, layout, reasons, families. Standard library only."""
+"""The contract between the DAG and the application. Uses the standard library only."""

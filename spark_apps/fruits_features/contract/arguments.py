@@ -1,7 +1,7 @@
-"""What the application is asked to do: one dataclass, made from a command line and turned back into one.
+"""Arguments of the application, as a dataclass and as a command line.
 
-The DAG builds `Arguments` from its parameters and passes `to_argv()` to the step; the application reads it with
-`from_argv()`. Every check that needs no data is made here, once, for both. Standard library only.
+The DAG builds `Arguments` from its params and passes `to_argv()` to the step. The application reads them with
+`from_argv()`. All checks that need no data are made here for both. Uses the standard library only.
 """
 
 import argparse
@@ -18,13 +18,18 @@ DEFAULT_MAX_QUARANTINE_SHARE = 0.05
 DEFAULT_MAX_IMAGE_BYTES = 64 * 1024 * 1024
 DEFAULT_MAX_IMAGE_PIXELS = 50_000_000
 
+_DESCRIPTION = (
+    "Extract features from the images in an S3 bucket, reduce them by a PCA, and write both as Parquet files. "
+    "Images that cannot be used are listed in quarantine/ with the reason."
+)
+
 ONNX_MODEL_PATTERN = r"^(s3://[^/]+/.*[^/]|/.*[^/])$"
 
 _URI = re.compile(r"^([a-z][a-z0-9+.-]*://\S|/).*$", re.DOTALL)
 
 
 class Refit(StrEnum):
-    """Whether a run fits its projection anew, or keeps the published one."""
+    """Choice between fitting a new projection and keeping the published one."""
 
     ALWAYS = "always"
     NEVER = "never"
@@ -32,35 +37,33 @@ class Refit(StrEnum):
 
 
 class InvalidArgumentsError(ValueError):
-    """The arguments contradict themselves or the application's limits; the message tells the way out."""
+    """An argument is outside its limits or contradicts another one. The message names the allowed values."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Arguments:
-    """What one run of the application is asked to do.
+    """Arguments of one run of the application.
 
     Args:
-        bucket: the bucket that holds the images.
-        inventory: folder of the inventory's Parquet files.
-        output: the run's prefix (see `layout.RunLayout`).
-        run: the run's name, for people.
-        store: where described images are remembered from run to run; `None`: nowhere.
-        features: names of the families, in the order in which they are concatenated.
-        onnx_model: where the model of the family `onnx` lies, as `s3://bucket/key` or an absolute path; given exactly
-            when that family is.
-        k: how many components to keep; or
-        explained_variance: the share of the variance that the kept components explain together, in (0, 1]; 0.95 where
-            neither is given.
-        refit: whether the projection is fitted anew: `always`; `never` where one is published; or `auto`, when the
-            published one explains today's images less well or does not know their categories (see `refit`).
-        published: address of the published projection; `None` where nothing is published.
-        include_pixels: also write every image's decoded pixels.
-        max_quarantine_share: the run fails when more than this share of its images ends in quarantine, in 0 to 1.
-        max_image_bytes: a larger object is quarantined without being fetched.
-        max_image_pixels: a larger image is quarantined without being decoded.
+        bucket: Name of the bucket that holds the images.
+        inventory: URI of the folder with the inventory's Parquet files.
+        output: URI of the run's prefix (see `layout.RunLayout`).
+        run: Name of the run.
+        store: URI of the feature cache that runs share; `None` to extract all features again.
+        features: Names of the families, in the order in which their features are concatenated.
+        onnx_model: `s3://bucket/key` or absolute path of the model; required with the family `onnx`, else `None`.
+        k: Number of components to keep; excludes `explained_variance`.
+        explained_variance: Share of the variance that the kept components explain, in (0, 1]; 0.95 by default.
+        refit: `always` fits a new projection. `never` keeps the published one. `auto` fits a new one if the published
+            one explains too little of today's images or does not know their categories (see `pca.refit`).
+        published: URI of the published projection; `None` if there is none.
+        include_pixels: Whether to write the decoded pixels of every image.
+        max_quarantine_share: Largest share of quarantined images, from 0 to 1. The run fails above it.
+        max_image_bytes: Largest object in bytes. Larger ones are quarantined without being fetched.
+        max_image_pixels: Largest image in pixels. Larger ones are quarantined without being decoded.
 
     Raises:
-        InvalidArgumentsError: for any value outside its limits.
+        InvalidArgumentsError: A value is outside its limits.
     """
 
     bucket: str
@@ -80,10 +83,10 @@ class Arguments:
     max_image_pixels: int = DEFAULT_MAX_IMAGE_PIXELS
 
     def __post_init__(self) -> None:
-        """Check everything that needs no data."""
+        """Set the default share of the variance and check all values."""
         if self.k is None and self.explained_variance is None:
             object.__setattr__(self, "explained_variance", DEFAULT_EXPLAINED_VARIANCE)
-        self._check_places()
+        self._check_uris()
         self._check_families()
         self._check_model()
         self._check_components()
@@ -91,16 +94,16 @@ class Arguments:
 
     @classmethod
     def from_argv(cls, argv: Sequence[str]) -> Self:
-        """Read a command line.
+        """Parse a command line.
 
         Raises:
-            InvalidArgumentsError: for values that are readable, but not allowed.
-            SystemExit: with code 2, for a line that cannot be read, and with 0 for `--help` (as `argparse` does).
+            InvalidArgumentsError: A value is outside its limits.
+            SystemExit: With code 2, an option is unknown or a value has the wrong type; with code 0 after `--help`.
         """
         return cls(**vars(_parser().parse_args(argv)))
 
     def to_argv(self) -> list[str]:
-        """Write the command line that `from_argv` reads back to the same arguments.
+        """Return the command line that `from_argv` parses to equal arguments.
 
         >>> places = {"bucket": "fruits", "inventory": "s3://fruits/i", "output": "s3://fruits/o", "run": "r"}
         >>> Arguments(k=2, **places).to_argv()[:4]
@@ -125,7 +128,7 @@ class Arguments:
         options = [f"--{name}={value}" for name, value in values.items() if value is not None]
         return [*options, "--include-pixels"] if self.include_pixels else options
 
-    def _check_places(self) -> None:
+    def _check_uris(self) -> None:
         for name in ("bucket", "run"):
             value = getattr(self, name)
             if not value or "/" in value:
@@ -143,21 +146,21 @@ class Arguments:
             raise InvalidArgumentsError(f"--features is empty; give one or more of {known}.")
         for name in self.features:
             if name not in FAMILIES:
-                raise InvalidArgumentsError(f"--features names {name!r}, which is no family; choose from {known}.")
+                raise InvalidArgumentsError(f"--features names {name!r}, which is not a family; choose from {known}.")
         if len(set(self.features)) < len(self.features):
-            raise InvalidArgumentsError(f"--features is {','.join(self.features)}; name every family once.")
+            raise InvalidArgumentsError(f"--features is {','.join(self.features)}; name each family once.")
 
     def _check_model(self) -> None:
         if MODEL_FAMILY not in self.features:
             if self.onnx_model is not None:
                 raise InvalidArgumentsError(
-                    f"--onnx-model is {self.onnx_model!r}, but --features {','.join(self.features)} has no use for it; "
-                    f"leave it out, or add {MODEL_FAMILY} to --features."
+                    f"--onnx-model is {self.onnx_model!r}, but --features {','.join(self.features)} does not use it; "
+                    f"omit it, or add {MODEL_FAMILY} to --features."
                 )
         elif self.onnx_model is None or not re.match(ONNX_MODEL_PATTERN, self.onnx_model):
             raise InvalidArgumentsError(
-                f"--onnx-model is {self.onnx_model!r}, and the family {MODEL_FAMILY} needs one; "
-                "give s3://bucket/key or an absolute path of an ONNX file."
+                f"--onnx-model is {self.onnx_model!r}, but the family {MODEL_FAMILY} needs a model; "
+                "give s3://bucket/key or the absolute path of an ONNX file."
             )
 
     def _check_components(self) -> None:
@@ -174,16 +177,19 @@ class Arguments:
         if self.onnx_model is None:
             self.check_k()
 
-    def check_k(self, of_model: int = 0) -> None:
-        """Check k against the number of features: with a model, once it has told how many it gives.
+    def check_k(self, model_dimension: int = 0) -> None:
+        """Check `k` against the number of features. With a model, call this once its dimension is known.
+
+        Args:
+            model_dimension: Number of values per image in the model's output; 0 without a model.
 
         Raises:
-            InvalidArgumentsError: when k is less than 1 or more than that.
+            InvalidArgumentsError: `k` is less than 1 or larger than the number of features.
         """
-        dimension = total_dimension(self.features, of_model)
+        dimension = total_dimension(self.features, model_dimension)
         if self.k is not None and not 1 <= self.k <= dimension:
             raise InvalidArgumentsError(
-                f"--k is {self.k}, but the families {','.join(self.features)} give {dimension} features; "
+                f"--k is {self.k}, but the families {','.join(self.features)} have {dimension} features; "
                 f"give a k from 1 to {dimension}."
             )
 
@@ -198,7 +204,7 @@ class Arguments:
 
 
 def _names(value: str) -> tuple[str, ...]:
-    """Read a comma-separated list of names.
+    """Return the names of a comma-separated list.
 
     >>> _names("orb, color")
     ('orb', 'color')
@@ -207,21 +213,45 @@ def _names(value: str) -> tuple[str, ...]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser("fruits_features", description=__doc__, allow_abbrev=False)
+    parser = argparse.ArgumentParser("fruits_features", description=_DESCRIPTION, allow_abbrev=False)
     add = parser.add_argument
-    add("--bucket", required=True, help="the bucket that holds the images")
-    add("--inventory", required=True, help="folder of the inventory's Parquet files")
-    add("--output", required=True, help="the run's prefix")
-    add("--run", required=True, help="the run's name")
-    add("--store", help="where described images are remembered from run to run (default: nowhere)")
-    add("--features", type=_names, default=DEFAULT_FAMILIES, help=f"families, from {', '.join(FAMILIES)}")
-    add("--onnx-model", help="s3://bucket/key or path of the model of the family onnx")
-    add("--k", type=int, help="how many components to keep")
+    add("--bucket", required=True, help="name of the bucket that holds the images")
+    add("--inventory", required=True, help="URI of the folder with the inventory's Parquet files")
+    add("--output", required=True, help="URI of the folder that the results are written to")
+    add("--run", required=True, help="name of the run")
+    add("--store", help="URI of the feature cache (default: none, extract all features again)")
+    add(
+        "--features",
+        type=_names,
+        default=DEFAULT_FAMILIES,
+        help=f"comma-separated feature families, from {', '.join(FAMILIES)}",
+    )
+    add("--onnx-model", help="s3://bucket/key or absolute path of the model for the family onnx")
+    add("--k", type=int, help="number of components to keep")
     add("--explained-variance", type=float, help="share of the variance to keep instead of --k (default 0.95)")
-    add("--refit", default=str(Refit.AUTO), help=f"{', '.join(Refit)} (default %(default)s)")
-    add("--published", help="address of the published projection, which --refit may keep")
-    add("--include-pixels", action="store_true", help="also write every image's decoded pixels")
-    add("--max-quarantine-share", type=float, default=DEFAULT_MAX_QUARANTINE_SHARE, help="default %(default)s")
-    add("--max-image-bytes", type=int, default=DEFAULT_MAX_IMAGE_BYTES, help="default %(default)s")
-    add("--max-image-pixels", type=int, default=DEFAULT_MAX_IMAGE_PIXELS, help="default %(default)s")
+    add(
+        "--refit",
+        default=str(Refit.AUTO),
+        help=f"when to fit a new projection: {', '.join(Refit)} (default %(default)s)",
+    )
+    add("--published", help="URI of the published projection")
+    add("--include-pixels", action="store_true", help="write the decoded pixels of every image")
+    add(
+        "--max-quarantine-share",
+        type=float,
+        default=DEFAULT_MAX_QUARANTINE_SHARE,
+        help="largest share of quarantined images, from 0 to 1 (default %(default)s)",
+    )
+    add(
+        "--max-image-bytes",
+        type=int,
+        default=DEFAULT_MAX_IMAGE_BYTES,
+        help="largest object, in bytes (default %(default)s)",
+    )
+    add(
+        "--max-image-pixels",
+        type=int,
+        default=DEFAULT_MAX_IMAGE_PIXELS,
+        help="largest image, in pixels (default %(default)s)",
+    )
     return parser

@@ -1,5 +1,5 @@
-"""What all errors have in common that end a run. Light, so that whoever tells people of them need not load the rest."""
+"""Base class of the errors that end a run. `__main__` imports it without loading the rest of the application."""
 
 
 class RunError(Exception):
-    """The run cannot be completed as asked; the message is the sentence that people read."""
+    """The run cannot be completed. The message is written for users and names the fix."""

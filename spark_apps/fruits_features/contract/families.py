@@ -1,7 +1,7 @@
-"""The feature families: what an image can be described by.
+"""Names, dimensions and weights of the feature families.
 
-A family is one module of this package with a function `describe(view)` and one line in `FAMILIES` below. This module
-itself is standard library only, so that command lines and DAGs know names and dimensions without loading OpenCV.
+A family is one module in `extraction/families` with a function `extract(image)`, and one entry in `FAMILIES`. This
+module uses the standard library only, so that the DAG knows the families without loading OpenCV.
 """
 
 from collections.abc import Sequence
@@ -10,12 +10,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Family:
-    """What is known of a family without running it.
+    """A feature family.
 
     Args:
-        name: its name on the command line, and its module's name in this package.
-        dimension: how many numbers it gives for every image; `None` where that is told by a model given at run time.
-        weight: the standard deviation that the whole family is scaled to before the reduction; see docs/reference/features.md.
+        name: Name on the command line, and of the module in `extraction/families`.
+        dimension: Number of features per image; `None` if the model determines it.
+        weight: Standard deviation that the family is scaled to before the PCA; see docs/reference/features.md.
     """
 
     name: str
@@ -35,29 +35,33 @@ FAMILIES = {
     )
 }
 MODEL_FAMILY = "onnx"
-"""The one that needs a model."""
+"""Name of the family that needs a model."""
 DEFAULT_FAMILIES = ("orb", "color", "texture", "contrast")
 
 
-def total_dimension(names: Sequence[str], of_model: int = 0) -> int:
-    """Add up the families' dimensions: the length of the column `features`.
+def total_dimension(names: Sequence[str], model_dimension: int = 0) -> int:
+    """Return the number of features of some families together: the length of the column `features`.
 
     Args:
-        names: of the families.
-        of_model: how many numbers the model gives, where one is used.
+        names: Names of the families.
+        model_dimension: Number of values per image in the model's output; 0 without a model.
 
     >>> total_dimension(["orb", "color"])
     688
     """
     dimensions = (FAMILIES[name].dimension for name in names)
-    return sum(of_model if dimension is None else dimension for dimension in dimensions)
+    return sum(model_dimension if dimension is None else dimension for dimension in dimensions)
 
 
 def dimensions(names: Sequence[str], total: int) -> list[int]:
-    """Tell how many of all features each family has: what the others leave is the model's.
+    """Return the number of features of each family. The model's family has those that the others leave.
+
+    Args:
+        names: Names of the families.
+        total: Number of features of all families together.
 
     >>> dimensions(["orb", "onnx", "texture"], 1300)
     [256, 1014, 30]
     """
-    of_model = total - total_dimension(names)
-    return [total_dimension([name], of_model) for name in names]
+    model_dimension = total - total_dimension(names)
+    return [total_dimension([name], model_dimension) for name in names]

@@ -1,7 +1,7 @@
-"""Where everything of one run lies below its prefix, and what names of buckets and prefixes look like.
+"""Paths of a run's files below its prefix, and patterns for names of buckets and prefixes.
 
-Shared by whoever writes a run (this application) and whoever reads it (the DAG, its validation, a notebook).
-Standard library only; knows no file system and reads nothing.
+The application writes these paths. The DAG, the validation and the notebooks read them. Uses the standard library only
+and accesses no file system.
 """
 
 from dataclasses import dataclass
@@ -14,22 +14,26 @@ PROGRESS = "progress.json"
 OUTCOME = "outcome.json"
 
 FITTED_SPLIT = "Training"
-"""What the projection is fitted on, where the inventory has it; all images otherwise."""
+"""Split that the projection is fitted on. All images are used if the inventory has no such split."""
 
 _STAMP = "%Y-%m-%dT%H%M%SZ"
 
 BUCKET_PATTERN = r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$"
-"""S3's rules for the name of a bucket, but for the rarely met ones (no two full stops together, no IP address)."""
+"""S3's rules for bucket names, except two: no adjacent periods, no IP address.
+
+https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html
+"""
 PREFIX_PATTERN = r"^([^*?\[\]/][^*?\[\]]*/)?$"
-"""Empty, or ends in "/"; without what Airflow's S3 sensor takes for wildcards."""
+"""Empty, or ends in "/". Excludes the characters that Airflow's `S3KeySensor` treats as wildcards."""
 
 
 @dataclass(frozen=True)
 class RunLayout:
-    """The paths of one run.
+    """Paths of one run.
 
     Args:
-        prefix: the run's own prefix, for example `s3://fruits/features/runs/2026-11-20`; a trailing slash is dropped.
+        prefix: URI of the run's folder, for example `s3://fruits/features/runs/2026-11-20`. A trailing slash is
+            removed.
 
     >>> RunLayout("s3://fruits/features/runs/2026-11-20/").features
     's3://fruits/features/runs/2026-11-20/features'
@@ -38,12 +42,12 @@ class RunLayout:
     prefix: str
 
     def __post_init__(self) -> None:
-        """Drop the trailing slash."""
+        """Remove the trailing slash."""
         object.__setattr__(self, "prefix", self.prefix.rstrip("/"))
 
     @classmethod
     def of(cls, bucket: str, run: str) -> "RunLayout":
-        """Lay out a run of a bucket.
+        """Return the layout of a run in a bucket.
 
         >>> RunLayout.of("fruits", "2026-11-20").prefix
         's3://fruits/features/runs/2026-11-20'
@@ -52,12 +56,12 @@ class RunLayout:
 
     @property
     def name(self) -> str:
-        """The run's name."""
+        """Name of the run."""
         return self.prefix.rpartition("/")[2]
 
     @property
     def inventory(self) -> str:
-        """Folder of the inventory's Parquet files: what the run is about."""
+        """Folder of the inventory's Parquet files."""
         return f"{self.prefix}/inventory"
 
     @property
@@ -72,17 +76,17 @@ class RunLayout:
 
     @property
     def staging(self) -> str:
-        """Folder of the images' descriptions where the run keeps no store of them; gone at its end."""
+        """Folder of the feature cache of a run without a shared one. Removed at the end of the run."""
         return f"{self.prefix}/staging"
 
     @property
     def projection(self) -> str:
-        """Folder of the projection, in two forms."""
+        """Folder of the projection in both formats."""
         return f"{self.prefix}/projection"
 
     @property
     def portable_projection(self) -> str:
-        """The projection as one file for numpy."""
+        """Projection as one NumPy file."""
         return f"{self.projection}/{PORTABLE}"
 
     @property
@@ -92,12 +96,12 @@ class RunLayout:
 
     @property
     def progress(self) -> str:
-        """How far the application is, as JSON."""
+        """Progress of the application, as JSON."""
         return f"{self.prefix}/{PROGRESS}"
 
     @property
     def outcome(self) -> str:
-        """What the application says came out, as JSON; the last thing that it writes."""
+        """Outcome of the application, as JSON. The last file that it writes."""
         return f"{self.prefix}/{OUTCOME}"
 
     @property
@@ -107,27 +111,32 @@ class RunLayout:
 
     @property
     def report_page(self) -> str:
-        """The report, for people: one HTML page."""
+        """Report as one HTML page."""
         return f"{self.report}/index.html"
 
     @property
     def report_figures(self) -> str:
-        """The report's figures, for programs: JSON."""
+        """Figures of the report, as JSON."""
         return f"{self.report}/figures.json"
 
     @property
     def record(self) -> str:
-        """What the run was and what came out, as JSON; written by whoever publishes it."""
+        """Record of the run, as JSON. Written when the run is published."""
         return f"{self.prefix}/run.json"
 
 
 def history(bucket: str) -> str:
-    """Tell where the earlier pointers lie: those that `latest.json` has replaced."""
+    """Return the folder of the earlier versions of `latest.json`."""
     return f"s3://{bucket}/{FEATURES_ROOT}/published"
 
 
 def publication(bucket: str, published_at: str, run: str) -> str:
-    """Tell where an earlier pointer lies; names sort by time.
+    """Return the URI of an earlier version of `latest.json`. Names sort by time.
+
+    Args:
+        bucket: Name of the bucket.
+        published_at: Time of publication, ISO 8601 with a time zone.
+        run: Name of the published run.
 
     >>> publication("fruits", "2026-11-22T08:00:00+00:00", "r")
     's3://fruits/features/published/2026-11-22T080000Z-r.json'
@@ -136,7 +145,7 @@ def publication(bucket: str, published_at: str, run: str) -> str:
 
 
 def published_run(name: str) -> str:
-    """Read the run from the name of an earlier pointer.
+    """Return the run's name from the file name of an earlier version of `latest.json`.
 
     >>> published_run("2026-11-22T080000Z-2026-11-22T000000Z-fruits_features.json")
     '2026-11-22T000000Z-fruits_features'
@@ -145,7 +154,7 @@ def published_run(name: str) -> str:
 
 
 def publication_time(name: str) -> datetime:
-    """Read from the name of an earlier pointer when its run was published.
+    """Return the time of publication from the file name of an earlier version of `latest.json`.
 
     >>> publication_time("2026-11-22T080000Z-r.json").isoformat()
     '2026-11-22T08:00:00+00:00'
@@ -154,21 +163,21 @@ def publication_time(name: str) -> datetime:
 
 
 def stamp(moment: datetime) -> str:
-    """Write a moment, to the second, as it stands in names."""
+    """Return a time, to the second, in the format used in names."""
     return moment.astimezone(UTC).strftime(_STAMP)
 
 
-def described(bucket: str) -> str:
-    """Tell where a bucket's runs remember described images.
+def feature_cache(bucket: str) -> str:
+    """Return the folder of the feature cache that a bucket's runs share.
 
-    >>> described("fruits")
+    >>> feature_cache("fruits")
     's3://fruits/features/described'
     """
     return f"s3://{bucket}/{FEATURES_ROOT}/described"
 
 
 def backfill(bucket: str, dag_id: str, conf: str) -> str:
-    """Tell where the run of a backfill that works for the others says so: those of one DAG and one configuration.
+    """Return the URI of the lock of a backfill. All runs of one DAG with one configuration share it.
 
     >>> backfill("fruits", "daily", '{"k": 8}')
     's3://fruits/features/backfills/daily-e112e31f.json'
@@ -178,7 +187,7 @@ def backfill(bucket: str, dag_id: str, conf: str) -> str:
 
 
 def latest(bucket: str) -> str:
-    """Tell where the pointer to the published run lies.
+    """Return the URI of the pointer to the published run.
 
     >>> latest("fruits")
     's3://fruits/features/latest.json'

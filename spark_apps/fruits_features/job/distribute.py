@@ -140,7 +140,7 @@ class DriverRunner:
 
 @dataclass(frozen=True)
 class _ExtractionTask:
-    """What an executor does with one partition.
+    """Task of an executor for one partition.
 
     Args:
         extractor: Extracts the features.

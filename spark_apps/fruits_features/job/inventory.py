@@ -1,7 +1,7 @@
-"""The inventory: read, put into the order of the features, and cut into the parts that tasks work on.
+"""Reads and sorts the inventory, and splits it into one table per task.
 
-The driver does this without Spark: the rows are narrow (about 150 bytes an object in memory, so 9 million objects take
-some 1.4 GB), and sorting them here lets the first task start about five seconds earlier than a cold Spark SQL would.
+The driver does this without Spark. The rows are narrow, and the first task starts earlier than it would after a cold
+start of Spark SQL; see docs/measurements/constants.md.
 """
 
 import math
@@ -16,30 +16,30 @@ from numpy.typing import NDArray
 
 from fruits_features.contract.errors import RunError
 from fruits_features.contract.layout import FITTED_SPLIT
+from fruits_features.contract.workload import IMAGE_OVERHEAD_BYTES, IMAGES_PER_PARTITION
 from fruits_features.io import object_store
 from fruits_features.io.arrow import combine_chunks
 from fruits_features.schemas import INVENTORY, arrow_schema
 
-IMAGES_PER_PART = 12_000
-"""About; a part takes some seconds on one core, so that the last ones to finish keep few cores waiting, and a lost one
-costs little. Starting one costs 0.2 s (Spark's worker looks into its archives again), so there are not many more."""
+MAX_DRIVER_COST = 1_000 * IMAGE_OVERHEAD_BYTES
+"""Largest cost of rows that the driver processes itself, in bytes.
 
-_BYTES_LIKE_AN_IMAGE = 40_000
-"""Fetching and decoding this many bytes takes about as long as everything that every image needs."""
-
-
-_LITTLE = 1_000 * _BYTES_LIKE_AN_IMAGE
+One core processes them in about the time that Spark needs to start its workers; see docs/measurements/constants.md.
+"""
 
 
 class InventoryError(RunError, ValueError):
-    """The inventory cannot be worked on; the message tells the way out."""
+    """The inventory cannot be used. The message names the fix."""
 
 
 def read_inventory(folder: str) -> pa.Table:
-    """Read an inventory, one row an object, sorted as the features are: by category and key.
+    """Read an inventory.
+
+    Returns:
+        One row per object, sorted by category and key, as `features/` is.
 
     Raises:
-        InventoryError: when it lists nothing, or an object twice.
+        InventoryError: The inventory lists no object, or an object twice.
     """
     columns = [column for column in INVENTORY if column.name != "last_modified"]
     tables = [
@@ -52,12 +52,12 @@ def read_inventory(folder: str) -> pa.Table:
         [arrow_schema(columns).empty_table(), *(table.cast(arrow_schema(columns)) for table in tables)]
     )
     if not inventory.num_rows:
-        raise InventoryError(f"The inventory {folder} lists no object; upload images, or check the image prefix.")
-    by_key = inventory if _rises(inventory["key"]) else inventory.sort_by("key")
-    if not _rises(by_key["key"]):
+        raise InventoryError(f"The inventory {folder} lists no object; upload images, or correct the image prefix.")
+    by_key = inventory if _is_increasing(inventory["key"]) else inventory.sort_by("key")
+    if not _is_increasing(by_key["key"]):
         keys = by_key["key"].to_pylist()
-        twice = next(key for key, after in pairwise(keys) if key == after)
-        raise InventoryError(f"The inventory {folder} lists {twice!r} twice; take it again.")
+        duplicate = next(key for key, following in pairwise(keys) if key == following)
+        raise InventoryError(f"The inventory {folder} lists {duplicate!r} twice; take the inventory again.")
     return by_key.take(pa.array(_order_by_category(by_key["category"])))
 
 
@@ -67,17 +67,21 @@ def fitted_split(inventory: pa.Table) -> str | None:
 
 
 def fits_on_driver(inventory: pa.Table) -> bool:
-    """Tell whether one core works these rows off in about the second that Spark needs to start its workers."""
-    return bool(_costs(inventory).sum() <= _LITTLE)
+    """Return whether the driver processes these rows faster than Spark starts its workers."""
+    return bool(_costs(inventory).sum() <= MAX_DRIVER_COST)
 
 
 def partition(inventory: pa.Table, cores: int) -> Iterator[pa.Table]:
-    """Cut a sorted inventory into consecutive parts that take about as long as each other.
+    """Yield consecutive rows of a sorted inventory as partitions that take about equally long.
 
-    There are as many for every core, so that none waits while the last part is worked on.
+    Their number is a multiple of the cores, so that no core waits for the last partitions.
+
+    Args:
+        inventory: Sorted rows of the inventory, at least one.
+        cores: Number of tasks that run at once.
     """
     images = inventory.num_rows
-    rounds = math.ceil(images / (IMAGES_PER_PART * cores))
+    rounds = math.ceil(images / (IMAGES_PER_PARTITION * cores))
     costs = _costs(inventory).cumsum()
     shares = np.arange(1, rounds * cores) / (rounds * cores)
     ends = [0, *np.searchsorted(costs, shares * costs[-1]).tolist(), images]
@@ -87,17 +91,17 @@ def partition(inventory: pa.Table, cores: int) -> Iterator[pa.Table]:
 
 
 def _costs(inventory: pa.Table) -> NDArray[np.int64]:
-    """Tell what each row costs, in bytes that take as long to fetch and decode."""
-    return np.asarray(inventory["size"].to_numpy() + _BYTES_LIKE_AN_IMAGE, np.int64)
+    """Return the cost of each row, in bytes that take as long to fetch and decode."""
+    return np.asarray(inventory["size"].to_numpy() + IMAGE_OVERHEAD_BYTES, np.int64)
 
 
-def _rises(keys: pa.ChunkedArray) -> bool:
-    """Tell whether every key is greater than the one before: sorted, and none twice."""
+def _is_increasing(keys: pa.ChunkedArray) -> bool:
+    """Return whether every key is greater than the one before."""
     return len(keys) < 2 or bool(pc.all(pc.less(keys[:-1], keys[1:])).as_py())  # noqa: PLR2004
 
 
 def _order_by_category(categories: pa.ChunkedArray) -> NDArray[np.int64]:
-    """Find the order of categories, those without last, that leaves equal ones as they are."""
+    """Return the positions of rows in the stable order of their categories. Rows without a category come last."""
     coded = pc.dictionary_encode(combine_chunks(categories))
     ranks = np.argsort(np.argsort(np.array(coded.dictionary.to_pylist(), dtype=object), kind="stable"))
     codes = coded.indices.fill_null(len(ranks)).to_numpy(zero_copy_only=False)

@@ -1,4 +1,4 @@
-"""What came out of a run, for whoever goes on with it: `outcome.json`, and the last line of the driver's log."""
+"""Outcome of a run: `outcome.json`, which the DAG reads, and the last line of the driver's log."""
 
 import json
 import time
@@ -7,12 +7,12 @@ from dataclasses import asdict, dataclass
 
 @dataclass(frozen=True)
 class Seconds:
-    """What a run took, in seconds on the clock, up to the time at which it has checked what it wrote.
+    """Duration of each stage of a run, in seconds of wall-clock time.
 
     Args:
-        start: until the inventory was read and Spark had started, where Spark's workers describe.
-        describe: from then on until every image was described and stored.
-        reduce: from then on until the projection was there and all files were written.
+        start: Reading the inventory, and starting Spark if its workers are used.
+        describe: Extracting the features and writing them to the cache.
+        reduce: Fitting the projection, and writing and checking all files.
     """
 
     start: float
@@ -22,19 +22,19 @@ class Seconds:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came out of a run.
+    """Outcome of a run.
 
     Args:
-        inventoried: how many objects the inventory lists.
-        described: how many of them are rows of `features/`.
-        quarantined: how many of them are rows of `quarantine/`.
-        reused: how many of them earlier runs have described, or rejected for good.
-        k: how many components there are.
-        explained_variance: their share of the variance together, of the images that they were fitted on.
-        projection: its version.
-        kept_from: address of the published projection that it is; `None` where it was fitted by this run.
-        why: it was kept or fitted.
-        seconds: what it took.
+        inventoried: Number of objects in the inventory.
+        described: Number of rows in `features/`.
+        quarantined: Number of rows in `quarantine/`.
+        reused: Number of objects whose outcome was in the feature cache.
+        k: Number of components.
+        explained_variance: Share of the variance that the components explain, of the images they were fitted on.
+        projection: Version of the projection.
+        kept_from: URI of the published projection if it was kept; `None` if this run fitted a new one.
+        why: Reason why the projection was kept or fitted.
+        seconds: Duration of each stage.
     """
 
     inventoried: int
@@ -49,26 +49,26 @@ class Outcome:
     seconds: Seconds
 
     def __str__(self) -> str:
-        """Say it in a line of a log."""
+        """Return the outcome as one line for the log."""
         return (
-            f"{self.inventoried} images: {self.described} described, {self.quarantined} quarantined, "
-            f"{self.reused} of them known before; {self.k} components that explain {self.explained_variance:.1%}; "
-            f"started in {self.seconds.start:.1f} s, described in {self.seconds.describe:.1f} s, "
+            f"{self.inventoried} images: {self.described} with features, {self.quarantined} quarantined, "
+            f"{self.reused} from the cache; {self.k} components explain {self.explained_variance:.1%} of the variance; "
+            f"started in {self.seconds.start:.1f} s, extracted in {self.seconds.describe:.1f} s, "
             f"reduced and written in {self.seconds.reduce:.1f} s"
         )
 
     def to_bytes(self) -> bytes:
-        """Write it as JSON."""
+        """Return the outcome as JSON."""
         return json.dumps(asdict(self), indent=1).encode()
 
 
 class Stopwatch:
-    """Tells how long each of some stages, one after the other, has taken."""
+    """Measures the duration of consecutive stages."""
 
     def __init__(self) -> None:
         self._last_s = time.monotonic()
 
     def lap(self) -> float:
-        """End a stage and begin the next; returns the seconds it took, to the millisecond."""
+        """End a stage and start the next one. Return the duration in seconds, to the millisecond."""
         before, self._last_s = self._last_s, time.monotonic()
         return round(self._last_s - before, 3)

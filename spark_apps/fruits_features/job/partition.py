@@ -1,7 +1,7 @@
 """One partition of the inventory: its features extracted and written to the feature cache.
 
-Does not know Spark. Each attempt writes files under names of its own. When a partition is processed twice, the result
-names the files that count.
+Does not know Spark. Each attempt writes files with unique names. When a partition is processed twice, only the files in
+the result are valid.
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from typing import Protocol
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fruits_features.cache.data_files import FILE_BYTES, PartWriter
+from fruits_features.cache.data_files import CACHE_FILE_BYTES, PartWriter
 from fruits_features.cache.store import StoredPart
 from fruits_features.extraction.batches import BatchExtractor
 from fruits_features.io import arrow
@@ -37,7 +37,7 @@ class PartitionResult:
     """The outcome of some partitions.
 
     Args:
-        parts: What was written to the feature cache.
+        parts: Parts written to the feature cache.
         moments: Moments of the features that the projection is fitted on; `None` if there are none.
     """
 
@@ -45,7 +45,7 @@ class PartitionResult:
     moments: Moments | None = None
 
     def merge(self, other: "PartitionResult") -> "PartitionResult":
-        """Return the result of both, whatever order they arrive in."""
+        """Return the result of both. The order of merging does not matter."""
         parts = sorted((*self.parts, *other.parts), key=lambda part: part.index)
         return PartitionResult(tuple(parts), merge_all([self.moments, other.moments]))
 
@@ -56,10 +56,10 @@ class Partition:
 
     Args:
         number: Position among the partitions.
-        inventory: Rows as `arrow.to_bytes` writes them.
+        inventory: Rows of the inventory, as returned by `arrow.to_bytes`.
         segment: Folder of the cache segment that the task writes to.
         fitted_split: Split that the projection is fitted on; `None` for all images.
-        needs_moments: Whether a projection is fitted. Moments are megabytes.
+        needs_moments: Whether a projection is fitted. Moments take megabytes, so they are only sent if they are needed.
     """
 
     number: int
@@ -81,12 +81,12 @@ class Partition:
                 reporter.report(self.number, done)
                 rejected.append(chunk.rejected)
                 pending.append(chunk.extracted)
-                if sum(batch.nbytes for batch in pending) >= FILE_BYTES:
+                if sum(batch.nbytes for batch in pending) >= CACHE_FILE_BYTES:
                     moments = merge_all([moments, self._write(writer, pending, columns)])
                     pending = []
             moments = merge_all([moments, self._write(writer, pending, columns)])
             reasons = pa.Table.from_batches(rejected)
-            writer.note(reasons, {name: reasons[name] for name in _REASON_COLUMNS})
+            writer.add_to_index(reasons, {name: reasons[name] for name in _REASON_COLUMNS})
             return PartitionResult((writer.finish(),), moments)
 
     def _write(self, writer: PartWriter, batches: Sequence[pa.RecordBatch], columns: Sequence[str]) -> Moments | None:

@@ -1,9 +1,12 @@
-"""How far the run is: in the driver's log and as progress.json, every few seconds.
+"""Progress of a run, in the driver's log and in progress.json, every few seconds.
 
-Workers tell the driver with one UDP datagram a chunk of images. That costs them nothing and waits for nobody, and what
-gets lost is made good by the next one, as each tells the whole count of its part. (Spark's own accumulators reach the
-driver when a task ends, and the tasks here are few and long.) Where datagrams do not get through, the run goes on all
-the same and progress says less.
+Workers send one UDP datagram per chunk of images to the driver. Without them, no progress would be reported until the
+extraction ends. Tasks are few and long, one per core, and Spark's accumulators and task counts reach the driver only
+when a task ends.
+
+Sending never blocks a worker. A lost datagram does no harm, because the next one contains the partition's total count.
+If no datagram reaches the driver, the run continues and reports less progress. A secret in each datagram excludes those
+of other senders.
 """
 
 import json
@@ -26,20 +29,22 @@ from fruits_features.contract.layout import PROGRESS
 from fruits_features.io import object_store
 
 PERIOD_S = 3.0
+"""Seconds between two reports."""
+
 _MESSAGE = struct.Struct("!16sII")
-"""The run's secret, the number of a part, how many of its images are done."""
+"""Datagram: secret of the run, number of the partition, number of its images that have an outcome."""
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class ProgressReporter:
-    """What a worker needs for telling the driver how far it is.
+    """Sends a worker's progress to the driver.
 
     Args:
-        host: the driver's.
-        port: where it listens.
-        secret: tells this run's messages from others'; 16 bytes.
+        host: Host name of the driver.
+        port: UDP port of the driver.
+        secret: Secret of the run, 16 bytes.
     """
 
     host: str
@@ -47,24 +52,24 @@ class ProgressReporter:
     secret: bytes
 
     def report(self, partition: int, done: int) -> None:
-        """Send how many images of a partition are done."""
+        """Send the number of images of a partition that have an outcome."""
         with suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
             sender.sendto(_MESSAGE.pack(self.secret, partition, done), (self.host, self.port))
 
 
 @dataclass(frozen=True)
 class ProgressState:
-    """How far a run is at one time; as in progress.json.
+    """Progress of a run at one time: the content of progress.json.
 
     Args:
-        run: its name.
+        run: Name of the run.
         stage: `describe`, `reduce` or `done`.
-        done: how many images are described or rejected.
-        images: how many there are.
-        images_per_second: since the first image was done; 0 before.
-        seconds_left: until all images are described, at that speed; `None` where it cannot be told.
-        updated_at: when this was true; ISO 8601, UTC.
-        reused: how many images earlier runs have described; they count as done.
+        done: Number of images that have an outcome.
+        images: Number of all images.
+        images_per_second: Speed since the first image; 0 before it.
+        seconds_left: Estimated time in seconds until all images have an outcome; `None` if it is unknown.
+        updated_at: Time of this state, ISO 8601, UTC.
+        reused: Number of images whose outcome was in the feature cache; included in `done`.
     """
 
     run: str
@@ -77,21 +82,21 @@ class ProgressState:
     reused: int = 0
 
     def __str__(self) -> str:
-        """Say it in a line of a log."""
+        """Return the state as one line for the log."""
         left = "" if self.seconds_left is None else f", {self.seconds_left:.0f} s left"
         share = self.done / self.images
-        known = f", {self.reused} of them known already" if self.reused else ""
+        reused = f", {self.reused} from the cache" if self.reused else ""
         speed = f"{self.images_per_second:.0f}/s"
-        return f"{self.stage}: {self.done} of {self.images} images ({share:.0%}){known}, {speed}{left}"
+        return f"{self.stage}: {self.done} of {self.images} images ({share:.0%}){reused}, {speed}{left}"
 
 
 class Tally:
-    """Counts images done by part, and estimates from when they were done.
+    """Counts processed images by partition and estimates the remaining time.
 
     Args:
-        run: the run's name.
-        images: how many there are.
-        reused: how many of them need not be done.
+        run: Name of the run.
+        images: Number of all images.
+        reused: Number of images whose outcome was in the feature cache.
     """
 
     def __init__(self, run: str, images: int, reused: int = 0) -> None:
@@ -100,21 +105,28 @@ class Tally:
         self._done: dict[int, int] = {}
         self._first: tuple[float, int] | None = None
 
-    def count(self, part: int, done: int, now_s: float) -> None:
-        """Take in that so many images of a part were done at some time; a part tried again does not count back."""
-        self._done = {**self._done, part: max(done, self._done.get(part, 0))}  # whole, as another thread reads it
+    def count(self, partition: int, done: int, now_s: float) -> None:
+        """Record the number of processed images of a partition. The count of a retried partition never decreases.
+
+        Args:
+            partition: Number of the partition.
+            done: Number of its images that have an outcome.
+            now_s: Current time, in seconds since the epoch.
+        """
+        # Replaced and not modified, because another thread may be reading it.
+        self._done = {**self._done, partition: max(done, self._done.get(partition, 0))}
         self._first = self._first or (now_s, sum(self._done.values()))
 
     def finish(self, stage: str) -> None:
-        """Take in that every image is done and another stage begins."""
+        """Record that all images have an outcome and that another stage starts."""
         self.stage, self._done = stage, {0: self._images - self._reused}
 
     def state(self, now_s: float) -> ProgressState:
-        """Estimate."""
+        """Return the state at a time, in seconds since the epoch."""
         images = self._images - self._reused
         done = min(images, sum(self._done.values()))
-        began_s, before = self._first or (now_s, 0)
-        speed = (done - before) / (now_s - began_s) if now_s > began_s else 0.0
+        started_s, before = self._first or (now_s, 0)
+        speed = (done - before) / (now_s - started_s) if now_s > started_s else 0.0
         left = (images - done) / speed if speed and self.stage == "describe" else None
         updated = datetime.fromtimestamp(now_s, UTC).isoformat(timespec="seconds")
         rounded = None if left is None else round(left, 1)
@@ -123,77 +135,79 @@ class Tally:
 
 
 class ProgressListener:
-    """Tells people how far the run is; use it in a `with` statement.
+    """Receives the progress of workers and reports it. Use it in a `with` statement.
 
     Args:
-        tally: what is told.
-        folder: the run's folder, for progress.json.
+        tally: Counter of the processed images.
+        folder: URI of the run's folder, for progress.json.
     """
 
     def __init__(self, tally: Tally, folder: str) -> None:
         self._tally, self._folder = tally, folder
-        self._reported: list[socket.socket] = []
+        self._sockets: list[socket.socket] = []
         self._secret = secrets.token_bytes(16)
-        self._end, self._ended = socket.socketpair()
+        self._wake_sender, self._wake_receiver = socket.socketpair()
         self._thread = threading.Thread(target=self._listen, name="progress", daemon=True)
 
     def __enter__(self) -> Self:
-        """Begin to listen."""
+        """Start the thread."""
         self._thread.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
-        """Tell a last time and stop."""
-        self._end.close()
+        """Stop the thread and report a last time."""
+        self._wake_sender.close()
         self._thread.join()
-        self._ended.close()
-        for one in self._reported:
-            one.close()
+        self._wake_receiver.close()
+        for receiver in self._sockets:
+            receiver.close()
         if not error:
             self._tally.finish("done")
-            self._tell()
+            self._report()
 
     def listen(self, host: str, bind: str) -> ProgressReporter:
-        """Begin to listen to the workers.
+        """Start to receive datagrams, and return the reporter for workers.
 
         Args:
-            host: this driver, as those who describe reach it.
-            bind: its own address that it listens on.
+            host: Host name or address by which workers reach the driver.
+            bind: Local address to bind.
         """
-        listening = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        listening.bind((bind, 0))
-        self._reported.append(listening)
-        self._end.send(b"\0")  # so that the thread looks there, too
-        return ProgressReporter(host, listening.getsockname()[1], self._secret)
+        receiver = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        receiver.bind((bind, 0))
+        self._sockets.append(receiver)
+        self._wake_sender.send(b"\0")  # wakes the thread, so that it includes the new socket
+        return ProgressReporter(host, receiver.getsockname()[1], self._secret)
 
     def report(self, partition: int, done: int) -> None:
-        """Record that `done` images of a partition are done; for partitions that this process works on."""
+        """Record the number of processed images of a partition that this process works on."""
         self._tally.count(partition, done, time.time())
 
     def begin_reduction(self) -> None:
-        """Take in that all images are described."""
+        """Record that all images have an outcome."""
         self._tally.finish("reduce")
 
     def _listen(self) -> None:
-        tell_at = time.monotonic() + PERIOD_S
+        report_at = time.monotonic() + PERIOD_S
         while True:
-            wait_s = max(0.0, tell_at - time.monotonic())
-            said, _, _ = select.select([self._ended, *self._reported], [], [], wait_s)
-            if self._ended in said and not self._ended.recv(1):
+            wait_s = max(0.0, report_at - time.monotonic())
+            readable, _, _ = select.select([self._wake_receiver, *self._sockets], [], [], wait_s)
+            if self._wake_receiver in readable and not self._wake_receiver.recv(1):
                 return
-            for one in (one for one in said if one is not self._ended):
-                self._take_in(one.recv(_MESSAGE.size))
-            if time.monotonic() >= tell_at:
-                tell_at += PERIOD_S
-                self._tell()
+            for receiver in readable:
+                if receiver is not self._wake_receiver:
+                    self._receive(receiver.recv(_MESSAGE.size))
+            if time.monotonic() >= report_at:
+                report_at += PERIOD_S
+                self._report()
 
-    def _take_in(self, message: bytes) -> None:
+    def _receive(self, message: bytes) -> None:
+        """Record a datagram. Datagrams without the run's secret are ignored."""
         if len(message) == _MESSAGE.size and message.startswith(self._secret):
-            _, part, done = _MESSAGE.unpack(message)
-            self.report(part, done)
+            _, partition, done = _MESSAGE.unpack(message)
+            self.report(partition, done)
 
-    def _tell(self) -> None:
-        """Log and write how far the run is; that this fails is not worth a run."""
+    def _report(self) -> None:
+        """Log the state and write progress.json. A failure to write it does not fail the run."""
         state = self._tally.state(time.time())
         _log.info("%s", state)
         try:

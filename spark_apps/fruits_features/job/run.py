@@ -44,7 +44,7 @@ class JobError(RunError):
 
 @dataclass(frozen=True)
 class _Job:
-    """What a run is given.
+    """Inputs of a run.
 
     Args:
         arguments: Arguments of the run.
@@ -62,12 +62,12 @@ class _Job:
 
     @property
     def layout(self) -> RunLayout:
-        """Where the results of the run are written."""
+        """Layout of the run's results."""
         return RunLayout(self.arguments.output)
 
     @property
     def extractor(self) -> BatchExtractor:
-        """What extracts the features of images."""
+        """Extractor of the images' features."""
         return BatchExtractor(
             bucket=self.arguments.bucket,
             families=self.arguments.features,
@@ -79,7 +79,7 @@ class _Job:
 
     @property
     def kept(self) -> Projection | None:
-        """The published projection, if the run keeps it whatever its images are."""
+        """The published projection if the run must keep it; else `None`."""
         return self.published if self.arguments.refit == Refit.NEVER else None
 
 
@@ -153,14 +153,14 @@ def _choose_runner(lookup: CacheLookup, start: Callable[[], SparkContext]) -> Ru
 def _extract(
     job: _Job, lookup: CacheLookup, runner: Runner, progress: ProgressListener
 ) -> tuple[CacheIndex, Moments | None]:
-    """Extract the features of images that are not in the cache, and add them to it, whatever becomes of this run.
+    """Extract the features of images that are not in the cache, and add them to it, even if the run fails later.
 
     A segment that contains only transient rejections would not help a later run and is not completed.
     """
     missing = lookup.missing
     if not missing.num_rows:
         return CacheIndex.empty(), None
-    name = job.cache.begin(job.arguments.run)
+    name = job.cache.new_segment_name(job.arguments.run)
     folder = f"{job.cache.folder}/{name}"
     partitions = [
         Partition(number, arrow.to_bytes(rows), folder, job.fitted_split, needs_moments=not job.kept)
@@ -248,7 +248,7 @@ def _compact(job: _Job, segments: Sequence[CacheSegment], runner: Runner) -> Non
     """Rewrite small segments of the cache as one."""
     if not segments:
         return
-    name = job.cache.begin("compacted")
+    name = job.cache.new_segment_name("compacted")
     columns = [column.name for column in stored_columns(include_pixels=job.arguments.include_pixels)]
     tasks = compaction.plan(job.cache.read(segments).without_transient(), job.cache.folder, name, columns)
     parts = runner.map("compact the feature cache", CompactionTask.write, tasks)
@@ -299,4 +299,4 @@ def _check_count(inventoried: int, files: Iterable[WrittenFile]) -> None:
 def _check_written(folder: str, files: Iterable[WrittenFile]) -> None:
     """Raise an error if the folder does not contain exactly these files."""
     if object_store.list_files(folder) != {file.name: file.size for file in files}:
-        raise JobError(f"{folder} holds other files than this run has written; see who else writes there.")
+        raise JobError(f"{folder} contains other files than this run has written; check which process writes to it.")

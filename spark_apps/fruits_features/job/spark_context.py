@@ -1,6 +1,6 @@
-"""Spark's context as the application wants it: with an environment for the workers, and stopped without waiting.
+"""Starts and stops Spark's context.
 
-Light, so that Spark starts while the rest of the application is loaded.
+Imports little, so that Spark starts while the rest of the application is imported.
 """
 
 from collections.abc import Iterator
@@ -14,13 +14,13 @@ from fruits_features.job.worker_environment import WORKER_ENVIRONMENT
 
 @contextmanager
 def running_context(run: str) -> Iterator[SparkContext]:
-    """Start Spark for a run, and stop what of it is in the JVM.
+    """Start Spark for a run, and stop its JVM part on exit.
 
-    PySpark's own `stop` then waits up to a second for its server of accumulators, which ends with this process anyway.
+    PySpark's own `stop` waits up to a second for its accumulator server, which ends with this process anyway.
     """
     context = SparkContext(appName=f"fruits_features {run}", environment=WORKER_ENVIRONMENT)
     try:
         yield context
     finally:
-        with suppress(Py4JError):  # a JVM that has died
+        with suppress(Py4JError):  # the JVM has exited
             context._jsc.stop()  # noqa: SLF001

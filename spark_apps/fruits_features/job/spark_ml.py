@@ -1,11 +1,12 @@
-"""The projection as a Spark ML model, for those who project with Spark.
+"""Saves the projection as a Spark ML model.
 
-A `PipelineModel` of `StandardScalerModel` and `PCAModel`, from a vector column `features` to a vector column `pca`.
+The model is a `PipelineModel` of a `StandardScalerModel` and a `PCAModel`. It maps a vector column `features` to a
+vector column `pca`.
 
-Spark ML cannot make these two models from numbers, only from data, and to save them it starts the whole of Spark SQL,
-which this application does not need otherwise: four seconds of a cold run, and another to import `pyspark.ml`. So their
-files are written here, in the layout that Spark has written since 2.0 and promises to go on reading (Spark's ML guide,
-"Backwards compatibility for ML persistence").
+Spark ML creates these models only by fitting data, and saves them only with Spark SQL. The application does not need
+Spark SQL otherwise, and it would add seconds to each run. So this module writes the files itself, in the format that
+Spark has written since 2.0 and promises to read: https://spark.apache.org/docs/latest/ml-pipeline.html, "Backwards
+compatibility for ML persistence".
 """
 
 import io
@@ -23,7 +24,7 @@ from fruits_features.projection import Projection
 
 _SCALER, _PCA = "fruits_scaler", "fruits_pca"
 _DENSE = 1
-"""Of Spark's two kinds of vectors and matrices: sparse 0, dense 1."""
+"""Type of dense vectors and matrices in Spark's format; 0 is sparse."""
 
 _INT_LIST = pa.list_(pa.field("element", pa.int32(), nullable=False))
 _DOUBLE_LIST = pa.list_(pa.field("element", pa.float64(), nullable=False))
@@ -51,7 +52,7 @@ _SPARK_NAMES = {pa.int8(): "byte", pa.int32(): "integer", pa.float64(): "double"
 
 
 def save(projection: Projection, folder: str) -> None:
-    """Write the model's files, replacing what was there."""
+    """Write the model's files. Replace an existing model."""
     object_store.remove_folder(folder)
     _write_metadata(folder, "", "PipelineModel", "fruits_projection", {"stageUids": [_SCALER, _PCA]})
 
@@ -67,10 +68,10 @@ def save(projection: Projection, folder: str) -> None:
     _write_data(folder, pca, loadings)
 
 
-def _write_metadata(folder: str, stage: str, kind: str, uid: str, parameters: Mapping[str, object]) -> None:
-    """Write what a stage is, as one line of JSON. The same run writes the same bytes: no time in it."""
+def _write_metadata(folder: str, stage: str, class_name: str, uid: str, parameters: Mapping[str, object]) -> None:
+    """Write a stage's metadata as one line of JSON. The timestamp is 0, so that equal models have equal bytes."""
     line = {
-        "class": f"org.apache.spark.ml.{kind}",
+        "class": f"org.apache.spark.ml.{class_name}",
         "timestamp": 0,
         "sparkVersion": spark_version,
         "uid": uid,
@@ -81,26 +82,28 @@ def _write_metadata(folder: str, stage: str, kind: str, uid: str, parameters: Ma
 
 
 def _write_data(folder: str, stage: str, row: Mapping[str, Mapping[str, object]]) -> None:
-    """Write a stage's numbers: one row of Parquet that says in Spark's words which vectors and matrices it holds."""
+    """Write a stage's vectors and matrices as one Parquet row, with Spark's schema in its metadata."""
     types = {name: _TYPES.get(name, (_VECTOR, "VectorUDT")) for name in row}
     fields = [_field(name, _user_defined(udt, arrow_type)) for name, (arrow_type, udt) in types.items()]
-    words = json.dumps({"type": "struct", "fields": fields})
+    spark_schema = json.dumps({"type": "struct", "fields": fields})
     schema = pa.schema([(name, arrow_type) for name, (arrow_type, _) in types.items()])
-    table = pa.Table.from_pylist([row], schema.with_metadata({"org.apache.spark.sql.parquet.row.metadata": words}))
+    table = pa.Table.from_pylist(
+        [row], schema.with_metadata({"org.apache.spark.sql.parquet.row.metadata": spark_schema})
+    )
     sink = io.BytesIO()
     pq.write_table(table, sink)
     object_store.write_bytes(folder, f"{stage}data/part-00000.parquet", sink.getvalue())
 
 
 def _user_defined(udt: str, stored_as: pa.DataType) -> Mapping[str, object]:
-    """Name one of Spark ML's types as Spark's schemas in JSON do."""
+    """Return the JSON of one of Spark ML's user-defined types."""
     names = {"class": f"org.apache.spark.ml.linalg.{udt}", "pyClass": f"pyspark.ml.linalg.{udt}"}
     return {"type": "udt", **names, "sqlType": _spark_type(stored_as)}
 
 
 def _spark_type(arrow_type: pa.DataType) -> object:
     if isinstance(arrow_type, pa.StructType):
-        fields = [_field(one.name, _spark_type(one.type), nullable=one.nullable) for one in arrow_type]
+        fields = [_field(field.name, _spark_type(field.type), nullable=field.nullable) for field in arrow_type]
         return {"type": "struct", "fields": fields}
     if isinstance(arrow_type, pa.ListType):
         element = arrow_type.value_field
@@ -113,12 +116,12 @@ def _field(name: str, spark_type: object, *, nullable: bool = True) -> Mapping[s
 
 
 def _vector(values: NDArray[np.float64]) -> Mapping[str, object]:
-    """Write a dense vector as Spark does."""
+    """Return a dense vector in Spark's format."""
     return {"type": _DENSE, "values": values.tolist()}
 
 
 def _matrix(values: NDArray[np.float64]) -> Mapping[str, object]:
-    """Write a dense matrix as Spark does, column by column."""
+    """Return a dense matrix in Spark's format, in column-major order."""
     rows, columns = values.shape
     numbers = values.ravel(order="F").tolist()
     return {"type": _DENSE, "numRows": rows, "numCols": columns, "values": numbers, "isTransposed": False}

@@ -1,8 +1,7 @@
-"""Principal components: from batches of features to a projection. Numpy only.
+"""Fits the principal components of features. Uses NumPy only.
 
-Why not Spark ML's own fit: on 8,000 x 768 features and the same two busy cores it took 23 s where this took 6 s, for
-the same components (to 5e-14); it knows neither families, nor a wanted share of variance, nor signs. What comes out is
-still saved as a Spark ML model (`spark_model`).
+Spark ML's `PCA` is slower (docs/measurements/constants.md). It also has no scaling by family, no share of the variance
+to explain, and no fixed signs. `job.spark_ml` saves the projection as a Spark ML model.
 """
 
 from collections.abc import Iterable, Sequence
@@ -17,21 +16,21 @@ from fruits_features.contract.families import FAMILIES, dimensions
 from fruits_features.projection import Projection
 
 _RANK_TOLERANCE = 1e-10
-"""Components with a smaller share of the variance are rounding, and differ from machine to machine."""
+"""Smallest share of the variance of a component. Smaller ones are rounding errors and differ between machines."""
 
 
 class ReductionError(RunError, ValueError):
-    """The features cannot be reduced as asked; the message tells the way out."""
+    """The features do not have the requested components. The message names the fix."""
 
 
 @dataclass(frozen=True)
 class Moments:
-    """Count, mean and scatter (sum of centred outer products) of rows of features; parts merge into the whole.
+    """Count, mean and scatter matrix of rows of features.
 
     Args:
-        count: how many rows.
-        mean: d values.
-        scatter: d x d.
+        count: Number of rows, at least 1.
+        mean: Mean of each feature, float64, d values.
+        scatter: Sum of the outer products of the centred rows, float64, d x d.
     """
 
     count: int
@@ -40,18 +39,21 @@ class Moments:
 
     @classmethod
     def of(cls, features: NDArray[np.float32]) -> "Moments":
-        """Compute the moments of rows of features, n x d with n >= 1."""
+        """Return the moments of features, n x d, float32, n >= 1."""
         centred = features.astype(np.float64)
         mean = centred.mean(axis=0)
         centred -= mean
         return cls(len(centred), mean, centred.T @ centred)
 
     def merge(self, other: "Moments") -> "Moments":
-        """Merge with the moments of other rows (Chan, Golub, LeVeque 1979): stable, and exact for constant columns.
+        """Return the moments of these and other rows together.
+
+        Numerically stable, and exact for constant columns. Source: T. F. Chan, G. H. Golub, R. J. LeVeque, "Updating
+        formulae and a pairwise algorithm for computing sample variances", Stanford STAN-CS-79-773 (1979).
 
         >>> a, b = np.float32([[1, 2], [3, 4]]), np.float32([[5, 9]])
-        >>> merged, whole = Moments.of(a).merge(Moments.of(b)), Moments.of(np.vstack([a, b]))
-        >>> bool(np.allclose(merged.scatter, whole.scatter))
+        >>> merged, expected = Moments.of(a).merge(Moments.of(b)), Moments.of(np.vstack([a, b]))
+        >>> bool(np.allclose(merged.scatter, expected.scatter))
         True
         """
         count = self.count + other.count
@@ -62,23 +64,23 @@ class Moments:
 
 
 def merge_all(parts: Iterable[Moments | None]) -> Moments | None:
-    """Merge any number of moments, of which some may be none; `None` for none."""
-    some = (part for part in parts if part)
-    first = next(some, None)
-    return reduce(Moments.merge, some, first) if first else None
+    """Return the merged moments of all parts, without those that are `None`; `None` if no part is left."""
+    present = (part for part in parts if part)
+    first = next(present, None)
+    return reduce(Moments.merge, present, first) if first else None
 
 
 def fit(moments: Moments, families: Sequence[str], *, k: int | None, explained_variance: float | None) -> Projection:
-    """Find the projection: as many components as asked for, or as few as explain the wanted share of variance.
+    """Fit a projection.
 
     Args:
-        moments: of the features to fit.
-        families: names of the families, in the order of their features.
-        k: how many components; or
-        explained_variance: their share of the variance together, in (0, 1].
+        moments: Moments of the features.
+        families: Names of the families, in the order of their features.
+        k: Number of components, at least 1; `None` to choose it by `explained_variance`.
+        explained_variance: Share of the variance in (0, 1]. The smallest number of components that explains it is kept.
 
     Raises:
-        ReductionError: when the features do not have that many components, or none.
+        ReductionError: The features have fewer than `k` components, or none.
     """
     covariance = moments.scatter / max(1, moments.count - 1)
     spread = family_spread(np.diag(covariance), families)
@@ -87,18 +89,23 @@ def fit(moments: Moments, families: Sequence[str], *, k: int | None, explained_v
     values, vectors = np.clip(values[::-1], 0, None), vectors[:, ::-1]
     if not values.sum() > 0:
         raise ReductionError(
-            f"The {moments.count} images to fit have all the same features: there is nothing to reduce."
+            f"The {moments.count} images to fit have all the same features, so there is no variance to explain; "
+            "add different images."
         )
     shares = values / values.sum()
-    kept = _how_many(shares, moments.count, k, explained_variance)
-    return Projection(tuple(families), moments.mean, spread, fix_signs(vectors[:, :kept]), shares[:kept])
+    count = _component_count(shares, moments.count, k, explained_variance)
+    return Projection(tuple(families), moments.mean, spread, fix_signs(vectors[:, :count]), shares[:count])
 
 
 def family_spread(variances: NDArray[np.float64], families: Sequence[str]) -> NDArray[np.float64]:
-    """Give every feature the square root of its family's total variance, over the family's weight.
+    """Return the divisor of each feature: the square root of its family's total variance, over the family's weight.
 
-    Dividing by it leaves every family with its weight as standard deviation, and the columns of one with their
-    proportions: unit variance for every column would blow up rare bins.
+    Each scaled family then has its weight as standard deviation, and its columns keep their proportions. Unit variance
+    for each column would magnify rare bins.
+
+    Args:
+        variances: Variance of each feature, d values.
+        families: Names of the families, in the order of their features.
     """
     counts = dimensions(families, len(variances))
     parts = np.split(variances, np.cumsum(counts)[:-1])
@@ -107,7 +114,7 @@ def family_spread(variances: NDArray[np.float64], families: Sequence[str]) -> ND
 
 
 def fix_signs(components: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Turn each component, a column, so that its largest loading by absolute value is positive.
+    """Return components, as columns, with signs such that the largest loading by absolute value is positive.
 
     >>> fix_signs(np.array([[0.6, 0.8], [-0.8, 0.6]])).tolist()
     [[-0.6, 0.8], [0.8, 0.6]]
@@ -117,11 +124,11 @@ def fix_signs(components: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(components * signs, np.float64)
 
 
-def _how_many(shares: NDArray[np.float64], images: int, k: int | None, explained_variance: float | None) -> int:
+def _component_count(shares: NDArray[np.float64], images: int, k: int | None, explained_variance: float | None) -> int:
     rank = int((shares > _RANK_TOLERANCE).sum())
     if k is None:
-        wanted = explained_variance if explained_variance is not None else 1.0
-        return min(rank, int(np.searchsorted(shares.cumsum(), wanted - 1e-12)) + 1)
+        share = explained_variance if explained_variance is not None else 1.0
+        return min(rank, int(np.searchsorted(shares.cumsum(), share - 1e-12)) + 1)
     if k > rank:
         raise ReductionError(
             f"--k is {k}, but the {images} images to fit have only {rank} components that differ from zero; "

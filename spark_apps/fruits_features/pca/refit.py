@@ -1,4 +1,4 @@
-"""Whether a run fits its projection anew, or keeps the published one so that its vectors stay comparable."""
+"""Chooses between a new projection and the published one, which keeps vectors comparable between runs."""
 
 import logging
 from dataclasses import dataclass, replace
@@ -12,18 +12,20 @@ from fruits_features.io import object_store
 from fruits_features.pca.fit import Moments
 from fruits_features.projection import Projection
 
-LARGEST_LOSS = 0.02
-"""Of the explained share of the variance, against a new fit: a kept projection may lose no more. A fit for 0.95 on the
-same images a day later moves by some thousandths."""
+MAX_LOSS = 0.02
+"""Largest difference between the shares of the variance that a new fit and a kept projection explain.
 
-LARGEST_NEW_SHARE = 0.05
-"""A kept projection may not know this share of today's categories, and no more."""
+Daily changes of the images move the share by some thousandths.
+"""
+
+MAX_NEW_SHARE = 0.05
+"""Largest share of today's categories that are new to a kept projection."""
 
 _log = logging.getLogger(__name__)
 
 
 class RefitError(RunError):
-    """The projection that was to be kept cannot be; the message tells the way out."""
+    """The published projection had to be kept and cannot be. The message names the fix."""
 
 
 @dataclass(frozen=True)
@@ -31,9 +33,9 @@ class ProjectionChoice:
     """The projection of a run.
 
     Args:
-        projection: that the run uses.
-        kept_from: where it was published, when it was kept.
-        why: it was kept or fitted: one sentence.
+        projection: Projection that the run uses.
+        kept_from: URI of the published projection if it was kept; `None` if a new one was fitted.
+        why: Reason of the choice, one sentence.
     """
 
     projection: Projection
@@ -42,63 +44,69 @@ class ProjectionChoice:
 
 
 def published(arguments: Arguments, model: Weights | None) -> Projection | None:
-    """Read the published projection, if the run may keep it.
+    """Read the published projection if the run may keep it; else return `None`.
 
     Raises:
-        RefitError: when the run must keep it and cannot.
+        RefitError: The run must keep it and cannot.
     """
     if arguments.refit == Refit.ALWAYS or not arguments.published:
         return None
     try:
-        found = Projection.from_bytes(object_store.read(arguments.published))
-        hindrance = _incompatibility(found, arguments, model)
+        projection = Projection.from_bytes(object_store.read(arguments.published))
+        reason = _incompatibility(projection, arguments, model)
     except (FileNotFoundError, ValueError) as error:
-        hindrance = f"it cannot be read ({str(error).splitlines()[0]})"
-    if not hindrance:
-        return replace(found, model=model)
+        reason = f"it cannot be read ({str(error).splitlines()[0]})"
+    if not reason:
+        return replace(projection, model=model)
     if arguments.refit == Refit.NEVER:
         raise RefitError(
-            f"--refit is never, but the published projection {arguments.published} cannot be kept: {hindrance}; "
-            "ask for what it was fitted for, or run with --refit auto or always."
+            f"--refit is never, but the published projection {arguments.published} cannot be kept: {reason}; "
+            "use the parameters that it was fitted with, or run with --refit auto or always."
         )
-    _log.warning("The published projection %s is not kept: %s.", arguments.published, hindrance)
+    _log.warning("The published projection %s is not kept: %s.", arguments.published, reason)
     return None
 
 
 def keep(published: Projection, arguments: Arguments, why: str) -> ProjectionChoice:
-    """Keep the published projection."""
+    """Return the choice of the published projection."""
     return ProjectionChoice(published, arguments.published, why)
 
 
-def choose(fresh: Projection, moments: Moments, published: Projection | None, arguments: Arguments) -> ProjectionChoice:
-    """Choose between a new fit and the published projection.
+def choose(
+    fitted: Projection, moments: Moments, published: Projection | None, arguments: Arguments
+) -> ProjectionChoice:
+    """Choose between a new projection and the published one.
 
     Args:
-        fresh: fitted on today's images.
-        moments: of these.
-        published: that may be kept; `None` for none.
-        arguments: of the run.
+        fitted: Projection fitted on today's images.
+        moments: Moments of today's images.
+        published: Published projection that may be kept; `None` if there is none.
+        arguments: Arguments of the run.
     """
     if published is None:
-        asked = arguments.refit == Refit.ALWAYS
+        is_always = arguments.refit == Refit.ALWAYS
         return ProjectionChoice(
-            fresh, None, "--refit is always." if asked else "There is no published projection to keep."
+            fitted, None, "--refit is always." if is_always else "There is no published projection to keep."
         )
-    now, new = explained(published, moments), float(fresh.explained_variance.sum())
-    unknown = set(fresh.categories) - set(published.categories)
+    kept, new = explained(published, moments), float(fitted.explained_variance.sum())
+    new_categories = set(fitted.categories) - set(published.categories)
     why = (
-        f"The published one explains {now:.4f} of today's variance, a new one {new:.4f}; "
-        f"{len(unknown)} of {len(fresh.categories)} categories are new to it."
+        f"The published one explains {kept:.4f} of today's variance, a new one {new:.4f}; "
+        f"{len(new_categories)} of {len(fitted.categories)} categories are new to it."
     )
-    if abs(new - now) <= LARGEST_LOSS and len(unknown) <= LARGEST_NEW_SHARE * len(fresh.categories):
+    if abs(new - kept) <= MAX_LOSS and len(new_categories) <= MAX_NEW_SHARE * len(fitted.categories):
         return keep(published, arguments, why)
-    return ProjectionChoice(fresh, None, why)
+    return ProjectionChoice(fitted, None, why)
 
 
 def explained(projection: Projection, moments: Moments) -> float:
-    """Tell the share of the variance that a projection explains of features it was perhaps not fitted on.
+    """Return the share of the variance of some features that a projection explains, from 0 to 1.
 
-    A family that did not vary when it was fitted has no part in it; where it does now, nothing is explained.
+    A projection ignores families that had no variance when it was fitted. If such a family varies now, the share is 0.
+
+    Args:
+        projection: Projection, fitted on these or other features.
+        moments: Moments of the features.
     """
     if ((projection.spread == 0) & (np.diag(moments.scatter) > 0)).any():
         return 0.0
@@ -107,12 +115,12 @@ def explained(projection: Projection, moments: Moments) -> float:
     return float(((scatter @ projection.components) * projection.components).sum()) / total if total else 0.0
 
 
-def _incompatibility(found: Projection, arguments: Arguments, model: Weights | None) -> str | None:
-    """Tell why a projection does not fit what is asked for."""
-    if found.families != arguments.features:
-        return f"it is of the families {','.join(found.families)}, not {','.join(arguments.features)}"
-    if (found.model and found.model.sha256) != (model and model.sha256):
+def _incompatibility(projection: Projection, arguments: Arguments, model: Weights | None) -> str | None:
+    """Return why a projection does not match the arguments; `None` if it does."""
+    if projection.families != arguments.features:
+        return f"it is of the families {','.join(projection.families)}, not {','.join(arguments.features)}"
+    if (projection.model and projection.model.sha256) != (model and model.sha256):
         return "it is of another model"
-    if arguments.k not in (None, found.k):
-        return f"it has {found.k} components, not {arguments.k}"
+    if arguments.k not in (None, projection.k):
+        return f"it has {projection.k} components, not {arguments.k}"
     return None

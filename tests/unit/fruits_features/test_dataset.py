@@ -65,9 +65,9 @@ def test_time_before_all_runs_names_them(orchard: str) -> None:
 
 
 def test_unknown_run_names_those_there_are(orchard: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dataset, "_NAMED", 2)
+    monkeypatch.setattr(dataset, "_MAX_NAMES", 2)
 
-    with pytest.raises(dataset.NothingPublishedError, match=r"does not hold the run 'b'.*: c, Z-a and 1 more\."):
+    with pytest.raises(dataset.NothingPublishedError, match=r"does not contain the run 'b'.*: c, Z-a and 1 more\."):
         dataset.open(orchard, run="b")
 
 

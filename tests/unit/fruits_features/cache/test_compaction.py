@@ -54,7 +54,7 @@ def volume(name: str, rows: int) -> CacheSegment:
     ],
 )
 def test_volumes_put_together_are_those_not_larger_than_all_smaller_ones(rows: list[int], chosen: list[int]) -> None:
-    found = select_segments([volume(f"{n}", one) for n, one in enumerate(rows)], most=3)
+    found = select_segments([volume(f"{n}", one) for n, one in enumerate(rows)], max_segments=3)
 
     assert [one.rows for one in found] == chosen
 

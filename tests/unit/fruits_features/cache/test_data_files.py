@@ -29,7 +29,7 @@ def read(folder: str, table: pa.Table, rows: list[int]) -> pa.Table:
     files = [StoredFile(name, ROWS, len(data), table.nbytes) for name in ("a.parquet", "b.parquet")]
     for file in files:
         object_store.write_bytes(folder, file.name, data)
-    assert len(data) > data_files.WHOLE_BYTES
+    assert len(data) > data_files.FULL_READ_BYTES
     which = np.array([1, 0] * len(rows), np.int32)
     reader = RowReader(folder, files, Counter(which.tolist()), table.column_names)
     return reader.read(which, np.repeat(rows, 2))
@@ -40,8 +40,8 @@ def read(folder: str, table: pa.Table, rows: list[int]) -> pa.Table:
 def test_rows_are_read_in_the_order_wanted_from_whole_files_and_from_parts(
     tmp_path: Path, table: pa.Table, share: float, least_run: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(data_files, "WHOLE_SHARE", share)
-    monkeypatch.setattr(data_files, "LEAST_RUN", least_run)
+    monkeypatch.setattr(data_files, "FULL_READ_SHARE", share)
+    monkeypatch.setattr(data_files, "MIN_RUN_ROWS", least_run)
 
     found = read(str(tmp_path), table, [3999, 7, 8, 1234, 0])
 

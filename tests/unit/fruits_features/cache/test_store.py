@@ -70,7 +70,7 @@ def test_rerun_of_little_asks_nothing_of_sparks_workers(runs: Runs, refit: str) 
 
 def test_rerun_of_much_is_spread_over_sparks_workers(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
     runs.run("monday")
-    monkeypatch.setattr(inventory, "_LITTLE", 40_000)  # about one image
+    monkeypatch.setattr(inventory, "MAX_DRIVER_COST", 40_000)  # about one image
     monkeypatch.setattr(snapshot, "MIN_SELECTION_ROWS", 6)
     for number in (100, 101):
         runs.images.put(f"images/Training/Lime/{number}.png", photograph(number))
@@ -227,15 +227,15 @@ def test_file_with_other_rows_than_the_index_says_stops_the_run(runs: Runs) -> N
     (volumes(runs)[0] / "manifest.json").write_text(json.dumps(manifest))
     first.write_bytes(second.read_bytes())
 
-    with pytest.raises(CacheError, match="holds other rows than its index says; remove its folder"):
+    with pytest.raises(CacheError, match="contains other rows than its index lists; remove its folder"):
         runs.run("tuesday")
 
 
 def test_rows_are_read_by_row_group_where_few_are_wanted(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fruits_features.cache.data_files.GROUP_BYTES", 1)
-    monkeypatch.setattr("fruits_features.cache.data_files.WHOLE_SHARE", 2.0)
-    monkeypatch.setattr("fruits_features.cache.data_files.WHOLE_BYTES", 0)
-    monkeypatch.setattr("fruits_features.cache.selection.FILE_BYTES", 4_000)
+    monkeypatch.setattr("fruits_features.cache.data_files.FULL_READ_SHARE", 2.0)
+    monkeypatch.setattr("fruits_features.cache.data_files.FULL_READ_BYTES", 0)
+    monkeypatch.setattr("fruits_features.cache.selection.CACHE_FILE_BYTES", 4_000)
     runs.run("monday")
     for number in (0, 3, 6):
         runs.images.put(f"images/Training/Apple/{number}.png", photograph(100 + number))

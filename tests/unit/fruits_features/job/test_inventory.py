@@ -6,7 +6,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from fruits_features.job.inventory import IMAGES_PER_PART, InventoryError, partition, read_inventory
+from fruits_features.contract.workload import IMAGES_PER_PARTITION
+from fruits_features.job.inventory import InventoryError, partition, read_inventory
 from fruits_features.schemas import INVENTORY, arrow_schema
 
 
@@ -56,7 +57,7 @@ def test_parts_of_fewer_images_than_cores_are_one_an_image() -> None:
 
 
 def test_parts_of_a_large_inventory_are_as_many_for_every_core() -> None:
-    images = 5 * IMAGES_PER_PART
+    images = 5 * IMAGES_PER_PARTITION
 
     parts = [part.num_rows for part in partition(sized(*[5000] * images), cores=2)]
 

@@ -1,4 +1,4 @@
-"""What a run says of itself when it is done."""
+"""Outcome of a run, as a log line and as JSON."""
 
 import json
 import time
@@ -20,24 +20,29 @@ OUTCOME = Outcome(
 )
 
 
-def test_outcome_is_one_line_of_a_log() -> None:
+def test_outcome_is_one_log_line() -> None:
     assert str(OUTCOME) == (
-        "20000 images: 19998 described, 2 quarantined, 19600 of them known before; 60 components that explain 95.0%; "
-        "started in 0.8 s, described in 10.2 s, reduced and written in 1.5 s"
+        "20000 images: 19998 with features, 2 quarantined, 19600 from the cache; "
+        "60 components explain 95.0% of the variance; "
+        "started in 0.8 s, extracted in 10.2 s, reduced and written in 1.5 s"
     )
 
 
 def test_outcome_is_read_back_by_name() -> None:
-    told = json.loads(replace(OUTCOME, kept_from="s3://fruits/p.npz").to_bytes())
+    document = json.loads(replace(OUTCOME, kept_from="s3://fruits/p.npz").to_bytes())
 
-    assert (told["reused"], told["kept_from"], told["seconds"]["describe"]) == (19_600, "s3://fruits/p.npz", 10.25)
+    assert (document["reused"], document["kept_from"], document["seconds"]["describe"]) == (
+        19_600,
+        "s3://fruits/p.npz",
+        10.25,
+    )
 
 
-def test_laps_follow_one_another() -> None:
-    began_s, laps = time.monotonic(), Stopwatch()
+def test_laps_are_consecutive() -> None:
+    started_s, stopwatch = time.monotonic(), Stopwatch()
     time.sleep(0.02)
-    first = laps.lap()
-    second = laps.lap()
+    first = stopwatch.lap()
+    second = stopwatch.lap()
 
     assert first >= 0.02
-    assert first + second <= time.monotonic() - began_s + 0.001
+    assert first + second <= time.monotonic() - started_s + 0.001

@@ -1,4 +1,4 @@
-"""How far a run is: what is counted, estimated, sent and written."""
+"""Progress of a run: counts, estimates, datagrams and progress.json."""
 
 import json
 import logging
@@ -24,7 +24,7 @@ def test_tally_estimates_from_the_first_image_on() -> None:
     assert str(state) == "describe: 300 of 1000 images (30%), 50/s, 14 s left"
 
 
-def test_tally_of_a_part_that_is_tried_again_does_not_count_it_twice() -> None:
+def test_tally_does_not_count_retried_partition_twice() -> None:
     tally = Tally("run", 1000)
     for done in (256, 512, 256):
         tally.count(3, done, now_s=0)
@@ -32,7 +32,7 @@ def test_tally_of_a_part_that_is_tried_again_does_not_count_it_twice() -> None:
     assert tally.state(now_s=1).done == 512
 
 
-def test_tally_counts_what_is_known_already_as_done_but_not_into_the_speed() -> None:
+def test_tally_counts_cached_images_as_done_but_not_in_the_speed() -> None:
     tally = Tally("run", 1000, reused=600)
     before = tally.state(now_s=49)
     tally.count(0, 100, now_s=50)
@@ -41,18 +41,18 @@ def test_tally_counts_what_is_known_already_as_done_but_not_into_the_speed() -> 
     state = tally.state(now_s=54)
 
     assert (before.done, state.done, state.images, state.images_per_second) == (600, 800, 1000, 25.0)
-    assert str(state) == "describe: 800 of 1000 images (80%), 600 of them known already, 25/s, 8 s left"
+    assert str(state) == "describe: 800 of 1000 images (80%), 600 from the cache, 25/s, 8 s left"
     tally.finish("done")
     assert (tally.state(now_s=60).done, tally.state(now_s=60).reused) == (1000, 600)
 
 
-def test_tally_before_the_first_image_tells_no_time() -> None:
+def test_tally_before_the_first_image_has_no_estimate() -> None:
     state = Tally("run", 10).state(now_s=5)
 
     assert (state.done, state.images_per_second, state.seconds_left) == (0, 0.0, None)
 
 
-def test_progress_takes_in_what_workers_report_and_writes_it(
+def test_progress_receives_reports_of_workers_and_writes_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(progress, "PERIOD_S", 0.01)
@@ -73,10 +73,8 @@ def test_progress_takes_in_what_workers_report_and_writes_it(
     assert "describe: 456 of 600 images (76%)" in caplog.text
 
 
-def test_progress_takes_in_what_its_workers_report_at_once_and_no_one_elses(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(progress, "PERIOD_S", 3600.0)  # else what came meanwhile would count as done at once
+def test_progress_ignores_datagrams_of_other_senders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "PERIOD_S", 3600.0)  # only the datagram itself may wake the thread
 
     with ProgressListener(Tally("run", 600), str(tmp_path)) as running:
         own = running.listen("127.0.0.1", "127.0.0.1")
@@ -87,7 +85,7 @@ def test_progress_takes_in_what_its_workers_report_at_once_and_no_one_elses(
         assert running._tally.state(time.time()).done == 1  # noqa: SLF001
 
 
-def test_progress_that_cannot_be_written_is_a_warning_and_no_failure(
+def test_progress_that_cannot_be_written_is_only_a_warning(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def refuse(*_: object) -> None:
@@ -101,5 +99,5 @@ def test_progress_that_cannot_be_written_is_a_warning_and_no_failure(
     assert "progress.json could not be written: read-only" in caplog.text
 
 
-def test_report_to_a_driver_that_cannot_be_reached_fails_nothing() -> None:
+def test_report_to_unreachable_driver_does_not_raise() -> None:
     ProgressReporter("no.such.host.invalid", 9, b"0123456789abcdef").report(0, 1)

@@ -1,4 +1,4 @@
-"""Which stored rows become which final file."""
+"""Distribution of cached rows over the final files."""
 
 import numpy as np
 import pyarrow as pa
@@ -6,13 +6,13 @@ import pytest
 
 from fruits_features.cache.store import StoredFile
 from fruits_features.io.arrow import from_bytes
-from fruits_features.output.features_writer import FILE_BYTES, FeaturesFile, plan_files
+from fruits_features.output.features_writer import OUTPUT_FILE_BYTES, FeaturesFile, plan_files
 
 MB = 1024 * 1024
 
 
 def planned(sizes: list[int], rows: int = 10, cores: int = 1) -> list[FeaturesFile]:
-    """Plan for stored files of so many bytes and rows each, wanted in their order."""
+    """Plan files for cached files of the given sizes in bytes, with the same number of rows each, in order."""
     files = [StoredFile(f"described-{number:03}", rows, size, size) for number, size in enumerate(sizes)]
     file = np.repeat(np.arange(len(files), dtype=np.int32), rows)
     labels = {name: [f"{name} {n}" for n in range(len(file))] for name in ("key", "split", "category", "etag")}
@@ -25,7 +25,7 @@ def sizes_of(files: list[FeaturesFile], row_bytes: int) -> list[int]:
 
 
 @pytest.mark.parametrize("sizes", [[1], [20 * MB] * 9])
-def test_few_stored_rows_become_one_file(sizes: list[int]) -> None:
+def test_few_cached_rows_become_one_file(sizes: list[int]) -> None:
     (file,) = planned(sizes)
 
     assert [one.name for one in file.rows.files] == [f"described-{number:03}" for number in range(len(sizes))]
@@ -33,7 +33,7 @@ def test_few_stored_rows_become_one_file(sizes: list[int]) -> None:
 
 
 @pytest.mark.parametrize("count", [10, 37, 100, 1000])
-def test_many_stored_rows_become_files_of_64_to_256_mb_in_order(count: int) -> None:
+def test_many_cached_rows_become_files_of_64_to_256_mb_in_order(count: int) -> None:
     files = planned([25 * MB] * count)
 
     keys = [key for file in files for key in from_bytes(file.rows.rows)["key"].to_pylist()]
@@ -44,22 +44,24 @@ def test_many_stored_rows_become_files_of_64_to_256_mb_in_order(count: int) -> N
 @pytest.mark.parametrize(
     ("megabytes", "cores", "files"), [(400, 2, 4), (400, 1, 3), (130, 2, 1), (260, 8, 2), (1600, 8, 16)]
 )
-def test_files_are_as_many_for_every_core_unless_they_get_too_small(megabytes: int, cores: int, files: int) -> None:
+def test_number_of_files_is_a_multiple_of_the_cores_unless_they_get_too_small(
+    megabytes: int, cores: int, files: int
+) -> None:
     made = planned([10 * MB] * (megabytes // 10), cores=cores)
 
     assert len(made) == files
     assert all(64 * MB <= size <= 256 * MB for size in sizes_of(made, MB))
 
 
-def test_row_larger_than_a_file_is_a_file_of_its_own() -> None:
-    files = planned([FILE_BYTES, 10 * FILE_BYTES, FILE_BYTES], rows=1)
+def test_row_larger_than_a_file_becomes_one_file() -> None:
+    files = planned([OUTPUT_FILE_BYTES, 10 * OUTPUT_FILE_BYTES, OUTPUT_FILE_BYTES], rows=1)
 
     assert [file.name for file in files] == [f"part-{number:05}.parquet" for number in range(len(files))]
     assert [len(file.rows.files) for file in files] == [1, 1, 1]
 
 
-def test_file_knows_the_stored_files_of_its_own_rows_only() -> None:
-    first, second = planned([FILE_BYTES, FILE_BYTES])
+def test_file_refers_only_to_the_cached_files_of_its_rows() -> None:
+    first, second = planned([OUTPUT_FILE_BYTES, OUTPUT_FILE_BYTES])
 
     assert [[one.name for one in file.rows.files] for file in (first, second)] == [["described-000"], ["described-001"]]
     assert from_bytes(second.rows.rows)["file"].to_pylist() == [0] * 10
