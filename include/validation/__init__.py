@@ -1,1 +1,1 @@
-"""The checks that a run must pass before it is published."""
+"""Checks that a run must pass before it is published."""

@@ -1,7 +1,6 @@
-"""Is every inventoried object in exactly one of the two tables, under its own split and category, and nothing else?
+"""Check that each inventoried object is in exactly one table, with its split and category, and that no other is.
 
-Rows are compared by key, whole tables at once where they are small, and share by share of the keys where they are not:
-an object is always in the share that its key hashes to.
+Rows are compared by key. Large tables are compared in shares: the hash of a key decides to which share it belongs.
 """
 
 from __future__ import annotations
@@ -18,27 +17,32 @@ if TYPE_CHECKING:
 
     from include.run_files import RunFiles, Table
 
-KEYS_AT_ONCE = 2_000_000
-"""Keys held in memory together: some 300 MB."""
+MAX_KEYS_IN_MEMORY = 2_000_000
+"""Keys in memory at a time, about 300 MB."""
 
 
 def account(files: RunFiles, max_quarantine_share: float) -> Iterator[Check]:
-    """Compare inventory, features and quarantine row by row."""
-    inventoried, described, rejected = files.inventory.rows, files.features.rows, files.quarantine.rows
-    yield Check.equal("features + quarantine = inventory", described + rejected, inventoried)
+    """Yield the checks that compare inventory, features and quarantine row by row.
+
+    Args:
+        files: Tables of the run.
+        max_quarantine_share: Largest share of the inventory that may be in quarantine, from 0 to 1.
+    """
+    inventoried, extracted, rejected = files.inventory.rows, files.features.rows, files.quarantine.rows
+    yield Check.equal("features + quarantine = inventory", extracted + rejected, inventoried)
     yield Check.at_most("quarantine: share of the inventory", rejected / max(1, inventoried), max_quarantine_share)
-    shares = 1 + max(inventoried, described, rejected) // KEYS_AT_ONCE
-    found: Counter[str] = Counter()
+    shares = 1 + max(inventoried, extracted, rejected) // MAX_KEYS_IN_MEMORY
+    errors: Counter[str] = Counter()
     for share in range(shares):
-        found.update(_compare(files, share, shares))
-    yield Check.none("keys that are in the tables twice", "keys", found["twice"])
-    yield Check.none("inventoried keys that are in no table", "keys", found["missing"])
-    yield Check.none("keys that were not inventoried", "keys", found["invented"])
-    yield Check.none("rows whose split or category is not the inventory's", "rows", found["moved"])
+        errors.update(_count_errors(files, share, shares))
+    yield Check.none("keys that are in the tables twice", "keys", errors["twice"])
+    yield Check.none("inventoried keys that are in no table", "keys", errors["missing"])
+    yield Check.none("keys that were not inventoried", "keys", errors["not inventoried"])
+    yield Check.none("rows whose split or category is not the inventory's", "rows", errors["relabelled"])
 
 
-def _compare(files: RunFiles, share: int, shares: int) -> dict[str, int]:
-    """Count what is wrong among one share of the keys."""
+def _count_errors(files: RunFiles, share: int, shares: int) -> dict[str, int]:
+    """Count the errors among one share of the keys, by kind."""
     prefix = pl.lit(f"s3://{files.bucket}/")
     inventory = _rows(files.inventory, ["key", "split", "category"], prefix + pl.col("key"), share, shares)
     features = _rows(files.features, ["path", "split", "category"], pl.col("path"), share, shares)
@@ -49,13 +53,13 @@ def _compare(files: RunFiles, share: int, shares: int) -> dict[str, int]:
     return {
         "twice": int(paths.is_duplicated().sum()) and len(paths) - paths.n_unique(),
         "missing": inventory.join(keys, on="path", how="anti").height,
-        "invented": keys.join(inventory, on="path", how="anti").height,
-        "moved": labelled.filter(~same).height,
+        "not inventoried": keys.join(inventory, on="path", how="anti").height,
+        "relabelled": labelled.filter(~same).height,
     }
 
 
 def _rows(table: Table, columns: list[str], path: pl.Expr, share: int, shares: int) -> pl.DataFrame:
-    """Read some columns of the rows whose path is in a share of all."""
+    """Return columns of the rows whose path belongs to a share."""
     batches = (
         batch.select(path.alias("path"), *(pl.col(name) for name in columns[1:])) for batch in table.batches(columns)
     )

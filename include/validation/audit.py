@@ -1,7 +1,7 @@
-"""The audit between writing and publishing: is what was written what was asked for?
+"""Audit a run between writing and publishing it.
 
-Reads the run's Parquet from S3, not what the job said of it, a batch at a time. Every check has a name, a severity,
-what it saw and what it wanted; docs/reference/validation.md lists them. What follows from a failed check is left to the caller.
+The audit reads the run's Parquet from S3 in batches and does not rely on the job's report. Each check has a name, a
+severity, an actual and an expected value (docs/reference/validation.md). The caller acts on failed checks.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ import pyarrow as pa
 
 from fruits_features import schemas
 from fruits_features.contract.layout import FITTED_SPLIT
-from include.validation import accounting, drift, projection, sample
-from include.validation.checks import Check, Report, Severity, table
-from include.validation.contract import Contract, value_rules
+from include.validation import accounting, drift, projection_checks, sample_check
+from include.validation.checks import Check, Severity, ValidationReport, table
 from include.validation.drift import Published
-from include.validation.vectors import Vectors
+from include.validation.feature_checks import FeatureChecks
+from include.validation.table_rules import TableRules, value_rules
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,104 +27,118 @@ if TYPE_CHECKING:
     from fruits_features.projection import Projection
     from include.run_files import RunFiles, Table
 
-__all__ = ["Audit", "Check", "Published", "Report", "Severity", "table"]
+__all__ = ["Audit", "Check", "Published", "Severity", "ValidationReport", "table"]
 
-LEAST_FILE_BYTES, MOST_FILE_BYTES = 64 * 2**20, 256 * 2**20
+MIN_FILE_BYTES, MAX_FILE_BYTES = 64 * 2**20, 256 * 2**20
 
 
 @dataclass(frozen=True)
 class Audit:
-    """One run, and what it was asked for.
+    """A run and its expected properties.
 
     Args:
-        files: its tables.
-        run: its name.
-        include_pixels: whether `features/` has the column `image`.
-        max_quarantine_share: the largest share of the inventory that may be in quarantine.
-        fetch: gets images, for the sample.
-        published: the published run, to compare with; `None` for none.
-        kept: the stored projection that the run says it has kept, empty where it is gone; `None` where the run has
-            fitted its own.
+        files: Tables of the run.
+        run: Name of the run.
+        include_pixels: Whether `features/` has the column `image`.
+        max_quarantine_share: Largest share of the inventory that may be in quarantine, from 0 to 1.
+        fetch: Function that fetches the images of the sample.
+        published: Published run to compare with, or `None`.
+        kept: Stored projection that the run kept, empty if it no longer exists. `None` if the run fitted its own.
     """
 
     files: RunFiles
     run: str
     include_pixels: bool
     max_quarantine_share: float
-    fetch: sample.Fetch
+    fetch: sample_check.Fetch
     published: Published | None = None
     kept: bytes | None = None
 
-    def validate(self, stored: bytes) -> Report:
-        """Ask every question.
+    def validate(self, stored: bytes) -> ValidationReport:
+        """Run all checks.
 
-        What makes others pointless is asked first: with a damaged projection, a file that cannot be read or columns of
-        another type, the report ends there.
+        The report ends after a check on which the others depend: a damaged projection, an unreadable file or columns of
+        another type.
 
         Args:
-            stored: the run's portable projection, as it is stored.
+            stored: Bytes of the run's portable projection.
         """
-        found, readable = projection.read(stored)
-        if found is None:
-            return Report(checks=(readable,))
+        projection, readable = projection_checks.read(stored)
+        if projection is None:
+            return ValidationReport(checks=(readable,))
         try:
-            report = self._validate(found)
+            report = self._validate(projection)
         except (pl.exceptions.PolarsError, pa.ArrowException, OSError) as error:
             message = " ".join(str(error).split())
             wanted = "Parquet files with the run's columns"
-            report = Report(checks=(Check("tables: can be read", passed=False, saw=message, wanted=wanted),))
+            report = ValidationReport(checks=(Check("tables: can be read", passed=False, saw=message, wanted=wanted),))
         return replace(report, checks=(readable, *report.checks))
 
-    def _validate(self, found: Projection) -> Report:
-        contracts = self._contracts(found)
-        declared = tuple(contract.schema_check(table) for contract, table in contracts)
-        if not all(one.passed for one in declared):
-            return Report(checks=declared)
+    def _validate(self, projection: Projection) -> ValidationReport:
+        rules_of_tables = self._rules(projection)
+        schema_checks = tuple(rules.schema_check(table) for rules, table in rules_of_tables)
+        if not all(check.passed for check in schema_checks):
+            return ValidationReport(checks=schema_checks)
         seed, kept = crc32(self.run.encode()), self.kept is not None
-        vectors = Vectors(contracts[0][0], found, has_split=self._has_split(), seed=seed, kept=kept)
-        vectors.read(self.files.features)
+        features = FeatureChecks(rules_of_tables[0][0], projection, has_split=self._has_split(), seed=seed, kept=kept)
+        features.read(self.files.features)
         checks = (
-            *declared,
+            *schema_checks,
             *accounting.account(self.files, self.max_quarantine_share),
-            *(check for contract, table in contracts[1:] for check in contract.read(table)),
-            *vectors.checks(),
-            *projection.check(found),
-            *(() if self.kept is None else [projection.check_kept(found, self.kept)]),
-            *self._files(found),
-            *(() if vectors.sample is None else sample.check(vectors.sample, found, self.files, self.fetch)),
-            *(() if self.published is None else drift.compare(vectors.categories, vectors.mean, found, self.published)),
+            *(check for rules, table in rules_of_tables[1:] for check in rules.read(table)),
+            *features.checks(),
+            *projection_checks.check(projection),
+            *(() if self.kept is None else [projection_checks.check_kept(projection, self.kept)]),
+            *self._file_checks(projection),
+            *self._sample_checks(features, projection),
+            *self._drift_checks(features, projection),
         )
-        counts = {contract.name: table.rows for contract, table in contracts}
-        shares = found.explained_variance
+        counts = {rules.name: table.rows for rules, table in rules_of_tables}
+        shares = projection.explained_variance
         total = round(float(shares.sum()), 6)
-        figures = {"components": len(shares), "explained_variance": total, "version": found.version}
-        return Report(counts, vectors.categories, figures, checks)
+        figures = {"components": len(shares), "explained_variance": total, "version": projection.version}
+        return ValidationReport(counts, features.categories, figures, checks)
 
-    def _contracts(self, found: Projection) -> tuple[tuple[Contract, Table], ...]:
-        """Pair each table with its contract."""
-        features, components = found.components.shape
+    def _sample_checks(self, features: FeatureChecks, projection: Projection) -> Iterator[Check]:
+        if features.sample is not None:
+            yield from sample_check.check(features.sample, projection, self.files, self.fetch)
+
+    def _drift_checks(self, features: FeatureChecks, projection: Projection) -> Iterator[Check]:
+        if self.published is not None:
+            yield from drift.compare(features.categories, features.mean, projection, self.published)
+
+    def _rules(self, projection: Projection) -> tuple[tuple[TableRules, Table], ...]:
+        """Return the rules of each table with the table."""
+        features, components = projection.components.shape
         rules = value_rules(self.files.bucket, features=features, components=components)
         columns = schemas.features_columns(include_pixels=self.include_pixels)
         return (
-            (Contract("features", columns, rules), self.files.features),
-            (Contract("quarantine", schemas.QUARANTINE, rules), self.files.quarantine),
-            (Contract("inventory", schemas.INVENTORY, {}), self.files.inventory),
+            (TableRules("features", columns, rules), self.files.features),
+            (TableRules("quarantine", schemas.QUARANTINE, rules), self.files.quarantine),
+            (TableRules("inventory", schemas.INVENTORY, {}), self.files.inventory),
         )
 
     def _has_split(self) -> bool:
         return any((batch["split"] == FITTED_SPLIT).any() for batch in self.files.inventory.batches(["split"]))
 
-    def _files(self, found: Projection) -> Iterator[Check]:
-        """Are the files of this run, of one kind, and of sizes that readers like?"""
-        words = [one or {} for table in (self.files.features, self.files.quarantine) for one in table.metadata()]
-        runs = sorted({str(one.get("arguments", {}).get("run")) for one in words})
+    def _file_checks(self, projection: Projection) -> Iterator[Check]:
+        """Check that the files belong to this run, have the same parameters and versions, and have usual sizes."""
+        documents = [data or {} for table in (self.files.features, self.files.quarantine) for data in table.metadata()]
+        runs = sorted({str(document.get("arguments", {}).get("run")) for document in documents})
         yield Check.equal("files: written by run", ", ".join(runs), self.run)
-        kinds = {str(sorted((name, value) for name, value in one.items() if name != "projection")) for one in words}
-        yield Check.equal("files: different parameters or versions", len(kinds), 1)
-        versions = {str((one or {}).get("projection")) for one in self.files.features.metadata()}
-        yield Check.equal("files: version of the projection", ", ".join(sorted(versions)), found.version)
+        variants = {
+            str(sorted((name, value) for name, value in document.items() if name != "projection"))
+            for document in documents
+        }
+        yield Check.equal("files: different parameters or versions", len(variants), 1)
+        versions = {str((document or {}).get("projection")) for document in self.files.features.metadata()}
+        yield Check.equal("files: version of the projection", ", ".join(sorted(versions)), projection.version)
+        yield self._size_check()
+
+    def _size_check(self) -> Check:
         sizes = self.files.features.sizes()
-        odd = [size for size in sizes if not LEAST_FILE_BYTES <= size <= MOST_FILE_BYTES] if len(sizes) > 1 else []
-        saw = f"{len(odd)} of {len(sizes)} files outside" + (f", {min(odd)} to {max(odd)} bytes" if odd else "")
-        wanted = f"{LEAST_FILE_BYTES} to {MOST_FILE_BYTES} bytes, or a single file"
-        yield Check("files: sizes of features", not odd, saw, wanted, Severity.WARNING)
+        outside = [size for size in sizes if not MIN_FILE_BYTES <= size <= MAX_FILE_BYTES] if len(sizes) > 1 else []
+        extent = f", {min(outside)} to {max(outside)} bytes" if outside else ""
+        saw = f"{len(outside)} of {len(sizes)} files outside{extent}"
+        wanted = f"{MIN_FILE_BYTES} to {MAX_FILE_BYTES} bytes, or a single file"
+        return Check("files: sizes of features", not outside, saw, wanted, Severity.WARNING)

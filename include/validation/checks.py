@@ -1,4 +1,4 @@
-"""What a validation answers: checks, each with a name, a severity, what it saw and what it wanted."""
+"""Results of a validation: checks with a name, a severity, an actual value `saw` and an expected value `wanted`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class Severity(StrEnum):
-    """What a failed check means: an error keeps the run from being published, a warning is told."""
+    """Consequence of a failed check. An error prevents the publication; a warning is logged."""
 
     ERROR = "error"
     WARNING = "warning"
@@ -19,7 +19,7 @@ class Severity(StrEnum):
 
 @dataclass(frozen=True)
 class Check:
-    """One question asked of a run, and its answer."""
+    """Result of one check."""
 
     name: str
     passed: bool
@@ -29,33 +29,33 @@ class Check:
 
     @classmethod
     def equal(cls, name: str, saw: object, wanted: object) -> Check:
-        """Ask for one exact figure."""
+        """Check that a value equals the expected one."""
         return cls(name, saw == wanted, str(saw), str(wanted))
 
     @classmethod
     def none(cls, name: str, what: str, count: int) -> Check:
-        """Ask that something does not occur, such as "rows break it"."""
+        """Check that a count is 0. `what` names the counted, for example "rows break it"."""
         return cls(name, count == 0, f"{count} {what}", "none")
 
     @classmethod
     def at_most(cls, name: str, saw: float, limit: float, severity: Severity = Severity.ERROR) -> Check:
-        """Ask for a figure up to a limit; what is not a number fails."""
+        """Check that a value is at most a limit. NaN fails."""
         return cls(name, bool(saw <= limit), f"{saw:.4g}", f"at most {limit:g}", severity)
 
     def __str__(self) -> str:
-        """The check as one clause of a sentence."""
+        """Return the check as a clause of a sentence."""
         return f"{self.name}: saw {self.saw}, wanted {self.wanted}"
 
 
 @dataclass(frozen=True)
-class Report:
-    """Everything a validation found.
+class ValidationReport:
+    """Result of a validation.
 
     Args:
-        counts: rows of each of the run's tables.
-        categories: how many images of each category were described.
-        projection: number of components and the variance that they explain together.
-        checks: all that were asked, in order.
+        counts: Number of rows by table of the run.
+        categories: Number of rows of `features/` by category.
+        projection: Number of components, total share of variance that they explain, and version.
+        checks: All checks in order.
     """
 
     counts: Mapping[str, int] = field(default_factory=dict)
@@ -65,20 +65,20 @@ class Report:
 
     @property
     def failed(self) -> list[Check]:
-        """The checks that keep the run from being published."""
+        """Failed checks that prevent the publication."""
         return [check for check in self.checks if not check.passed and check.severity == Severity.ERROR]
 
     @property
     def warnings(self) -> list[Check]:
-        """The checks that did not pass and are only told."""
+        """Failed checks that are only logged."""
         return [check for check in self.checks if not check.passed and check.severity == Severity.WARNING]
 
     def failure(self) -> str:
-        """The failed checks with their figures, as one sentence."""
+        """Return the failed checks with their values, as one sentence."""
         return f"{len(self.failed)} of {len(self.checks)} checks failed: " + "; ".join(map(str, self.failed)) + "."
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain types, for an XCom and for `run.json`."""
+        """Return plain types, for an XCom and for `run.json`."""
         return {
             "counts": dict(self.counts),
             "categories": dict(self.categories),
@@ -88,7 +88,7 @@ class Report:
 
 
 def table(checks: Sequence[Check]) -> str:
-    """Lay checks out in columns, one a line, for a log.
+    """Return checks as a table for a log, one per line.
 
     >>> print(table([Check.equal("rows", 3, 4)]))
     result   check   saw   wanted

@@ -1,4 +1,4 @@
-"""What has changed since the run that is published: warnings only, since data may change."""
+"""Compare a run with the published one. All checks are warnings, since data may change."""
 
 from __future__ import annotations
 
@@ -18,21 +18,23 @@ if TYPE_CHECKING:
     from fruits_features.projection import Projection
 
 CATEGORY_SHIFT = 0.1
-"""Share of the images that would have to change their category to give the published run's shares."""
+"""Largest share of the images that would have to change category to give the shares of the published run."""
 MEAN_SHIFT = 0.2
-"""Distance of a family's mean today from that of the images which the published run's projection was fitted on, in
-standard deviations of that family."""
+"""Largest distance of a family's mean from its mean when the published projection was fitted, in standard deviations
+of the family."""
 VARIANCE_LOSS = 0.05
+"""Largest loss of explained variance, as a share of the total variance."""
 FEWER_IMAGES = 0.1
+"""Largest share of images lost."""
 
 
 @dataclass(frozen=True)
 class Published:
-    """What is known of the published run.
+    """The published run.
 
     Args:
-        categories: how many images of each were described.
-        projection: its projection; `None` when this version cannot read it.
+        categories: Number of rows of its `features/` by category.
+        projection: Its projection, or `None` if this version cannot read it.
     """
 
     categories: Mapping[str, int]
@@ -42,13 +44,13 @@ class Published:
 def compare(
     categories: Mapping[str, int], mean: NDArray[np.float64], projection: Projection, published: Published
 ) -> Iterator[Check]:
-    """Compare a run with the published one.
+    """Yield the checks that compare a run with the published one.
 
     Args:
-        categories: how many images of each were described.
-        mean: of their features; a kept projection's own mean is that of earlier images.
-        projection: the run's.
-        published: what to compare with.
+        categories: Number of rows of `features/` by category.
+        mean: Mean of the features, shape (d,). A kept projection has the mean of earlier images instead.
+        projection: Projection of the run.
+        published: The published run.
     """
     before, now = sum(published.categories.values()), sum(categories.values())
     yield _warn("drift: share of images lost since the published run", (before - now) / max(1, before), FEWER_IMAGES)
@@ -72,12 +74,13 @@ def _share(name: str, categories: Mapping[str, int]) -> float:
 
 
 def _families(projection: Projection) -> str:
-    """Name the families, and the model that is behind one of them."""
+    """Return the names of the families, with the model of the family `onnx`."""
     names = ", ".join(projection.families)
     return f"{names} (model of SHA-256 {projection.model.sha256[:12]})" if projection.model else names
 
 
 def _mean_shifts(mean: NDArray[np.float64], old: Projection) -> dict[str, float]:
+    """Return the distance of each family's mean from its mean in `old`, in standard deviations of the family."""
     ends = np.cumsum(dimensions(old.families, len(old.mean)))[:-1]
     shifts = {}
     for name, now, before, spread in zip(

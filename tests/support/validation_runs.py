@@ -22,7 +22,7 @@ from fruits_features.output.features_writer import about, write_parquet
 from fruits_features.pca.fit import Moments, fit
 from include.inventory import writer
 from include.run_files import RunFiles
-from include.validation.audit import Audit, Report
+from include.validation.audit import Audit, ValidationReport
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -105,7 +105,7 @@ class Run:
         stored: bytes | None = None,
         change: Callable[[Audit], Audit] = lambda audit: audit,
         published: Published | None = None,
-    ) -> Report:
+    ) -> ValidationReport:
         """Validate the run as it lies there."""
         files = RunFiles(self.layout, SubTreeFileSystem(str(self.folder), LocalFileSystem()))
         audit = Audit(files, "r", include_pixels=False, max_quarantine_share=0.1, fetch=self._fetch)

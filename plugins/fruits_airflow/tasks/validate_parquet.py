@@ -1,4 +1,4 @@
-"""Task `validate_parquet`: check what the application wrote."""
+"""Task `validate_parquet`: check the files that the application wrote."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from fruits_airflow import run_context
 from fruits_airflow.hooks import aws
 from fruits_airflow.hooks.s3 import published_paths, read, read_json
 from fruits_airflow.links import RunFolderLink, run_task
+from fruits_airflow.task_ids import FEATURIZE_AND_REDUCE, VALIDATE_PARQUET
 from fruits_features.contract.layout import RunLayout
 
 if TYPE_CHECKING:
@@ -19,22 +20,24 @@ if TYPE_CHECKING:
 
     from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 
-    from include.validation.audit import Published, Report
+    from include.validation.audit import Published, ValidationReport
 
 log = logging.getLogger(__name__)
 
 
 @run_task(
-    retries=2, doc_md="Checks the Parquet that was written against inventory and contract; a failed check ends the run."
+    task_id=VALIDATE_PARQUET,
+    retries=2,
+    doc_md="Checks the Parquet files against the inventory and the data contract. A failed check fails the run.",
 )
 def validate_parquet() -> dict[str, Any]:
-    """Read what was written and check it.
+    """Read and check the application's results.
 
     Returns:
-        Counts, the projection's figures, and every check with what it saw and wanted.
+        Counts, the projection's figures, and each check with its observed and expected value.
 
     Raises:
-        AirflowFailException: at least one check failed; the message names each, with its figures.
+        AirflowFailException: A check failed. The message names each failed check and its figures.
     """
     from include.validation.audit import table
 
@@ -44,14 +47,14 @@ def validate_parquet() -> dict[str, Any]:
     report = _audit(run, context["params"], s3)
     log.info("Validation of run %s:\n%s", run["name"], table(report.checks))
     if report.warnings:
-        log.warning("Worth a look:\n%s", table(report.warnings))
+        log.warning("Checks with warnings:\n%s", table(report.warnings))
     if report.failed:
-        log.error("Failed checks; %s stays as it is for inspection:\n%s", run["uri"], table(report.failed))
+        log.error("Failed checks. %s is kept for inspection:\n%s", run["uri"], table(report.failed))
         raise AirflowFailException(f"Run {run['name']} is not published: {report.failure()}")
     return report.as_dict()
 
 
-def _audit(run: Mapping[str, Any], params: Mapping[str, Any], s3: S3Hook) -> Report:
+def _audit(run: Mapping[str, Any], params: Mapping[str, Any], s3: S3Hook) -> ValidationReport:
     from include.run_files import RunFiles
     from include.validation.audit import Audit
 
@@ -59,7 +62,8 @@ def _audit(run: Mapping[str, Any], params: Mapping[str, Any], s3: S3Hook) -> Rep
     stored = read(s3, layout.portable_projection)
     if stored is None:
         raise AirflowFailException(
-            f"There is no {layout.portable_projection}: the Spark application did not finish this run; run it again."
+            f"{layout.portable_projection} does not exist, so the Spark application did not complete this run. Clear "
+            f"`{FEATURIZE_AND_REDUCE}` to run it again."
         )
     kept_from = read_json(s3, layout.outcome)["kept_from"]
     audit = Audit(
@@ -75,12 +79,12 @@ def _audit(run: Mapping[str, Any], params: Mapping[str, Any], s3: S3Hook) -> Rep
 
 
 def _published(s3: S3Hook, bucket: str) -> Published | None:
-    """What is known of the published run; `None` where nothing is published."""
-    from include.validation import projection
+    """Return the categories and projection of the published run, or `None` when nothing is published."""
+    from include.validation import projection_checks
     from include.validation.audit import Published
 
     paths = published_paths(s3, bucket)
     if not paths:
         return None
     record, stored = read_json(s3, paths["run"]), read(s3, paths["projection"])
-    return Published(record.get("categories", {}), projection.read(stored)[0] if stored else None)
+    return Published(record.get("categories", {}), projection_checks.read(stored)[0] if stored else None)

@@ -15,7 +15,7 @@ from fruits_features import schemas
 from fruits_features.extraction.families.onnx import Weights
 from fruits_features.pca.fit import Moments, fit
 from include.run_files import RunFiles
-from include.validation import sample
+from include.validation import sample_check
 from include.validation.audit import Published, Severity, table
 from tests.support.validation_runs import COMPONENTS, FAMILIES, Run
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from include.validation.audit import Audit, Report
+    from include.validation.audit import Audit, ValidationReport
 
 SCHEMA = schemas.arrow_schema(schemas.features_columns(include_pixels=False))
 
@@ -48,10 +48,10 @@ def test_good_run_passes_every_check(run: Run) -> None:
     assert [check.name for check in report.warnings] == ["files: sizes of features"]
 
 
-def _write(change: Callable[[Run], None], schema: pa.Schema | None = None) -> Callable[[Run], Report]:
+def _write(change: Callable[[Run], None], schema: pa.Schema | None = None) -> Callable[[Run], ValidationReport]:
     """Change a run's rows and write them."""
 
-    def break_it(run: Run) -> Report:
+    def break_it(run: Run) -> ValidationReport:
         change(run)
         run.write(schema)
         return run.validate()
@@ -100,7 +100,7 @@ def _shift_the_categories(run: Run) -> None:
         row["category"] = category
 
 
-def _rotate_the_components(run: Run) -> Report:
+def _rotate_the_components(run: Run) -> ValidationReport:
     """Turn two components in their plane: still a projection, no longer the principal components."""
     turned = run.projection.components.copy()
     first, second = turned[:, 0].copy(), turned[:, 1].copy()
@@ -111,58 +111,58 @@ def _rotate_the_components(run: Run) -> Report:
     return run.validate()
 
 
-def _claim_other_shares(run: Run) -> Report:
+def _claim_other_shares(run: Run) -> ValidationReport:
     shares = run.projection.explained_variance
     return run.validate(projection=replace(run.projection, explained_variance=shares * [1, 0.9, 0.8]))
 
 
-def _claim_rising_shares(run: Run) -> Report:
+def _claim_rising_shares(run: Run) -> ValidationReport:
     shares = run.projection.explained_variance
     return run.validate(projection=replace(run.projection, explained_variance=shares[::-1]))
 
 
-def _claim_more_than_everything(run: Run) -> Report:
+def _claim_more_than_everything(run: Run) -> ValidationReport:
     return run.validate(projection=replace(run.projection, explained_variance=np.array([0.6, 0.5, 0.4])))
 
 
-def _corrupt_the_projection(run: Run) -> Report:
+def _corrupt_the_projection(run: Run) -> ValidationReport:
     loadings = run.projection.components.copy()
     loadings[0, 0] += 0.1
     return run.validate(projection=replace(run.projection, components=loadings))
 
 
-def _move_the_projections_mean(run: Run) -> Report:
+def _move_the_projections_mean(run: Run) -> ValidationReport:
     return run.validate(projection=replace(run.projection, mean=run.projection.mean + 0.01))
 
 
-def _truncate_the_projection(run: Run) -> Report:
+def _truncate_the_projection(run: Run) -> ValidationReport:
     return run.validate(stored=run.projection.to_bytes()[:-50])
 
 
-def _delete_a_file(run: Run) -> Report:
+def _delete_a_file(run: Run) -> ValidationReport:
     run.parts()[1].unlink()
     return run.validate()
 
 
-def _change_a_type_in_the_second_file(run: Run) -> Report:
+def _change_a_type_in_the_second_file(run: Run) -> ValidationReport:
     first = run.parts()[0].read_bytes()
     run.write(SCHEMA.set(4, pa.field("height", pa.int64(), nullable=False)))
     run.parts()[0].write_bytes(first)
     return run.validate()
 
 
-def _truncate_a_file(run: Run) -> Report:
+def _truncate_a_file(run: Run) -> ValidationReport:
     path = run.parts()[0]
     path.write_bytes(path.read_bytes()[:-20])
     return run.validate()
 
 
-def _leave_a_file_of_another_run(run: Run) -> Report:
+def _leave_a_file_of_another_run(run: Run) -> ValidationReport:
     run.write(arguments=replace(run.arguments, run="yesterday"))
     return run.validate()
 
 
-def _leave_a_file_of_other_parameters(run: Run) -> Report:
+def _leave_a_file_of_other_parameters(run: Run) -> ValidationReport:
     run.write(arguments=replace(run.arguments, max_image_bytes=7))
     return run.validate()
 
@@ -231,7 +231,9 @@ MUTATIONS = {
 
 
 @pytest.mark.parametrize(("break_it", "check"), MUTATIONS.values(), ids=MUTATIONS)
-def test_broken_run_fails_the_check_meant_for_it(run: Run, break_it: Callable[[Run], Report], check: str) -> None:
+def test_broken_run_fails_the_check_meant_for_it(
+    run: Run, break_it: Callable[[Run], ValidationReport], check: str
+) -> None:
     report = break_it(run)
 
     assert check in [failed.name for failed in report.failed]
@@ -304,7 +306,7 @@ def test_image_replaced_since_the_inventory_is_no_failure(run: Run) -> None:
 
 
 def test_large_run_is_accounted_for_share_by_share(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("include.validation.accounting.KEYS_AT_ONCE", 4)
+    monkeypatch.setattr("include.validation.accounting.MAX_KEYS_IN_MEMORY", 4)
     assert run.validate().failed == []
 
     run.rows[5] = run.rows[6]
@@ -382,7 +384,7 @@ def test_sample_whose_model_cannot_be_used_is_a_warning(run: Run, tmp_path: Path
     gone = replace(run.projection, model=Weights(str(tmp_path / "net.onnx"), "0" * 64, 5))
     files = RunFiles(run.layout, LocalFileSystem())
 
-    (check,) = sample.check(pl.DataFrame(), gone, files, lambda *_: None)
+    (check,) = sample_check.check(pl.DataFrame(), gone, files, lambda *_: None)
 
     assert (check.passed, check.severity, check.wanted) == (False, Severity.WARNING, "the model")
     assert check.saw.startswith("There is no ONNX model")

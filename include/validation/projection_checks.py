@@ -1,4 +1,4 @@
-"""Is the stored projection one: whole, of unit vectors at right angles, in decreasing order of what they explain?"""
+"""Check the stored projection: readable, orthonormal, with decreasing shares of explained variance."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ORTHONORMALITY_LIMIT = 1e-6
+"""Largest deviation of an inner product of two components from 0, or from 1 for a component with itself."""
 READABLE = "projection: can be read"
 
 
 def read(data: bytes) -> tuple[Projection | None, Check]:
-    """Read the portable projection; `None` when it is damaged."""
+    """Return the portable projection and its check. The projection is `None` if it is damaged."""
     try:
         projection = Projection.from_bytes(data)
     except (zipfile.BadZipFile, KeyError, ValueError, OSError, EOFError) as error:
@@ -28,11 +29,11 @@ def read(data: bytes) -> tuple[Projection | None, Check]:
 
 
 def check_kept(projection: Projection, stored: bytes) -> Check:
-    """Is a projection that the run says it has kept the one that was published?
+    """Check that the projection which the run kept is the published one.
 
     Args:
-        projection: the run's.
-        stored: the one it was kept from, as it is stored; empty where it is gone.
+        projection: Projection of the run.
+        stored: Bytes of the projection that was kept, empty if it no longer exists.
     """
     published, readable = read(stored)
     saw = projection.version if published else f"{projection.version}, and the published one is {readable.saw}"
@@ -41,7 +42,7 @@ def check_kept(projection: Projection, stored: bytes) -> Check:
 
 
 def check(projection: Projection) -> Iterator[Check]:
-    """Check the projection by itself."""
+    """Yield the checks of the projection itself."""
     components, shares = projection.components, projection.explained_variance
     angles = np.abs(components.T @ components - np.eye(projection.k)).max()
     yield Check.at_most(

@@ -1,7 +1,7 @@
-"""The contract of each table, as pandera schemas: columns and types of `fruits_features.schemas`, and rules for values.
+"""Rules of the tables: columns and types of `fruits_features.schemas`, and pandera checks for values.
 
-The rules are data: `value_rules` says for every column what a value must be. A schema is applied to a batch at a time,
-and the rows that break a rule are counted.
+`value_rules` returns the rules of the values of each column. They are applied to one batch at a time, and the rows that
+break a rule are counted.
 """
 
 from __future__ import annotations
@@ -28,41 +28,41 @@ if TYPE_CHECKING:
 
 
 class Rule(NamedTuple):
-    """What every value of a column must be.
+    """Rule for all values of a column.
 
     Args:
-        words: the rule, as said of the column.
-        figure: of each row, a number or a word; vectors themselves are too long to be told when they break a rule.
-        check: what the figure must be.
+        predicate: The rule as the predicate of a sentence about the column, such as "is finite".
+        figure: Expression that computes a scalar of each row. Vectors are too long to be reported themselves.
+        check: Condition that the scalar must meet.
     """
 
-    words: str
+    predicate: str
     figure: pl.Expr
     check: pandera.Check
 
 
 def value_rules(bucket: str, *, features: int, components: int) -> dict[str, tuple[Rule, ...]]:
-    """Say what a value of each column must be.
+    """Return the rules of the values of each column.
 
     Args:
-        bucket: where the images lie.
-        features: length of the vectors in the column `features`.
-        components: length of the vectors in the column `pca`.
+        bucket: Bucket of the images.
+        features: Length of the vectors in the column `features`.
+        components: Length of the vectors in the column `pca`.
     """
     column, check = pl.col, pandera.Check
-    start = f"s3://{bucket}/"
-    bytes_a_keypoint = column("descriptors").bin.size() - column("keypoints") * DESCRIPTOR_BYTES
-    bytes_a_pixel = column("image").bin.size() - column("width") * column("height") * 3
+    prefix = f"s3://{bucket}/"
+    excess_descriptor_bytes = column("descriptors").bin.size() - column("keypoints") * DESCRIPTOR_BYTES
+    excess_image_bytes = column("image").bin.size() - column("width") * column("height") * 3
     return {
-        "path": (Rule(f"begins with {start}", column("path"), check.str_startswith(start)),),
+        "path": (Rule(f"begins with {prefix}", column("path"), check.str_startswith(prefix)),),
         "category": (_not_empty("category"),),
         "width": (Rule("is at least 1", column("width"), check.ge(1)),),
         "height": (Rule("is at least 1", column("height"), check.ge(1)),),
         "keypoints": (Rule("is at least 0", column("keypoints"), check.ge(0)),),
-        "descriptors": (Rule(f"has {DESCRIPTOR_BYTES} bytes a keypoint", bytes_a_keypoint, check.eq(0)),),
+        "descriptors": (Rule(f"has {DESCRIPTOR_BYTES} bytes a keypoint", excess_descriptor_bytes, check.eq(0)),),
         "features": _vector("features", features),
         "pca": _vector("pca", components),
-        "image": (Rule("has 3 bytes a pixel", bytes_a_pixel, check.eq(0)),),
+        "image": (Rule("has 3 bytes a pixel", excess_image_bytes, check.eq(0)),),
         "size": (Rule("is at least 0", column("size"), check.ge(0)),),
         "stage": (Rule("is a known stage", column("stage"), check.isin([str(stage) for stage in Stage])),),
         "reason": (Rule("is a known reason", column("reason"), check.isin([str(reason) for reason in Reason])),),
@@ -87,61 +87,61 @@ def _not_null(name: str) -> Rule:
 
 
 @dataclass
-class Contract:
-    """One table's contract, and how many rows seen so far break each of its rules.
+class TableRules:
+    """Rules of one table, with the number of rows read so far that break each of them.
 
     Args:
-        name: the table's.
-        columns: what it must have, in order.
-        rules: of values, by column; those of other tables' columns are left aside.
+        name: Name of the table.
+        columns: Columns of the table, in order.
+        rules: Rules of values by column. Rules of other columns are ignored.
     """
 
     name: str
     columns: Sequence[Column]
     rules: Mapping[str, Sequence[Rule]]
-    _broken: Counter[str] = field(default_factory=Counter)
+    _violations: Counter[str] = field(default_factory=Counter)
 
     def schema_check(self, table: Table) -> Check:
-        """Compare columns and types, nullability included, with what every file declares."""
-        wanted = schemas.arrow_schema(self.columns)
-        other = next((found for found in table.schemas() if found != wanted), wanted)
-        return Check.equal(f"{self.name}: columns and types", _words(other), _words(wanted))
+        """Compare columns, types and nullability of each file with the schema."""
+        expected = schemas.arrow_schema(self.columns)
+        actual = next((schema for schema in table.schemas() if schema != expected), expected)
+        return Check.equal(f"{self.name}: columns and types", _one_line(actual), _one_line(expected))
 
-    def see(self, batch: pl.DataFrame) -> None:
+    def add(self, batch: pl.DataFrame) -> None:
         """Count the rows of a batch that break a rule."""
         figures = batch.select(rule.figure.alias(name) for name, rule in self._rules.items())
         try:
             self._schema.validate(figures, lazy=True)
         except SchemaErrors as errors:
             for error in errors.schema_errors:
-                self._broken[str(error.column_name)] += len(cast("pl.DataFrame", error.failure_cases))
+                self._violations[str(error.column_name)] += len(cast("pl.DataFrame", error.failure_cases))
 
     def read(self, table: Table) -> Iterator[Check]:
-        """Read a whole table, then tell."""
+        """Read a complete table and return its checks."""
         for batch in table.batches():
-            self.see(batch)
+            self.add(batch)
         return self.checks()
 
     def checks(self) -> Iterator[Check]:
-        """Tell of each rule how many rows break it."""
+        """Yield a check per rule, with the number of rows that break it."""
         for name in self._rules:
-            yield Check.none(f"{self.name}: {name}", "rows break it", self._broken[name])
+            yield Check.none(f"{self.name}: {name}", "rows break it", self._violations[name])
 
     @cached_property
     def _schema(self) -> pandera.DataFrameSchema:
-        """All rules as pandera holds them against figures."""
+        """Pandera schema of the figures of all rules."""
         return pandera.DataFrameSchema(
             {name: pandera.Column(checks=rule.check, nullable=True) for name, rule in self._rules.items()}
         )
 
     @cached_property
     def _rules(self) -> dict[str, Rule]:
-        """Give all rules of this table by what they say."""
-        told = {f"{column.name} is not null": _not_null(column.name) for column in self.columns if not column.nullable}
+        """All rules of this table by name."""
+        rules = {f"{column.name} is not null": _not_null(column.name) for column in self.columns if not column.nullable}
         for column in self.columns:
-            told |= {f"{column.name} {rule.words}": rule for rule in self.rules.get(column.name, ())}
-        return told
+            rules |= {f"{column.name} {rule.predicate}": rule for rule in self.rules.get(column.name, ())}
+        return rules
 
 
-def _words(schema: object) -> str:
+def _one_line(schema: object) -> str:
     return ", ".join(str(schema).split("\n"))
