@@ -1,11 +1,11 @@
-"""### Images per category: an example of what comes after `fruits_features`
+"""### Images per category
 
-Runs whenever features are published, and reads just the run that was: the asset's event tells which. Not after
-backfills, nor after runs that were skipped because nothing had changed.
+Example of a DAG that is scheduled on the asset `fruits_features`. It runs after each publication and reads the run that
+the asset's event names. It does not run after backfills or skipped runs.
 
-**Result** The log, and the XCom of `count_images`.
+**Result** The number of images per category, in the log and in the XCom of `count_images`.
 
-**Rerun** Safe at any time: a published run does not change. Triggered by hand, it reads what is published now.
+**Rerun** Safe at any time, because a published run does not change. A manual run reads the latest published run.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 with DAG(
     dag_id="fruits_example_downstream",
-    description="An example: counts the images of each category whenever features are published",
+    description="Example: counts the images of each category after each publication of features",
     doc_md=__doc__,
     schedule=[FEATURES],
     start_date=START,
@@ -33,17 +33,17 @@ with DAG(
     default_args={"owner": "fruits", "retries": 2},
 ) as dag:
 
-    @task(doc_md="Counts the images of each category in the run that was published.")
+    @task(doc_md="Counts the images of each category in the published run.")
     def count_images() -> dict[str, int]:
-        """Read the published run as anybody would."""
+        """Return the number of images per category."""
         from fruits_features import dataset  # noqa: PLC0415 - polars is not needed to parse the DAG
 
         context = get_current_context()
         events = context["triggering_asset_events"].get(FEATURES)
-        told: dict[str, Any] = events[-1].extra if events else {"bucket": run_context.bucket(context), "run": None}
-        features = dataset.open(f"s3://{told['bucket']}", run=told["run"])
+        event: dict[str, Any] = events[-1].extra if events else {"bucket": run_context.bucket(context), "run": None}
+        features = dataset.open(f"s3://{event['bucket']}", run=event["run"])
         counts: dict[str, int] = dict(features.group_by("category").len().sort("category").collect().iter_rows())
-        log.info("Images of run %s: %s", told["run"] or "that is published", counts)
+        log.info("Images of %s: %s", f"run {event['run']}" if event["run"] else "the latest run", counts)
         return counts
 
     count_images()

@@ -1,16 +1,15 @@
 """### Fruit photographs to features
 
-Turns the images below `s3://<bucket>/<image_prefix>` into validated, published features: inventory, a transient EMR
-cluster sized by it, one Spark step that describes every image and reduces the features with PCA, validation,
-publication.
+Turns the images below `s3://<bucket>/<image_prefix>` into validated, published features. The DAG takes an inventory and
+creates a transient EMR cluster of matching size. One Spark step extracts the features of new images and reduces all
+features with PCA. The result is then validated and published.
 
-**Result** `s3://<bucket>/features/latest.json` names the published run; its Parquet lies below `features/runs/<run>/`.
+**Result** `s3://<bucket>/features/latest.json` names the published run. Its Parquet is in `features/runs/<run>/`.
 
-**Rerun** Safe at any time: a failed run publishes nothing and leaves no cluster; a run that would only repeat the
-published one is skipped; any other describes what is new, and publishes beside the runs before it (`docs/guides/reruns.md`).
+**Rerun** Safe at any time. A failed run publishes nothing and leaves no cluster. A run that would repeat the published
+one is skipped. Any other run extracts features of new images only, and keeps earlier runs (`docs/guides/reruns.md`).
 
-**Parameters** are described in the trigger form. Settings of the deployment are variables `FRUITS_*`
-(`include/settings.py`).
+**Parameters** See the trigger form. The deployment's settings are the variables `FRUITS_*` (`include/settings.py`).
 """
 
 from __future__ import annotations
@@ -22,6 +21,13 @@ from fruits_airflow.emr.operators import CreateClusterOperator, RunStepOperator,
 from fruits_airflow.emr.sensors import ClusterReadySensor
 from fruits_airflow.params import DAILY_ON_EMR
 from fruits_airflow.s3.sensors import ImagesSensor
+from fruits_airflow.task_ids import (
+    CLUSTER_READY,
+    CREATE_CLUSTER,
+    FEATURIZE_AND_REDUCE,
+    TERMINATE_CLUSTER,
+    WAIT_FOR_IMAGES,
+)
 from fruits_airflow.tasks.announce import announce
 from fruits_airflow.tasks.find_changes import find_changes
 from fruits_airflow.tasks.plan_cluster import plan_cluster
@@ -33,36 +39,36 @@ from fruits_airflow.tasks.validate_parquet import validate_parquet
 
 with DAG(
     dag_id="fruits_features",
-    description="Fruit photographs in S3 to validated, published features, on a transient EMR cluster",
+    description="Extracts, validates and publishes features of fruit photographs on a transient EMR cluster",
     doc_md=__doc__,
     schedule="@daily",
     tags=["fruits", "emr", "spark"],
     **DAILY_ON_EMR,
 ) as dag:
-    wait_for_images = ImagesSensor(task_id="wait_for_images")
+    wait_for_images = ImagesSensor(task_id=WAIT_FOR_IMAGES)
     create_cluster = CreateClusterOperator(
-        task_id="create_cluster",
+        task_id=CREATE_CLUSTER,
         job_flow_overrides=run_context.job_flow,
         retries=4,
-        doc_md="Asks EMR for a cluster and returns its id at once. A retry adopts the cluster of an earlier try.",
+        doc_md="Creates the cluster and returns its id without waiting. A retry adopts the cluster of an earlier try.",
     )
     cluster_ready = ClusterReadySensor(
-        task_id="cluster_ready",
+        task_id=CLUSTER_READY,
         job_flow_id=create_cluster.output,
-        doc_md="Waits until the cluster takes steps; fails with EMR's reason when it ends instead.",
+        doc_md="Waits until the cluster accepts steps. Fails with EMR's reason when the cluster ends instead.",
     )
     featurize_and_reduce = RunStepOperator(
-        task_id="featurize_and_reduce",
+        task_id=FEATURIZE_AND_REDUCE,
         job_flow_id=create_cluster.output,
         steps=run_context.steps,
-        doc_md="Runs the Spark application as one EMR step. When it fails, the end of its output is in this log, and "
-        "there is no other try: that would meet the same images. A retry after a lost worker takes up the step again.",
+        doc_md="Runs the Spark application as one EMR step. When it fails, the log contains the end of its output. "
+        "There is no retry, because it would process the same images. After a lost worker, a retry adopts the step.",
     )
     terminate_cluster = TerminateClusterOperator(
-        task_id="terminate_cluster",
+        task_id=TERMINATE_CLUSTER,
         job_flow_id=create_cluster.output,
         retries=5,
-        doc_md="Ends the cluster, whatever happened, and waits until it is gone: the bill ends here.",
+        doc_md="Ends the cluster in any case, waits until it is terminated, and logs its cost.",
     ).as_teardown(setups=create_cluster, on_failure_fail_dagrun=True)
 
     validated = validate_parquet()

@@ -1,13 +1,14 @@
-"""### Fruit photographs to features, on a Spark cluster that is already there
+"""### Fruit photographs to features on an existing Spark cluster
 
-The same flow as `fruits_features` for teams with a Spark cluster of their own: no cluster is created, `spark-submit`
-runs against connection `spark_default`. Inventory, application, validation and publication are the same code.
+Runs the flow of `fruits_features` without creating a cluster. `spark-submit` uses the connection `spark_default`.
+Inventory, application, validation and publication are the same code.
 
 **Result** `s3://<bucket>/features/latest.json` names the published run.
 
-**Rerun** Safe at any time, as with `fruits_features`.
+**Rerun** Safe at any time, like `fruits_features`.
 
-**The cluster** reaches `s3://` itself, and its Python has what `spark_apps/requirements.txt` lists.
+**Requirements** The cluster reads and writes `s3://` URIs with its own credentials. Its Python environment contains the
+packages of `spark_apps/requirements.txt`.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from airflow.sdk import DAG, chain
 from fruits_airflow import run_context
 from fruits_airflow.params import DAILY
 from fruits_airflow.s3.sensors import ImagesSensor
+from fruits_airflow.task_ids import FEATURIZE_AND_REDUCE, WAIT_FOR_IMAGES
 from fruits_airflow.tasks.announce import announce
 from fruits_airflow.tasks.find_changes import find_changes
 from fruits_airflow.tasks.publish import publish
@@ -30,23 +32,23 @@ from fruits_airflow.tasks.validate_parquet import validate_parquet
 
 with DAG(
     dag_id="fruits_features_spark",
-    description="Fruit photographs in S3 to validated, published features, on a Spark cluster that is already there",
+    description="Extracts, validates and publishes features of fruit photographs on an existing Spark cluster",
     doc_md=__doc__,
     schedule="@daily",
     tags=["fruits", "spark"],
     **DAILY,
 ) as dag:
-    wait_for_images = ImagesSensor(task_id="wait_for_images")
-    artifacts = upload_application(for_emr=False)  # the cluster that is there has its requirements
+    wait_for_images = ImagesSensor(task_id=WAIT_FOR_IMAGES)
+    artifacts = upload_application(for_emr=False)  # the requirements are installed on the cluster
     featurize_and_reduce = SparkSubmitOperator(
-        task_id="featurize_and_reduce",
+        task_id=FEATURIZE_AND_REDUCE,
         name="fruits_features",
         application=artifacts["launcher"],  # type: ignore[index]
         py_files=artifacts["application"],  # type: ignore[index]
-        application_args=run_context.application_args,  # type: ignore[arg-type] # rendered by Airflow
+        application_args=run_context.application_args,  # type: ignore[arg-type] # a callable, which Airflow renders
         execution_timeout=timedelta(hours=6),
-        retries=0,  # Spark retries its tasks itself; a failed application wants its cause read, not the same cost again
-        doc_md="Submits the Spark application to connection `spark_default` and shows its output in this log.",
+        retries=0,  # Spark retries its tasks; a retry of the application would process the same images at the same cost
+        doc_md="Submits the Spark application with connection `spark_default`. The log contains its output.",
     )
     chain(
         wait_for_images,

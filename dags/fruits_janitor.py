@@ -1,12 +1,13 @@
-"""### The janitor
+"""### Janitor for orphan clusters
 
-Ends clusters that nobody waits for any more, every hour: those of this deployment whose DAG run is over or unknown. A
-run ends its own cluster; this is for the day when it could not.
+Ends clusters of this deployment whose DAG run has ended or is unknown, every hour. Normally a run ends its own cluster.
 
-**Safe** Only clusters whose tags name this application and this deployment are touched. A cluster that is protected
-from termination is left alone, with a warning. What was found and done is in the log and in XCom.
+**Safety** Only clusters with the tags of this application and this deployment are ended. A cluster with termination
+protection is kept, with a warning in the log.
 
-It is not paused when it first appears.
+**Result** One record per cluster, in the log and in the XCom of `end_forgotten_clusters`.
+
+The DAG is active when Airflow first loads it.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from fruits_airflow.tasks.end_forgotten_clusters import end_forgotten_clusters
 
 with DAG(
     dag_id="fruits_janitor",
-    description="Ends clusters whose run is over or unknown",
+    description="Ends orphan clusters, whose run has ended or is unknown",
     doc_md=__doc__,
     schedule="@hourly",
     start_date=START,

@@ -1,6 +1,7 @@
-"""Links of a task in Airflow's UI: to its cluster, logs and run's results in the AWS console, and to its run's report.
+"""Links of a task in Airflow's UI.
 
-Where a link leads is stored by the task, as soon as it knows.
+They lead to the cluster, the logs and the run's results in the AWS console, and to the run's report. A task stores the
+target of a link as an XCom as soon as it is known.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from airflow.sdk import BaseOperatorLink
 from airflow.sdk.bases.decorator import task_decorator_factory
 from airflow.sdk.configuration import conf
 
+from fruits_airflow.task_ids import LOGS_LINK_KEY, RUN_FOLDER_LINK_KEY, STEP_LOGS_LINK_KEY
+
 if TYPE_CHECKING:
     from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
     from airflow.sdk import BaseOperator, Context
@@ -24,60 +27,60 @@ if TYPE_CHECKING:
 
 
 class ClusterLink(EmrClusterLink):
-    """Leads to a cluster in EMR's console."""
+    """Link to a cluster in the EMR console."""
 
     @classmethod
     def to(cls, cluster_id: str, context: Context, hook: AwsBaseHook) -> None:
-        """Let a task link to a cluster."""
+        """Store the link of a task to a cluster."""
         _store(cls, context, hook, job_flow_id=cluster_id)
 
 
 class _FolderLink(BaseAwsLink):
-    """Leads to a folder in S3."""
+    """Link to a folder in the S3 console."""
 
     format_str = BASE_AWS_CONSOLE_LINK + "/s3/buckets/{bucket}?region={region_name}&prefix={prefix}"
 
     @classmethod
     def to(cls, uri: str, context: Context, hook: AwsBaseHook) -> None:
-        """Let a task link to a folder."""
+        """Store the link of a task to a folder."""
         bucket, prefix = S3Hook.parse_s3_url(f"{uri.rstrip('/')}/")
         _store(cls, context, hook, bucket=bucket, prefix=prefix)
 
 
 class LogsLink(_FolderLink):
-    """Leads to the logs of a cluster or of its steps. The provider's own link is wrong when `LogUri` has a prefix."""
+    """Link to the logs of a cluster. The provider's link is wrong when `LogUri` has a prefix."""
 
     name = "Logs"
-    key = "fruits_logs"
+    key = LOGS_LINK_KEY
 
     @classmethod
     def of(cls, log_uri: str | None, folder: str, context: Context, hook: AwsBaseHook) -> None:
-        """Let a task link to a folder below `LogUri`, if the cluster has one."""
+        """Store the link of a task to a folder below `LogUri`, if the cluster has one."""
         if log_uri:
             cls.to(f"{log_uri.rstrip('/')}/{folder}", context, hook)
 
 
 class StepLogsLink(LogsLink):
-    """Leads to the logs of a cluster's steps."""
+    """Link to the logs of a cluster's steps."""
 
     name = "Step logs"
-    key = "fruits_step_logs"
+    key = STEP_LOGS_LINK_KEY
 
 
 class RunFolderLink(_FolderLink):
-    """Leads to the results of a run."""
+    """Link to the results of a run."""
 
     name = "Run in S3"
-    key = "fruits_run_folder"
+    key = RUN_FOLDER_LINK_KEY
 
 
 class ReportLink(BaseOperatorLink):
-    """Leads to the report of the task's run."""
+    """Link to the report of the task's run."""
 
     name = "Report"
 
     def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:  # noqa: ARG002 - Airflow's signature
-        """Make the address of the page, below Airflow's own."""
+        """Return the URL of the report page below Airflow's base URL."""
         base = conf.get("api", "base_url", fallback="/").rstrip("/")
         return f"{base}/fruits/dags/{quote(ti_key.dag_id)}/dag_runs/{quote(ti_key.run_id)}/report"
 
@@ -87,7 +90,7 @@ class _RunTask(_PythonDecoratedOperator):
 
 
 run_task = partial(task_decorator_factory, decorated_operator_class=_RunTask)
-"""Airflow's `@task`, for a task that links to its run."""
+"""Airflow's `@task` with links to the run's folder and report."""
 
 
 def _store(link: type[BaseAwsLink], context: Context, hook: AwsBaseHook, **values: str) -> None:

@@ -1,4 +1,4 @@
-"""Telling people that a task has failed for good: a message to the SNS topic that the deployment names, if it does."""
+"""Failure alerts: a message to the deployment's SNS topic when a task has failed after its last retry."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
 MESSAGE = """\
-{{ exception | default('Airflow tells no reason; see the log.', true) | string | truncate(4000) }}
+{{ exception | default('Airflow reports no reason. See the log.', true) | string | truncate(4000) }}
 
 DAG:  {{ dag.dag_id }}
 Run:  {{ run_id }}
@@ -22,13 +22,13 @@ Task: {{ ti.task_id }}, try {{ ti.try_number }}
 Log:  {{ ti.log_url }}
 """
 SUBJECT = "Airflow: {{ (dag.dag_id ~ '.' ~ ti.task_id)[:70] }} failed"
-"""SNS takes 100 characters at most."""
+"""At most 100 characters (SNS API reference, Publish)."""
 
 
 class FailureAlert(SnsNotifier):
-    """Publishes a failed task's DAG, run, sentence and log's address to `FRUITS_ALERT_TOPIC_ARN`.
+    """Publish the DAG, run, error and log URL of a failed task to `FRUITS_ALERT_TOPIC_ARN`.
 
-    The topic is looked up when a task fails, not when a DAG is parsed, and its region is the one that its name tells.
+    The setting is read when a task fails, not while a DAG is parsed. The region comes from the topic's ARN.
     """
 
     def __init__(self, **kwargs: Any) -> None:
@@ -36,11 +36,11 @@ class FailureAlert(SnsNotifier):
 
     @cached_property
     def hook(self) -> SnsHook:
-        """SNS by Airflow's connection, asked as patiently as all of AWS."""
+        """SNS hook with the retry policy of `fruits_airflow.hooks.aws`."""
         return SnsHook(aws_conn_id=self.aws_conn_id, region_name=self.region_name, config=RETRY_CONFIG)  # type: ignore[no-untyped-call]
 
     def notify(self, context: Context) -> None:
-        """Publish the message, where there is a topic."""
+        """Publish the message if the deployment names a topic."""
         from include.settings import settings
 
         topic = settings().alert_topic_arn

@@ -1,6 +1,6 @@
-"""What both DAGs have in common: start, retries, and the parameters of a run.
+"""Arguments that the DAGs share: start date, retries, and the parameters of a run.
 
-The parameters' JSON schema is what the trigger form shows and what Airflow checks before a run begins.
+The trigger form shows the parameters' JSON schema, and Airflow validates a run's parameters with it.
 """
 
 from __future__ import annotations
@@ -28,37 +28,38 @@ PARAMS = {
         type=["null", "string"],
         pattern=BUCKET_PATTERN,
         title="Bucket",
-        description="Where images are read and features are written. Empty: the deployment's bucket.",
+        description="Bucket of the images and of the features. Empty: the deployment's bucket.",
     ),
     "image_prefix": Param(
         None,
         type=["null", "string"],
         pattern=PREFIX_PATTERN,
         title="Image prefix",
-        description="Images lie below it, the last folder naming the category; ends in '/'. Empty: the deployment's.",
+        description="Key prefix of the images, ending in '/'. An image's folder is its category. Empty: the "
+        "deployment's prefix.",
     ),
     "wait_minutes": Param(
         60,
         type="number",
         minimum=0,
         maximum=1440,
-        title="Longest wait (minutes)",
-        description="How long to wait for images, and for quiet and marker, before the run fails.",
+        title="Maximum wait (minutes)",
+        description="Longest wait for the images, the quiet period and the marker. Then the run fails.",
     ),
     "quiet_minutes": Param(
         0,
         type="number",
         minimum=0,
         maximum=1440,
-        title="Quiet (minutes)",
-        description="Begin only when no object has come for so long: an upload under way is let finish.",
+        title="Quiet period (minutes)",
+        description="Start only when no object was uploaded for this long, so that an upload can finish. 0: no check.",
     ),
     "marker": Param(
         None,
         type=["null", "string"],
         pattern=r"^[^/](.*[^/])?$",
         title="Marker",
-        description="Begin only when this object, a key below the image prefix such as `_SUCCESS`, is there.",
+        description="Start only when this object exists: a key below the image prefix, for example `_SUCCESS`.",
     ),
     "features": Param(
         list(DEFAULT_FAMILIES),
@@ -68,14 +69,14 @@ PARAMS = {
         minItems=1,
         uniqueItems=True,
         title="Feature families",
-        description="Concatenated, in this order, into the column `features`.",
+        description="Families that are concatenated, in this order, into the column `features`.",
     ),
     "onnx_model": Param(
         None,
         type=["null", "string"],
         pattern=ONNX_MODEL_PATTERN,
         title="ONNX model",
-        description="The model of the family `onnx`, s3://bucket/key; given exactly when that family is.",
+        description="Model of the family `onnx`: s3://bucket/key. Required with this family, not allowed without it.",
     ),
     "explained_variance": Param(
         DEFAULT_EXPLAINED_VARIANCE,
@@ -83,42 +84,43 @@ PARAMS = {
         exclusiveMinimum=0,
         maximum=1,
         title="Explained variance",
-        description="Keep the smallest number of PCA components that explains this share of the variance.",
+        description="Keep the smallest number of PCA components that explains this share of the variance (0 to 1).",
     ),
     "k": Param(
         None,
         type=["null", "integer"],
         minimum=1,
         title="PCA components",
-        description="A number of components instead; it wins over the explained variance.",
+        description="Fixed number of components. Takes precedence over the explained variance.",
     ),
     "refit": Param(
         str(Refit.AUTO),
         type="string",
         enum=[str(choice) for choice in Refit],
         title="Refit the projection",
-        description="`always`; `never`: keep the published one, so that vectors stay comparable; `auto`: keep it while "
-        "it explains today's images about as well as a new one and knows their categories.",
+        description="`always`: fit for each run. `never`: keep the published projection, so that vectors stay "
+        "comparable. `auto`: keep it while it explains the images about as well as a new one and contains their "
+        "categories.",
     ),
     "include_pixels": Param(
         default=False,
         type="boolean",
         title="Include pixels",
-        description="Also write each decoded image (column `image`): about 30 KB a row at 100 x 100.",
+        description="Also write each decoded image to the column `image`: about 30 KB per row at 100 x 100 pixels.",
     ),
     "max_quarantine_share": Param(
         DEFAULT_MAX_QUARANTINE_SHARE,
         type="number",
         minimum=0,
         maximum=1,
-        title="Largest quarantine share",
-        description="The run fails when a larger share of the images cannot be read or described.",
+        title="Maximum quarantine share",
+        description="The run fails when features cannot be extracted from a larger share of the images (0 to 1).",
     ),
     "force": Param(
         default=False,
         type="boolean",
-        title="Run even when nothing has changed",
-        description="Otherwise a run that would repeat the published one is skipped, and costs nothing.",
+        title="Run even if nothing has changed",
+        description="Without it, a run that would repeat the published one is skipped and creates no cluster.",
     ),
 }
 
@@ -128,11 +130,11 @@ CLUSTER_PARAMS = {
         type="string",
         enum=["auto", *SIZES],
         values_display={
-            "auto": "auto: what the images need",
+            "auto": "auto: by the number of images",
             **{name: f"{name}: {nodes.core + nodes.task} x {NODE_VCPUS} virtual CPUs" for name, nodes in SIZES.items()},
         },
         title="Cluster size",
-        description="The nodes that describe the images, beside the primary one.",
+        description="Nodes that extract the features, in addition to the primary node.",
     ),
     "target_minutes": Param(
         15,
@@ -140,20 +142,20 @@ CLUSTER_PARAMS = {
         minimum=1,
         maximum=300,
         title="Target (minutes)",
-        description="Size `auto` takes the fewest nodes that describe the images in this time. Starting and ending the "
+        description="`auto` chooses the fewest nodes that extract all features in this time. Starting and ending the "
         "cluster takes about ten minutes more.",
     ),
     "max_cost": Param(
         20,
         type=["null", "number"],
         minimum=0,
-        title="Largest cost (dollars)",
-        description="A run whose cluster may cost more is refused before there is a cluster. Empty: no limit.",
+        title="Maximum cost (US dollars)",
+        description="A run whose cluster may cost more fails before the cluster is created. Empty: no limit.",
     ),
 }
-"""Of a DAG that has a cluster of its own."""
+"""Parameters of a DAG that creates a cluster."""
 
-START = datetime(2026, 1, 1)  # noqa: DTZ001 - Airflow reads it in its own time zone, UTC
+START = datetime(2026, 1, 1)  # noqa: DTZ001 - Airflow interprets it in its default time zone, UTC
 
 TASKS: dict[str, Any] = {
     "owner": "fruits",
@@ -164,7 +166,7 @@ TASKS: dict[str, Any] = {
     "botocore_config": RETRY_CONFIG,
     "on_failure_callback": FailureAlert(),
 }
-"""What all tasks have in common."""
+"""Default arguments of all tasks."""
 
 DAILY: dict[str, Any] = {
     "start_date": START,
@@ -173,5 +175,7 @@ DAILY: dict[str, Any] = {
     "params": PARAMS,
     "default_args": TASKS,
 }
+"""Arguments of a daily DAG."""
 
 DAILY_ON_EMR: dict[str, Any] = DAILY | {"params": PARAMS | CLUSTER_PARAMS}
+"""Arguments of a daily DAG that creates a cluster."""

@@ -1,4 +1,4 @@
-"""What Airflow's UI gets: a *Fruits* page with the published runs, and each run's report as a tab of its DAG run."""
+"""Airflow plugin: a *Fruits* page with the published runs, and a report tab on each DAG run."""
 
 from __future__ import annotations
 
@@ -12,19 +12,25 @@ if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
 
-async def pages_when_asked(scope: Scope, receive: Receive, send: Send) -> None:
-    """Hand a request on to the pages. Every process of Airflow loads its plugins, and only one serves pages."""
+async def serve_pages(scope: Scope, receive: Receive, send: Send) -> None:
+    """Forward a request to the pages.
+
+    Every Airflow process loads the plugin, but only the API server serves pages. The import here keeps the other
+    processes small.
+    """
     from fruits_airflow.web.app import app
 
     await app(scope, receive, send)
 
 
 class FruitsPlugin(AirflowPlugin):
-    """Registered by being found."""
+    """Plugin that Airflow registers when it finds this class."""
 
     name = "fruits"
-    fastapi_apps: list[Any] = [{"app": pages_when_asked, "url_prefix": "/fruits", "name": "Fruits"}]  # noqa: RUF012 - as Airflow's own class
-    fastapi_root_middlewares: list[Any] = [{"name": "Turns", "middleware": WriteLockMiddleware}] if on_sqlite() else []
+    fastapi_apps: list[Any] = [{"app": serve_pages, "url_prefix": "/fruits", "name": "Fruits"}]  # noqa: RUF012 - as Airflow's own class
+    fastapi_root_middlewares: list[Any] = (
+        [{"name": "Write lock", "middleware": WriteLockMiddleware}] if on_sqlite() else []
+    )
     external_views: list[Any] = [  # noqa: RUF012 - as Airflow's own class
         {"name": "Fruits", "href": "fruits/", "destination": "nav", "url_route": "fruits", "category": "browse"},
         {

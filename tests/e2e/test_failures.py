@@ -38,7 +38,7 @@ def test_no_image_under_the_prefix_names_prefix_and_way_out(pipeline: Pipeline) 
     run = pipeline.run("2026-04-04", image_prefix="nothing/here/", wait_minutes=0.05)
 
     assert not run.ok
-    assert f"No image came to s3://{pipeline.bucket}/nothing/here/ within 0.05 minutes" in run.log
+    assert f"No image was uploaded to s3://{pipeline.bucket}/nothing/here/ within 0.05 minutes" in run.log
     assert pipeline.latest() == before
 
 
@@ -46,7 +46,7 @@ def test_missing_bucket_names_it_and_way_out(pipeline: Pipeline) -> None:
     run = pipeline.run("2026-04-05", bucket="no-such-bucket")
 
     assert not run.ok
-    assert "There is no bucket 'no-such-bucket': create it, or set" in run.log
+    assert "Bucket 'no-such-bucket' does not exist. Create it, or set" in run.log
     assert pipeline.aws.active_clusters() == []
 
 

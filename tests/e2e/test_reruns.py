@@ -98,4 +98,4 @@ def test_example_downstream_counts_the_published_images(orchard: Pipeline) -> No
 
     assert run.ok, run.why
     counts = orchard.table("features").group_by("category").len().sort("category")
-    assert f"Images of run that is published: {dict(counts.iter_rows())}" in run.log
+    assert f"Images of the latest run: {dict(counts.iter_rows())}" in run.log

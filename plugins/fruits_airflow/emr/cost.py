@@ -1,7 +1,6 @@
-"""The cluster's size and cost: what a run plans before it has one, and what it adds up when it is gone.
+"""Actual cost of a terminated cluster, and the cost figures of a run.
 
-How many nodes and what they cost is worked out in `include.emr.sizing` and `include.emr.costs`; creating and ending clusters
-is the operators' business.
+The computation is in `include.emr.costs`. This module reads the instances from EMR and logs the result.
 """
 
 from __future__ import annotations
@@ -11,6 +10,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
+
+from fruits_airflow.task_ids import COST_KEY, PLAN_CLUSTER, TERMINATE_CLUSTER
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,15 +23,13 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-COST_XCOM = "cost"
-"""Key under which `terminate_cluster` leaves what the cluster has cost."""
-
 
 def cluster_cost(emr: EMRClient, cluster_id: str) -> dict[str, Any] | None:
-    """Add up what a cluster that is gone has cost, and say it.
+    """Compute and log the cost of a terminated cluster.
 
     Returns:
-        `include.emr.costs.Cost` in plain types; `None` where it cannot be told, which ends no run: the log says why.
+        `include.emr.costs.Cost` in plain types. `None` when the cost is unknown. The log then contains the reason, and
+        the run continues.
     """
     from include.emr.costs import actual
     from include.emr.prices import PricesError, price_table
@@ -39,43 +38,43 @@ def cluster_cost(emr: EMRClient, cluster_id: str) -> dict[str, Any] | None:
     try:
         prices = price_table(settings().prices)
         pages = emr.get_paginator("list_instances").paginate(ClusterId=cluster_id)
-        cost = actual((one for page in pages for one in page["Instances"]), prices, datetime.now(UTC))
+        cost = actual((instance for page in pages for instance in page["Instances"]), prices, datetime.now(UTC))
     except (BotoCoreError, ClientError, PricesError) as error:
-        log.warning("What cluster %s has cost is not known: %s", cluster_id, error)
+        log.warning("The cost of cluster %s is unknown: %s", cluster_id, error)
         return None
-    _say(cluster_id, cost)
+    _log_cost(cluster_id, cost)
     return cost.as_dict()
 
 
-def _say(cluster_id: str, cost: Cost) -> None:
-    hours = ", ".join(f"{one.instances} x {one.type} {one.market} {one.hours:.2f} h" for one in cost.hours)
+def _log_cost(cluster_id: str, cost: Cost) -> None:
+    hours = ", ".join(f"{row.instances} x {row.type} {row.market} {row.hours:.2f} h" for row in cost.hours)
     if cost.dollars is None:
         log.warning(
-            "What cluster %s has cost is not known (%s): the table of prices of %s lacks %s; see FRUITS_PRICES.",
+            "The cost of cluster %s (%s) is unknown: the price table of %s lacks %s. Add the prices (FRUITS_PRICES).",
             *(cluster_id, hours, cost.prices, ", ".join(cost.unpriced)),
         )
     else:
         log.info(
-            "Cluster %s has cost about $%.2f: %s (list prices of %s, spot taken as %g of them).",
+            "Cluster %s cost about $%.2f: %s (list prices of %s, spot assumed at %g of the list price).",
             *(cluster_id, cost.dollars, hours, cost.prices, cost.spot_share),
         )
 
 
 def run_cost(context: Context) -> dict[str, Any] | None:
-    """What the run's cluster was to cost, and has cost; `None` for a DAG without a cluster."""
-    plan = context["ti"].xcom_pull(task_ids="plan_cluster")
+    """Return the estimated and actual cost of the run's cluster, or `None` for a DAG without a cluster."""
+    plan = context["ti"].xcom_pull(task_ids=PLAN_CLUSTER)
     return plan and {
         "estimate": plan["estimate"],
-        "actual": context["ti"].xcom_pull(task_ids="terminate_cluster", key=COST_XCOM),
+        "actual": context["ti"].xcom_pull(task_ids=TERMINATE_CLUSTER, key=COST_KEY),
     }
 
 
 def reported_cost(cost: Mapping[str, Any] | None, seconds: Mapping[str, float]) -> dict[str, Any]:
-    """What the report is told of a run's cost (`include.report.build.Inputs`); nothing where it is not known.
+    """Return the cost arguments of `include.report.build.Inputs`; empty when the actual cost is unknown.
 
     Args:
-        cost: as `run_cost` gives it.
-        seconds: how long each task took.
+        cost: Result of `run_cost`.
+        seconds: Duration of each task in seconds, by task id.
     """
     from include.emr.costs import by_task
 

@@ -1,6 +1,7 @@
-"""Why a cluster or a step failed, as one sentence for Airflow's task and with the logs' ends in its log.
+"""Failure messages for clusters and steps.
 
-EMR's reason is in the sentence, with a way out where it is known (`advice`); what the machines wrote is in the log.
+A message contains EMR's reason and, for known failures, a remedy (`fruits_airflow.emr.remedies`). The last lines of the
+cluster's own logs go to the task's log.
 """
 
 from __future__ import annotations
@@ -9,8 +10,8 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
-from fruits_airflow.emr.logs import ClusterLogs, await_found
-from fruits_airflow.emr.remedies import advice_for
+from fruits_airflow.emr.logs import ClusterLogs, poll_until
+from fruits_airflow.emr.remedies import remedy_for
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,13 +29,14 @@ ENDED_STATES = ("TERMINATING", "TERMINATED", "TERMINATED_WITH_ERRORS")
 
 @dataclass(frozen=True)
 class ClusterDiagnosis:
-    """Looks at one cluster.
+    """Diagnosis of one cluster.
 
     Args:
-        emr: an EMR client.
-        s3: an S3 client.
-        cluster_id: `j-…`.
-        log_wait_s: how long to wait for the cluster's end, and then for logs, which EMR delivers minutes late.
+        emr: EMR client.
+        s3: S3 client.
+        cluster_id: Id of the cluster (`j-…`).
+        log_wait_s: Longest wait in seconds for the cluster's end, and again for its logs. EMR delivers logs minutes
+            after they are written.
     """
 
     emr: EMRClient
@@ -43,67 +45,71 @@ class ClusterDiagnosis:
     log_wait_s: float
 
     def of_cluster(self) -> str:
-        """Say why the cluster ended."""
+        """Return the reason why the cluster ended, and log the output of a failed bootstrap action."""
         cluster = self._ended_cluster()
         reason = _cluster_reason(cluster["Status"])
         tails = {}
         if "BOOTSTRAP_FAILURE" in reason:
             tails = ClusterLogs.of(self.s3, cluster).of_bootstrap(reason, wait_s=self.log_wait_s)
-            _show(tails, "bootstrap action")
-        return _with_advice(f"Cluster {self.cluster_id} is {cluster['Status']['State']} ({reason})", tails)
+            _log_tails(tails, "bootstrap action")
+        return _with_remedy(f"Cluster {self.cluster_id} is {cluster['Status']['State']} ({reason})", tails)
 
     def of_step(self, step_id: str) -> str:
-        """Say why a step is not completed, and why the cluster ended, if it did."""
+        """Return the reason why a step and, if it ended, its cluster failed, and log the step's output."""
         cluster = self._ended_cluster()
         status = self.emr.describe_step(ClusterId=self.cluster_id, StepId=step_id)["Step"]["Status"]
         tails = ClusterLogs.of(self.s3, cluster).of_step(step_id, wait_s=self.log_wait_s)
-        _show(tails, "step")
+        _log_tails(tails, "step")
         details: Mapping[str, Any] = status.get("FailureDetails") or status.get("StateChangeReason") or {}
         reason = ": ".join(str(details[key]).rstrip(". ") for key in ("Reason", "Message") if details.get(key))
         sentence = (
-            f"Step {step_id} of cluster {self.cluster_id} is {status['State']} ({reason or 'EMR tells no reason'})"
+            f"Step {step_id} of cluster {self.cluster_id} is {status['State']} ({reason or 'EMR reports no reason'})"
         )
         if cluster["Status"]["State"] in ENDED_STATES:
             sentence += f"; the cluster is {cluster['Status']['State']} ({_cluster_reason(cluster['Status'])})"
-        return _with_advice(sentence, tails)
+        return _with_remedy(sentence, tails)
 
     def _ended_cluster(self) -> ClusterTypeDef:
-        """Look when the cluster has ended, if it is ending: EMR may tell of its errors only then."""
+        """Return the cluster's description once it is no longer ending, because EMR may report its errors only then."""
 
-        def cluster() -> ClusterTypeDef:
+        def describe() -> ClusterTypeDef:
             return self.emr.describe_cluster(ClusterId=self.cluster_id)["Cluster"]
 
-        return await_found(cluster, self.log_wait_s, lambda found: found["Status"]["State"] != "TERMINATING")
+        return poll_until(
+            lambda cluster: cluster["Status"]["State"] != "TERMINATING", fetch=describe, timeout_s=self.log_wait_s
+        )
 
 
 def diagnose(emr: EMRClient, s3: S3Hook, cluster_id: str) -> ClusterDiagnosis:
-    """A doctor who is as patient as the deployment's settings say."""
+    """Return the diagnosis of a cluster with the deployment's waiting time (`FRUITS_LOG_WAIT_S`)."""
     from include.settings import settings
 
     return ClusterDiagnosis(emr, cast("S3Client", s3.conn), cluster_id, settings().log_wait_s)
 
 
-def of_refusal(error: ClientError) -> str:
-    """Say why EMR did not accept a cluster."""
-    told = error.response["Error"]
-    return _with_advice(f"EMR refused to create the cluster ({told['Code']}: {told['Message'].rstrip('. ')})", {})
+def explain_refusal(error: ClientError) -> str:
+    """Return the reason why EMR refused to create a cluster."""
+    reason = error.response["Error"]
+    return _with_remedy(f"EMR refused to create the cluster ({reason['Code']}: {reason['Message'].rstrip('. ')})", {})
 
 
 def _cluster_reason(status: Mapping[str, Any]) -> str:
-    """EMR's reason code and message, and its more exact codes where it gives them."""
+    """Return EMR's reason code, detailed error codes and message."""
     reason = status.get("StateChangeReason", {})
-    codes = [reason.get("Code"), *(one.get("ErrorCode") for one in status.get("ErrorDetails", ()))]
+    codes = [reason.get("Code"), *(detail.get("ErrorCode") for detail in status.get("ErrorDetails", ()))]
     return f"{', '.join(filter(None, codes))}: {reason.get('Message', '').rstrip('. ')}"
 
 
-def _show(tails: Mapping[str, str], what: str) -> None:
+def _log_tails(tails: Mapping[str, str], source: str) -> None:
     for stream, tail in tails.items():
-        log.error("Last lines of the %s's %s:\n%s", what, stream, tail)
+        log.error("Last lines of the %s's %s:\n%s", source, stream, tail)
     if not tails:
-        log.error("EMR has not delivered the %s's logs yet; look below its LogUri in some minutes.", what)
+        log.error(
+            "EMR has not delivered the logs of the %s yet. Look below the cluster's LogUri in a few minutes.", source
+        )
 
 
-def _with_advice(sentence: str, tails: Mapping[str, str]) -> str:
-    """The reason's own words tell more than what stands in a log, so they are asked first."""
-    advice = advice_for(sentence) or next(filter(None, map(advice_for, tails.values())), "")
-    return f"{sentence}. {advice}".strip()
+def _with_remedy(sentence: str, tails: Mapping[str, str]) -> str:
+    """Append the remedy for EMR's reason or else for the logs. EMR's reason is more specific."""
+    remedy = remedy_for(sentence) or next(filter(None, map(remedy_for, tails.values())), "")
+    return f"{sentence}. {remedy}".strip()

@@ -1,6 +1,6 @@
-"""The ends of a cluster's logs, fetched from where EMR puts them, so that a failure can be read in Airflow.
+"""Last lines of a cluster's logs, which show the cause of a failure in Airflow.
 
-Below `LogUri`, which EMR fills every five minutes and once more when the cluster ends (Management Guide, "View log
+EMR writes below `LogUri` every five minutes, and once more when the cluster ends (EMR Management Guide, "View log
 files"):
 
     <cluster>/steps/<step>/{controller,stderr,stdout}.gz
@@ -25,26 +25,29 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 STREAMS = ("stderr", "stdout")
-"""In client mode the driver's traceback is in stderr, but the cause is often in stdout."""
+"""In client mode the driver's traceback is in stderr. The cause is often in stdout."""
 
 TAIL_LINES = 40
-CONTAINERS = 3
+"""Lines per stream."""
+MAX_CONTAINERS = 3
+"""Containers whose output is shown, latest first."""
 POLL_S = 15
+"""Seconds between two attempts to fetch logs."""
 T = TypeVar("T")
-_STEP_OVER = re.compile(r"\bexitCode \d+")
-_WORD = re.compile("error|exception|traceback", re.IGNORECASE)
+_STEP_ENDED = re.compile(r"\bexitCode \d+")
+_ERROR_WORD = re.compile("error|exception|traceback", re.IGNORECASE)
 _NODE = re.compile(r"\bi-[0-9a-f]+\b")
 _ACTION = re.compile(r"bootstrap action (\d+)")
 
 
 @dataclass(frozen=True)
 class ClusterLogs:
-    """The logs of one cluster.
+    """Logs of one cluster.
 
     Args:
-        s3: an S3 client.
-        bucket: of `LogUri`; empty where the cluster has none.
-        folder: the cluster's own, ending in "/".
+        s3: S3 client.
+        bucket: Bucket of `LogUri`; empty if the cluster has none.
+        folder: Key prefix of the cluster's logs, ending in "/".
     """
 
     s3: S3Client
@@ -53,55 +56,67 @@ class ClusterLogs:
 
     @classmethod
     def of(cls, s3: S3Client, cluster: ClusterTypeDef) -> Self:
-        """Find them by what DescribeCluster tells."""
+        """Return the logs of a cluster that DescribeCluster returned."""
         log_uri = urlsplit(cluster.get("LogUri", ""))
         return cls(s3, log_uri.netloc, f"{log_uri.path.strip('/')}/{cluster['Id']}/".lstrip("/"))
 
     def of_step(self, step_id: str, *, wait_s: float) -> dict[str, str]:
-        """The last lines that a step wrote, and its containers' where it died without a word of why.
+        """Return the last lines of a step's output.
+
+        The output of its containers and its controller is added when the step's own output contains no error.
 
         Args:
-            step_id: `s-…`.
-            wait_s: how long to wait for EMR to deliver all of it; then what is there has to do.
+            step_id: Id of the step (`s-…`).
+            wait_s: Longest wait in seconds for EMR to deliver the complete logs. After that, the delivered part is
+                returned.
 
         Returns:
-            Stream name to text; a stream that is not there or empty is missing.
+            Text by stream name, without missing or empty streams.
         """
         folder = f"steps/{step_id}/"
-        over = await_found(lambda: _STEP_OVER.search(self._tail(folder, "controller")), self._wait(wait_s))
+        complete = poll_until(
+            bool,
+            fetch=lambda: _STEP_ENDED.search(self._tail(folder, "controller")),
+            timeout_s=self._timeout(wait_s),
+        )
         tails = self._tails(folder)
-        if over and not any(map(_WORD.search, tails.values())):
+        if complete and not any(map(_ERROR_WORD.search, tails.values())):
             tails |= self._of_containers() | {"controller": self._tail(folder, "controller")}
         return tails
 
     def of_bootstrap(self, message: str, *, wait_s: float) -> dict[str, str]:
-        """The last lines of the bootstrap action that a message of EMR names.
+        """Return the last lines of the bootstrap action that a message of EMR names.
 
         Args:
-            message: the cluster's reason; without node and number in it, every action that said something counts.
-            wait_s: how long to wait for EMR to deliver them.
+            message: EMR's reason for the cluster's end. Without a node and an action number, the logs of all actions
+                are read.
+            wait_s: Longest wait in seconds for EMR to deliver the logs.
         """
         node, action = _NODE.search(message), _ACTION.search(message)
         folder = f"node/{node[0]}/bootstrap-actions/{action[1]}/" if node and action else "node/"
-        return await_found(lambda: self._tails(folder, within="bootstrap-actions/"), self._wait(wait_s))
+        return poll_until(
+            bool,
+            fetch=lambda: self._tails(folder, within="bootstrap-actions/"),
+            timeout_s=self._timeout(wait_s),
+        )
 
     def _of_containers(self) -> dict[str, str]:
-        """What the containers wrote that were the last to write something."""
+        """Return the last lines of the containers that wrote last."""
         keys = sorted(self._list("containers/"), key=lambda entry: entry[1], reverse=True)
         texts = ((key, self._read(key)) for key, _ in keys if key.rpartition("/")[2].startswith(STREAMS))
-        said = ((key, text) for key, text in texts if text)
-        return {key.removeprefix(self.folder): text for key, text in islice(said, CONTAINERS)}
+        non_empty = ((key, text) for key, text in texts if text)
+        return {key.removeprefix(self.folder): text for key, text in islice(non_empty, MAX_CONTAINERS)}
 
-    def _wait(self, wait_s: float) -> float:
-        """No time at all where the cluster has no logs."""
+    def _timeout(self, wait_s: float) -> float:
+        """Return the longest wait in seconds; 0 if the cluster has no logs."""
         return wait_s if self.bucket else 0
 
     def _tails(self, folder: str, within: str = "") -> dict[str, str]:
         keys = [key for key, _ in self._list(folder) if within in key]
         tails = {}
         for stream in STREAMS:
-            # EMR names them stderr.gz, sometimes stderr.txt.gz
-            for key in (one for one in keys if one.rpartition("/")[2].startswith(stream)):
+            # EMR names the file stderr.gz, or sometimes stderr.txt.gz
+            for key in (key for key in keys if key.rpartition("/")[2].startswith(stream)):
                 if text := self._read(key):
                     tails[stream] = text
         return tails
@@ -111,7 +126,7 @@ class ClusterLogs:
         return "\n".join(texts)
 
     def _list(self, folder: str) -> list[tuple[str, float]]:
-        """Keys and times of the newest thousand at most, which is more than a short cluster writes."""
+        """Return the keys and times of the first 1,000 objects. A transient cluster writes fewer."""
         if not self.bucket:
             return []
         listed = self.s3.list_objects_v2(Bucket=self.bucket, Prefix=f"{self.folder}{folder}").get("Contents", [])
@@ -123,9 +138,15 @@ class ClusterLogs:
         return "\n".join(lines[-TAIL_LINES:])
 
 
-def await_found(look: Callable[[], T], wait_s: float, wanted: Callable[[T], bool] = bool) -> T:
-    """Look until what is found is wanted, or time is over; at least once."""
-    until = time.monotonic() + wait_s
-    while not wanted(found := look()) and (left := until - time.monotonic()) > 0:
-        time.sleep(min(POLL_S, left))
-    return found
+def poll_until(condition: Callable[[T], bool], *, fetch: Callable[[], T], timeout_s: float) -> T:
+    """Return the first fetched value that meets a condition, or the last one before the timeout.
+
+    Args:
+        condition: Condition that ends the polling.
+        fetch: Function that is called every `POLL_S` seconds, and at least once.
+        timeout_s: Longest wait in seconds.
+    """
+    deadline = time.monotonic() + timeout_s
+    while not condition(value := fetch()) and (remaining := deadline - time.monotonic()) > 0:
+        time.sleep(min(POLL_S, remaining))
+    return value

@@ -20,12 +20,13 @@ from airflow.sdk.exceptions import AirflowFailException
 from botocore.exceptions import ClientError
 
 from fruits_airflow import run_context
-from fruits_airflow.emr.cost import COST_XCOM, cluster_cost
-from fruits_airflow.emr.diagnosis import diagnose, of_refusal
+from fruits_airflow.emr.cost import cluster_cost
+from fruits_airflow.emr.diagnosis import diagnose, explain_refusal
 from fruits_airflow.emr.owned_clusters import ACTIVE_STATES, owned
 from fruits_airflow.emr.triggers import StepProgressTrigger
 from fruits_airflow.hooks.aws import EXPIRED_CODES, CreateHook, is_throttling, s3, waiter_config
 from fruits_airflow.links import ClusterLink, LogsLink, ReportLink, RunFolderLink, StepLogsLink
+from fruits_airflow.task_ids import COST_KEY
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -83,7 +84,7 @@ class CreateClusterOperator(EmrCreateJobFlowOperator):
         except ClientError as error:
             self._terminate_created()
             if _is_final(error):
-                raise AirflowFailException(of_refusal(error)) from error
+                raise AirflowFailException(explain_refusal(error)) from error
             raise
         except BaseException:
             self._terminate_created()
@@ -289,7 +290,7 @@ class TerminateClusterOperator(EmrTerminateJobFlowOperator):
         state = cluster["Status"]["State"]
         if state in {"TERMINATED", "TERMINATED_WITH_ERRORS"}:
             self.log.info("Cluster %s is %s.", self.job_flow_id, state)
-            context["ti"].xcom_push(key=COST_XCOM, value=cluster_cost(_emr(self), str(self.job_flow_id)))
+            context["ti"].xcom_push(key=COST_KEY, value=cluster_cost(_emr(self), str(self.job_flow_id)))
             return
         super().execute_complete(context, event)
 

@@ -1,6 +1,6 @@
-"""What to do about failures that are known: one line each, found by the words of EMR, EC2, Spark or the application.
+"""Remedies for known failures, found by the words of EMR, EC2, Spark or the application.
 
-Each message that is recognised stands in `tests/unit/fruits_airflow/emr/test_diagnosis.py` as its source gives it.
+`tests/unit/fruits_airflow/emr/test_diagnosis.py` contains each recognised message as its source writes it.
 """
 
 from __future__ import annotations
@@ -10,78 +10,79 @@ from typing import NamedTuple
 
 
 class Remedy(NamedTuple):
-    """A way out of failures whose text matches a pattern."""
+    """Instruction for failures whose text matches a pattern."""
 
     pattern: re.Pattern[str]
     sentence: str
 
 
-def _advice(pattern: str, sentence: str) -> Remedy:
+def _remedy(pattern: str, sentence: str) -> Remedy:
     return Remedy(re.compile(pattern, re.IGNORECASE), sentence)
 
 
-KNOWN = (
-    _advice(
+REMEDIES = (
+    _remedy(
         r"images were quarantined",
-        "Look at the run's quarantine for the reasons; then mend the images, or raise the parameter "
+        "Read the reasons in the run's quarantine table. Then fix the images, or raise the parameter "
         "`max_quarantine_share`.",
     ),
-    _advice(
+    _remedy(
         r"VcpuLimitExceeded|InstanceLimitExceeded|LimitExceededException|limit exceeded|\bquota\b",
-        "The account's quota is used up: end what nobody needs, ask for fewer nodes, or have the quota raised in "
-        "AWS's Service Quotas.",
+        "The account's quota is used up. End unused clusters, request fewer nodes, or raise the quota in AWS Service "
+        "Quotas.",
     ),
-    _advice(
+    _remedy(
         r"insufficient.?(instance.?)?capacity|out of capacity|SPOT_NO_CAPACITY|INSTANCE_FLEET_TIMEOUT",
-        "EC2 has no such machines there at the moment: run again later, or choose other instance types or another "
-        "subnet (settings FRUITS_EMR_*).",
+        "EC2 has no capacity for these instance types at the moment. Run again later, or choose other instance types "
+        "or another subnet (settings FRUITS_EMR_*).",
     ),
-    _advice(
+    _remedy(
         r"iam:PassRole|service role .*(invalid|permissions)|invalid instanceprofile",
-        "Check FRUITS_EMR_SERVICE_ROLE and FRUITS_EMR_INSTANCE_PROFILE: both must exist and trust EMR and EC2, and "
-        "Airflow's own role must be allowed to pass them (iam:PassRole).",
+        "Check FRUITS_EMR_SERVICE_ROLE and FRUITS_EMR_INSTANCE_PROFILE. Both must exist and trust EMR and EC2. "
+        "Airflow's role must be allowed to pass them (iam:PassRole).",
     ),
-    _advice(
+    _remedy(
         r"release label is invalid",
-        "FRUITS_EMR_RELEASE names no release of EMR in this region: see EMR's release guide.",
+        "FRUITS_EMR_RELEASE is not an EMR release of this region. Choose a release from the EMR Release Guide.",
     ),
-    _advice(
+    _remedy(
         r"BOOTSTRAP_FAILURE",
-        "The machines could not be prepared: the end of the bootstrap action's output is in this log; most often its "
-        "script, a wheel, or the way to S3 is missing.",
+        "The nodes could not be prepared. The end of the bootstrap action's output is in this log. Usually its script, "
+        "a wheel, or the network route to S3 is missing.",
     ),
-    _advice(
+    _remedy(
         r"INSTANCE_FAILURE|node was terminated|instances .* are terminated|SPOT_PRICE_INCREASE",
-        "EC2 took a machine away, as it may with spot instances: run again; primary and core nodes on demand are "
-        "not taken.",
+        "EC2 terminated an instance, as it may do with spot instances. Run again. On-demand primary and core nodes are "
+        "not interrupted.",
     ),
-    _advice(
+    _remedy(
         r"ExpiredToken|security token included in the request is expired",
-        "Airflow's AWS credentials expired: let its connection assume a role, which renews them, and run again.",
+        "Airflow's AWS credentials expired. Configure its connection to assume a role, which renews them, and run "
+        "again.",
     ),
-    _advice(
+    _remedy(
         r"OutOfMemoryError|MemoryError|exceeding (physical )?memory limits|exit ?code:? ?137|Exit code is 137",
-        "Memory ran out: take nodes with more memory, or give Spark's executors fewer cores each.",
+        "Memory ran out. Choose nodes with more memory, or give Spark's executors fewer cores.",
     ),
-    _advice(
+    _remedy(
         r"AccessDenied|access denied|not authorized to perform|\(403\)|status code: 403",
-        "A role lacks a right: reading and writing S3 is the instance profile's, EMR's own calls are Airflow's role's; "
-        "the message names which.",
+        "A role lacks a permission. The instance profile reads and writes S3. Airflow's role calls EMR. The message "
+        "names the role and the action.",
     ),
-    _advice(
+    _remedy(
         r"ThrottlingException|Rate exceeded|SlowDown|RequestLimitExceeded",
-        "AWS refused too many requests for longer than they were repeated: run again later, at another minute than "
-        "other pipelines.",
+        "AWS throttled requests for longer than they were retried. Run again later, at another minute than other "
+        "pipelines.",
     ),
 )
 
 
-def advice_for(text: str) -> str:
-    """The advice for a failure; empty where none is known.
+def remedy_for(text: str) -> str:
+    """Return the remedy for a failure message, or an empty string if the failure is unknown.
 
-    >>> advice_for("VALIDATION_ERROR: EMR service role arn:aws:iam::1:role/EMR_DefaultRole is invalid")[:35]
+    >>> remedy_for("VALIDATION_ERROR: EMR service role arn:aws:iam::1:role/EMR_DefaultRole is invalid")[:35]
     'Check FRUITS_EMR_SERVICE_ROLE and F'
-    >>> advice_for("never seen before")
+    >>> remedy_for("never seen before")
     ''
     """
-    return next((known.sentence for known in KNOWN if known.pattern.search(text)), "")
+    return next((remedy.sentence for remedy in REMEDIES if remedy.pattern.search(text)), "")

@@ -1,4 +1,4 @@
-"""Objects in S3 through Airflow's connection."""
+"""Reading objects of S3 through Airflow's connection."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 
 class ListingHook(S3Hook):
-    """Reaches S3 as its parent does, for listings and nothing else: their times are read quickly."""
+    """S3 hook for listings only, whose timestamps are parsed faster than botocore does."""
 
     def get_session(self, region_name: str | None = None, deferrable: bool = False) -> boto3.Session:  # noqa: FBT001, FBT002
-        """Make a session."""
+        """Return a session whose clients parse timestamps fast."""
         from include.inventory.listing import read_times_quickly
 
         session = super().get_session(region_name, deferrable)
@@ -28,24 +28,30 @@ class ListingHook(S3Hook):
 
 
 def read(s3: S3Hook, uri: str, etag: str | None = None) -> bytes | None:
-    """Read an object; `None` when there is none, or another than the one with this ETag."""
+    """Return the content of an object, or `None` if it does not exist or has another ETag.
+
+    Args:
+        s3: Hook that reaches the bucket.
+        uri: `s3://bucket/key`.
+        etag: Expected ETag without quotes. `None` accepts any.
+    """
     bucket, key = S3Hook.parse_s3_url(uri)
     try:
-        answer = cast("S3Client", s3.conn).get_object(Bucket=bucket, Key=key)
+        response = cast("S3Client", s3.conn).get_object(Bucket=bucket, Key=key)
     except ClientError as error:
         if error.response["Error"]["Code"] in {"NoSuchKey", "NoSuchBucket", "404"}:
             return None
         raise
-    return answer["Body"].read() if etag in {None, answer["ETag"].strip('"')} else None
+    return response["Body"].read() if etag in {None, response["ETag"].strip('"')} else None
 
 
 def read_json(s3: S3Hook, uri: str) -> dict[str, Any]:
-    """Read a JSON document; empty when there is none."""
+    """Return a JSON document, or an empty one if the object does not exist."""
     document: dict[str, Any] = json.loads(read(s3, uri) or b"{}")
     return document
 
 
 def published_paths(s3: S3Hook, bucket: str) -> dict[str, str]:
-    """Return the URIs of the published run's results by name; empty where nothing is published."""
+    """Return the URIs of the published run's results by name; empty when nothing is published."""
     paths: dict[str, str] = read_json(s3, latest(bucket)).get("paths", {})
     return paths

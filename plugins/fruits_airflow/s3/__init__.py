@@ -1,1 +1,1 @@
-"""Waiting for images in S3."""
+"""Waiting for images in S3, and the pointer to the published run."""

@@ -1,7 +1,8 @@
-"""Moving `latest.json`: forward only, one publisher at a time, and no publication forgotten.
+"""Replacement of the pointer `latest.json`.
 
-Before the pointer is replaced, it is kept below `features/published/`, so that readers can ask for the run that was
-published at a time. The pointer itself is written last, on condition that it is still the one that was looked at.
+The pointer only moves to runs with a later inventory. Before it is replaced, it is copied below `features/published/`,
+so that readers can open the run that was published at a given time. The replacement is a conditional PUT (S3 User
+Guide, "Conditional requests"), so that concurrent publishers cannot overwrite each other.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 from airflow.sdk.exceptions import AirflowException, AirflowSkipException
 from botocore.exceptions import ClientError
 
+from fruits_airflow.task_ids import TAKE_INVENTORY
 from fruits_features.contract import layout
 from fruits_features.contract.layout import RunLayout
 
@@ -24,46 +26,47 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-TRIES = 5
-_OVERTAKEN = {"PreconditionFailed", "ConditionalRequestConflict", "NoSuchKey"}
-"""What S3 answers when the pointer is no longer the one that was read: another, one being written, or none."""
+MAX_ATTEMPTS = 5
+_CONFLICT_CODES = {"PreconditionFailed", "ConditionalRequestConflict", "NoSuchKey"}
+"""S3's error codes when the pointer was replaced, is being written, or was deleted since it was read."""
 
 
 def require_newer(published: Mapping[str, Any], run: str, taken_at: str) -> None:
-    """See that publishing the run would not go back in time.
+    """Check that the published run does not have a later inventory.
 
     Args:
-        published: `latest.json`; empty where nothing is published.
-        run: the run's name.
-        taken_at: when its inventory was taken.
+        published: Content of `latest.json`; empty when nothing is published.
+        run: Name of the run to publish.
+        taken_at: Time of its inventory in ISO 8601.
 
     Raises:
-        AirflowSkipException: the published run has read the bucket at a later time.
+        AirflowSkipException: The published run has a later inventory.
     """
-    theirs = published.get("inventory", {}).get("taken_at")
-    if theirs is None or published["run"] == run:
+    published_at = published.get("inventory", {}).get("taken_at")
+    if published_at is None or published["run"] == run:
         return
-    if datetime.fromisoformat(theirs) > datetime.fromisoformat(taken_at):
+    if datetime.fromisoformat(published_at) > datetime.fromisoformat(taken_at):
         raise AirflowSkipException(
-            f"Run {run} is not published: its inventory is of {taken_at}, and that of run {published['run']}, which "
-            f"stays published, of {theirs}. Clear the DAG run from `take_inventory` on to read the bucket as it is now."
+            f"Run {run} is not published: its inventory of {taken_at} is older than that of run {published['run']} "
+            f"({published_at}), which stays published. Clear the DAG run from `{TAKE_INVENTORY}` on to read the "
+            "current bucket."
         )
 
 
 def publish(s3: S3Hook, record: Mapping[str, Any], pointer: Mapping[str, Any]) -> str:
-    """Write a run's record, then let readers follow it.
+    """Write a run's record, then replace the pointer.
 
     Args:
-        s3: reaches the bucket.
-        record: `run.json`.
-        pointer: `latest.json`.
+        s3: Hook that reaches the bucket.
+        record: Content of `run.json`.
+        pointer: Content of `latest.json`.
 
     Returns:
-        The URI of `latest.json`.
+        URI of `latest.json`.
 
     Raises:
-        AirflowException: others kept publishing.
-        AirflowSkipException: another run that read the bucket later was published meanwhile.
+        AirflowException: Other runs replaced the pointer in each of `MAX_ATTEMPTS` attempts.
+        AirflowSkipException: A run with a later inventory was published in the meantime.
     """
     from include.publication.documents import encode
 
@@ -71,24 +74,27 @@ def publish(s3: S3Hook, record: Mapping[str, Any], pointer: Mapping[str, Any]) -
     bucket, _ = S3Hook.parse_s3_url(run.prefix)
     s3.load_bytes(encode(record), run.record, replace=True)
     try:
-        for _ in range(TRIES):
-            if _moved(s3, bucket, pointer):
+        for _ in range(MAX_ATTEMPTS):
+            if _replace(s3, bucket, pointer):
                 return layout.latest(bucket)
     except AirflowSkipException:
         s3.delete_objects(*S3Hook.parse_s3_url(run.record))
         raise
-    raise AirflowException(f"Others kept publishing to s3://{bucket} while run {run.name} tried {TRIES} times.")
+    raise AirflowException(
+        f"Run {run.name} was not published: other runs replaced {layout.latest(bucket)} in each of {MAX_ATTEMPTS} "
+        "attempts. Clear this task when they have ended."
+    )
 
 
-def _moved(s3: S3Hook, bucket: str, pointer: Mapping[str, Any]) -> bool:
-    """Move the pointer, unless somebody else has moved it since it was looked at."""
+def _replace(s3: S3Hook, bucket: str, pointer: Mapping[str, Any]) -> bool:
+    """Replace the pointer if it has not changed since it was read. Return whether it was replaced."""
     from include.publication.documents import decode, encode
 
     client, uri = cast("S3Client", s3.conn), layout.latest(bucket)
-    content, condition = _current(client, uri)
+    content, condition = _read_pointer(client, uri)
     before = decode(content)
     require_newer(before, pointer["run"], pointer["inventory"]["taken_at"])
-    if before.get("run") == pointer["run"]:  # an earlier try came as far as this
+    if before.get("run") == pointer["run"]:  # replaced by an earlier try
         pointer = {**pointer, "published_at": before["published_at"]}
     elif before:
         s3.load_bytes(content, layout.publication(bucket, before["published_at"], before["run"]), replace=True)
@@ -97,18 +103,18 @@ def _moved(s3: S3Hook, bucket: str, pointer: Mapping[str, Any]) -> bool:
     try:
         client.put_object(Bucket=bucket, Key=key, Body=body, ContentType="application/json; charset=utf-8", **condition)
     except ClientError as error:
-        if error.response["Error"]["Code"] not in _OVERTAKEN:
+        if error.response["Error"]["Code"] not in _CONFLICT_CODES:
             raise
-        log.info("Another run was published meanwhile (%s); looking again.", error.response["Error"]["Code"])
+        log.info("Another run was published in the meantime (%s). Trying again.", error.response["Error"]["Code"])
         return False
     return True
 
 
-def _current(client: S3Client, uri: str) -> tuple[bytes, dict[str, Any]]:
-    """Read the pointer, and the condition under which it may be replaced: that it is still this one, or still none."""
+def _read_pointer(client: S3Client, uri: str) -> tuple[bytes, dict[str, Any]]:
+    """Return the pointer's content, and the arguments that make a PUT fail if it has changed since."""
     bucket, key = S3Hook.parse_s3_url(uri)
     try:
-        answer = client.get_object(Bucket=bucket, Key=key)
+        response = client.get_object(Bucket=bucket, Key=key)
     except client.exceptions.NoSuchKey:
         return b"{}", {"IfNoneMatch": "*"}
-    return answer["Body"].read(), {"IfMatch": answer["ETag"]}
+    return response["Body"].read(), {"IfMatch": response["ETag"]}

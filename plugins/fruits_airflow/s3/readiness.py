@@ -1,6 +1,6 @@
-"""One look at a bucket: are its images there, quiet, and marked as complete, as a run wants them to be?
+"""One check of whether a bucket is ready for a run: images, quiet period and marker.
 
-Asks S3 and decides; when to look again and for how long is the sensor's and its trigger's business.
+`ImagesSensor` and `ImagesTrigger` decide when to check again and for how long.
 """
 
 from __future__ import annotations
@@ -16,16 +16,19 @@ if TYPE_CHECKING:
     from botocore.exceptions import ClientError
     from mypy_boto3_s3 import S3Client
 
+RETRYABLE_STATUSES = {429, 500, 502, 503, 504}
+RETRYABLE_CODES = {"RequestTimeout", "SlowDown", "ThrottlingException"}
+
 
 @dataclass(frozen=True)
 class Readiness:
-    """What a run waits for.
+    """Conditions under which a run starts.
 
     Args:
-        bucket: the bucket's name.
-        prefix: of the images, empty or ending in "/".
-        quiet_minutes: for how long no object must have come; 0 for not at all.
-        marker: key below the prefix of an object that must be there; `None` for none.
+        bucket: Name of the bucket.
+        prefix: Key prefix of the images, empty or ending in "/".
+        quiet_minutes: Minutes since the last upload; 0 for no check.
+        marker: Key below the prefix of an object that must exist; `None` for no check.
     """
 
     bucket: str
@@ -34,79 +37,88 @@ class Readiness:
     marker: str | None = None
 
     @property
-    def place(self) -> str:
-        """Where the images lie."""
+    def uri(self) -> str:
+        """URI of the images' folder."""
         return f"s3://{self.bucket}/{self.prefix}"
 
     @property
-    def no_images(self) -> frozenset[str]:
-        """Keys of objects that are no images."""
+    def excluded_keys(self) -> frozenset[str]:
+        """Keys of objects below the prefix that are no images."""
         return frozenset({self.prefix + self.marker} if self.marker else set())
 
 
 @dataclass(frozen=True)
 class NotReady:
-    """What is missing: what is seen now, what to do when it does not change, and when it can have changed."""
+    """An unmet condition.
 
-    seen: str
-    way_out: str
-    again_s: float = 0
+    Args:
+        reason: State of the bucket, as a sentence without its period.
+        remedy: Instruction for the user, as a sentence without its period.
+        retry_after_s: Seconds after which the condition can be met at the earliest.
+    """
+
+    reason: str
+    remedy: str
+    retry_after_s: float = 0
 
 
-def look(wanted: Readiness, aws_conn_id: str | None) -> NotReady | None:
-    """Look once; `None` when all is there.
+def check_readiness(conditions: Readiness, aws_conn_id: str | None) -> NotReady | None:
+    """Return the first unmet condition, or `None` when the bucket is ready.
 
     Raises:
-        ClientError: S3 refuses to tell.
+        ClientError: S3 refused a request.
     """
     s3 = aws.s3(aws_conn_id=aws_conn_id)
-    if wanted.marker and not s3.check_for_key(wanted.prefix + wanted.marker, wanted.bucket):
+    if conditions.marker and not s3.check_for_key(conditions.prefix + conditions.marker, conditions.bucket):
         return NotReady(
-            f"The marker {wanted.place}{wanted.marker} did not come",
-            "let whoever uploads the images write it when they are done, or set the parameter `marker`",
+            f"The marker {conditions.uri}{conditions.marker} was not written",
+            "Write it at the end of the upload, or change the parameter `marker`",
         )
-    if not _has_images(cast("S3Client", s3.conn), wanted):
+    if not _has_images(cast("S3Client", s3.conn), conditions):
         return NotReady(
-            f"No image came to {wanted.place}",
-            "upload images there, or set the parameters `bucket` and `image_prefix`",
+            f"No image was uploaded to {conditions.uri}",
+            "Upload images, or change the parameters `bucket` and `image_prefix`",
         )
-    return _noise(wanted, aws_conn_id) if wanted.quiet_minutes else None
+    return _check_quiet_period(conditions, aws_conn_id) if conditions.quiet_minutes else None
 
 
-def _has_images(s3: S3Client, wanted: Readiness) -> bool:
-    """Find one object that is neither the marker nor a console's folder."""
-    pages = s3.get_paginator("list_objects_v2").paginate(Bucket=wanted.bucket, Prefix=wanted.prefix)
-    listed = (one for page in pages for one in page.get("Contents", []))
-    return any((one["Size"] or not one["Key"].endswith("/")) and one["Key"] not in wanted.no_images for one in listed)
+def _has_images(s3: S3Client, conditions: Readiness) -> bool:
+    """Return whether there is an object other than the marker and the console's empty folder objects."""
+    pages = s3.get_paginator("list_objects_v2").paginate(Bucket=conditions.bucket, Prefix=conditions.prefix)
+    entries = (entry for page in pages for entry in page.get("Contents", []))
+    return any(
+        (entry["Size"] or not entry["Key"].endswith("/")) and entry["Key"] not in conditions.excluded_keys
+        for entry in entries
+    )
 
 
-def _noise(wanted: Readiness, aws_conn_id: str | None) -> NotReady | None:
-    """See whether an object came lately: all have to be listed, since S3 does not tell the last."""
+def _check_quiet_period(conditions: Readiness, aws_conn_id: str | None) -> NotReady | None:
+    """Return whether an object was uploaded recently. Lists all objects, because S3 cannot sort them by time."""
     import pyarrow.compute as pc
 
     from include.inventory.listing import list_objects
 
     hook = ListingHook(aws_conn_id=aws_conn_id, config=aws.RETRY_CONFIG)
-    listed = list_objects(cast("S3Client", hook.conn), wanted.bucket, wanted.prefix)
-    newest = max((pc.max(batch["last_modified"]).as_py() for batch in listed if batch.num_rows), default=None)
+    batches = list_objects(cast("S3Client", hook.conn), conditions.bucket, conditions.prefix)
+    newest = max((pc.max(batch["last_modified"]).as_py() for batch in batches if batch.num_rows), default=None)
     now = datetime.now(UTC)
-    if newest is None or now - newest >= timedelta(minutes=wanted.quiet_minutes):
+    if newest is None or now - newest >= timedelta(minutes=conditions.quiet_minutes):
         return None
     return NotReady(
-        f"Uploads to {wanted.place}, the last one at {newest:%H:%M:%S} UTC, did not end",
-        f"let them pause for {wanted.quiet_minutes:g} minutes, or lower the parameter `quiet_minutes`",
-        again_s=(newest + timedelta(minutes=wanted.quiet_minutes) - now).total_seconds(),
+        f"Uploads to {conditions.uri} (the last at {newest:%H:%M:%S} UTC) did not end",
+        f"Pause uploads for {conditions.quiet_minutes:g} minutes, or lower the parameter `quiet_minutes`",
+        retry_after_s=(newest + timedelta(minutes=conditions.quiet_minutes) - now).total_seconds(),
     )
 
 
-def refusal(error: ClientError, wanted: Readiness) -> str | None:
-    """Tell why S3 refuses; `None` when another try may go better."""
+def refusal(error: ClientError, conditions: Readiness) -> str | None:
+    """Return the failure message for an error of S3, or `None` if a retry may succeed."""
     code, status = error.response["Error"]["Code"], error.response["ResponseMetadata"]["HTTPStatusCode"]
     if code in {"NoSuchBucket", "404"}:
         return (
-            f"There is no bucket {wanted.bucket!r}: create it, or set the parameter `bucket` "
-            "or the variable FRUITS_BUCKET to the one that holds the images."
+            f"Bucket {conditions.bucket!r} does not exist. Create it, or set the parameter `bucket` or the variable "
+            "FRUITS_BUCKET to the bucket of the images."
         )
-    if status in {429, 500, 502, 503, 504} or code in {"RequestTimeout", "SlowDown", "ThrottlingException"}:
+    if status in RETRYABLE_STATUSES or code in RETRYABLE_CODES:
         return None
-    return f"S3 refused to list {wanted.place} ({code}): {error}"
+    return f"S3 refused to list {conditions.uri} ({code}): {error}. Check the permissions of Airflow's AWS connection."

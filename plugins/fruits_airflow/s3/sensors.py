@@ -1,4 +1,4 @@
-"""The sensor that waits for images."""
+"""Sensor for images in S3."""
 
 from __future__ import annotations
 
@@ -22,15 +22,17 @@ if TYPE_CHECKING:
 
 
 class ImagesSensor(BaseOperator):
-    """Waits until a bucket holds images below a prefix: at least one, and, as wanted, all of them.
+    """Wait until a bucket contains at least one image and, optionally, until its upload is complete.
+
+    The defaults are the run's bucket, prefix and parameters. All arguments are templated.
 
     Args:
-        bucket: the bucket's name (templated); the run's by default.
-        prefix: the prefix, empty or ending in "/" (templated); the run's by default.
-        wait_minutes: how long to wait (templated); this and what follows are the run's parameters by default.
-        quiet_minutes: for how long no object must have come (templated); 0 for not at all.
-        marker: key below the prefix of an object that tells that all images are there (templated); empty for none.
-        kwargs: as for `BaseOperator`.
+        bucket: Name of the bucket.
+        prefix: Key prefix of the images, empty or ending in "/".
+        wait_minutes: Longest wait in minutes.
+        quiet_minutes: Minutes since the last upload; 0 for no check.
+        marker: Key below the prefix of an object that marks a complete upload; empty for no check.
+        kwargs: Arguments of `BaseOperator`.
     """
 
     deferrable = True
@@ -49,7 +51,8 @@ class ImagesSensor(BaseOperator):
         **kwargs: Any,
     ) -> None:
         kwargs.setdefault(
-            "doc_md", "Waits in the triggerer, at most `wait_minutes`, for images, `quiet_minutes` and the `marker`."
+            "doc_md",
+            "Waits in the triggerer for images, the `quiet_minutes` and the `marker`, for `wait_minutes` at most.",
         )
         super().__init__(**kwargs)
         self.bucket = bucket
@@ -59,31 +62,31 @@ class ImagesSensor(BaseOperator):
         self.marker = marker
 
     def execute(self, context: Context) -> None:  # noqa: ARG002 - Airflow's signature
-        """Look once, then wait in the triggerer.
+        """Check once, then wait in the triggerer.
 
         Raises:
-            AirflowFailException: there is no such bucket, or no access to it.
+            AirflowFailException: The bucket does not exist, or S3 refused access.
         """
-        wanted = self._wanted()
+        conditions = self._conditions()
         try:
-            lack = readiness.look(wanted, self.aws_conn_id)
+            not_ready = readiness.check_readiness(conditions, self.aws_conn_id)
         except ClientError as error:
-            sentence = readiness.refusal(error, wanted)
-            if sentence is None:
+            message = readiness.refusal(error, conditions)
+            if message is None:
                 raise
-            raise AirflowFailException(sentence) from error
-        if lack:
-            self._defer(wanted, lack)
+            raise AirflowFailException(message) from error
+        if not_ready:
+            self._defer(conditions, not_ready)
 
-    def _wanted(self) -> readiness.Readiness:
+    def _conditions(self) -> readiness.Readiness:
         return readiness.Readiness(self.bucket, self.prefix, float(self.quiet_minutes), self.marker or None)
 
-    def _defer(self, wanted: readiness.Readiness, lack: readiness.NotReady) -> None:
+    def _defer(self, conditions: readiness.Readiness, not_ready: readiness.NotReady) -> None:
         wait = timedelta(minutes=float(self.wait_minutes))
-        self.log.info("%s yet: waiting up to %s.", lack.seen, wait)
+        self.log.info("%s yet. Waiting up to %s.", not_ready.reason, wait)
         self.defer(
             trigger=ImagesTrigger(
-                **asdict(wanted),
+                **asdict(conditions),
                 deadline=(datetime.now(UTC) + wait).timestamp(),
                 poke_interval=self.poke_interval,
                 aws_conn_id=self.aws_conn_id,
@@ -92,16 +95,15 @@ class ImagesSensor(BaseOperator):
         )
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> None:  # noqa: ARG002
-        """Continue after the wait.
+        """Succeed or fail by the trigger's event.
 
         Raises:
-            AirflowFailException: S3 refused to tell.
-            AirflowSensorTimeout: what is wanted did not come in time.
+            AirflowFailException: S3 refused a request.
+            AirflowSensorTimeout: The conditions were not met within `wait_minutes`.
         """
         if event["status"] == "refused":
             raise AirflowFailException(event["message"])
         if event["status"] == "timeout":
             raise AirflowSensorTimeout(
-                f"{event['seen']} within {self.wait_minutes} minutes: {event['way_out']}, "
-                "or wait longer with `wait_minutes`."
+                f"{event['reason']} within {self.wait_minutes} minutes. {event['remedy']}, or raise `wait_minutes`."
             )

@@ -1,4 +1,4 @@
-"""The trigger that waits for images."""
+"""Trigger for images in S3."""
 
 from __future__ import annotations
 
@@ -11,59 +11,65 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 from asgiref.sync import sync_to_async
 from botocore.exceptions import BotoCoreError, ClientError
 
-from fruits_airflow.s3.readiness import NotReady, Readiness, look, refusal
+from fruits_airflow.s3.readiness import NotReady, Readiness, check_readiness, refusal
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 
 class ImagesTrigger(BaseTrigger):
-    """Waits for images, quiet and a marker, as `fruits_airflow.s3.readiness` sees them, no longer than a deadline.
+    """Wait until the conditions of `fruits_airflow.s3.readiness` are met or a deadline has passed.
 
-    The deadline is the trigger's own because `airflow dags test` runs triggers without the timeout of their deferral;
-    it is absolute, so that a restarted triggerer does not begin anew.
+    The trigger has a deadline because `airflow dags test` ignores the timeout of a deferral. The deadline is absolute,
+    so that it stays the same when the triggerer restarts.
 
     Args:
-        deadline: seconds since the epoch.
-        poke_interval: seconds between two looks at least.
-        aws_conn_id: Airflow's connection.
-        wanted: as for `fruits_airflow.s3.readiness.Wanted`.
+        deadline: Seconds since the epoch.
+        poke_interval: Shortest time between two checks in seconds.
+        aws_conn_id: Airflow's AWS connection.
+        conditions: Arguments of `fruits_airflow.s3.readiness.Readiness`.
     """
 
-    def __init__(self, *, deadline: float, poke_interval: float, aws_conn_id: str | None, **wanted: Any) -> None:
+    def __init__(self, *, deadline: float, poke_interval: float, aws_conn_id: str | None, **conditions: Any) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.deadline = deadline
         self.poke_interval = poke_interval
         self.aws_conn_id = aws_conn_id
-        self.wanted = Readiness(**wanted)
+        self.conditions = Readiness(**conditions)
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Name the class and its arguments."""
-        own = {name: getattr(self, name) for name in ("deadline", "poke_interval", "aws_conn_id")}
-        return f"{type(self).__module__}.{type(self).__qualname__}", {**own, **asdict(self.wanted)}
+        """Return the class path and its arguments."""
+        options = {name: getattr(self, name) for name in ("deadline", "poke_interval", "aws_conn_id")}
+        return f"{type(self).__module__}.{type(self).__qualname__}", {**options, **asdict(self.conditions)}
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Yield an event of status `success`, `timeout` or `refused`."""
-        told = None
-        while isinstance(lack := await self._look(), NotReady):
-            left_s = self.deadline - datetime.now(UTC).timestamp()
-            if left_s <= 0:
-                yield _event(status="timeout", seen=lack.seen, way_out=lack.way_out)
+        logged = None
+        while isinstance(result := await self._check(), NotReady):
+            remaining_s = self.deadline - datetime.now(UTC).timestamp()
+            if remaining_s <= 0:
+                yield _event(status="timeout", reason=result.reason, remedy=result.remedy)
                 return
-            if lack.seen != told:
-                self.log.info("%s yet.", lack.seen)
-                told = lack.seen
-            await asyncio.sleep(min(max(lack.again_s, self.poke_interval), left_s))
-        yield _event(status="refused", message=lack) if lack else _event(status="success")
+            if result.reason != logged:
+                self.log.info("%s yet.", result.reason)
+                logged = result.reason
+            await asyncio.sleep(min(max(result.retry_after_s, self.poke_interval), remaining_s))
+        yield _event(status="refused", message=result) if result else _event(status="success")
 
-    async def _look(self) -> NotReady | str | None:
-        """Look in a thread; a sentence when S3 refuses, and a lack as any other when it is in trouble."""
+    async def _check(self) -> NotReady | str | None:
+        """Check the conditions in a thread.
+
+        Returns:
+            The unmet condition, a message when S3 refused a request, or `None` when all conditions are met. A temporary
+            error of S3 counts as an unmet condition.
+        """
         try:
-            return await sync_to_async(look, thread_sensitive=False)(self.wanted, self.aws_conn_id)
+            return await sync_to_async(check_readiness, thread_sensitive=False)(self.conditions, self.aws_conn_id)
         except (BotoCoreError, ClientError) as error:
-            sentence = refusal(error, self.wanted) if isinstance(error, ClientError) else None
-            lack = NotReady(f"S3 did not answer for {self.wanted.place} ({error})", "see what is the matter with S3")
-            return sentence or lack
+            message = refusal(error, self.conditions) if isinstance(error, ClientError) else None
+            return message or NotReady(
+                f"S3 did not list {self.conditions.uri} ({error})", "Check the AWS Health Dashboard and the network"
+            )
 
 
 def _event(**payload: str) -> TriggerEvent:

@@ -1,4 +1,4 @@
-"""The asset that those downstream are scheduled on, and the task that tells them."""
+"""Task `announce`: emit the event of the asset that downstream DAGs are scheduled on."""
 
 from __future__ import annotations
 
@@ -11,25 +11,26 @@ from fruits_airflow.hooks.s3 import read_json
 from fruits_features.contract.layout import latest
 
 FEATURES = Asset("fruits_features", group="fruits")
-"""The published features. The `extra` of an event tells `bucket`, and of `latest.json`:"""
-_TOLD = ("run", "published_at", "inventory", "counts", "projection", "versions", "paths")
+"""The published features. The `extra` of an event contains `bucket` and `EVENT_FIELDS`."""
+EVENT_FIELDS = ("run", "published_at", "inventory", "counts", "projection", "versions", "paths")
+"""Fields of `latest.json` that an event contains."""
 
 
 @task(
     outlets=[FEATURES],
     retries=3,
-    doc_md="Emits the event of the asset `fruits_features`, which DAGs downstream are scheduled on, with what was "
-    "published as its `extra`. Skipped in backfills: they read the bucket of today, which those downstream know.",
+    doc_md="Emits an event of the asset `fruits_features`, on which downstream DAGs are scheduled. Its `extra` names "
+    "the published run. Skipped in backfills, because they read today's bucket, which downstream DAGs already know.",
 )
 def announce() -> None:
-    """Tell those downstream.
+    """Add the published run to the asset's event.
 
     Raises:
-        AirflowSkipException: this is a backfill.
+        AirflowSkipException: The run is part of a backfill.
     """
     context = get_current_context()
     if context["dag_run"].run_type == "backfill":
-        raise AirflowSkipException("A backfill is not announced: DAGs downstream run for new images only.")
+        raise AirflowSkipException("A backfill is not announced. Downstream DAGs run for new images only.")
     bucket = run_context.run_of(context)["bucket"]
     pointer = read_json(aws.s3(), latest(bucket))
-    context["outlet_events"][FEATURES].extra = {"bucket": bucket, **{name: pointer[name] for name in _TOLD}}
+    context["outlet_events"][FEATURES].extra = {"bucket": bucket, **{name: pointer[name] for name in EVENT_FIELDS}}

@@ -1,8 +1,8 @@
-"""Ending clusters that nobody waits for any more: their DAG run is over, or Airflow knows it not.
+"""Task `end_forgotten_clusters`: end orphan clusters, whose DAG run has ended or is unknown to Airflow.
 
-A run ends its own cluster, whatever happens. What is left is what Airflow could not do: the last try of a setup died
-after EMR had accepted the cluster, a run was deleted by hand, Airflow itself was away. EMR's idle timeout is the last
-net, for when this is away too.
+A run normally ends its cluster in the teardown. An orphan remains when the last try of the setup died after EMR had
+accepted the cluster, when a user deleted the run, or when Airflow was down. EMR's idle timeout ends clusters while this
+DAG does not run either.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-UNDER_WAY = ["queued", "running"]
+UNFINISHED_STATES = ["queued", "running"]
 
 
-@task(doc_md="Ends each of this deployment's clusters whose run is over or unknown; returns what it found and did.")
+@task(doc_md="Ends each cluster of this deployment whose run has ended or is unknown. Returns one record per cluster.")
 def end_forgotten_clusters() -> list[dict[str, str]]:
-    """Look at every active cluster of this deployment.
+    """Check each active cluster of this deployment, and end orphans.
 
     Returns:
-        One record a cluster: id, name, DAG, run, the run's state, and what was done.
+        One record per cluster: id, name, DAG, run, state of the run, and action.
 
     Raises:
-        AirflowException: a cluster could not be ended, and it is not for its termination protection.
+        AirflowException: A cluster without termination protection could not be ended.
     """
     from include.settings import settings
 
@@ -46,25 +46,29 @@ def end_forgotten_clusters() -> list[dict[str, str]]:
     hook = EmrHook(emr_conn_id=None, config=RETRY_CONFIG)
     emr: EMRClient = hook.conn
     deployment = settings().deployment_name
-    report = [_tidy(emr, cluster, _state(task_instance, cluster.owner)) for cluster in owned(emr, deployment)]
+    report = [_end_orphan(emr, cluster, _run_state(task_instance, cluster.owner)) for cluster in owned(emr, deployment)]
     log.info("Deployment %s has %d active clusters.", deployment, len(report))
     if failed := [record["cluster"] for record in report if record["done"] == "failed"]:
-        raise AirflowException(f"These clusters could not be ended, see above: {', '.join(failed)}.")
+        raise AirflowException(
+            f"Clusters could not be ended: {', '.join(failed)}. The log above contains EMR's error. Check the "
+            "permission elasticmapreduce:TerminateJobFlows of Airflow's role, or end them in the EMR console."
+        )
     return report
 
 
-def _state(task_instance: RuntimeTaskInstance, origin: ClusterOwner) -> str:
-    """The state of a cluster's run: under way, over or unknown."""
-    known = task_instance.get_dr_count(origin.dag_id, run_ids=[origin.run_id])
-    under_way = task_instance.get_dr_count(origin.dag_id, run_ids=[origin.run_id], states=UNDER_WAY)
-    return "under way" if under_way else "over" if known else "unknown"
+def _run_state(task_instance: RuntimeTaskInstance, owner: ClusterOwner) -> str:
+    """Return the state of a cluster's run: `under way`, `over` or `unknown`."""
+    known = task_instance.get_dr_count(owner.dag_id, run_ids=[owner.run_id])
+    unfinished = task_instance.get_dr_count(owner.dag_id, run_ids=[owner.run_id], states=UNFINISHED_STATES)
+    return "under way" if unfinished else "over" if known else "unknown"
 
 
-def _tidy(emr: EMRClient, cluster: OwnedCluster, state: str) -> dict[str, str]:
+def _end_orphan(emr: EMRClient, cluster: OwnedCluster, state: str) -> dict[str, str]:
+    """End a cluster unless its run is unfinished, and return its record."""
     done = "kept" if state == "under way" else _end(emr, cluster, state)
-    log.info("Cluster %s (%s): its run is %s, it is %s.", cluster.id, cluster.name, state, done)
-    origin = cluster.owner
-    ids = {"cluster": cluster.id, "name": cluster.name, "dag_id": origin.dag_id, "run_id": origin.run_id}
+    log.info("Cluster %s (%s): run %s, cluster %s.", cluster.id, cluster.name, state, done)
+    owner = cluster.owner
+    ids = {"cluster": cluster.id, "name": cluster.name, "dag_id": owner.dag_id, "run_id": owner.run_id}
     return {**ids, "run": state, "done": done}
 
 
@@ -74,9 +78,9 @@ def _end(emr: EMRClient, cluster: OwnedCluster, state: str) -> str:
     except ClientError as error:
         if "termination protected" in str(error):
             log.warning(
-                "Cluster %s goes on costing money though its run is %s: it is protected from termination. Take that "
-                "away (`aws emr modify-cluster-attributes --cluster-id %s --no-termination-protected`), and the next "
-                "hour ends it.",
+                "Cluster %s cannot be ended and still causes cost. Its run is %s, but it has termination protection. "
+                "Remove the protection with `aws emr modify-cluster-attributes --cluster-id %s "
+                "--no-termination-protected`. The next run of this DAG then ends the cluster.",
                 cluster.id,
                 state,
                 cluster.id,

@@ -1,4 +1,4 @@
-"""The task that ends a run before it costs anything, when nothing has changed since the published one."""
+"""Task `find_changes`: skip a run that would repeat the published one, before it creates a cluster."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from botocore.exceptions import ClientError
 from fruits_airflow import run_context
 from fruits_airflow.hooks import aws
 from fruits_airflow.hooks.s3 import read_json
+from fruits_airflow.task_ids import FIND_CHANGES, STAYS_PUBLISHED_KEY
 from fruits_features.contract.layout import backfill as backfill_uri
 from fruits_features.contract.layout import latest as latest_uri
 
@@ -26,99 +27,106 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-STAYS_PUBLISHED = "stays_published"
-"""XCom of a run that was skipped: the name of the run that it would only have repeated."""
-
 
 @task(
+    task_id=FIND_CHANGES,
     retries=3,
-    doc_md="Compares images, application and parameters with the published run's. When nothing has changed, "
-    "everything after this is skipped: no cluster, no cost. The parameter `force` overrides. Of a backfill one run "
-    "works at a time, and the others are skipped: all would read the bucket as it is today.",
+    doc_md="Compares images, application and parameters with the published run. When nothing has changed, all later "
+    "tasks are skipped and no cluster is created. The parameter `force` overrides this. In a backfill one run at a "
+    "time continues and the others are skipped, because all of them read today's bucket.",
 )
 def find_changes() -> dict[str, Any]:
-    """Go on only when the run would publish something new.
+    """Continue only if the run would publish something new.
 
     Returns:
-        What the run is made from (`include.publication.fingerprint`).
+        The run's fingerprint (`include.publication.fingerprint`).
 
     Raises:
-        AirflowSkipException: the published run is made from just that, or another run of the backfill is at work on it.
+        AirflowSkipException: The published run has the same fingerprint, or another run of the backfill is running.
     """
     from include.publication import fingerprint
 
     context = get_current_context()
     run, s3 = run_context.run_of(context), aws.s3()
-    mine = fingerprint.run_fingerprint(
+    current = fingerprint.run_fingerprint(
         run,
         arguments=run_context.arguments_of(context),
         artifacts=run_context.as_xcom(run_context.artifacts_of(context)),
-        model=_model(s3, context),
+        model=_model_version(s3, context),
     )
     published = read_json(s3, latest_uri(run["bucket"]))
     changed = (
-        fingerprint.differences(read_json(s3, published["paths"]["run"]).get("recipe", {}), mine) if published else []
+        fingerprint.differences(read_json(s3, published["paths"]["run"]).get("recipe", {}), current)
+        if published
+        else []
     )
     if not published:
-        log.info("Nothing is published in s3://%s yet.", run["bucket"])
+        log.info("No run is published in s3://%s yet.", run["bucket"])
     elif changed:
         log.info("Changed since run %s: %s.", published["run"], ", ".join(changed))
     elif context["params"]["force"]:
-        log.info("Nothing has changed since run %s; going on because of `force`.", published["run"])
+        log.info("Nothing has changed since run %s. Continuing because of the parameter `force`.", published["run"])
     else:
         _skip(context, published)
     if context["dag_run"].run_type == "backfill":
-        _take_turn(context, s3, run["bucket"])
-    return mine
+        _lock_backfill(context, s3, run["bucket"])
+    return current
 
 
-def _take_turn(context: Context, s3: S3Hook, bucket: str) -> None:
-    """Let one run of a backfill work at a time: Airflow starts ten at once, whatever the DAG's `max_active_runs`.
+def _lock_backfill(context: Context, s3: S3Hook, bucket: str) -> None:
+    """Let one run of a backfill continue at a time.
 
-    All of them read the bucket as it is today, so that one works for all. Of those that start together it is the one of
-    the earliest date; those that start later, which in a backwards backfill are earlier still, find its name in S3.
+    Without this lock, a backfill extracts the same images in up to ten clusters at once. A backfill has its own limit
+    of 10 concurrent runs, which ignores the DAG's `max_active_runs` (Airflow documentation, "Backfill"). All of its
+    runs read the bucket as it is today, so one result is valid for all of them.
+
+    Of runs that start together, the run of the earliest date continues. Its id is stored in S3 for runs that start
+    later. In a backfill in reverse order, those have earlier dates.
 
     Raises:
-        AirflowSkipException: another one is at work.
+        AirflowSkipException: Another run of the backfill is running.
     """
     dag_run = context["dag_run"]
     uri = backfill_uri(bucket, dag_run.dag_id, json.dumps(dag_run.conf, sort_keys=True))
-    at_work = _at_work(cast("RuntimeTaskInstance", context["ti"]), dag_run, read_json(s3, uri).get("run_id"))
-    if at_work:
+    holder = _lock_holder(cast("RuntimeTaskInstance", context["ti"]), dag_run, read_json(s3, uri).get("run_id"))
+    if holder:
         raise AirflowSkipException(
-            f"Run {at_work} of this backfill is at work, and reads the same: the bucket as it is today. What it "
-            "publishes counts for this run, too."
+            f"Run {holder} of this backfill is running and reads the same bucket. Its result is valid for this run too."
         )
     s3.load_string(json.dumps({"run_id": dag_run.run_id, "conf": dag_run.conf}), uri, replace=True)
 
 
-def _at_work(ti: RuntimeTaskInstance, mine: DagRunProtocol, turn: str | None) -> str | None:
-    """Name another running run of the same backfill: the one whose turn it was last, or one of an earlier date.
+def _lock_holder(ti: RuntimeTaskInstance, dag_run: DagRunProtocol, stored: str | None) -> str | None:
+    """Return the id of another running run of the same backfill that has the lock, or `None`.
 
-    None for a run that has its turn already and is tried again: those that run beside it leave the work to it.
+    Args:
+        ti: Task instance, which counts DAG runs.
+        dag_run: Run that wants the lock. It keeps the lock when its task is retried.
+        stored: Id of the run that took the lock last.
     """
-    if turn == mine.run_id:
+    if stored == dag_run.run_id:
         return None
-    if turn and ti.get_dr_count(mine.dag_id, run_ids=[turn], states=["running"]):
-        return turn
+    if stored and ti.get_dr_count(dag_run.dag_id, run_ids=[stored], states=["running"]):
+        return stored
     earlier = ti.get_previous_dagrun(state="running")
-    alike = earlier and (earlier.run_type, earlier.conf) == ("backfill", mine.conf)
-    return earlier.run_id if earlier and alike else None
+    same_backfill = earlier and (earlier.run_type, earlier.conf) == ("backfill", dag_run.conf)
+    return earlier.run_id if earlier and same_backfill else None
 
 
 def _skip(context: Context, published: Mapping[str, Any]) -> None:
-    """End the run as skipped, naming the one that stays."""
-    context["ti"].xcom_push(key=STAYS_PUBLISHED, value=published["run"])
+    """Skip the run, and store the name of the published run."""
+    context["ti"].xcom_push(key=STAYS_PUBLISHED_KEY, value=published["run"])
     raise AirflowSkipException(
-        f"Nothing has changed since run {published['run']} of {published['published_at']}, which stays published: "
-        "the same images, application and parameters. Set the parameter `force` to run nevertheless."
+        f"Nothing has changed since run {published['run']} of {published['published_at']}, which stays published. "
+        "Images, application and parameters are the same. Set the parameter `force` to run anyway."
     )
 
 
-def _model(s3: S3Hook, context: Context) -> str | None:
-    """Tell one content of the model from another: by its ETag.
+def _model_version(s3: S3Hook, context: Context) -> str | None:
+    """Return the model's ETag, or `None` without a model.
 
-    A model that cannot be looked at from here, on the cluster's own disk or for its role only, may always be another.
+    A model that Airflow cannot read (on the cluster's disk, or readable for the cluster's role only) gets a new value
+    for each run, because it may have changed.
     """
     uri = context["params"]["onnx_model"]
     if uri is None:
@@ -128,8 +136,8 @@ def _model(s3: S3Hook, context: Context) -> str | None:
         return unknown
     bucket, key = S3Hook.parse_s3_url(uri)
     try:
-        found = s3.head_object(key, bucket)
+        head = s3.head_object(key, bucket)
     except ClientError as error:
-        log.info("The model %s cannot be looked at (%s), so it may have changed.", uri, error)
+        log.info("The model %s cannot be read (%s), so it counts as changed.", uri, error)
         return unknown
-    return found["ETag"].strip('"') if found else unknown
+    return head["ETag"].strip('"') if head else unknown

@@ -11,6 +11,7 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from fruits_airflow import run_context
 from fruits_airflow.hooks import aws
+from fruits_airflow.task_ids import PLAN_CLUSTER
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,17 +22,18 @@ log = logging.getLogger(__name__)
 
 
 @task(
+    task_id=PLAN_CLUSTER,
     retries=2,
-    doc_md="Chooses the cluster's nodes by the inventory and says what they will cost; refuses a run above `max_cost`.",
+    doc_md="Chooses the cluster's nodes by the inventory and estimates their cost. Fails if it may exceed `max_cost`.",
 )
 def plan_cluster() -> dict[str, Any]:
-    """Size the run's cluster and price it, before there is one.
+    """Return the size and the estimated cost of the run's cluster.
 
     Returns:
-        The plan: `nodes`, and `estimate` with minutes and dollars.
+        `nodes`, and `estimate` with minutes and US dollars.
 
     Raises:
-        AirflowFailException: the run may cost more than it is allowed to, or no cluster can be had.
+        AirflowFailException: The cost may exceed `max_cost`, or no cluster can be planned with these settings.
     """
     from include.emr.prices import PricesError, price_table
     from include.emr.sizing import ClusterError
@@ -45,7 +47,11 @@ def plan_cluster() -> dict[str, Any]:
         raise AirflowFailException(str(error)) from error
     region = aws.s3().conn_region_name
     if region != prices.region:
-        log.warning("The prices are those of %s, the cluster's region is %s: see FRUITS_PRICES.", prices.region, region)
+        log.warning(
+            "The price table is for region %s, but the cluster is in %s. Set FRUITS_PRICES to a table of that region.",
+            prices.region,
+            region,
+        )
     return plan
 
 
@@ -53,14 +59,14 @@ def _plan(run: Mapping[str, Any], params: Mapping[str, Any], prices: PriceTable)
     from include.emr import costs, sizing
     from include.settings import settings
 
-    known, work = settings(), sizing.Workload(run["images"], run["size_bytes"])
-    pace = sizing.SizingTargets(known.emr_images_per_core_s, params["target_minutes"], known.emr_max_nodes)
-    nodes = sizing.choose(params["cluster_size"], work, pace)
-    fleets = sizing.fleets(nodes, known.emr_architecture, prices)
-    expected = costs.estimate(fleets, sizing.minutes(nodes, work, known.emr_images_per_core_s), prices)
+    deployment, workload = settings(), sizing.Workload(run["images"], run["size_bytes"])
+    targets = sizing.SizingTargets(deployment.emr_images_per_core_s, params["target_minutes"], deployment.emr_max_nodes)
+    nodes = sizing.choose(params["cluster_size"], workload, targets)
+    fleets = sizing.fleets(nodes, deployment.emr_architecture, prices)
+    expected = costs.estimate(fleets, sizing.minutes(nodes, workload, deployment.emr_images_per_core_s), prices)
     log.info(
-        "Cluster of size %s: 1 primary, %d core and %d task nodes; about %.0f minutes and $%.2f, at most $%.2f without "
-        "spot capacity (list prices of %s).",
+        "Cluster of size %s: 1 primary, %d core and %d task nodes. Estimate: %.0f minutes and $%.2f, at most $%.2f "
+        "without spot capacity (list prices of %s).",
         *(params["cluster_size"], nodes.core, nodes.task),
         *(expected.minutes, expected.dollars, expected.most_dollars, prices.name),
     )

@@ -15,6 +15,7 @@ from fruits_airflow.hooks import aws
 from fruits_airflow.hooks.s3 import published_paths, read, read_json
 from fruits_airflow.links import RunFolderLink, run_task
 from fruits_airflow.s3 import pointer
+from fruits_airflow.task_ids import FIND_CHANGES, VALIDATE_PARQUET
 from fruits_features.contract.layout import RunLayout
 from fruits_features.contract.layout import latest as latest_uri
 
@@ -29,15 +30,17 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-@run_task(retries=3, doc_md="Writes the report and `run.json`, then `latest.json`, which readers follow, in one PUT.")
+@run_task(
+    retries=3, doc_md="Writes the report and `run.json`. Then replaces `latest.json`, which readers follow, in one PUT."
+)
 def publish() -> str:
-    """Make the run the published one.
+    """Publish the run.
 
     Returns:
-        The URI of `latest.json`.
+        URI of `latest.json`.
 
     Raises:
-        AirflowSkipException: a run that read the bucket later is published.
+        AirflowSkipException: A run with a later inventory is published.
     """
     from include.publication import documents
 
@@ -46,10 +49,10 @@ def publish() -> str:
     run, dag_run = run_context.run_of(context), context["dag_run"]
     RunFolderLink.to(run["uri"], context, s3)
     pointer.require_newer(read_json(s3, latest_uri(run["bucket"])), run["name"], run["taken_at"])
-    layout, validation = RunLayout(run["uri"]), context["ti"].xcom_pull(task_ids="validate_parquet")
+    layout, validation = RunLayout(run["uri"]), context["ti"].xcom_pull(task_ids=VALIDATE_PARQUET)
     _write_report(s3, layout, context, validation)
     document = documents.run_document(
-        {**run, "recipe": context["ti"].xcom_pull(task_ids="find_changes")},
+        {**run, "recipe": context["ti"].xcom_pull(task_ids=FIND_CHANGES)},
         figures={
             **validation,
             "files": _checksums(s3, layout),
@@ -67,7 +70,7 @@ def publish() -> str:
 
 
 def _write_report(s3: S3Hook, layout: RunLayout, context: Context, validation: Mapping[str, Any]) -> None:
-    """Write the report's page and its figures."""
+    """Write the report page and its figures as JSON."""
     from fruits_features.projection import Projection
     from include.publication import documents
     from include.report import build
@@ -85,15 +88,15 @@ def _write_report(s3: S3Hook, layout: RunLayout, context: Context, validation: M
         previous=_previous(s3, files.bucket),
         about=_about(s3, layout, context),
     )
-    made = build.build(inputs)
+    report = build.build(inputs)
     pages = aws.s3(extra_args={"ContentType": "text/html; charset=utf-8"})
-    pages.load_bytes(made.html, layout.report_page, replace=True)
-    s3.load_bytes(documents.encode(made.figures), layout.report_figures, replace=True)
-    log.info("Report: %s (%d KB).", layout.report_page, len(made.html) // 1024)
+    pages.load_bytes(report.html, layout.report_page, replace=True)
+    s3.load_bytes(documents.encode(report.figures), layout.report_figures, replace=True)
+    log.info("Report: %s (%d KB).", layout.report_page, len(report.html) // 1024)
 
 
 def _about(s3: S3Hook, layout: RunLayout, context: Context) -> About:
-    """Where the run comes from."""
+    """Return the origin of the run: images, inventory time, projection and parameters."""
     from include.report.build import About
 
     run, outcome = run_context.run_of(context), read_json(s3, layout.outcome)
@@ -102,16 +105,16 @@ def _about(s3: S3Hook, layout: RunLayout, context: Context) -> About:
 
 
 def _durations(context: Context) -> dict[str, float]:
-    """How long each task that is over took, in seconds, in the order of the flow."""
+    """Return the duration of each ended task in seconds, by task id in topological order."""
     dag_run, task_instance = context["dag_run"], cast("RuntimeTaskInstance", context["ti"])
-    over = task_instance.get_task_breadcrumbs(dag_run.dag_id, dag_run.run_id)
-    took = {one["task_id"]: one["duration"] for one in over if one["duration"]}
-    flow = [one.task_id for one in context["dag"].topological_sort()]  # type: ignore[no-untyped-call]
-    return {task: took[task] for task in flow if task in took}
+    ended = task_instance.get_task_breadcrumbs(dag_run.dag_id, dag_run.run_id)
+    durations = {entry["task_id"]: entry["duration"] for entry in ended if entry["duration"]}
+    order = [operator.task_id for operator in context["dag"].topological_sort()]  # type: ignore[no-untyped-call]
+    return {task: durations[task] for task in order if task in durations}
 
 
 def _previous(s3: S3Hook, bucket: str) -> Previous | None:
-    """What the published run's own report says; `None` where nothing is published."""
+    """Return the record and report figures of the published run, or `None` when nothing is published."""
     from include.report.build import Previous
 
     paths = published_paths(s3, bucket)
@@ -122,8 +125,9 @@ def _previous(s3: S3Hook, bucket: str) -> Previous | None:
 
 
 def _checksums(s3: S3Hook, layout: RunLayout) -> dict[str, str]:
-    """What S3 holds of the run, by name below its prefix: S3's own ETags, which readers can compare without reading."""
+    """Return the ETags of the run's objects, by name below its prefix. Readers can compare them without downloading."""
     bucket, prefix = S3Hook.parse_s3_url(f"{layout.prefix}/")
-    found = {one["Key"].removeprefix(prefix): one["ETag"].strip('"') for one in s3.iter_file_metadata(prefix, bucket)}
-    record = layout.record.removeprefix(f"{layout.prefix}/")  # of an earlier try
-    return {name: f"etag:{etag}" for name, etag in found.items() if name != record}
+    objects = s3.iter_file_metadata(prefix, bucket)
+    etags = {entry["Key"].removeprefix(prefix): entry["ETag"].strip('"') for entry in objects}
+    record = layout.record.removeprefix(f"{layout.prefix}/")  # written by an earlier try
+    return {name: f"etag:{etag}" for name, etag in etags.items() if name != record}

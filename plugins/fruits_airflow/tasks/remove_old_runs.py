@@ -41,7 +41,7 @@ def remove_old_runs() -> list[str]:
     run, s3 = run_context.run_of(get_current_context()), aws.s3()
     bucket = run["bucket"]
     protected = frozenset({run["name"], read_json(s3, latest(bucket))["run"]})
-    old = Retention(days, settings().retention_runs).old(_runs(s3, bucket), datetime.now(UTC), protected)
+    old = Retention(days, settings().retention_runs).expired(_runs(s3, bucket), datetime.now(UTC), protected)
     for name in old:
         _delete_run(s3, bucket, name)
         log.info("Deleted run %s.", name)
@@ -75,7 +75,7 @@ def _runs(s3: S3Hook, bucket: str) -> list[Run]:
         times = {entry["Key"]: entry["LastModified"] for entry in s3.iter_file_metadata(prefix, bucket)}
         if times:
             _, record = S3Hook.parse_s3_url(run.record)
-            runs.append(Run(run.name, max(times.values()), whole=record in times))
+            runs.append(Run(run.name, max(times.values()), published=record in times))
     return runs
 
 

@@ -1,4 +1,4 @@
-"""Taking an inventory: what lies in the bucket, listed or read from a report, written below the run's prefix."""
+"""Task `take_inventory`: write the list of the images that a run reads."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from fruits_airflow import run_context
 from fruits_airflow.hooks import aws
 from fruits_airflow.hooks.s3 import ListingHook
 from fruits_airflow.s3.readiness import Readiness
+from fruits_airflow.task_ids import TAKE_INVENTORY
 from fruits_features.contract.layout import RunLayout
 
 if TYPE_CHECKING:
@@ -31,17 +32,17 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 LISTING = "listing"
-"""The source of an inventory that comes from no report."""
+"""Source of an inventory without an S3 Inventory report."""
 
 
 @dataclass(frozen=True)
-class Taken:
-    """An inventory.
+class Inventory:
+    """A written inventory.
 
     Args:
-        summary: what it holds.
-        source: `listing`, or the URI of the report's manifest.
-        taken_at: what happened to the bucket before is in it, in ISO 8601.
+        summary: Counts and digest of its rows.
+        source: `listing`, or the URI of the S3 Inventory manifest.
+        taken_at: Time in ISO 8601. Earlier changes of the bucket are contained.
     """
 
     summary: Summary
@@ -50,26 +51,28 @@ class Taken:
 
 
 @task(
-    retries=3, doc_md="Lists the images once and writes what this run will read: `inventory/` below the run's prefix."
+    task_id=TAKE_INVENTORY,
+    retries=3,
+    doc_md="Lists the images once and writes `inventory/` below the run's prefix. All later tasks read this list.",
 )
 def take_inventory() -> dict[str, Any]:
-    """Fix what the run reads.
+    """Record the images that the run reads.
 
     Returns:
-        The run: name, bucket, uri, and the inventory's figures.
+        The run: name, bucket, URI, and the figures of its inventory.
 
     Raises:
-        AirflowFailException: nothing but folder markers was listed.
+        AirflowFailException: There is no image below the prefix.
     """
     context = get_current_context()
     bucket, prefix = run_context.bucket(context), run_context.image_prefix(context)
     s3 = aws.s3()
     run = _free_layout(context, s3, bucket)
-    no_images = Readiness(bucket, prefix, marker=context["params"]["marker"]).no_images
-    taken = take(s3, (bucket, prefix), run.inventory, no_images)
-    summary = taken.summary
+    excluded = Readiness(bucket, prefix, marker=context["params"]["marker"]).excluded_keys
+    inventory = write_inventory(s3, (bucket, prefix), run.inventory, excluded)
+    summary = inventory.summary
     if not summary.images:
-        raise AirflowFailException(f"No image is left below s3://{bucket}/{prefix}: upload some and run again.")
+        raise AirflowFailException(f"There are no images below s3://{bucket}/{prefix}. Upload images and run again.")
     log.info("Inventory %s: %s images, %s categories.", run.inventory, summary.images, len(summary.categories))
     return {
         "name": run.name,
@@ -81,16 +84,16 @@ def take_inventory() -> dict[str, Any]:
         "categories": len(summary.categories),
         "uncategorised": summary.uncategorised,
         "digest": summary.digest,
-        "source": taken.source,
-        "taken_at": taken.taken_at,
+        "source": inventory.source,
+        "taken_at": inventory.taken_at,
     }
 
 
 def _free_layout(context: Context, s3: S3Hook, bucket: str) -> RunLayout:
-    """Where the run goes: its date and its DAG, and a number where that place is published already.
+    """Return the folder of the run, named by its date and DAG, and by a number if that folder is published.
 
-    The same date writes to the same place, so that a failed try is overwritten; a published run is what others read,
-    and is never written again.
+    Tries of the same date write to the same folder, so a failed try is overwritten. A published run is never
+    overwritten, because others read it.
     """
     dag_run = context["dag_run"]
     stem = f"{dag_run.logical_date:%Y-%m-%dT%H%M%SZ}" if dag_run.logical_date else re.sub(r"[^\w-]", "", dag_run.run_id)
@@ -99,48 +102,52 @@ def _free_layout(context: Context, s3: S3Hook, bucket: str) -> RunLayout:
     return next(layout for layout in layouts if not s3.check_for_key(layout.record))
 
 
-def take(s3: S3Hook, images: tuple[str, str], folder: str, leave_out: frozenset[str]) -> Taken:
-    """Write the inventory of a bucket; replaces what an earlier try has written.
+def write_inventory(s3: S3Hook, images: tuple[str, str], folder: str, excluded: frozenset[str]) -> Inventory:
+    """Write the inventory of a bucket, and delete the inventory of an earlier try.
 
     Args:
-        s3: reaches the bucket and the report.
-        images: bucket and prefix of the images.
-        folder: where the inventory goes (`s3://…`).
-        leave_out: keys of objects that are no images.
+        s3: Hook that reaches the bucket and the report.
+        images: Bucket and key prefix of the images.
+        folder: URI of the inventory's folder.
+        excluded: Keys of objects that are no images.
 
     Raises:
-        AirflowFailException: the report that the deployment names cannot be used.
+        AirflowFailException: The S3 Inventory report of the deployment cannot be used.
     """
     from include.inventory import s3_inventory, writer
 
     bucket, prefix = images
-    place, below = S3Hook.parse_s3_url(f"{folder}/")
-    left = s3.list_keys(place, below)
-    if left:
-        s3.delete_objects(place, left)
+    folder_bucket, folder_prefix = S3Hook.parse_s3_url(f"{folder}/")
+    leftovers = s3.list_keys(folder_bucket, folder_prefix)
+    if leftovers:
+        s3.delete_objects(folder_bucket, leftovers)
 
     def store(name: str, file: IO[bytes]) -> None:
         s3.load_file_obj(file, f"{folder}/{name}", replace=True)
 
     try:
-        source, taken_at, listed = _listed(s3, bucket, prefix)
-        summary = writer.write((writer.inventory_rows(batch, prefix, leave_out) for batch in listed), store)
+        source, taken_at, batches = _list_images(s3, bucket, prefix)
+        summary = writer.write((writer.inventory_rows(batch, prefix, excluded) for batch in batches), store)
     except s3_inventory.ReportError as error:
         raise AirflowFailException(str(error)) from error
-    return Taken(summary, source, taken_at.isoformat(timespec="microseconds"))
+    return Inventory(summary, source, taken_at.isoformat(timespec="microseconds"))
 
 
-def _listed(s3: S3Hook, bucket: str, prefix: str) -> tuple[str, datetime, Iterator[pa.RecordBatch]]:
-    """Choose: a report where the deployment names one and the run reads the deployment's bucket, a listing else."""
+def _list_images(s3: S3Hook, bucket: str, prefix: str) -> tuple[str, datetime, Iterator[pa.RecordBatch]]:
+    """Return source, time and rows of the image list.
+
+    The S3 Inventory report is used if the deployment names one and the run reads the deployment's bucket. Otherwise the
+    bucket is listed.
+    """
     from include.inventory import listing, s3_inventory
     from include.settings import settings
 
     now = datetime.now(UTC)
     reports = settings().inventory_report
     if reports is None or bucket != settings().bucket:
-        patient = cast("S3Client", ListingHook(config=aws.RETRY_CONFIG).conn)
-        return LISTING, now, listing.list_objects(patient, bucket, prefix)
+        listing_client = cast("S3Client", ListingHook(config=aws.RETRY_CONFIG).conn)
+        return LISTING, now, listing.list_objects(listing_client, bucket, prefix)
     client = cast("S3Client", s3.conn)
     report = s3_inventory.newest(client, reports, bucket, now)
-    log.info("The inventory comes from %s: what came to the bucket since %s is not in it.", report.uri, report.taken_at)
+    log.info("Reading the inventory report %s. It does not contain changes after %s.", report.uri, report.taken_at)
     return report.uri, report.taken_at, s3_inventory.list_objects(client, report, bucket, prefix)

@@ -1,4 +1,4 @@
-"""What `make deploy` has put in place and runs only refer to."""
+"""Task `upload_application`: upload the Spark application, and check that its requirements are deployed."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from fruits_airflow import run_context
 from fruits_airflow.hooks import aws
+from fruits_airflow.task_ids import UPLOAD_APPLICATION
 from fruits_features.contract.families import MODEL_FAMILY
 
 if TYPE_CHECKING:
@@ -18,12 +19,16 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-@task(retries=3, doc_md="Puts the Spark application into S3 under its content's hash, unless it is there already.")
+@task(
+    task_id=UPLOAD_APPLICATION,
+    retries=3,
+    doc_md="Uploads the Spark application to S3 under its content hash, unless it exists there already.",
+)
 def upload_application(*, for_emr: bool = True) -> dict[str, str]:
-    """Make sure that S3 holds what the cluster will run.
+    """Upload the artifacts that S3 does not have yet.
 
     Args:
-        for_emr: the cluster is made for this run and installs the application's requirements from the wheelhouse.
+        for_emr: Whether the run creates a cluster, which installs the application's requirements from the wheelhouse.
 
     Returns:
         Artifact URIs by role (`include.artifacts.bundle.ArtifactUris`).
@@ -40,7 +45,7 @@ def upload_application(*, for_emr: bool = True) -> dict[str, str]:
     for artifact in built.values():
         uri = f"{base}{artifact.name}"
         if s3.check_for_key(uri):
-            log.info("%s is there already.", uri)
+            log.info("%s exists already.", uri)
         else:
             s3.load_bytes(artifact.content, uri, replace=True)
             log.info("Uploaded %s (%s bytes).", uri, len(artifact.content))
@@ -48,17 +53,18 @@ def upload_application(*, for_emr: bool = True) -> dict[str, str]:
 
 
 def _wheelhouse(s3: S3Hook, name: str, *, required: bool) -> str:
-    """The URI of a wheelhouse, which lies in the deployment's bucket whatever bucket a run reads.
+    """Return the URI of a wheelhouse. It is in the deployment's bucket, also when a run reads another bucket.
 
     Raises:
-        AirflowFailException: it is required and not there; another try would not find it either.
+        AirflowFailException: The wheelhouse is required and does not exist. A retry would not find it either.
     """
     from include.settings import settings
 
     uri = f"s3://{settings().bucket}/{settings().artifact_prefix}{name}"
     if required and not s3.check_for_key(uri):
         raise AirflowFailException(
-            f"There is no {uri}, from which the cluster installs the application's requirements: run `make deploy` "
-            "from the checkout that Airflow runs, or what stands for it where this runs (docs/guides/aws.md)."
+            f"Wheelhouse {uri} does not exist. The cluster installs the application's requirements from it. Run "
+            "`make deploy` from the checkout that Airflow runs, or the equivalent of this deployment "
+            "(docs/guides/aws.md)."
         )
     return uri

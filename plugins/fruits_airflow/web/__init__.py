@@ -1,1 +1,1 @@
-"""Pages in Airflow's UI."""
+"""Pages in Airflow's UI, and the write lock for Airflow on SQLite."""

@@ -1,9 +1,9 @@
-"""The pages in Airflow's UI: published runs, and the report of a run.
+"""Pages in Airflow's UI: the list of published runs, and the report of a run.
 
-Mounted in Airflow's API server, which checks nothing of what plugins serve: every route asks Airflow's own auth manager
-whether the user may read the DAG whose run it shows. Reports are shown in a sandbox of their own: a page made from
-other people's file names must not act in Airflow's name. A link out of the sandbox would come without the session, so
-links stand in a frame of ours around it.
+Airflow's API server does not authorise requests to plugin pages. Each route therefore asks Airflow's auth manager
+whether the user may read the DAG of the run. A report contains file names from users, so it is shown in a sandboxed
+frame without access to Airflow's session. Links are outside that frame, because a link inside it would be opened
+without the session.
 """
 
 import re
@@ -16,7 +16,7 @@ from airflow.api_fastapi.app import get_auth_manager
 from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity, DagDetails
 from airflow.api_fastapi.common.db.common import SessionDep
 from airflow.api_fastapi.core_api.security import GetUserDep, requires_access_dag
-from airflow.models.xcom import XComModel
+from airflow.models.xcom import XCOM_RETURN_KEY, XComModel
 from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 from botocore.exceptions import ClientError
 from fastapi import APIRouter, Depends, FastAPI, Request
@@ -25,29 +25,30 @@ from jinja2 import Environment, PackageLoader
 
 from fruits_airflow.hooks import aws
 from fruits_airflow.hooks.s3 import read, read_json
-from fruits_airflow.tasks.find_changes import STAYS_PUBLISHED
+from fruits_airflow.task_ids import FIND_CHANGES, STAYS_PUBLISHED_KEY, TAKE_INVENTORY
 from fruits_features.contract.layout import RunLayout, history, latest, publication, publication_time, published_run
 from include.settings import settings
 
-SHOWN_RUNS = 100
-AT_ONCE = 10
-"""Records that are fetched at the same time: as many as botocore keeps connections."""
+MAX_RUNS = 100
+"""Runs in the list, latest first."""
+MAX_CONCURRENT_READS = 10
+"""Records that are read concurrently: botocore's default connection pool (`max_pool_connections`)."""
 RUN_NAME = re.compile(r"[\w-]+")
 SANDBOX = (
     "sandbox allow-scripts; default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
 )
 
 
-class NoReport(Exception):  # noqa: N818 - no error: a page says so
-    """There is no report to show.
+class NoReport(Exception):  # noqa: N818 - shown as a page, not as an error
+    """The requested report does not exist.
 
     Args:
-        sentence: why not.
-        link: where another one is, relative to the address of the report that there is not.
+        reason: Sentence for the user.
+        link: URL of the report of the published run, relative to the requested URL; `None` for no link.
     """
 
-    def __init__(self, sentence: str, link: str | None = None) -> None:
-        super().__init__(sentence)
+    def __init__(self, reason: str, link: str | None = None) -> None:
+        super().__init__(reason)
         self.link = link
 
 
@@ -60,24 +61,24 @@ _templates = Environment(loader=PackageLoader("fruits_airflow.web", "templates")
 
 
 @app.exception_handler(ClientError)
-def explain(request: Request, error: ClientError) -> HTMLResponse:  # noqa: ARG001 - FastAPI's signature
-    """Say what S3 answered instead of what a page needs."""
-    sentence = (
-        f"{error}. See the deployment's bucket (FRUITS_BUCKET, now {settings().bucket!r}) "
-        "and what Airflow's AWS connection may read."
+def show_s3_error(request: Request, error: ClientError) -> HTMLResponse:  # noqa: ARG001 - FastAPI's signature
+    """Show an error of S3 and the settings to check."""
+    reason = (
+        f"{error}. Check the deployment's bucket (FRUITS_BUCKET, now {settings().bucket!r}) and the read permissions "
+        "of Airflow's AWS connection."
     )
-    return _page("missing.html", status=502, heading="S3 did not give what this page shows", sentence=sentence)
+    return _page("missing.html", status=502, heading="S3 refused the request", reason=reason)
 
 
 @app.exception_handler(NoReport)
-def say_why(request: Request, reason: NoReport) -> HTMLResponse:  # noqa: ARG001 - FastAPI's signature
-    """Say why there is no report, and where another one is."""
-    return _page("missing.html", status=404, heading="No report", sentence=str(reason), link=reason.link)
+def show_no_report(request: Request, error: NoReport) -> HTMLResponse:  # noqa: ARG001 - FastAPI's signature
+    """Show why a report does not exist, with a link to the published one."""
+    return _page("missing.html", status=404, heading="No report", reason=str(error), link=error.link)
 
 
 @app.get("/")
 def published_runs(user: GetUserDep) -> HTMLResponse:
-    """List the deployment's published runs, newest first, of the DAGs that the user may read."""
+    """List the published runs of the DAGs that the user may read, latest first."""
     s3, bucket = aws.s3(), settings().bucket
     pointer = read_json(s3, latest(bucket))
     records = [record for record in _records(s3, bucket, pointer) if _may_read(user, record["dag"]["dag_id"])]
@@ -85,8 +86,8 @@ def published_runs(user: GetUserDep) -> HTMLResponse:
 
 
 def _layout(dag_id: str, place: Literal["runs", "dag_runs"], name: str, session: SessionDep) -> RunLayout:
-    """Find the run that an address names: a published one of the deployment's bucket, or what a DAG run made."""
-    return _published(dag_id, name) if place == "runs" else _made_by(dag_id, name, session)
+    """Return the layout of a published run (`runs`) or of the run that a DAG run made (`dag_runs`)."""
+    return _published_layout(dag_id, name) if place == "runs" else _dag_run_layout(dag_id, name, session)
 
 
 Layout = Annotated[RunLayout, Depends(_layout)]
@@ -94,24 +95,24 @@ Layout = Annotated[RunLayout, Depends(_layout)]
 
 @reports.get("")
 def report(layout: Layout) -> HTMLResponse:
-    """Show a report in its frame."""
+    """Show a report in its sandboxed frame."""
     if not aws.s3().check_for_key(layout.report_page):
         raise NoReport(
-            "This run has no report (yet): it is written when a run has passed its validation, and one that was "
-            "skipped has none. The logs of its tasks say how far it came, and why."
+            "This run has no report yet. The report is written after validation. A skipped run has no report. The logs "
+            "of its tasks contain the reason."
         )
     return _page("report.html", run=layout.name)
 
 
 @reports.get("/index.html")
 def report_page(layout: Layout) -> Response:
-    """Give the report itself."""
+    """Return the report page."""
     return HTMLResponse(_read(layout.report_page), headers={"Content-Security-Policy": SANDBOX})
 
 
 @reports.get("/figures.json")
 def report_figures(layout: Layout) -> Response:
-    """Give the report's figures, as a file."""
+    """Return the report's figures as a JSON download."""
     headers = {"Content-Disposition": f'attachment; filename="{layout.name}-figures.json"'}
     return Response(_read(layout.report_figures), media_type="application/json", headers=headers)
 
@@ -119,7 +120,7 @@ def report_figures(layout: Layout) -> Response:
 app.include_router(reports)
 
 
-def _published(dag_id: str, run: str) -> RunLayout:
+def _published_layout(dag_id: str, run: str) -> RunLayout:
     layout = RunLayout.of(settings().bucket, run)
     record = read_json(aws.s3(), layout.record) if RUN_NAME.fullmatch(run) else {}
     if record.get("dag", {}).get("dag_id") != dag_id:
@@ -127,56 +128,56 @@ def _published(dag_id: str, run: str) -> RunLayout:
     return layout
 
 
-def _made_by(dag_id: str, run_id: str, session: SessionDep) -> RunLayout:
-    pushed = partial(_pushed, session, dag_id=dag_id, run_id=run_id)
-    run = pushed("take_inventory", "return_value")
+def _dag_run_layout(dag_id: str, run_id: str, session: SessionDep) -> RunLayout:
+    pull = partial(_pull, session, dag_id=dag_id, run_id=run_id)
+    run = pull(TAKE_INVENTORY, XCOM_RETURN_KEY)
     if run is None:
-        raise NoReport("This DAG run has taken no inventory of fruits (yet), so there is nothing to report.")
-    stays = pushed("find_changes", STAYS_PUBLISHED)
-    if stays:
-        link = _link(run["bucket"], stays)
-        raise NoReport(f"Nothing changed; run {stays} stays published.", link)
+        raise NoReport("This DAG run has not taken an inventory of fruits yet, so it has no report.")
+    published = pull(FIND_CHANGES, STAYS_PUBLISHED_KEY)
+    if published:
+        link = _report_link(run["bucket"], published)
+        raise NoReport(f"Nothing has changed. Run {published} stays published.", link)
     return RunLayout(run["uri"])
 
 
-def _pushed(session: SessionDep, task_id: str, key: str, *, dag_id: str, run_id: str) -> Any:
-    """Read what a task has pushed; `None` for nothing."""
-    found = session.scalars(XComModel.get_many(run_id=run_id, dag_ids=dag_id, task_ids=task_id, key=key, limit=1))
-    first = found.first()
-    return None if first is None else XComModel.deserialize_value(first)
+def _pull(session: SessionDep, task_id: str, key: str, *, dag_id: str, run_id: str) -> Any:
+    """Return an XCom of a task, or `None` if it does not exist."""
+    xcoms = session.scalars(XComModel.get_many(run_id=run_id, dag_ids=dag_id, task_ids=task_id, key=key, limit=1))
+    xcom = xcoms.first()
+    return None if xcom is None else XComModel.deserialize_value(xcom)
 
 
-def _link(bucket: str, run: str) -> str | None:
-    """Lead from the report of a DAG run to that of a published run; `None` where that is gone.
+def _report_link(bucket: str, run: str) -> str | None:
+    """Return the relative URL of a published run's report, or `None` if the run was deleted.
 
-    On a bucket that is not the deployment's, by the DAG run that published it.
+    The URL names the run if it is in the deployment's bucket, or else the DAG run that published it.
     """
     dag_run = read_json(aws.s3(), RunLayout.of(bucket, run).record).get("dag")
     if not dag_run:
         return None
-    there = f"runs/{run}" if bucket == settings().bucket else f"dag_runs/{quote(dag_run['run_id'])}"
-    return f"../../../{quote(dag_run['dag_id'])}/{there}/report"
+    path = f"runs/{run}" if bucket == settings().bucket else f"dag_runs/{quote(dag_run['run_id'])}"
+    return f"../../../{quote(dag_run['dag_id'])}/{path}/report"
 
 
 def _read(uri: str) -> bytes:
     content = read(aws.s3(), uri)
     if content is None:
-        raise NoReport(f"There is no {uri}.")
+        raise NoReport(f"{uri} does not exist.")
     return content
 
 
 def _records(s3: S3Hook, bucket: str, pointer: dict[str, Any]) -> list[dict[str, Any]]:
-    """Read the records of the runs that were published last, newest first, and say of each when it was.
+    """Return the records of the last published runs with their publication time, latest first.
 
-    By their pointers, whose names sort by that time. A run's own name begins with the date that it stands for, which in
-    a backfill is long past.
+    The order comes from the names of the pointers, which contain that time. The name of a run contains its logical
+    date, which is in the past for a backfill.
     """
-    place, prefix = S3Hook.parse_s3_url(f"{history(bucket)}/")
-    names = [key.removeprefix(prefix) for key in s3.list_keys(place, prefix)]
+    _, prefix = S3Hook.parse_s3_url(f"{history(bucket)}/")
+    names = [key.removeprefix(prefix) for key in s3.list_keys(bucket, prefix)]
     if pointer:
         names.append(publication("", pointer["published_at"], pointer["run"]).rpartition("/")[2])
-    newest = sorted(names, reverse=True)[:SHOWN_RUNS]
-    with ThreadPoolExecutor(AT_ONCE) as pool:
+    newest = sorted(names, reverse=True)[:MAX_RUNS]
+    with ThreadPoolExecutor(MAX_CONCURRENT_READS) as pool:
         records = pool.map(lambda name: read_json(s3, RunLayout.of(bucket, published_run(name)).record), newest)
     return [
         {**record, "published_at": publication_time(name)}

@@ -1,8 +1,9 @@
-"""Requests that write take turns, where Airflow's database is SQLite.
+"""Lock that serialises writing requests to Airflow's API server on SQLite.
 
-SQLite has one writer at a time, and Airflow's API server can wait for itself: it writes its audit log on the thread of
-its event loop, while another request has written and needs that very thread to commit. Both then stand still until
-SQLite gives up; the UI hangs, and one of the two fails. With turns a request begins when the one before is committed.
+Without this lock the UI hangs and requests fail with "database is locked" when several users write at once. SQLite
+allows one writer at a time. The API server writes its audit log on the thread of its event loop. A request that has
+already written needs the same thread for its commit. Both wait for each other until SQLite's timeout. With the lock, a
+writing request starts after the previous one has been committed.
 """
 
 from __future__ import annotations
@@ -15,25 +16,26 @@ from airflow.configuration import conf
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
-READING = {"GET", "HEAD", "OPTIONS"}
+SAFE_METHODS = {"GET", "HEAD", "OPTIONS"}
+"""HTTP methods that do not write."""
 
 
 def on_sqlite() -> bool:
-    """Whether Airflow's database is SQLite, as on one's own machine."""
+    """Return whether Airflow's database is SQLite, as in local development."""
     return bool(conf.get("database", "sql_alchemy_conn").startswith("sqlite"))
 
 
 class WriteLockMiddleware:
-    """ASGI middleware: one request that may write at a time; those that read go on beside it."""
+    """ASGI middleware that runs one writing request at a time. Reading requests run concurrently."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
-        self._turn = asyncio.Lock()
+        self._lock = asyncio.Lock()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Hand a request on, when it is its turn."""
-        if scope["type"] == "http" and scope["method"] not in READING:
-            async with self._turn:
+        """Forward a request, with the lock if it may write."""
+        if scope["type"] == "http" and scope["method"] not in SAFE_METHODS:
+            async with self._lock:
                 await self._app(scope, receive, send)
         else:
             await self._app(scope, receive, send)

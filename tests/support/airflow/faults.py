@@ -68,7 +68,7 @@ OF_AWS = (
     Case(
         "RunJobFlow refused: validation",
         fault="refused-as-invalid",
-        says=("EMR refused to create the cluster", "release label is invalid", "FRUITS_EMR_RELEASE names no release"),
+        says=("EMR refused to create the cluster", "release label is invalid", "FRUITS_EMR_RELEASE is not an EMR release"),
         clusters=(),
     ),
     Case(
@@ -80,7 +80,7 @@ OF_AWS = (
     Case(
         "provisioning fails: no capacity",
         fault="no-capacity",
-        says=("ended before it was ready", "INTERNAL_ERROR_EC2_INSUFFICIENT_CAPACITY_AZ", "EC2 has no such machines"),
+        says=("ended before it was ready", "INTERNAL_ERROR_EC2_INSUFFICIENT_CAPACITY_AZ", "EC2 has no capacity"),
         clusters=WITH_ERRORS,
     ),
     Case(
@@ -92,13 +92,13 @@ OF_AWS = (
     Case(
         "bootstrap fails",
         fault="bootstrap-failed",
-        says=("BOOTSTRAP_FAILURE", "No matching distribution found for numpy", "The machines could not be prepared"),
+        says=("BOOTSTRAP_FAILURE", "No matching distribution found for numpy", "The nodes could not be prepared"),
         clusters=WITH_ERRORS,
     ),
     Case(
         "cluster dies while RUNNING (spot)",
         fault="node-terminated",
-        says=("is CANCELLED", "INSTANCE_FAILURE: The master node was terminated", "EC2 took a machine away"),
+        says=("is CANCELLED", "INSTANCE_FAILURE: The master node was terminated", "EC2 terminated an instance"),
         clusters=WITH_ERRORS,
     ),
     Case("step fails", fault="step-failed", says=("is FAILED (Unknown Error: the application gave up)",)),

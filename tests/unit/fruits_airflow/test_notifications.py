@@ -57,7 +57,7 @@ def test_alert_of_a_task_whose_process_died_says_that_no_reason_is_known(topic: 
     FailureAlert()({key: value for key, value in CONTEXT.items() if key != "exception"})
 
     (told,) = topic.told()
-    assert told["Message"].startswith("Airflow tells no reason; see the log.")
+    assert told["Message"].startswith("Airflow reports no reason. See the log.")
 
 
 def test_no_alert_where_no_topic_is_named(topic: Topic, monkeypatch: pytest.MonkeyPatch) -> None:

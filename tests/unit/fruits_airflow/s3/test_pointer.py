@@ -1,4 +1,4 @@
-"""The pointer moves forward only, keeps what it was, and gives way to whoever was faster."""
+"""The pointer moves to later inventories only, keeps its history, and yields to concurrent publishers."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
 
 class Orchard:
-    """A bucket of an S3 that heeds conditions, and runs to publish there."""
+    """A bucket of an S3 with conditional requests, and runs to publish there."""
 
     def __init__(self) -> None:
         self.s3 = S3Hook(aws_conn_id=None, region_name="us-east-1")
         self.s3.conn.create_bucket(Bucket="fruits")
 
     def publish(self, run: str, hour: int, taken: int | None = None) -> str:
-        """Publish a run at an hour; its inventory was taken at another."""
+        """Publish a run at an hour. Its inventory was taken at another hour."""
         return pointer.publish(self.s3, {"run": run}, self.pointer(run, hour, hour - 1 if taken is None else taken))
 
     def pointer(self, run: str, hour: int, taken: int) -> dict[str, Any]:
@@ -76,17 +76,20 @@ def test_repeated_publication_changes_nothing(orchard: Orchard) -> None:
     assert (orchard.written(), orchard.latest) == before
 
 
-def test_run_that_read_the_bucket_earlier_is_not_published(orchard: Orchard) -> None:
+def test_run_with_an_earlier_inventory_is_not_published(orchard: Orchard) -> None:
     orchard.publish("b", 9, taken=8)
 
-    with pytest.raises(AirflowSkipException, match=r"Run a is not published: its inventory is of .*T07.*run b.*T08"):
+    with pytest.raises(
+        AirflowSkipException,
+        match=r"Run a is not published: its inventory of .*T07.* is older than that of run b .*T08",
+    ):
         orchard.publish("a", 10, taken=7)
 
     assert orchard.latest["run"] == "b"
     assert "features/runs/a/run.json" not in orchard.written()
 
 
-def test_pointer_without_a_time_gives_way(orchard: Orchard) -> None:
+def test_pointer_without_a_time_is_replaced(orchard: Orchard) -> None:
     orchard.s3.load_string(
         '{"run": "old", "published_at": "2026-11-21T08:00:00+00:00"}', "features/latest.json", "fruits"
     )
@@ -98,7 +101,7 @@ def test_pointer_without_a_time_gives_way(orchard: Orchard) -> None:
 
 @pytest.mark.parametrize(("taken", "stays"), [(6, "a"), (8, "b")])
 @pytest.mark.parametrize("published", [False, True])
-def test_of_two_at_once_the_one_that_read_the_bucket_later_stays(
+def test_of_two_concurrent_runs_the_one_with_the_later_inventory_stays(
     orchard: Orchard,
     monkeypatch: pytest.MonkeyPatch,
     taken: int,
@@ -106,18 +109,18 @@ def test_of_two_at_once_the_one_that_read_the_bucket_later_stays(
     *,
     published: bool,
 ) -> None:
-    """Run b is published between the look of run a at the pointer and its moving it."""
+    """Run b is published after run a has read the pointer and before it replaces it."""
     if published:
         orchard.publish("before", 5)
-    current = pointer._current  # noqa: SLF001 - between looking and moving
+    read = pointer._read_pointer  # noqa: SLF001 - between reading and replacing
 
-    def overtaken(client: Any, uri: str) -> Any:  # noqa: ANN401
-        seen = current(client, uri)
-        monkeypatch.setattr(pointer, "_current", current)
+    def read_before_publication(client: Any, uri: str) -> Any:  # noqa: ANN401
+        before = read(client, uri)
+        monkeypatch.setattr(pointer, "_read_pointer", read)
         orchard.publish("b", 9, taken=taken)
-        return seen
+        return before
 
-    monkeypatch.setattr(pointer, "_current", overtaken)
+    monkeypatch.setattr(pointer, "_read_pointer", read_before_publication)
     if stays == "b":
         with pytest.raises(AirflowSkipException, match="stays published"):
             orchard.publish("a", 10, taken=7)
@@ -129,24 +132,27 @@ def test_of_two_at_once_the_one_that_read_the_bucket_later_stays(
     assert ("features/published/2026-11-22T050000Z-before.json" in orchard.written()) == published
 
 
-def test_publisher_that_is_always_overtaken_says_so(orchard: Orchard, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pointer, "_current", lambda *_: (b"{}", {"IfMatch": '"another"'}))
+def test_publisher_that_always_conflicts_fails(orchard: Orchard, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pointer, "_read_pointer", lambda *_: (b"{}", {"IfMatch": '"another"'}))
 
-    with pytest.raises(AirflowException, match="Others kept publishing to s3://fruits while run a tried 5 times"):
+    with pytest.raises(
+        AirflowException,
+        match=r"Run a was not published: other runs replaced s3://fruits/features/latest\.json in each of 5 attempts",
+    ):
         orchard.publish("a", 8)
 
 
 @pytest.mark.parametrize("at", [1, 2, 3], ids=["record", "earlier pointer", "pointer"])
-def test_publication_that_breaks_off_anywhere_ends_as_if_it_had_not(orchard: Orchard, at: int) -> None:
+def test_interrupted_publication_is_completed_by_the_next_try(orchard: Orchard, at: int) -> None:
     orchard.publish("a", 8)
     before = orchard.latest
     writes = count(1)
 
-    def break_off(**_: object) -> None:
+    def fail(**_: object) -> None:
         if next(writes) == at:
             raise ConnectionError(at)
 
-    orchard.s3.conn.meta.events.register_first("before-call.s3.PutObject", break_off)
+    orchard.s3.conn.meta.events.register_first("before-call.s3.PutObject", fail)
     with pytest.raises(ConnectionError):
         orchard.publish("b", 9)
     left = orchard.latest

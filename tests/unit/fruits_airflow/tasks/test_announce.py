@@ -1,4 +1,4 @@
-"""What is published is announced with what those downstream need; a backfill is not."""
+"""A published run is announced with the data that downstream DAGs need. A backfill is not announced."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ POINTER = {name: f"its {name}" for name in ("run", "published_at", "inventory", 
 
 
 @pytest.fixture
-def announced(local_aws: LocalAws, bucket: str, monkeypatch: pytest.MonkeyPatch) -> Any:  # noqa: ANN401
-    """Announce what is published, as a run of some type; gives the event's extra."""
+def announce_as(local_aws: LocalAws, bucket: str, monkeypatch: pytest.MonkeyPatch) -> Any:  # noqa: ANN401
+    """Announce the published run as a run of a given type, and return the event's extra."""
     pointer = {**POINTER, "paths": {"features": "s3://"}, "checksums": {"features/part-00000.parquet": "etag:0"}}
     local_aws.s3().put_object(Bucket=bucket, Key="features/latest.json", Body=json.dumps(pointer).encode())
 
-    def announced(run_type: str) -> dict[str, Any]:
+    def announce_as(run_type: str) -> dict[str, Any]:
         events = {announce.FEATURES: SimpleNamespace(extra={})}
         context = {"dag_run": SimpleNamespace(run_type=run_type), "outlet_events": events}
         monkeypatch.setattr(announce, "get_current_context", lambda: context)
@@ -33,13 +33,13 @@ def announced(local_aws: LocalAws, bucket: str, monkeypatch: pytest.MonkeyPatch)
         announce.announce.function()
         return events[announce.FEATURES].extra
 
-    return announced
+    return announce_as
 
 
-def test_event_tells_what_was_published(announced: Any, bucket: str) -> None:  # noqa: ANN401
-    assert announced("scheduled") == {"bucket": bucket, **POINTER, "paths": {"features": "s3://"}}
+def test_event_contains_the_published_run(announce_as: Any, bucket: str) -> None:  # noqa: ANN401
+    assert announce_as("scheduled") == {"bucket": bucket, **POINTER, "paths": {"features": "s3://"}}
 
 
-def test_backfill_is_not_announced(announced: Any) -> None:  # noqa: ANN401
+def test_backfill_is_not_announced(announce_as: Any) -> None:  # noqa: ANN401
     with pytest.raises(AirflowSkipException, match="A backfill is not announced"):
-        announced("backfill")
+        announce_as("backfill")

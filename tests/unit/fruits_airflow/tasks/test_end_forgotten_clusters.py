@@ -1,4 +1,4 @@
-"""The janitor ends what nobody waits for, and nothing else."""
+"""The janitor ends orphan clusters and no others."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
     from include.dev.local_aws.local import LocalAws
 
-DEPLOYMENT = "swept"
+DEPLOYMENT = "janitor"
 RUNS = {"running": "running", "queued": "queued", "done": "success", "broken": "failed"}
 ENDED = ("TERMINATING", "TERMINATED")
 
 
 class TaskInstance:
-    """Answers as Airflow's own does, of the runs above."""
+    """Task instance that counts the runs above like Airflow's."""
 
     @staticmethod
     def get_dr_count(dag_id: str, run_ids: list[str], states: list[str] | None = None) -> int:
@@ -32,7 +32,7 @@ class TaskInstance:
 
 
 @pytest.fixture
-def sweep(aws_environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], Any]]:
+def run_janitor(aws_environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], Any]]:
     assert aws_environment
     monkeypatch.setenv("FRUITS_DEPLOYMENT", DEPLOYMENT)
     settings.cache_clear()
@@ -43,19 +43,19 @@ def sweep(aws_environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> I
 
 @pytest.fixture
 def create(local_aws: LocalAws) -> Iterator[Callable[..., str]]:
-    emr, made = local_aws.emr(), []
+    emr, created = local_aws.emr(), []
 
     def make(run_id: str, *, deployment: str = DEPLOYMENT, protected: bool = False, **request: Any) -> str:  # noqa: ANN401
-        origin = ClusterOwner(deployment, "fruits_features", run_id)
+        owner = ClusterOwner(deployment, "fruits_features", run_id)
         instances = {"KeepJobFlowAliveWhenNoSteps": True, "TerminationProtected": protected}
-        request = {"Name": origin.cluster_name, "Tags": origin.tags(), "Instances": instances, **request}
-        made.append(emr.run_job_flow(**request)["JobFlowId"])
-        return str(made[-1])
+        request = {"Name": owner.cluster_name, "Tags": owner.tags(), "Instances": instances, **request}
+        created.append(emr.run_job_flow(**request)["JobFlowId"])
+        return str(created[-1])
 
     yield make
-    emr.set_termination_protection(JobFlowIds=made, TerminationProtected=False)
-    emr.terminate_job_flows(JobFlowIds=made)
-    for cluster in made:
+    emr.set_termination_protection(JobFlowIds=created, TerminationProtected=False)
+    emr.terminate_job_flows(JobFlowIds=created)
+    for cluster in created:
         emr.get_waiter("cluster_terminated").wait(ClusterId=cluster, WaiterConfig={"Delay": 1})
 
 
@@ -63,12 +63,12 @@ def _state(aws: LocalAws, cluster: str) -> str:
     return aws.emr().describe_cluster(ClusterId=cluster)["Cluster"]["Status"]["State"]
 
 
-def test_janitor_ends_clusters_of_runs_that_are_over_or_unknown(
-    local_aws: LocalAws, sweep: Callable[[], Any], create: Callable[..., str]
+def test_janitor_ends_clusters_of_ended_and_unknown_runs(
+    local_aws: LocalAws, run_janitor: Callable[[], Any], create: Callable[..., str]
 ) -> None:
     clusters = {run: create(run) for run in ("running", "queued", "done", "broken", "never heard of")}
 
-    report = sweep()
+    report = run_janitor()
 
     assert {record["run_id"]: (record["run"], record["done"]) for record in report} == {
         "running": ("under way", "kept"),
@@ -82,8 +82,8 @@ def test_janitor_ends_clusters_of_runs_that_are_over_or_unknown(
         assert (_state(local_aws, cluster) in ENDED) == (run not in {"running", "queued"}), run
 
 
-def test_janitor_touches_no_cluster_of_others(
-    local_aws: LocalAws, sweep: Callable[[], Any], create: Callable[..., str]
+def test_janitor_does_not_end_clusters_of_other_owners(
+    local_aws: LocalAws, run_janitor: Callable[[], Any], create: Callable[..., str]
 ) -> None:
     application = {"Key": "application", "Value": "another"}
     others = [
@@ -93,36 +93,36 @@ def test_janitor_touches_no_cluster_of_others(
         create("done", Tags=[*ClusterOwner(DEPLOYMENT, "fruits_features", "done").tags()[1:], application]),
     ]
 
-    assert sweep() == []
+    assert run_janitor() == []
     assert [cluster for cluster in others if _state(local_aws, cluster) in ENDED] == []
 
 
-def test_janitor_leaves_a_protected_cluster_with_a_warning_and_goes_on(
-    sweep: Callable[[], Any], create: Callable[..., str], caplog: pytest.LogCaptureFixture
+def test_janitor_warns_about_a_protected_cluster_and_continues(
+    run_janitor: Callable[[], Any], create: Callable[..., str], caplog: pytest.LogCaptureFixture
 ) -> None:
     protected, other = create("done", protected=True), create("broken")
 
-    report = sweep()
+    report = run_janitor()
 
     assert [(record["cluster"], record["done"]) for record in report] == [(protected, "protected"), (other, "ended")]
     assert f"--cluster-id {protected} --no-termination-protected" in caplog.text
 
 
-def test_janitor_that_may_not_end_a_cluster_fails_after_looking_at_all(
-    sweep: Callable[[], Any], create: Callable[..., str], monkeypatch: pytest.MonkeyPatch, local_aws: LocalAws
+def test_janitor_without_permission_for_a_cluster_fails_after_checking_all(
+    run_janitor: Callable[[], Any], create: Callable[..., str], monkeypatch: pytest.MonkeyPatch, local_aws: LocalAws
 ) -> None:
     denied, other = create("done"), create("broken")
     emr = local_aws.emr()
-    original = emr.terminate_job_flows
+    owneral = emr.terminate_job_flows
 
-    def terminate(JobFlowIds: list[str]) -> Any:  # noqa: ANN401, N803 - boto3's own
+    def terminate(JobFlowIds: list[str]) -> Any:  # noqa: ANN401, N803 - boto3's signature
         if JobFlowIds == [denied]:
             raise ClientError({"Error": {"Code": "AccessDeniedException", "Message": "no"}}, "TerminateJobFlows")
-        return original(JobFlowIds=JobFlowIds)
+        return owneral(JobFlowIds=JobFlowIds)
 
     monkeypatch.setattr(emr, "terminate_job_flows", terminate)
     monkeypatch.setattr(end_forgotten_clusters.EmrHook, "conn", emr)
 
-    with pytest.raises(AirflowException, match=f"could not be ended, see above: {denied}."):
-        sweep()
+    with pytest.raises(AirflowException, match=rf"Clusters could not be ended: {denied}\."):
+        run_janitor()
     assert _state(local_aws, other) in ENDED

@@ -1,4 +1,4 @@
-"""A run that would only repeat the published one is skipped, unless it is forced; whatever may differ is run."""
+"""A run that would repeat the published one is skipped, unless it is forced or something has changed."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ PARAMS = {
 
 
 class Run:
-    """A DAG run at the task, in a bucket of its own."""
+    """A DAG run at the task, in a separate bucket."""
 
     def __init__(self, s3: S3Client, bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.s3, self.bucket, self.pushed = s3, bucket, {}
+        self.s3, self.bucket, self.xcoms = s3, bucket, {}
         self.digest, self.model = "d", f"s3://{bucket}/net.onnx"
         self.put("net.onnx", b"model")
         self.type, self.id, self.conf = "scheduled", "backfill__2026-03-02", {"bucket": "b"}
         self.running: list[str] = []
         self.earlier: SimpleNamespace | None = None  # the running run of an earlier date
-        self._patch = monkeypatch
+        self._monkeypatch = monkeypatch
 
     def put(self, key: str, content: bytes) -> None:
         self.s3.put_object(Bucket=self.bucket, Key=key, Body=content)
@@ -52,7 +52,7 @@ class Run:
         return {"take_inventory": taken, "upload_application": uploaded}[task_ids]
 
     def xcom_push(self, key: str, value: str) -> None:
-        self.pushed[key] = value
+        self.xcoms[key] = value
 
     def get_previous_dagrun(self, state: str) -> SimpleNamespace | None:
         assert state == "running"
@@ -65,14 +65,14 @@ class Run:
     def find_changes(self, **params: object) -> dict[str, Any]:
         dag_run = SimpleNamespace(run_type=self.type, dag_id="fruits", run_id=self.id, conf=self.conf)
         context = {"ti": self, "params": PARAMS | {"onnx_model": self.model} | params, "dag_run": dag_run}
-        self._patch.setattr(find_changes, "get_current_context", lambda: context)
-        recipe: dict[str, Any] = find_changes.find_changes.function()
-        return recipe
+        self._monkeypatch.setattr(find_changes, "get_current_context", lambda: context)
+        fingerprint: dict[str, Any] = find_changes.find_changes.function()
+        return fingerprint
 
-    def publish(self, recipe: dict[str, Any]) -> None:
+    def publish(self, fingerprint: dict[str, Any]) -> None:
         record = RunLayout.of(self.bucket, "r1").record
         pointer = {"run": "r1", "published_at": "2026-11-22T08:00:00+00:00", "paths": {"run": record}}
-        self.put("features/runs/r1/run.json", json.dumps({"recipe": recipe}).encode())
+        self.put("features/runs/r1/run.json", json.dumps({"recipe": fingerprint}).encode())
         self.put("features/latest.json", json.dumps(pointer).encode())
 
 
@@ -83,56 +83,56 @@ def run(local_aws: LocalAws, bucket: str, monkeypatch: pytest.MonkeyPatch) -> Ru
 
 @pytest.fixture
 def repeated(run: Run) -> Run:
-    """A run whose like is published."""
+    """A run whose fingerprint is already published."""
     run.publish(run.find_changes())
     return run
 
 
-def test_run_like_the_published_one_is_skipped_and_names_it(repeated: Run) -> None:
+def test_run_that_repeats_the_published_one_is_skipped_and_names_it(repeated: Run) -> None:
     with pytest.raises(AirflowSkipException, match=r"Nothing has changed since run r1 of 2026-11-22T08:00:00\+00:00"):
         repeated.find_changes()
 
-    assert repeated.pushed == {"stays_published": "r1"}
+    assert repeated.xcoms == {"stays_published": "r1"}
 
 
-def test_forced_run_goes_on(repeated: Run) -> None:
+def test_forced_run_continues(repeated: Run) -> None:
     assert repeated.find_changes(force=True)["images"] == "d"
 
 
-def test_changed_images_go_on(repeated: Run) -> None:
+def test_changed_images_continue(repeated: Run) -> None:
     repeated.digest = "e"
 
     assert repeated.find_changes()["images"] == "e"
 
 
-def test_changed_parameter_goes_on(repeated: Run) -> None:
+def test_changed_parameter_continues(repeated: Run) -> None:
     assert repeated.find_changes(k=2)["parameter k"] == 2
 
 
-def test_model_replaced_under_the_same_address_goes_on(repeated: Run) -> None:
+def test_model_replaced_under_the_same_uri_continues(repeated: Run) -> None:
     repeated.put("net.onnx", b"another model")
 
     assert repeated.find_changes()["model"]
 
 
-def test_model_that_cannot_be_looked_at_goes_on(run: Run) -> None:
+def test_model_that_cannot_be_read_continues(run: Run) -> None:
     run.model = "/opt/net.onnx"
     run.publish(run.find_changes() | {"model": "unknown to r1"})
 
     assert run.find_changes()["model"] == "unknown to r2"
 
 
-def test_record_without_a_recipe_goes_on(repeated: Run) -> None:
+def test_record_without_a_fingerprint_continues(repeated: Run) -> None:
     repeated.put("features/runs/r1/run.json", b"{}")
 
     assert repeated.find_changes()["images"] == "d"
 
 
-def test_run_of_a_backfill_leaves_the_work_to_the_earlier_date_that_is_at_it(run: Run) -> None:
+def test_backfill_run_is_skipped_while_an_earlier_date_runs(run: Run) -> None:
     run.type = "backfill"
     run.earlier = SimpleNamespace(run_id="backfill__2026-03-01", run_type="backfill", conf={"bucket": "b"})
 
-    with pytest.raises(AirflowSkipException, match="Run backfill__2026-03-01 of this backfill is at work"):
+    with pytest.raises(AirflowSkipException, match="Run backfill__2026-03-01 of this backfill is running"):
         run.find_changes()
 
 
@@ -146,23 +146,23 @@ def test_run_of_a_backfill_leaves_the_work_to_the_earlier_date_that_is_at_it(run
     ],
     ids=["earliest", "beside-a-scheduled-run", "beside-another-backfill", "no-backfill"],
 )
-def test_any_other_run_goes_on(run: Run, kind: str, earlier: tuple[str, dict[str, str]] | None) -> None:
+def test_other_runs_continue(run: Run, kind: str, earlier: tuple[str, dict[str, str]] | None) -> None:
     run.type = kind
     run.earlier = earlier and SimpleNamespace(run_id="r", run_type=earlier[0], conf=earlier[1])
 
     assert run.find_changes()["images"] == "d"
 
 
-def test_run_of_a_backwards_backfill_leaves_the_work_to_the_later_date_that_is_at_it(run: Run) -> None:
+def test_reverse_backfill_run_is_skipped_while_a_later_date_runs(run: Run) -> None:
     run.type = "backfill"
     run.find_changes()
     run.running, run.id = [run.id], "backfill__2026-03-01"
 
-    with pytest.raises(AirflowSkipException, match="Run backfill__2026-03-02 of this backfill is at work"):
+    with pytest.raises(AirflowSkipException, match="Run backfill__2026-03-02 of this backfill is running"):
         run.find_changes()
 
 
-def test_run_of_a_backfill_works_once_the_one_whose_turn_it_was_has_ended(run: Run) -> None:
+def test_backfill_run_continues_after_the_lock_holder_has_ended(run: Run) -> None:
     run.type = "backfill"
     run.find_changes()
     run.id = "backfill__2026-03-01"
@@ -170,14 +170,14 @@ def test_run_of_a_backfill_works_once_the_one_whose_turn_it_was_has_ended(run: R
     assert run.find_changes()["images"] == "d"
 
 
-def test_run_of_a_backfill_that_is_tried_again_still_has_its_turn(run: Run) -> None:
+def test_retried_backfill_run_keeps_the_lock(run: Run) -> None:
     run.type, run.running = "backfill", [run.id]
     run.find_changes()
 
     assert run.find_changes()["images"] == "d"
 
 
-def test_run_of_a_backfill_that_is_tried_again_keeps_its_turn_beside_one_of_an_earlier_date(run: Run) -> None:
+def test_retried_backfill_run_keeps_the_lock_beside_an_earlier_date(run: Run) -> None:
     run.type, run.running = "backfill", [run.id, "backfill__2026-03-01"]
     run.find_changes()
     run.earlier = SimpleNamespace(run_id="backfill__2026-03-01", run_type="backfill", conf={"bucket": "b"})
@@ -185,7 +185,7 @@ def test_run_of_a_backfill_that_is_tried_again_keeps_its_turn_beside_one_of_an_e
     assert run.find_changes()["images"] == "d"
 
 
-def test_run_of_a_backfill_of_other_parameters_works_beside_the_one_whose_turn_it_is(run: Run) -> None:
+def test_backfill_with_other_parameters_runs_concurrently(run: Run) -> None:
     run.type, run.running = "backfill", [run.id]
     run.find_changes()
     run.id, run.conf = "backfill__2026-03-01", {"bucket": "b", "k": "3"}
@@ -193,5 +193,5 @@ def test_run_of_a_backfill_of_other_parameters_works_beside_the_one_whose_turn_i
     assert run.find_changes()["images"] == "d"
 
     run.running, run.id, run.conf = [*run.running, run.id], "backfill__2026-02-28", {"bucket": "b"}
-    with pytest.raises(AirflowSkipException, match="Run backfill__2026-03-02 of this backfill is at work"):
+    with pytest.raises(AirflowSkipException, match="Run backfill__2026-03-02 of this backfill is running"):
         run.find_changes()

@@ -1,4 +1,4 @@
-"""The cluster that a run plans, and what its cost says."""
+"""The planned cluster of a run, and its estimated and actual cost."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ pytestmark = pytest.mark.usefixtures("aws_environment")
 
 @pytest.fixture(autouse=True)
 def _fresh_settings() -> Iterator[None]:
-    """Settings are read once a process; tests change them."""
+    """Settings are read once per process. Tests change them."""
     settings.settings.cache_clear()
     yield
     settings.settings.cache_clear()
@@ -65,36 +65,36 @@ def plan(monkeypatch: pytest.MonkeyPatch) -> Any:  # noqa: ANN401
     return plan
 
 
-def test_plan_is_the_smallest_cluster_for_a_small_inventory_and_says_its_cost(
+def test_plan_is_the_smallest_cluster_for_a_small_inventory_and_logs_its_cost(
     plan: Any,  # noqa: ANN401
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     with caplog.at_level(logging.INFO):
-        made = plan()
+        planned = plan()
 
-    assert made["nodes"] == {"core": 1, "task": 0, "primary_vcpus": 4}
-    assert made["estimate"] == {
+    assert planned["nodes"] == {"core": 1, "task": 0, "primary_vcpus": 4}
+    assert planned["estimate"] == {
         "minutes": 11.4,
         "dollars": 0.1269,  # 11.4 minutes of m7g.xlarge and m7g.2xlarge
         "most_dollars": 0.1269,
         "prices": "eu-west-1, 2026-11-22",
     }
-    assert "1 primary, 1 core and 0 task nodes; about 11 minutes and $0.13" in caplog.text
+    assert "1 primary, 1 core and 0 task nodes. Estimate: 11 minutes and $0.13" in caplog.text
 
 
-def test_plan_of_many_images_has_task_nodes_and_a_dearer_way_out(plan: Any) -> None:  # noqa: ANN401
-    made = plan(run=RUN | {"images": 10_000_000, "size_bytes": 50_000_000_000})
+def test_plan_of_many_images_has_task_nodes_and_a_higher_maximum_cost(plan: Any) -> None:  # noqa: ANN401
+    planned = plan(run=RUN | {"images": 10_000_000, "size_bytes": 50_000_000_000})
 
-    assert made["nodes"] == {"core": 2, "task": 5, "primary_vcpus": 4}
-    assert made["estimate"]["dollars"] < made["estimate"]["most_dollars"]
+    assert planned["nodes"] == {"core": 2, "task": 5, "primary_vcpus": 4}
+    assert planned["estimate"]["dollars"] < planned["estimate"]["most_dollars"]
 
 
-def test_plan_above_the_largest_cost_is_refused_before_there_is_a_cluster(plan: Any) -> None:  # noqa: ANN401
+def test_plan_above_the_maximum_cost_fails_before_a_cluster_is_created(plan: Any) -> None:  # noqa: ANN401
     with pytest.raises(AirflowFailException, match=r"up to \$1.30 .* `max_cost` allows \$1.00. No cluster was created"):
         plan(cluster_size="large", max_cost=1)
 
 
-def test_plan_without_a_limit_is_never_refused(plan: Any) -> None:  # noqa: ANN401
+def test_plan_without_a_limit_never_fails(plan: Any) -> None:  # noqa: ANN401
     assert plan(cluster_size="large", max_cost=None)["nodes"] == {"core": 4, "task": 12, "primary_vcpus": 4}
 
 
@@ -107,10 +107,12 @@ def test_plan_in_another_region_warns_of_the_prices(
     monkeypatch.setenv("AWS_REGION", "eu-central-1")
     plan()
 
-    assert "The prices are those of eu-west-1, the cluster's region is eu-central-1: see FRUITS_PRICES." in caplog.text
+    assert (
+        "The price table is for region eu-west-1, but the cluster is in eu-central-1. Set FRUITS_PRICES" in caplog.text
+    )
 
 
-def test_plan_with_an_unusable_table_of_prices_names_it(
+def test_plan_with_an_unusable_price_table_names_it(
     plan: Any,  # noqa: ANN401
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
@@ -121,7 +123,7 @@ def test_plan_with_an_unusable_table_of_prices_names_it(
         plan()
 
 
-def test_job_flow_is_of_the_plan_and_tells_whose_it_is(plan: Any) -> None:  # noqa: ANN401
+def test_job_flow_has_the_planned_nodes_and_its_owner(plan: Any) -> None:  # noqa: ANN401
     request = run_context.job_flow(_context(plan=plan(cluster_size="medium")))
 
     roles = [fleet["InstanceFleetType"] for fleet in request["Instances"]["InstanceFleets"]]
@@ -131,7 +133,7 @@ def test_job_flow_is_of_the_plan_and_tells_whose_it_is(plan: Any) -> None:  # no
 
 
 def _ended(local_aws: LocalAws, emr: EMRClient) -> str:
-    """Make a cluster as the DAG does, without what has to be in S3, and end it."""
+    """Create a cluster like the DAG, without bootstrap actions, and end it."""
     plan = {"nodes": {"core": 1, "task": 0}}
     request = run_context.job_flow(_context(plan=plan)) | {"BootstrapActions": []}
     cluster = emr.run_job_flow(**request)["JobFlowId"]
@@ -141,25 +143,27 @@ def _ended(local_aws: LocalAws, emr: EMRClient) -> str:
     return cluster
 
 
-def test_terminated_cluster_leaves_its_cost(local_aws: LocalAws, caplog: pytest.LogCaptureFixture) -> None:
-    pushed: dict[str, Any] = {}
+def test_cost_of_a_terminated_cluster_is_stored_and_logged(
+    local_aws: LocalAws, caplog: pytest.LogCaptureFixture
+) -> None:
+    xcoms: dict[str, Any] = {}
     cluster = _ended(local_aws, local_aws.emr())
     operator = TerminateClusterOperator(task_id="terminate_cluster", job_flow_id=cluster)
 
     with caplog.at_level(logging.INFO):
-        push = SimpleNamespace(xcom_push=lambda key, value: pushed.update({key: value}))
+        push = SimpleNamespace(xcom_push=lambda key, value: xcoms.update({key: value}))
         operator.execute_complete({"ti": push, "task": operator})
 
-    # a minute of each, the least that is billed: 0.2227 and 0.4454 an hour
-    assert pushed["cost"]["dollars"] == 0.0111
-    assert [(one["type"], one["instances"]) for one in pushed["cost"]["hours"]] == [
+    # one minute of each, the minimum that is billed, at 0.2227 and 0.4454 dollars per hour
+    assert xcoms["cost"]["dollars"] == 0.0111
+    assert [(row["type"], row["instances"]) for row in xcoms["cost"]["hours"]] == [
         ("m7g.2xlarge", 1),
         ("m7g.xlarge", 1),
     ]
-    assert f"Cluster {cluster} has cost about $0.01: 1 x m7g.2xlarge ON_DEMAND 0.02 h" in caplog.text
+    assert f"Cluster {cluster} cost about $0.01: 1 x m7g.2xlarge ON_DEMAND 0.02 h" in caplog.text
 
 
-def test_cost_of_a_cluster_with_an_unpriced_type_is_unknown_and_names_type_and_way_out(
+def test_cost_of_an_unpriced_instance_type_is_unknown_and_names_the_type_and_setting(
     local_aws: LocalAws, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     cluster = _ended(local_aws, local_aws.emr())
@@ -168,19 +172,19 @@ def test_cost_of_a_cluster_with_an_unpriced_type_is_unknown_and_names_type_and_w
     monkeypatch.setenv("FRUITS_PRICES", str(other))
     settings.settings.cache_clear()
 
-    found = cost.cluster_cost(local_aws.emr(), cluster)
+    unknown = cost.cluster_cost(local_aws.emr(), cluster)
 
-    assert found is not None
-    assert found["dollars"] is None
-    assert "the table of prices of eu-west-1, 2026-11-22 lacks m7g.2xlarge; see FRUITS_PRICES." in caplog.text
+    assert unknown is not None
+    assert unknown["dollars"] is None
+    assert "the price table of eu-west-1, 2026-11-22 lacks m7g.2xlarge. Add the prices (FRUITS_PRICES)." in caplog.text
 
 
-def test_cost_that_cannot_be_read_ends_no_run(local_aws: LocalAws, caplog: pytest.LogCaptureFixture) -> None:
+def test_unreadable_cost_does_not_fail_the_run(local_aws: LocalAws, caplog: pytest.LogCaptureFixture) -> None:
     assert cost.cluster_cost(local_aws.emr(), "j-UNKNOWN") is None
-    assert "What cluster j-UNKNOWN has cost is not known: " in caplog.text
+    assert "The cost of cluster j-UNKNOWN is unknown: " in caplog.text
 
 
-def test_cost_of_a_run_is_reported_by_the_clusters_tasks() -> None:
+def test_cost_of_a_run_is_reported_per_task() -> None:
     cost = {"estimate": {"dollars": 0.2}, "actual": {"dollars": 0.1}}
 
     assert reported_cost(cost, {"publish": 9.0, "cluster_ready": 2.0, "terminate_cluster": 2.0}) == {
@@ -193,5 +197,5 @@ def test_cost_of_a_run_is_reported_by_the_clusters_tasks() -> None:
     "cost",
     [None, {"estimate": {"dollars": 0.2}, "actual": None}, {"estimate": {"dollars": 0.2}, "actual": {"dollars": None}}],
 )
-def test_cost_that_is_not_known_is_not_reported(cost: dict[str, Any] | None) -> None:
+def test_unknown_cost_is_not_reported(cost: dict[str, Any] | None) -> None:
     assert reported_cost(cost, {"cluster_ready": 2.0}) == {}

@@ -1,4 +1,4 @@
-"""Old runs go, with all that leads to them; the published one and those not known to be old stay."""
+"""Old runs are deleted with their pointers. The published run and recent runs are kept."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.usefixtures("aws_environment")
 
 
 class Bucket:
-    """A bucket of runs that were written some days ago."""
+    """A bucket with runs that were written some days ago."""
 
     def __init__(self, aws: LocalAws, name: str) -> None:
         self.aws, self.name = aws, name
@@ -31,10 +31,14 @@ class Bucket:
         then = time.time() - 86_400 * days
         os.utime(self.aws.s3_folder / self.name / key, (then, then))
 
-    def add(self, run: str, days: float, *, whole: bool = True) -> None:
-        for name in ("inventory/part-00000.parquet", "features/part-00000.parquet", *(["run.json"] if whole else [])):
+    def add(self, run: str, days: float, *, complete: bool = True) -> None:
+        for name in (
+            "inventory/part-00000.parquet",
+            "features/part-00000.parquet",
+            *(["run.json"] if complete else []),
+        ):
             self.put(f"features/runs/{run}/{name}", days)
-        if whole:
+        if complete:
             self.put(f"features/published/2026-11-01T080000Z-{run}.json", days)
 
     def written(self) -> list[str]:
@@ -52,8 +56,8 @@ def orchard(local_aws: LocalAws, bucket: str, monkeypatch: pytest.MonkeyPatch) -
     orchard.put("features/latest.json", 40, json.dumps({"run": "published"}).encode())
     for run, days in (("oldest", 30), ("older", 20), ("newest", 10)):
         orchard.add(run, days)
-    orchard.add("failed", 9, whole=False)
-    orchard.add("under-way", 0, whole=False)
+    orchard.add("failed", 9, complete=False)
+    orchard.add("under-way", 0, complete=False)
     orchard.put("images/Limes/1.jpg", 400)
     monkeypatch.setattr(remove_old_runs, "get_current_context", dict)
     monkeypatch.setattr(remove_old_runs.run_context, "run_of", lambda _: {"name": "mine", "bucket": bucket})
@@ -62,14 +66,16 @@ def orchard(local_aws: LocalAws, bucket: str, monkeypatch: pytest.MonkeyPatch) -
     settings.cache_clear()
 
 
-def test_nothing_is_removed_unless_the_deployment_says_so(orchard: Bucket) -> None:
+def test_nothing_is_deleted_without_a_retention_setting(orchard: Bucket) -> None:
     before = orchard.written()
 
     assert remove_old_runs.remove_old_runs.function() == []
     assert orchard.written() == before
 
 
-def test_old_runs_go_with_their_pointers_and_nothing_else(orchard: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_old_runs_are_deleted_with_their_pointers_and_nothing_else(
+    orchard: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("FRUITS_RETENTION_DAYS", "7")
     monkeypatch.setenv("FRUITS_RETENTION_RUNS", "1")
 
@@ -80,40 +86,40 @@ def test_old_runs_go_with_their_pointers_and_nothing_else(orchard: Bucket, monke
     assert {"images/Limes/1.jpg", "features/latest.json"} < set(orchard.written())
 
 
-def test_removal_that_breaks_off_leaves_no_pointer_to_half_a_run(
+def test_interrupted_deletion_leaves_no_pointer_to_a_partial_run(
     orchard: Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FRUITS_RETENTION_DAYS", "7")
     monkeypatch.setenv("FRUITS_RETENTION_RUNS", "1")
     delete = remove_old_runs.S3Hook.delete_objects
 
-    def break_off(self: remove_old_runs.S3Hook, bucket: str, keys: list[str]) -> None:
+    def fail(self: remove_old_runs.S3Hook, bucket: str, keys: list[str]) -> None:
         if any("/runs/oldest/features/" in key for key in keys):
             raise ConnectionError("half-way")
         delete(self, bucket, keys)
 
     with monkeypatch.context() as broken:
-        broken.setattr(remove_old_runs.S3Hook, "delete_objects", break_off)
+        broken.setattr(remove_old_runs.S3Hook, "delete_objects", fail)
         with pytest.raises(ConnectionError):
             remove_old_runs.remove_old_runs.function()
-    left = [key for key in orchard.written() if "oldest" in key]
+    remaining = [key for key in orchard.written() if "oldest" in key]
     again = remove_old_runs.remove_old_runs.function()
 
-    assert left == [f"features/runs/oldest/{name}/part-00000.parquet" for name in ("features", "inventory")]
+    assert remaining == [f"features/runs/oldest/{name}/part-00000.parquet" for name in ("features", "inventory")]
     assert "oldest" in again
     assert "oldest" not in orchard.runs()
 
 
-def test_what_no_run_reads_of_the_store_is_removed_with_old_runs(
+def test_orphans_of_the_feature_cache_are_deleted_with_old_runs(
     orchard: Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FRUITS_RETENTION_DAYS", "7")
-    volume = {"format": 1, "run": "r", "written_at": "", "parts": [], "supersedes": ["old-1"]}
+    manifest = {"format": 1, "run": "r", "written_at": "", "parts": [], "supersedes": ["old-1"]}
     store = "features/described/0123"
     orchard.put(f"{store}/about.json", 0)
-    orchard.put(f"{store}/old-1/manifest.json", 30, json.dumps(volume | {"supersedes": []}).encode())
+    orchard.put(f"{store}/old-1/manifest.json", 30, json.dumps(manifest | {"supersedes": []}).encode())
     orchard.put(f"{store}/old-1/described-0.parquet", 30)
-    orchard.put(f"{store}/compacted-1/manifest.json", 8, json.dumps(volume).encode())
+    orchard.put(f"{store}/compacted-1/manifest.json", 8, json.dumps(manifest).encode())
     orchard.put(f"{store}/crashed-1/described-0.parquet", 8)
     orchard.put(f"{store}/under-way-1/described-0.parquet", 0)
     orchard.put("features/described/4567/about.json", 8)

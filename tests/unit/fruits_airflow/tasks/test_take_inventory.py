@@ -1,4 +1,4 @@
-"""An inventory is listed, or read from the deployment's report; both tell the same, and replace what a try left."""
+"""An inventory is a listing, or comes from an S3 Inventory report. Both have the same digest and replace leftovers."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ REPORTS = "reports/inventory/"
 
 
 @pytest.fixture(autouse=True)
-def _settings_anew() -> Iterator[None]:
+def _fresh_settings() -> Iterator[None]:
     settings.cache_clear()
     yield
     settings.cache_clear()
@@ -45,8 +45,10 @@ def s3(local_aws: LocalAws, bucket: str) -> S3Client:
     return client
 
 
-def _take(bucket: str, *leave_out: str) -> take_inventory.Taken:
-    return take_inventory.take(S3Hook(), (bucket, "images/"), f"s3://{bucket}/runs/r/inventory", frozenset(leave_out))
+def _write(bucket: str, *excluded: str) -> take_inventory.Inventory:
+    return take_inventory.write_inventory(
+        S3Hook(), (bucket, "images/"), f"s3://{bucket}/runs/r/inventory", frozenset(excluded)
+    )
 
 
 def _inventory(s3: S3Client, bucket: str) -> dict[str, pl.DataFrame]:
@@ -56,7 +58,7 @@ def _inventory(s3: S3Client, bucket: str) -> dict[str, pl.DataFrame]:
 
 
 def _report(s3: S3Client, bucket: str, taken_at: datetime) -> None:
-    """Write the report that S3 Inventory would write of the bucket as it is now."""
+    """Write the report that S3 Inventory would write of the current bucket."""
     listed = s3.list_objects_v2(Bucket=bucket)["Contents"]
     rows = [
         {"bucket": bucket, "key": one["Key"], "size": one["Size"], "e_tag": one["ETag"].strip('"')}
@@ -76,19 +78,19 @@ def _report(s3: S3Client, bucket: str, taken_at: datetime) -> None:
     )
 
 
-def test_listing_replaces_what_an_earlier_try_has_written(s3: S3Client, bucket: str) -> None:
+def test_listing_replaces_the_inventory_of_an_earlier_try(s3: S3Client, bucket: str) -> None:
     s3.put_object(Bucket=bucket, Key="runs/r/inventory/part-00001.parquet", Body=b"of an earlier try")
 
-    taken = _take(bucket, "images/_SUCCESS")
+    inventory = _write(bucket, "images/_SUCCESS")
 
-    assert taken.source == "listing"
-    assert datetime.now(UTC) - datetime.fromisoformat(taken.taken_at) < timedelta(minutes=1)
+    assert inventory.source == "listing"
+    assert datetime.now(UTC) - datetime.fromisoformat(inventory.taken_at) < timedelta(minutes=1)
     (frame,) = _inventory(s3, bucket).values()
     assert frame["key"].to_list() == ["images/a/1.jpg", "images/b/2.jpg"]
 
 
-def test_report_gives_the_digest_of_the_listing(s3: S3Client, bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    listed = _take(bucket, "images/_SUCCESS")
+def test_report_and_listing_have_the_same_digest(s3: S3Client, bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    listed = _write(bucket, "images/_SUCCESS")
     yesterday = datetime.now(UTC) - timedelta(days=1)
     _report(s3, bucket, yesterday)
     s3.put_object(Bucket=bucket, Key="images/a/after-the-report.jpg", Body=b"new")
@@ -96,7 +98,7 @@ def test_report_gives_the_digest_of_the_listing(s3: S3Client, bucket: str, monke
     monkeypatch.setenv("FRUITS_INVENTORY_REPORT", f"s3://{bucket}/{REPORTS}")
     settings.cache_clear()
 
-    reported = _take(bucket, "images/_SUCCESS")
+    reported = _write(bucket, "images/_SUCCESS")
 
     assert reported.summary.digest == listed.summary.digest
     assert reported.source == f"s3://{bucket}/{REPORTS}{yesterday:%Y-%m-%dT%H-%MZ}/manifest.json"
@@ -105,19 +107,19 @@ def test_report_gives_the_digest_of_the_listing(s3: S3Client, bucket: str, monke
     assert sorted(frame["key"]) == ["images/a/1.jpg", "images/b/2.jpg"]
 
 
-def test_report_is_not_asked_about_another_bucket(s3: S3Client, bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_report_is_not_used_for_another_bucket(s3: S3Client, bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FRUITS_INVENTORY_REPORT", f"s3://{bucket}/{REPORTS}")
     settings.cache_clear()
 
-    assert _take(bucket).source == "listing"
+    assert _write(bucket).source == "listing"
     assert len(_inventory(s3, bucket)) == 1
 
 
 @pytest.mark.usefixtures("s3")
-def test_report_that_cannot_be_used_ends_the_run(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unusable_report_fails_the_run(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FRUITS_BUCKET", bucket)
     monkeypatch.setenv("FRUITS_INVENTORY_REPORT", f"s3://{bucket}/{REPORTS}")
     settings.cache_clear()
 
     with pytest.raises(AirflowFailException, match="There is no complete S3 Inventory report below s3://"):
-        _take(bucket)
+        _write(bucket)

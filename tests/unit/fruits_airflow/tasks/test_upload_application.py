@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @pytest.mark.usefixtures("aws_environment")
 @pytest.mark.parametrize(("features", "with_model"), [(["orb", "color"], False), (["orb", "onnx"], True)])
-def test_application_comes_with_what_its_features_need(
+def test_artifacts_match_the_requested_features(
     features: list[str], local_aws: LocalAws, monkeypatch: pytest.MonkeyPatch, *, with_model: bool
 ) -> None:
     context = {"params": {"bucket": "fruits", "features": features}}
@@ -35,14 +35,15 @@ def test_application_comes_with_what_its_features_need(
 
 
 @pytest.mark.usefixtures("aws_environment")
-def test_application_without_its_wheelhouse_says_to_deploy(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_wheelhouse_fails_with_the_command_to_deploy(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         upload_application, "get_current_context", lambda: {"params": {"bucket": bucket, "features": ["orb"]}}
     )
     monkeypatch.setattr(settings, "settings", lambda: settings.Settings(bucket=bucket))
 
     with pytest.raises(
-        AirflowFailException, match=rf"There is no s3://{bucket}/artifacts/wheelhouse-\w+\.txt.*`make deploy`"
+        AirflowFailException,
+        match=rf"Wheelhouse s3://{bucket}/artifacts/wheelhouse-\w+\.txt does not exist.*`make deploy`",
     ):
         upload_application.upload_application.function()
     assert upload_application.upload_application.function(for_emr=False)["launcher"].startswith(

@@ -1,4 +1,4 @@
-"""The pages in Airflow's UI are for those who may read the DAG, and show what was published."""
+"""The pages in Airflow's UI show published runs to users who may read the DAG."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from urllib.parse import urljoin
 import pytest
 from sqlalchemy import delete, text
 
-from fruits_airflow.tasks.find_changes import STAYS_PUBLISHED
+from fruits_airflow.task_ids import STAYS_PUBLISHED_KEY
 from fruits_features.contract.layout import RunLayout, latest, publication
 from include.dev.local_airflow.database import ensure_database
 from include.settings import settings
@@ -80,7 +80,7 @@ def _put(local_aws: LocalAws, uri: str, content: str) -> None:
 
 @pytest.fixture
 def push(client: TestClient) -> Iterator[Push]:
-    """Puts what the tasks of a DAG run push into Airflow's database: the value, by task and key."""
+    """Write XComs of a DAG run to Airflow's database, by task id and key."""
     assert client
     from airflow.models.dagrun import DagRun
     from airflow.models.xcom import XComModel
@@ -103,7 +103,7 @@ def push(client: TestClient) -> Iterator[Push]:
 
 
 def _as(role: str | None) -> dict[str, str]:
-    """Headers of a logged-in user."""
+    """Return the headers of a logged-in user."""
     from airflow.api_fastapi.app import get_auth_manager
     from airflow.api_fastapi.auth.managers.simple.user import SimpleAuthManagerUser
 
@@ -139,7 +139,7 @@ def test_list_names_published_runs_with_their_figures(client: TestClient) -> Non
         assert figure in page
 
 
-def test_list_has_what_was_published_last_first(client: TestClient, deployment: str, local_aws: LocalAws) -> None:
+def test_list_is_in_order_of_publication(client: TestClient, deployment: str, local_aws: LocalAws) -> None:
     earlier = [("2026-03-01", "-2"), ("2026-02-28", "-10"), ("2026-02-27", "")]
     for day, number in earlier:
         run = f"2026-04-01T000000Z-fruits_features{number}"
@@ -153,7 +153,7 @@ def test_list_has_what_was_published_last_first(client: TestClient, deployment: 
     assert re.findall(r"fruits_features(-?\d*)</a>", page) == ["", *(number for _, number in earlier)]
 
 
-def test_list_of_a_bucket_without_runs_says_what_to_do(
+def test_list_of_a_bucket_without_runs_names_the_dag_to_trigger(
     client: TestClient, deployment: str, local_aws: LocalAws
 ) -> None:
     local_aws.s3().delete_object(Bucket=deployment, Key=f"features/runs/{RUN}/run.json")
@@ -162,9 +162,7 @@ def test_list_of_a_bucket_without_runs_says_what_to_do(
 
 
 @pytest.mark.usefixtures("deployment")
-def test_list_of_a_bucket_that_is_not_there_names_it_and_the_way_out(
-    client: TestClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_list_of_a_missing_bucket_names_it_and_its_setting(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FRUITS_BUCKET", "no-such-bucket")
     settings.cache_clear()
 
@@ -185,7 +183,7 @@ def test_report_is_shown_in_a_sandbox(client: TestClient) -> None:
 
 
 @pytest.mark.usefixtures("deployment")
-def test_frame_of_report_leads_back_and_to_its_figures(client: TestClient) -> None:
+def test_frame_of_report_links_to_the_list_and_to_its_figures(client: TestClient) -> None:
     links = re.findall(r'href="(.*?)"', client.get(REPORT, headers=_as("viewer")).text)
 
     assert [urljoin(REPORT, link) for link in links] == [LIST, f"{REPORT}/figures.json"]
@@ -194,7 +192,7 @@ def test_frame_of_report_leads_back_and_to_its_figures(client: TestClient) -> No
     assert figures.headers["Content-Disposition"] == f'attachment; filename="{RUN}-figures.json"'
 
 
-def test_report_of_a_dag_run_is_that_of_its_inventory(client: TestClient, deployment: str, push: Push) -> None:
+def test_report_of_a_dag_run_is_found_by_its_inventory(client: TestClient, deployment: str, push: Push) -> None:
     push({("take_inventory", "return_value"): {"bucket": deployment, "uri": RunLayout.of(deployment, RUN).prefix}})
 
     assert client.get(f"{OF_DAG_RUN}/index.html", headers=_as("viewer")).text == "<h1>The report</h1>"
@@ -204,7 +202,7 @@ def test_report_of_a_dag_run_is_that_of_its_inventory(client: TestClient, deploy
     ("deployments", "report"),
     [(None, REPORT), ("another", "/fruits/dags/fruits_features/dag_runs/scheduled__2026/report")],
 )
-def test_report_of_a_run_that_was_skipped_leads_to_that_of_the_run_that_stays(  # noqa: PLR0913, PLR0917 - fixtures
+def test_report_of_a_skipped_run_links_to_the_published_run(  # noqa: PLR0913, PLR0917 - fixtures
     client: TestClient,
     deployment: str,
     local_aws: LocalAws,
@@ -216,13 +214,13 @@ def test_report_of_a_run_that_was_skipped_leads_to_that_of_the_run_that_stays(  
     record = {**RECORD, "dag": {"dag_id": "fruits_features", "run_id": "scheduled__2026"}}
     _put(local_aws, RunLayout.of(deployment, RUN).record, json.dumps(record))
     skipped = {"bucket": deployment, "uri": RunLayout.of(deployment, "skipped").prefix}
-    push({("take_inventory", "return_value"): skipped, ("find_changes", STAYS_PUBLISHED): RUN})
+    push({("take_inventory", "return_value"): skipped, ("find_changes", STAYS_PUBLISHED_KEY): RUN})
     monkeypatch.setenv("FRUITS_BUCKET", deployments or deployment)
     settings.cache_clear()
 
     page = client.get(OF_DAG_RUN, headers=_as("viewer")).text
 
-    assert f"Nothing changed; run {RUN} stays published." in page
+    assert f"Nothing has changed. Run {RUN} stays published." in page
     (link,) = re.findall(r'href="(.*?)"', page)
     assert urljoin(OF_DAG_RUN, link) == report
 
@@ -236,12 +234,12 @@ def test_report_of_a_run_that_was_skipped_leads_to_that_of_the_run_that_stays(  
         OF_DAG_RUN,
     ],
 )
-def test_report_that_is_not_there_says_why(client: TestClient, path: str) -> None:
+def test_missing_report_is_explained(client: TestClient, path: str) -> None:
     page = client.get(path, headers=_as("viewer"))
 
     assert page.status_code == 404
     assert "<h1>No report</h1>" in page.text
 
 
-def test_run_name_that_leaves_its_folder_is_refused(client: TestClient) -> None:
+def test_run_name_with_a_parent_folder_is_refused(client: TestClient) -> None:
     assert client.get(REPORT.replace(RUN, "a%2F..%2Fb"), headers=_as("viewer")).status_code in {404, 422}

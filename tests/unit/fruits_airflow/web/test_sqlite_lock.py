@@ -1,4 +1,4 @@
-"""Requests to an Airflow on SQLite: those that write take turns."""
+"""Writing requests to an Airflow on SQLite run one at a time."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ if TYPE_CHECKING:
 
 
 def _order_of(*methods: str) -> list[str]:
-    """Ask all at once, and tell which requests began and ended when."""
+    """Send all requests concurrently, and return the order in which they start and end."""
     order = []
 
     async def app(scope: Scope, _receive: Receive, _send: Send) -> None:
-        order.append(f"{scope['method']} begins")
+        order.append(f"{scope['method']} starts")
         await asyncio.sleep(0.01)
         order.append(f"{scope['method']} ends")
         if scope["method"] == "DELETE":
             raise ConnectionError("the client is gone")
 
-    async def ask() -> None:
+    async def send_all() -> None:
         server = WriteLockMiddleware(app)
         scopes = [{"type": "http", "method": method} for method in methods]
-        asked = [server(scope, _receive, _send) for scope in scopes]
-        await asyncio.gather(*asked, return_exceptions=True)
+        requests = [server(scope, _receive, _send) for scope in scopes]
+        await asyncio.gather(*requests, return_exceptions=True)
 
-    asyncio.run(ask())
+    asyncio.run(send_all())
     return order
 
 
@@ -41,19 +41,19 @@ async def _send(_message: object) -> None:
     pass
 
 
-def test_request_that_writes_begins_when_the_one_before_has_ended() -> None:
-    assert _order_of("POST", "PATCH") == ["POST begins", "POST ends", "PATCH begins", "PATCH ends"]
+def test_writing_request_starts_after_the_previous_one_has_ended() -> None:
+    assert _order_of("POST", "PATCH") == ["POST starts", "POST ends", "PATCH starts", "PATCH ends"]
 
 
-def test_request_that_reads_waits_for_none() -> None:
-    assert _order_of("POST", "GET")[:2] == ["POST begins", "GET begins"]
+def test_reading_request_does_not_wait() -> None:
+    assert _order_of("POST", "GET")[:2] == ["POST starts", "GET starts"]
 
 
-def test_request_that_breaks_off_passes_the_turn_on() -> None:
-    assert _order_of("DELETE", "PUT")[2:] == ["PUT begins", "PUT ends"]
+def test_failed_request_releases_the_lock() -> None:
+    assert _order_of("DELETE", "PUT")[2:] == ["PUT starts", "PUT ends"]
 
 
-def test_turns_are_for_sqlite_only(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lock_is_for_sqlite_only(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW__DATABASE__SQL_ALCHEMY_CONN", "sqlite:////home/me/airflow.db")
     assert on_sqlite()
 
