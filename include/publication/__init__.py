@@ -1,1 +1,1 @@
-"""The documents of a published run, and when runs are removed."""
+"""Documents of a published run, and retention of runs."""

@@ -1,7 +1,7 @@
-"""What readers follow: a run's own record, and the pointer to the run that is published.
+"""Build the documents of a run: its record `run.json`, and `latest.json`, which points to the published run.
 
-Write, audit, publish: `run.json` stays beside its data, `latest.json` is the one object that others read first. It
-is written last, in one PUT, which S3 makes visible whole or not at all. Both are built here and stored by the caller.
+Readers start at `latest.json`. It is written last, in one PUT, which S3 makes visible atomically. The caller stores the
+documents.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 FORMAT = 1
-"""Version of both documents; grows when a reader of today could not read tomorrow's."""
+"""Version of both documents. A change that existing readers cannot read increases it."""
 
 
 _INVENTORY = ("images", "size_bytes", "categories", "uncategorised", "digest", "source", "taken_at")
@@ -31,16 +31,16 @@ def run_document(
     artifacts: Mapping[str, str],
     dag_run: Mapping[str, str],
 ) -> dict[str, Any]:
-    """`run.json`: what a run read, made and ran, complete enough to explain it or to run it again.
+    """Return `run.json`: input, output and software of a run, sufficient to explain it or to run it again.
 
     Args:
-        run: the run as `take_inventory` fixed it, and its `recipe` (`include.publication.fingerprint`).
-        figures: what validation counted and checked; `files`: each object's checksum by its name in the run; `outcome`:
-            what the application says of images that it knew already, of its projection and of the seconds it took; and
-            `cost`: what the cluster was to cost and has cost (docs/guides/costs.md), `None` where the DAG has none of its own.
-        params: the DAG run's parameters.
-        artifacts: URIs of what the cluster ran, named by their content's hash.
-        dag_run: ids of the DAG and of its run.
+        run: Result of `take_inventory`, with the run's fingerprint (`include.publication.fingerprint`) as `recipe`.
+        figures: Result of the validation, with `files` (checksums by the objects' names in the run), `outcome` (the
+            application's report: images found in the feature cache, projection, seconds) and `cost` (expected and
+            actual cost of the cluster, docs/guides/costs.md; `None` if the DAG creates no cluster).
+        params: Parameters of the DAG run.
+        artifacts: URIs of the artifacts that the cluster ran, which are named by hashes of their content.
+        dag_run: Ids of the DAG and of the DAG run.
     """
     outcome = figures["outcome"]
     return {
@@ -68,11 +68,11 @@ def run_document(
 
 
 def latest_document(document: Mapping[str, Any], *, published_at: str) -> dict[str, Any]:
-    """`latest.json`: enough to read the published run without looking further.
+    """Return `latest.json`, which is sufficient to read the published run.
 
     Args:
-        document: the published run's `run.json`.
-        published_at: the moment, in ISO 8601.
+        document: `run.json` of the published run.
+        published_at: Time of the publication in ISO 8601.
     """
     return {
         "format": FORMAT,
@@ -88,7 +88,7 @@ def latest_document(document: Mapping[str, Any], *, published_at: str) -> dict[s
 
 
 def _paths(run: RunLayout) -> dict[str, str]:
-    """Where each result of a run lies."""
+    """Return the URIs of a run's results."""
     return {
         "inventory": run.inventory,
         "features": run.features,
@@ -101,11 +101,11 @@ def _paths(run: RunLayout) -> dict[str, str]:
 
 
 def decode(content: bytes) -> dict[str, Any]:
-    """Read a document back."""
+    """Return the document of encoded bytes."""
     document: dict[str, Any] = json.loads(content)
     return document
 
 
 def encode(document: Mapping[str, Any]) -> bytes:
-    """A document as UTF-8 JSON that people can read and `diff` can compare."""
+    """Return a document as UTF-8 JSON, indented and sorted, so that people can read it and `diff` can compare it."""
     return (json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode()

@@ -1,7 +1,4 @@
-"""What a run is made from: its images, its application, its parameters. Equal recipes give equal results.
-
-Pure: what differs between two runs is told here, what follows from it is the DAG's business.
-"""
+"""Compute the fingerprint of a run: its images, application and parameters. Equal fingerprints give equal results."""
 
 from __future__ import annotations
 
@@ -14,35 +11,34 @@ if TYPE_CHECKING:
 
     from fruits_features.contract.arguments import Arguments
 
-PLACES = ("bucket", "inventory", "output", "run", "store", "published")
-"""Arguments that only say where a run lies, and what is there before it. Whatever else the application is asked for
-shapes what comes out."""
+LOCATIONS = ("bucket", "inventory", "output", "run", "store", "published")
+"""Arguments that are locations, and therefore not part of the fingerprint. All other arguments change the result."""
 
 
 def run_fingerprint(
     run: Mapping[str, Any], *, arguments: Arguments, artifacts: Mapping[str, str], model: str | None
 ) -> dict[str, Any]:
-    """Tell what a run is made from: a value by name, as JSON has them.
+    """Return the fingerprint of a run as JSON values by name.
 
     Args:
-        run: the run as `take_inventory` fixed it.
-        arguments: what the application is asked to do.
-        artifacts: URIs of what the cluster runs, named by their content's hash.
-        model: tells one content of the model from another; `None` without a model.
+        run: Result of `take_inventory`.
+        arguments: Arguments of the application.
+        artifacts: URIs of the artifacts that the cluster runs, which are named by hashes of their content.
+        model: Version of the model's content, or `None` without a model.
     """
-    recipe = {
+    fingerprint = {
         "images": run["digest"],
         "image_prefix": run["prefix"],
         "model": model,
         **{role: uri.rpartition("/")[2] for role, uri in artifacts.items()},
-        **{f"parameter {name}": value for name, value in asdict(arguments).items() if name not in PLACES},
+        **{f"parameter {name}": value for name, value in asdict(arguments).items() if name not in LOCATIONS},
     }
-    known: dict[str, Any] = json.loads(json.dumps(recipe))
-    return known
+    as_stored: dict[str, Any] = json.loads(json.dumps(fingerprint))  # tuples become lists, as in run.json
+    return as_stored
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Name what has changed, sorted.
+    """Return the sorted names of the values that differ between two fingerprints.
 
     >>> differences({"images": "a", "parameter k": 8}, {"images": "a", "parameter k": 9, "model": None})
     ['model', 'parameter k']

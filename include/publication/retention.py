@@ -1,4 +1,4 @@
-"""Which runs are old enough to be removed. Decides only; looking and removing are the task's business."""
+"""Select the runs that retention removes. The caller lists and deletes them."""
 
 from __future__ import annotations
 
@@ -13,40 +13,40 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Run:
-    """A run as it lies in the bucket.
+    """A run in the bucket.
 
     Args:
-        name: its name.
-        changed_at: when anything of it was last written.
-        whole: whether it was published at some time; otherwise it failed, or is under way.
+        name: Name of the run.
+        changed_at: Time of the last write to one of its objects.
+        published: Whether it was ever published. Otherwise it failed or still runs.
     """
 
     name: str
     changed_at: datetime
-    whole: bool
+    published: bool
 
 
 @dataclass(frozen=True)
 class Retention:
-    """What stays.
+    """Rules that keep runs.
 
     Args:
-        days: whatever was written to within so many days; a run under way is.
-        runs: of the whole runs the newest so many, however old.
+        days: Runs modified within this many days are kept, which includes active runs.
+        runs: This many of the newest published runs are kept, regardless of age.
     """
 
     days: int
     runs: int
 
-    def old(self, runs: Iterable[Run], now: datetime, needed: frozenset[str]) -> list[str]:
-        """Name the runs that may go, oldest first.
+    def expired(self, runs: Iterable[Run], now: datetime, needed: frozenset[str]) -> list[str]:
+        """Return the names of the runs to remove, oldest first.
 
         Args:
-            runs: all that there are.
-            now: the time.
-            needed: names of runs that stay in any case.
+            runs: All runs in the bucket.
+            now: Current time.
+            needed: Names of runs to keep in any case.
         """
         by_age = sorted(runs, key=lambda run: (run.changed_at, run.name))
-        newest = {run.name for run in [run for run in by_age if run.whole][-self.runs :]}
+        newest = {run.name for run in [run for run in by_age if run.published][-self.runs :]}
         limit = now - timedelta(days=self.days)
         return [run.name for run in by_age if run.changed_at < limit and run.name not in newest | needed]

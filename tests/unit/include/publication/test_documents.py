@@ -41,7 +41,7 @@ def _document() -> dict:
     return documents.run_document(RUN, figures=FIGURES, params={"k": 2}, artifacts=artifacts, dag_run=dag_run)
 
 
-def test_run_document_tells_what_the_run_was_to_cost_and_has_cost() -> None:
+def test_run_document_holds_expected_and_actual_cost() -> None:
     assert _document()["cost"] == COST
 
 
@@ -52,7 +52,7 @@ def test_run_document_names_everything_below_the_run() -> None:
     assert all(path.startswith("s3://fruits/features/runs/r/") for path in paths.values())
 
 
-def test_documents_tell_the_work_that_was_done_and_which_projection_was_kept() -> None:
+def test_documents_hold_the_work_done_and_the_kept_projection() -> None:
     document = _document()
 
     assert document["work"] == {"described": 1, "reused": 3, "seconds": SECONDS}
@@ -60,7 +60,7 @@ def test_documents_tell_the_work_that_was_done_and_which_projection_was_kept() -
     assert documents.latest_document(document, published_at="")["projection"]["version"] == "0123"
 
 
-def test_latest_document_points_to_the_run_and_tells_when() -> None:
+def test_latest_document_points_to_the_run_and_its_time() -> None:
     latest = documents.latest_document(_document(), published_at="2026-11-22T08:00:00+00:00")
 
     assert latest["run"] == "r"
@@ -69,7 +69,7 @@ def test_latest_document_points_to_the_run_and_tells_when() -> None:
     assert latest["versions"]["application"] == "a.zip"
 
 
-def test_latest_document_tells_the_checksums_of_everything_published() -> None:
+def test_latest_document_holds_the_checksums_of_all_published_files() -> None:
     document = _document()
     latest = documents.latest_document(document, published_at="2026-11-22T08:00:00+00:00")
 

@@ -16,7 +16,7 @@ def _of(
     return fingerprint.run_fingerprint(run, arguments=arguments, artifacts=artifacts, model=model)
 
 
-def test_run_elsewhere_from_the_same_is_made_from_the_same() -> None:
+def test_run_at_another_location_has_the_same_fingerprint() -> None:
     elsewhere = replace(ARGUMENTS, bucket="orchard", inventory="/i", output="/o", run="r2")
 
     moved = {role: uri.replace("fruits/artifacts", "orchard/code") for role, uri in ARTIFACTS.items()}
@@ -37,9 +37,9 @@ def test_run_elsewhere_from_the_same_is_made_from_the_same() -> None:
         ({"model": "etag"}, "model"),
     ],
 )
-def test_each_change_is_told_by_its_name(change: dict, named: str) -> None:
+def test_each_change_is_reported_by_its_name(change: dict, named: str) -> None:
     assert fingerprint.differences(_of(), _of(**change)) == [named]
 
 
-def test_run_that_told_no_recipe_differs_in_everything() -> None:
+def test_run_without_a_fingerprint_differs_in_everything() -> None:
     assert fingerprint.differences({}, _of()) == sorted(_of())
