@@ -146,7 +146,7 @@ def take(browser: Browser, page: Path, folder: Path) -> None:
         tab.evaluate(LOAD_PICTURES)
         for category in PICKED:
             tab.get_by_role("searchbox").fill(category)
-            tab.get_by_role("button", name="Pick these").click()
+            tab.get_by_role("button", name="Select these").click()
         for name in names:
             place = "one => [one.getBoundingClientRect().top + scrollY, one.getBoundingClientRect().height]"
             top, tall = tab.locator("header" if name == "top" else f"#{name}").evaluate(place)

@@ -1,4 +1,4 @@
-"""What the run was: what it read and when, whose projection it uses, and the parameters that made the difference."""
+"""Origin of a run: its images, the time of its inventory, its projection and its main parameters."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 MAIN = ("features", "onnx_model", "k", "explained_variance", "refit", "include_pixels")
-"""Of the parameters, those that change what comes out."""
+"""Parameters that change the result."""
 
 
 @dataclass(frozen=True)
 class About:
-    """Where a run comes from.
+    """Origin of a run.
 
     Args:
-        images: where they lie.
-        taken_at: when its inventory was taken, in ISO 8601.
-        kept_from: address of the published projection that it kept; `None` where it fitted its own.
-        why: it did: one sentence.
-        params: the DAG run's.
+        images: URI of the images.
+        taken_at: Time of the inventory in ISO 8601.
+        kept_from: URI of the published projection that the run kept, or `None` if it fitted its own.
+        why: Reason for keeping or fitting it, in one sentence.
+        params: Parameters of the DAG run.
     """
 
     images: str
@@ -33,9 +33,9 @@ class About:
     params: Mapping[str, Any]
 
     def figures(self) -> dict[str, Any]:
-        """Tell it in plain types: the run whose projection was kept by its name, and of the parameters the main ones.
+        """Return the origin in plain types, with the name of the run whose projection was kept and the main parameters.
 
-        A number of components is asked for in place of a share of the variance, and left out are those not set.
+        Parameters that are not set are omitted. `k` replaces `explained_variance`.
         """
         unused = "explained_variance" if self.params.get("k") else "k"
         main = {name: self.params[name] for name in MAIN if self.params.get(name) and name != unused}

@@ -1,7 +1,6 @@
-"""The report of a run: one HTML page that needs no network, and its figures as JSON.
+"""Build the report of a run: one HTML page that needs no network, and its figures as JSON.
 
-Reads the run's Parquet as it was validated, a batch at a time; docs/guides/report.md tells what the page shows and what it
-costs. Storing it, and showing it in Airflow's UI, is left to the caller.
+The validated Parquet of the run is read in batches. docs/guides/report.md describes the page. The caller stores it.
 """
 
 from __future__ import annotations
@@ -23,24 +22,24 @@ if TYPE_CHECKING:
 __all__ = ["About", "Fetch", "Inputs", "Previous", "Report", "build"]
 
 FORMAT = 1
-"""Version of `figures.json`; grows when a reader of today could not read tomorrow's."""
+"""Version of `figures.json`. A change that existing readers cannot read increases it."""
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """What a report is made from.
+    """Input of a report.
 
     Args:
-        run: its name.
-        files: its tables.
-        projection: its projection.
-        validation: what its validation found, as `Report.as_dict` of `include.validation.audit` gives it.
-        fetch: gets objects of the bucket, for pictures.
-        seconds: how long each task took, in the order of the tasks.
-        dollars: what each task cost, where that is known.
-        expected_dollars: what all of them were expected to cost.
-        previous: the run that was published before; `None` for none.
-        about: what the run was; `None` where that is not known.
+        run: Name of the run.
+        files: Tables of the run.
+        projection: Projection of the run.
+        validation: Result of the validation, from `include.validation.audit.ValidationReport.as_dict`.
+        fetch: Function that fetches objects of the bucket, for pictures.
+        seconds: Duration of each task, in the order of the tasks.
+        dollars: Cost of each task whose cost is known.
+        expected_dollars: Expected total cost.
+        previous: Run that was published before, or `None`.
+        about: Origin of the run, or `None` if it is unknown.
     """
 
     run: str
@@ -57,11 +56,11 @@ class Inputs:
 
 @dataclass(frozen=True)
 class Report:
-    """A run's report.
+    """Report of a run.
 
     Args:
-        figures: everything that the page tells, in plain types.
-        html: the page, UTF-8.
+        figures: All figures of the page, in plain types.
+        html: The page, encoded in UTF-8.
     """
 
     figures: dict[str, Any]
@@ -69,7 +68,7 @@ class Report:
 
 
 def build(inputs: Inputs) -> Report:
-    """Make the report of a run."""
+    """Build the report of a run."""
     figures = _figures(inputs)
     shown = pictures.load(_paths(figures), inputs.files.bucket, inputs.fetch)
     return Report(figures, page.render(figures, shown).encode())
@@ -77,22 +76,22 @@ def build(inputs: Inputs) -> Report:
 
 def _figures(inputs: Inputs) -> dict[str, Any]:
     counts = rows.count(inputs.files)
-    kept = rows.Rows.read(inputs.files, counts, inputs.projection.k)
+    sample = rows.Rows.read(inputs.files, counts, inputs.projection.k)
     both = rows.splits(counts)
-    known, asked = (kept.of(split) for split in both or (None, None))
+    known, queries = (sample.of(split) for split in both or (None, None))
     figures = {
         "format": FORMAT,
         "run": inputs.run,
         "uri": inputs.files.layout.prefix,
         "about": inputs.about.figures() if inputs.about else None,
         "counts": {name: getattr(inputs.files, name).rows for name in ("inventory", "features", "quarantine")},
-        "categories": categories.describe(counts, kept),
+        "categories": categories.summarise(counts, sample),
         "quarantine": quarantine.by_reason(inputs.files),
         "variance": components.variance(inputs.projection),
-        "components": components.seen(inputs.projection, kept),
-        "plane": plane.sample(kept, counts),
-        "neighbours": nearest.neighbours(asked, known),
-        "recognition": nearest.recognise(asked, known, rows.by_split(counts)) if both else None,
+        "components": components.summarise(inputs.projection, sample),
+        "plane": plane.sample(sample, counts),
+        "neighbours": nearest.neighbours(queries, known),
+        "recognition": nearest.recognise(queries, known, rows.by_split(counts)) if both else None,
         "tasks": _tasks(inputs),
         "checks": list(inputs.validation["checks"]),
     }
@@ -101,7 +100,7 @@ def _figures(inputs: Inputs) -> dict[str, Any]:
 
 
 def _tasks(inputs: Inputs) -> dict[str, Any]:
-    """Add up time and cost; cost is `None` where nothing is known of it."""
+    """Return time and cost by task and in total. Unknown costs are `None`."""
     by_task = [
         {"task": task, "seconds": round(inputs.seconds.get(task, 0.0), 3), "dollars": inputs.dollars.get(task)}
         for task in dict.fromkeys((*inputs.seconds, *inputs.dollars))
@@ -115,14 +114,16 @@ def _tasks(inputs: Inputs) -> dict[str, Any]:
 
 
 def _paths(figures: dict[str, Any]) -> Iterator[str]:
-    """List the images that the page shows."""
-    yield from (one["typical"] for one in figures["categories"][: page.MOST_CATEGORY_PICTURES])
-    drawable = (one for one in figures["quarantine"] if one["reason"] in quarantine.DRAWABLE)
-    yield from (one["path"] for reason in drawable for one in reason["samples"] if one["size"] <= pictures.MOST_BYTES)
+    """Yield the paths of the images that the page shows."""
+    yield from (category["typical"] for category in figures["categories"][: page.MAX_CATEGORY_PICTURES])
+    drawable = (reason for reason in figures["quarantine"] if reason["reason"] in quarantine.DRAWABLE)
     yield from (
-        one["path"] for component in figures["components"] for one in component["lowest"] + component["highest"]
+        entry["path"] for reason in drawable for entry in reason["samples"] if entry["size"] <= pictures.MAX_BYTES
+    )
+    yield from (
+        image["path"] for component in figures["components"] for image in component["lowest"] + component["highest"]
     )
     for query in figures["neighbours"]:
-        yield from (one["path"] for one in [query, *query["nearest"]])
+        yield from (image["path"] for image in [query, *query["nearest"]])
     for pair in (figures["recognition"] or {}).get("confusions", ()):
         yield from (pair["path"], pair["nearest"])

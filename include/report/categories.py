@@ -1,4 +1,4 @@
-"""The categories: how many images each has, and one photograph that stands for it."""
+"""Summarise the categories: their images, and one typical image of each."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 NO_SPLIT = "none"
 
 
-def describe(counts: pl.DataFrame, rows: Rows) -> list[dict[str, Any]]:
-    """Tell of each category, in alphabetical order, its images by split and the path of the most typical one.
+def summarise(counts: pl.DataFrame, rows: Rows) -> list[dict[str, Any]]:
+    """Return each category's number of images by split and the path of its most typical image, in alphabetical order.
 
     Args:
-        counts: as `rows.count` gives them.
-        rows: to choose the typical ones from.
+        counts: Result of `rows.count`.
+        rows: Rows from which the typical images are chosen.
     """
     typical = _typical(rows)
     return [
@@ -33,7 +33,7 @@ def describe(counts: pl.DataFrame, rows: Rows) -> list[dict[str, Any]]:
 
 
 def _typical(rows: Rows) -> dict[str, str]:
-    """Choose of each category the image whose components point most the way of its mean."""
+    """Return each category's image with the largest cosine to the mean direction of the category."""
     directions = rows.directions
     codes, names = rows.names["category"].rank("dense").to_numpy() - 1, rows.names["category"].unique().sort()
     sums = np.zeros((len(names), directions.shape[1]), np.float32)

@@ -1,6 +1,6 @@
-"""The two interactive charts, as Bokeh's JSON: the plane of the components, and the curve of explained variance.
+"""Interactive charts as Bokeh's JSON: the plane of the components, and the curve of explained variance.
 
-Their colours of text and lines are left to the page's script, which knows whether the reader's screen is dark.
+The page's script sets the colours of text and lines, since they depend on the reader's light or dark mode.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from bokeh.models import Tool
     from bokeh.models.glyph import Glyph
 
-PICKED_COLOURS = Category10[10]
+SELECTION_COLOURS = Category10[10]
 _TIP = "font: 13px system-ui, sans-serif; max-width: 240px; overflow-wrap: anywhere"
 _POINT_TIP = f"""
 <div style="display: flex; gap: 10px; align-items: center; {_TIP}"><img src="@picture{{safe}}" alt="" width="64">
@@ -48,11 +48,11 @@ _CURVE_TIP = (
 
 
 def plane(sample: Mapping[str, Any], colours: Mapping[str, str]) -> StandaloneEmbedJson:
-    """Draw the plane; the page's script fills the source `picked` and the column `picture`.
+    """Return the chart of the plane. The page's script fills the source `picked` and the column `picture`.
 
     Args:
-        sample: as `include.report.plane` gives it.
-        colours: of the categories.
+        sample: Result of `include.report.plane.sample`.
+        colours: Colours by category.
     """
     data = {
         "x": sample["x"],
@@ -77,11 +77,11 @@ def plane(sample: Mapping[str, Any], colours: Mapping[str, str]) -> StandaloneEm
     )
     chart.toolbar.logo = None
     chart.renderers += [points, picked]
-    return _clear(chart)
+    return _transparent(chart)
 
 
-def _clear(chart: figure) -> StandaloneEmbedJson:
-    """Take the chart's own background away: the page's shows through."""
+def _transparent(chart: figure) -> StandaloneEmbedJson:
+    """Return the chart without background and border, so that the page's background is visible."""
     chart.background_fill_color = chart.border_fill_color = chart.outline_line_color = None
     return json_item(chart)
 
@@ -91,14 +91,14 @@ def _tools() -> list[Tool]:
 
 
 def _draw(name: str, data: Mapping[str, Sequence[Any]], glyph: Glyph) -> GlyphRenderer[Glyph]:
-    """Draw data; what is not selected looks as what is."""
+    """Return a renderer of data. Points that are not selected look like selected ones."""
     return GlyphRenderer(
         name=f"{name}_drawn", data_source=ColumnDataSource(dict(data), name=name), glyph=glyph, nonselection_glyph=None
     )
 
 
 def variance(shares: Sequence[float]) -> StandaloneEmbedJson:
-    """Draw how much of the variance the first components explain together."""
+    """Return the chart of the cumulative explained variance by number of components."""
     data = {"count": range(1, len(shares) + 1), "together": [*accumulate(shares)], "share": shares}
     data = {name: [*values] for name, values in data.items()}
     bars = _draw("bars", data, VBar(x="count", top="share", width=0.8, line_color=None))
@@ -115,17 +115,17 @@ def variance(shares: Sequence[float]) -> StandaloneEmbedJson:
     )
     chart.yaxis.formatter = NumeralTickFormatter(format="0 %")
     chart.renderers += [bars, curve]
-    return _clear(chart)
+    return _transparent(chart)
 
 
 def colours(names: Sequence[str]) -> dict[str, str]:
-    """Give each category a colour: neighbours in the alphabet look alike where there are many.
+    """Return a colour for each category. With many categories, neighbours in the alphabet have similar colours.
 
     >>> colours(["Apple", "Lime"])
     {'Apple': '#1f77b4', 'Lime': '#ff7f0e'}
     """
-    few = Category10[10] if len(names) <= 10 else Category20[20]  # noqa: PLR2004 - what the palettes hold
+    few = Category10[10] if len(names) <= 10 else Category20[20]  # noqa: PLR2004 - sizes of the palettes
     if len(names) <= len(few):
         return dict(zip(names, few, strict=False))
-    bright = Turbo256[24:232]  # neither end can be seen on a dark page
+    bright = Turbo256[24:232]  # both ends are too dark for a dark page
     return {name: bright[place * (len(bright) - 1) // (len(names) - 1)] for place, name in enumerate(names)}

@@ -1,4 +1,4 @@
-"""What differs from the run that was published before."""
+"""Compare a run with the run that was published before."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-MOST_CATEGORIES = 12
+MAX_CATEGORIES = 12
 
 
 @dataclass(frozen=True)
 class Previous:
-    """The published run so far.
+    """Run that was published before.
 
     Args:
-        document: its `run.json`.
-        figures: its `figures.json`; `None` when it has none.
+        document: Its `run.json`.
+        figures: Its `figures.json`, or `None`.
     """
 
     document: Mapping[str, Any]
@@ -25,31 +25,31 @@ class Previous:
 
 
 def compare(figures: Mapping[str, Any], previous: Previous) -> dict[str, Any]:
-    """Put this run's figures beside the previous one's.
+    """Return the figures of both runs and the categories whose number of images changed.
 
     Args:
-        figures: of this run, as `figures.json` has them.
-        previous: the other one.
+        figures: Figures of this run, as in `figures.json`.
+        previous: Run that was published before.
     """
     now, before = _of_figures(figures), {**_of_document(previous.document), **_of_figures(previous.figures or {})}
-    counts = {one["category"]: one["images"] for one in figures["categories"]}
+    counts = {category["category"]: category["images"] for category in figures["categories"]}
     old = previous.document.get("categories", {})
     changed = [
         {"category": name, "before": old.get(name, 0), "now": counts.get(name, 0)}
         for name in sorted({*counts, *old})
         if old.get(name, 0) != counts.get(name, 0)
     ]
-    changed.sort(key=lambda one: -abs(one["now"] - one["before"]))
+    changed.sort(key=lambda change: -abs(change["now"] - change["before"]))
     return {
         "run": previous.document.get("run"),
         "figures": [{"figure": name, "before": before.get(name), "now": value} for name, value in now.items()],
         "categories_changed": len(changed),
-        "categories": changed[:MOST_CATEGORIES],
+        "categories": changed[:MAX_CATEGORIES],
     }
 
 
 def _of_figures(figures: Mapping[str, Any]) -> dict[str, Any]:
-    """Choose what is compared from a `figures.json`."""
+    """Return the compared figures from a `figures.json`."""
     if not figures:
         return {}
     return {
@@ -64,7 +64,7 @@ def _of_figures(figures: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _of_document(document: Mapping[str, Any]) -> dict[str, Any]:
-    """Choose the same from a `run.json`, which does not tell all of it."""
+    """Return the compared figures from a `run.json`, which does not contain all of them."""
     projection = document.get("projection", {})
     return {
         **document.get("counts", {}),

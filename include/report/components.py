@@ -1,4 +1,4 @@
-"""What the components explain, and what the first of them see."""
+"""Summarise the components: explained variance, loadings, and images at their ends."""
 
 from __future__ import annotations
 
@@ -16,44 +16,44 @@ if TYPE_CHECKING:
     from fruits_features.projection import Projection
     from include.report.rows import Rows
 
-FIRST = 6
-STRONGEST = 6
-PICTURES = 5
+SHOWN_COMPONENTS = 6
+SHOWN_COLUMNS = 6
+END_PICTURES = 5
 LEVELS = (0.5, 0.8, 0.9, 0.95, 0.99)
 
 
 def variance(projection: Projection) -> dict[str, Any]:
-    """Tell each component's share of the variance, and how many reach a round share together."""
+    """Return each component's share of the variance, and the number of components that reach each of `LEVELS`."""
     shares = projection.explained_variance
-    together = shares.cumsum()
-    reached = [(level, int(np.searchsorted(together, level - 1e-12)) + 1) for level in LEVELS]
+    cumulative = shares.cumsum()
+    reached = [(level, int(np.searchsorted(cumulative, level - 1e-12)) + 1) for level in LEVELS]
     return {
         "components": projection.k,
         "features": len(projection.mean),
-        "explained": round(float(together[-1]), 6),
+        "explained": round(float(cumulative[-1]), 6),
         "version": projection.version,
         "shares": [round(float(share), 6) for share in shares],
         "reached": [{"share": level, "components": count} for level, count in reached if count <= projection.k],
     }
 
 
-def seen(projection: Projection, rows: Rows) -> list[dict[str, Any]]:
-    """Tell of the first components what they weigh, and which images lie at their ends.
+def summarise(projection: Projection, rows: Rows) -> list[dict[str, Any]]:
+    """Return the families, the largest loadings and the extreme images of the first components.
 
-    A component is a unit vector: its squared loadings add up to 1, and a family's share of them is how much of the
-    component it makes.
+    A component is a unit vector, so that its squared loadings add up to 1. The share of a family is the sum of its
+    squared loadings.
 
     Args:
-        projection: the run's.
-        rows: to take the images from.
+        projection: Projection of the run.
+        rows: Rows from which the images are chosen.
     """
     counts = dimensions(projection.families, len(projection.mean))
     sizes, ends = dict(zip(projection.families, counts, strict=True)), np.cumsum(counts)[:-1]
-    found = []
-    for number, loadings in enumerate(projection.components.T[:FIRST]):
+    summaries = []
+    for number, loadings in enumerate(projection.components.T[:SHOWN_COMPONENTS]):
         squares = [float(np.square(part).sum()) for part in np.split(loadings, ends)]
-        strongest = np.argsort(-np.abs(loadings), kind="stable")[: 2 * STRONGEST]
-        found.append(
+        strongest = np.argsort(-np.abs(loadings), kind="stable")[: 2 * SHOWN_COLUMNS]
+        summaries.append(
             {
                 "component": number + 1,
                 "variance": round(float(projection.explained_variance[number]), 6),
@@ -63,20 +63,20 @@ def seen(projection: Projection, rows: Rows) -> list[dict[str, Any]]:
                 "highest": _end(rows, number, descending=True),
             }
         )
-    return found
+    return summaries
 
 
 def _loading(sizes: Mapping[str, int], index: int, loading: float) -> dict[str, Any]:
-    return {"column": index, "loading": round(loading, 4), **columns.describe(sizes, index)._asdict()}
+    return {"column": index, "loading": round(loading, 4), **columns.column_at(sizes, index)._asdict()}
 
 
 def _end(rows: Rows, number: int, *, descending: bool) -> list[dict[str, Any]]:
-    """Name the images at one end of a component, each of another category."""
+    """Return the images at one end of a component, one per category."""
     scored = rows.names.select("path", "category", score=pl.Series(rows.pca[:, number]))
     ends = scored.group_by("category").agg(pl.all().sort_by("score", descending=descending).first())
     return (
         ends.sort("score", "category", descending=[descending, False])
-        .head(PICTURES)
+        .head(END_PICTURES)
         .select("path", "category")
         .to_dicts()
     )

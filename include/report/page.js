@@ -1,5 +1,5 @@
 "use strict";
-// What the page does after it is shown: the charts in the colours of the page, picking categories, long lists.
+// Behaviour of the page: charts in the page's colours, selection of categories, long lists.
 (() => {
   const given = JSON.parse(document.getElementById("charts").textContent);
   const dark = matchMedia("(prefers-color-scheme: dark)");
@@ -36,7 +36,7 @@
 
   async function plane() {
     const chart = await embed("plane", document.getElementById("plane-chart"));
-    if (touched.matches) chart.toolbar.active_drag = null; // a finger scrolls the page; the toolbar zooms
+    if (touched.matches) chart.toolbar.active_drag = null; // on touch screens a drag scrolls the page; the toolbar zooms
     const points = find(chart, "points");
     const typical = new Map(
       [...document.querySelectorAll("#categories li")].map((one) => [one.dataset.category, one.querySelector("img")?.src]));
@@ -66,7 +66,7 @@
       picked.data = { ...Object.fromEntries(taken), colour: rows.map((row) => colours.get(names[row])) };
       find(chart, "points_drawn").glyph.setv({ fill_alpha: chosen.length ? 0.08 : 0.65 });
       find(chart, "hover").renderers = [find(chart, chosen.length ? "picked_drawn" : "points_drawn")];
-      count.textContent = chosen.length ? `${chosen.length} picked` : "";
+      count.textContent = chosen.length ? `${chosen.length} selected` : "";
     };
 
     const search = box.querySelector("[type=search]");
@@ -86,7 +86,7 @@
     });
     const list = box.querySelector("ul");
     points.selected.properties.indices.change.connect(() => {
-      const [row] = points.selected.indices; // the others lie below it
+      const [row] = points.selected.indices; // the topmost of overlapping points
       const tapped = entries.find((one) => one.input.value === points.data.category[row]);
       if (!tapped) return;
       tapped.input.checked = true;

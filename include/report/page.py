@@ -1,7 +1,7 @@
-"""Figures to a page: one HTML file with everything in it.
+"""Render figures as one self-contained HTML page.
 
-Names of files and categories come from the bucket and are anybody's: Jinja2 escapes them, and the page's own security
-policy lets it load nothing and run only the scripts that it was written with.
+Names of files and categories are untrusted input from the bucket. Jinja2 escapes them. The page's Content Security
+Policy forbids all requests and allows only the scripts of this package.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from include.report import charts
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-MOST_CATEGORY_PICTURES = 300
+MAX_CATEGORY_PICTURES = 300
 _MINUTE_S = 60
 _CENT = 0.01
 _KILO = 1024
@@ -31,15 +31,15 @@ _NOTHING = "\N{EN DASH}"
 
 
 def render(figures: Mapping[str, Any], pictures: Mapping[str, str]) -> str:
-    """Write the page.
+    """Return the page as HTML.
 
     Args:
-        figures: as `figures.json` has them.
-        pictures: `data:` URIs by the images' paths.
+        figures: Figures as in `figures.json`.
+        pictures: `data:` URIs by path of the image.
     """
     folder = Path(__file__).parent
     scripts = [(Path(bokehjs_path()) / "js" / "bokeh.min.js").read_text(), (folder / "page.js").read_text()]
-    colours = charts.colours([one["category"] for one in figures["categories"]])
+    colours = charts.colours([category["category"] for category in figures["categories"]])
     return (
         _environment()
         .get_template("page.html.j2")
@@ -48,13 +48,13 @@ def render(figures: Mapping[str, Any], pictures: Mapping[str, str]) -> str:
             figures_uri=RunLayout(figures["uri"]).report_figures,
             pictures=pictures,
             colours=colours,
-            style=Markup((folder / "page.css").read_text()),  # noqa: S704 - ours
-            scripts=[Markup(script) for script in scripts],  # noqa: S704 - ours and Bokeh's
+            style=Markup((folder / "page.css").read_text()),  # noqa: S704 - a file of this package
+            scripts=[Markup(script) for script in scripts],  # noqa: S704 - files of this package and of Bokeh
             script_sources=" ".join(map(_source, scripts)),
             charts={
                 "plane": charts.plane(figures["plane"], colours),
                 "variance": charts.variance(figures["variance"]["shares"]),
-                "colours": charts.PICKED_COLOURS,
+                "colours": charts.SELECTION_COLOURS,
             },
         )
     )
@@ -68,7 +68,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.policies["json.dumps_kwargs"] = {"sort_keys": False}  # Bokeh refers to what came before
+    environment.policies["json.dumps_kwargs"] = {"sort_keys": False}  # Bokeh's JSON refers to earlier entries
     environment.filters |= {
         "number": number,
         "percent": percent,
@@ -82,12 +82,12 @@ def _environment() -> Environment:
 
 
 def _source(script: str) -> str:
-    """Name a script in the security policy, by its hash."""
+    """Return the source expression of a script for the Content Security Policy, which is its hash."""
     return f"'sha256-{b64encode(sha256(script.encode()).digest()).decode()}'"
 
 
 def number(value: float | None) -> str:
-    r"""Write a whole number in groups of three digits.
+    r"""Format an integer in groups of three digits.
 
     >>> number(90380).replace("\u202f", " ")
     '90 380'
@@ -96,23 +96,23 @@ def number(value: float | None) -> str:
 
 
 def percent(share: float | None, digits: int = 1) -> str:
-    r"""Write a share; what is not quite nothing or all does not look like it.
+    r"""Format a share as a percentage. A share between 0 and 1 never looks like 0 % or 100 %.
 
     >>> [percent(share).replace("\u202f", " ") for share in (0.9549, 0.00001, 0.99999, 1)]
     ['95.5 %', '< 0.1 %', '> 99.9 %', '100.0 %']
     """
     if share is None:
         return _NOTHING
-    least = 10**-digits
-    if 0 < share * 100 < least:
-        return f"< {least:g}{_THIN}%"
-    if 100 - least < share * 100 < 100:  # noqa: PLR2004 - per cent
-        return f"> {100 - least:g}{_THIN}%"
+    smallest = 10**-digits
+    if 0 < share * 100 < smallest:
+        return f"< {smallest:g}{_THIN}%"
+    if 100 - smallest < share * 100 < 100:  # noqa: PLR2004 - per cent
+        return f"> {100 - smallest:g}{_THIN}%"
     return f"{share * 100:.{digits}f}{_THIN}%"
 
 
 def signed(value: float) -> str:
-    r"""Write a number with its sign, a real minus.
+    r"""Format a number with its sign, as a typographic minus.
 
     >>> signed(0.281), signed(-0.2) == "\N{MINUS SIGN}0.20"
     ('+0.28', True)
@@ -121,7 +121,7 @@ def signed(value: float) -> str:
 
 
 def size(count: float) -> str:
-    r"""Write a number of bytes.
+    r"""Format a number of bytes.
 
     >>> size(8).replace("\u202f", " "), size(5.3 * 2**20).replace("\u202f", " ")
     ('8 B', '5.3 MB')
@@ -134,7 +134,7 @@ def size(count: float) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    r"""Write a duration.
+    r"""Format a duration in seconds.
 
     >>> duration(4.25).replace("\u202f", " "), duration(3725).replace("\u202f", " ")
     ('4.2 s', '1 h 02 min')
@@ -149,7 +149,7 @@ def duration(seconds: float | None) -> str:
 
 
 def dollars(amount: float | None) -> str:
-    """Write an amount of money; a little of it does not look like nothing.
+    """Format an amount in dollars. A positive amount never looks like zero.
 
     >>> dollars(0.5), dollars(0.002), dollars(0)
     ('$0.50', '< $0.01', '$0.00')
@@ -160,7 +160,7 @@ def dollars(amount: float | None) -> str:
 
 
 def moment(text: str) -> str:
-    """Write a moment in ISO 8601 as people read it.
+    """Format an ISO 8601 time for readers, in UTC.
 
     >>> moment("2026-11-22T09:04:05.678+01:00")
     '2026-11-22 08:04 UTC'
@@ -169,11 +169,11 @@ def moment(text: str) -> str:
 
 
 def figure(value: float | None, name: str) -> str:
-    """Write one of the figures that are compared between runs, by its name."""
-    kinds: dict[str, Callable[[float | None], str]] = {
+    """Format a figure of the comparison between runs by its name."""
+    formats: dict[str, Callable[[float | None], str]] = {
         "explained": percent,
         "accuracy": percent,
         "seconds": duration,
         "dollars": dollars,
     }
-    return kinds.get(name, number)(value)
+    return formats.get(name, number)(value)

@@ -1,7 +1,7 @@
-"""Photographs as small pictures inside the page.
+"""Load small pictures of images, to embed them in the page.
 
-They are decoded in a process of their own: what the report shows may be damaged, or may have been replaced since the
-run read it, and must not end the task.
+Images are decoded in a subprocess. An image may be damaged, or may have been replaced since the run, and a crash while
+decoding it must not end the task.
 """
 
 from __future__ import annotations
@@ -18,32 +18,32 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 Fetch = Callable[[str], bytes | None]
-"""Gives an object by its key; `None` when there is none. Called by several threads at a time."""
+"""Function that fetches an object by key, or returns `None` if it does not exist. Several threads call it."""
 
-MOST_BYTES = 16 * 2**20
-"""Of a quarantined object; a larger one is not fetched."""
-FETCHED_AT_ONCE = 8
+MAX_BYTES = 16 * 2**20
+"""Largest quarantined object in bytes. Larger objects are not fetched."""
+CONCURRENT_FETCHES = 8
 
 
 def load(paths: Iterable[str], bucket: str, fetch: Fetch) -> dict[str, str]:
-    """Make pictures of objects, as `data:` URIs by path; what shows nothing is left out.
+    """Return pictures of objects as `data:` URIs by path. Objects that show nothing are omitted.
 
     Args:
-        paths: `s3://<bucket>/<key>`, each as often as it likes.
-        bucket: where they lie.
-        fetch: gets them.
+        paths: URIs `s3://<bucket>/<key>`. Duplicates are loaded once.
+        bucket: Bucket of the objects.
+        fetch: Function that fetches an object.
     """
-    wanted = list(dict.fromkeys(paths))
-    found: dict[str, str] = {}
-    with ThreadPoolExecutor(FETCHED_AT_ONCE) as threads, SubprocessPool(thumbnail) as child:
-        for start in range(0, len(wanted), FETCHED_AT_ONCE):
-            some = wanted[start : start + FETCHED_AT_ONCE]
-            fetched = threads.map(fetch, [path.removeprefix(f"s3://{bucket}/") for path in some])
-            there = {path: data for path, data in zip(some, fetched, strict=True) if data}
-            if there:
-                made = child.call([*there.values()])
-                found |= {path: _uri(picture) for path, picture in zip(there, made, strict=True) if picture}
-    return found
+    unique = list(dict.fromkeys(paths))
+    pictures: dict[str, str] = {}
+    with ThreadPoolExecutor(CONCURRENT_FETCHES) as threads, SubprocessPool(thumbnail) as child:
+        for start in range(0, len(unique), CONCURRENT_FETCHES):
+            batch = unique[start : start + CONCURRENT_FETCHES]
+            contents = threads.map(fetch, [path.removeprefix(f"s3://{bucket}/") for path in batch])
+            existing = {path: data for path, data in zip(batch, contents, strict=True) if data}
+            if existing:
+                thumbnails = child.call([*existing.values()])
+                pictures |= {path: _uri(picture) for path, picture in zip(existing, thumbnails, strict=True) if picture}
+    return pictures
 
 
 def _uri(picture: bytes) -> str:

@@ -1,4 +1,4 @@
-"""The plane of the first two components: a sample in which every category is seen."""
+"""Sample the plane of the first two components. Every category is in the sample."""
 
 from __future__ import annotations
 
@@ -10,29 +10,29 @@ import polars as pl
 if TYPE_CHECKING:
     from include.report.rows import Rows
 
-POINTS = 6_000
-LEAST_POINTS = 10
-"""Of a category, if it has that many and there are few enough categories."""
+MAX_POINTS = 6_000
+MIN_CATEGORY_POINTS = 10
+"""Smallest number of points of a category, if it has that many images and the categories are few enough."""
 
 
 def sample(rows: Rows, counts: pl.DataFrame) -> dict[str, Any]:
-    """Draw about 6,000 images, each category by its share of the run, and give their first two components.
+    """Return the first two components of about `MAX_POINTS` images, drawn from each category by its share of the run.
 
     Args:
-        rows: to draw from.
-        counts: of the whole run, as `rows.count` gives them.
+        rows: Rows from which images are drawn.
+        counts: Result of `rows.count` for the complete run.
     """
     second = rows.pca[:, 1] if rows.pca.shape[1] > 1 else np.zeros(len(rows), np.float32)
     plane = rows.names.with_columns(x=rows.pca[:, 0], y=second)
-    least = min(LEAST_POINTS, POINTS // max(1, counts["category"].n_unique()))
+    minimum = min(MIN_CATEGORY_POINTS, MAX_POINTS // max(1, counts["category"].n_unique()))
     share = pl.col("images") / pl.col("images").sum()
     quotas = (
         counts.group_by("category")
         .agg(pl.col("images").sum())
-        .with_columns(quota=pl.max_horizontal((share * POINTS).round(), least))
+        .with_columns(quota=pl.max_horizontal((share * MAX_POINTS).round(), minimum))
     )
-    place = pl.col("draw").rank("ordinal").over("category")
-    drawn = plane.join(quotas, on="category").filter(place <= pl.col("quota")).sort("category", "path")
+    rank = pl.col("draw").rank("ordinal").over("category")
+    drawn = plane.join(quotas, on="category").filter(rank <= pl.col("quota")).sort("category", "path")
     return {
         "shown": drawn.height,
         "of": int(counts["images"].sum()),

@@ -1,4 +1,4 @@
-"""What was quarantined, by reason, with some of each."""
+"""Summarise the quarantine by reason, with samples."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ if TYPE_CHECKING:
 
 SAMPLES = 12
 DRAWABLE = frozenset({Reason.NO_CATEGORY, Reason.TRUNCATED, Reason.UNDECODABLE, Reason.NOT_DESCRIBABLE})
-"""Reasons under which the object itself is there and may show something; others are gone, too large or dangerous."""
+"""Reasons of objects that may show something. The others no longer exist, are too large or unsafe to decode."""
 
 _MEANINGS = {str(reason): reason.meaning for reason in Reason}
-_KEPT = {"path": pl.String, "size": pl.Int64, "reason": pl.String, "detail": pl.String, "draw": pl.UInt64}
+_SAMPLE_COLUMNS = {"path": pl.String, "size": pl.Int64, "reason": pl.String, "detail": pl.String, "draw": pl.UInt64}
 
 
 def by_reason(files: RunFiles) -> list[dict[str, Any]]:
-    """Count the quarantine by reason, the most frequent first, and draw some of each."""
+    """Return the number of objects and samples by reason, the most frequent reason first."""
     counted = pl.DataFrame(schema={"reason": pl.String, "images": pl.Int64, "bytes": pl.Int64})
-    samples = pl.DataFrame(schema=_KEPT)
+    samples = pl.DataFrame(schema=_SAMPLE_COLUMNS)
     for batch in files.quarantine.batches(["path", "size", "reason", "detail"]):
         counts = batch.group_by("reason").agg(images=pl.len().cast(pl.Int64), bytes=pl.col("size").sum())
         counted = pl.concat([counted, counts]).group_by("reason").sum()
-        drawn = pl.concat([samples, batch.with_columns(draw=pl.col("path").hash()).select(*_KEPT)])
-        samples = drawn.sort("draw").group_by("reason", maintain_order=True).head(SAMPLES).select(*_KEPT)
-    found = counted.sort(["images", "reason"], descending=[True, False]).to_dicts()
-    of = {reason: rows.sort("path") for (reason,), rows in samples.group_by("reason")}
+        drawn = pl.concat([samples, batch.with_columns(draw=pl.col("path").hash()).select(*_SAMPLE_COLUMNS)])
+        samples = drawn.sort("draw").group_by("reason", maintain_order=True).head(SAMPLES).select(*_SAMPLE_COLUMNS)
+    reasons = counted.sort(["images", "reason"], descending=[True, False]).to_dicts()
+    samples_of = {reason: rows.sort("path") for (reason,), rows in samples.group_by("reason")}
     return [
         {
-            **one,
-            "meaning": _MEANINGS[one["reason"]],
-            "samples": of[one["reason"]].select("path", "size", "detail").to_dicts(),
+            **row,
+            "meaning": _MEANINGS[row["reason"]],
+            "samples": samples_of[row["reason"]].select("path", "size", "detail").to_dicts(),
         }
-        for one in found
+        for row in reasons
     ]

@@ -1,6 +1,6 @@
-"""Images to small pictures, damaged ones as far as they can be seen.
+"""Make small pictures of images, damaged ones as far as they can be decoded.
 
-Runs in a process of its own (`include.report.pictures`), which loads no more than this: it starts in half a second.
+This module runs in a subprocess (`include.report.pictures`). It imports little, so that the subprocess starts quickly.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 SIDE = 112
-"""Of a picture's square, in pixels: more than it is shown at, for screens that have them."""
-MOST_PIXELS = 25_000_000
-"""What has more is not decoded."""
+"""Side of a picture's square in pixels, larger than on the page for screens of high resolution."""
+MAX_PIXELS = 25_000_000
+"""Largest image in pixels. Larger images are not decoded."""
 _QUALITY = 70
 _END_OF_JPEG = b"\xff\xd9"
 
 
 def thumbnail(data: bytes) -> bytes | None:
-    """Make a small WebP of an image, damaged ones as far as they can be seen; `None` when there is nothing to see."""
+    """Return a small WebP of an image, or `None` if nothing can be decoded. Damaged images are shown partly."""
     pixels = _decode(data)
     if pixels is None:
         return None
@@ -43,14 +43,14 @@ def _decode(data: bytes) -> NDArray[np.uint8] | None:
         header = read_header(data)
     except MalformedHeaderError:
         return None
-    if header is None or max(header.width * header.height, header.tile_pixels) > MOST_PIXELS:
+    if header is None or max(header.width * header.height, header.tile_pixels) > MAX_PIXELS:
         return None
-    pixels = decode(data, MOST_PIXELS)
+    pixels = decode(data, MAX_PIXELS)
     if not isinstance(pixels, Rejected):
         return pixels
-    cut = header.format == "jpeg" and not header.complete
+    truncated = header.format == "jpeg" and not header.complete
     try:
-        shown = cv2.imdecode(np.frombuffer(data + _END_OF_JPEG * cut, np.uint8), cv2.IMREAD_COLOR_RGB)
+        partial = cv2.imdecode(np.frombuffer(data + _END_OF_JPEG * truncated, np.uint8), cv2.IMREAD_COLOR_RGB)
     except cv2.error:
         return None
-    return None if shown is None else np.asarray(shown, np.uint8)
+    return None if partial is None else np.asarray(partial, np.uint8)

@@ -1,4 +1,4 @@
-"""A person in a browser: logs in, triggers the DAG by its form, watches it succeed, reads its report; others follow."""
+"""A user in a browser logs in, triggers the DAG with its form, waits for success, and reads the report."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ if TYPE_CHECKING:
 DOWNSTREAM = "fruits_example_downstream"
 CHROMIUM = shutil.which("chromium")
 RUN_TIMEOUT_S = 400
-expect.set_options(timeout=60_000)  # the machine is busy with other tests
+expect.set_options(timeout=60_000)  # other tests use the machine too
 pytestmark = pytest.mark.skipif(not CHROMIUM, reason="chromium is not installed (Debian: apt install chromium)")
 
 
 @pytest.fixture(scope="module")
 def bucket(local_aws: LocalAws) -> str:
-    """The deployment's bucket: empty, but for what clusters install."""
+    """The deployment's bucket, with the wheelhouse and without images."""
     bucket = local_aws.create_bucket("seen-in-a-browser")
     for upload in deployment.build():
         uploads.send(local_aws.s3(), bucket, deployment.PREFIX, upload)
@@ -49,7 +49,7 @@ def airflow(local_aws: LocalAws, bucket: str, tmp_path_factory: pytest.TempPathF
 
 @pytest.fixture(scope="module")
 def orchard(local_aws: LocalAws, bucket: str, airflow: Airflow, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The bucket with generated images, which come when no scheduled run waits for them any more."""
+    """The bucket with generated images, uploaded after the scheduled run has ended."""
     assert airflow
     pipeline = Pipeline(local_aws, local_aws.s3(), bucket, {})
     folder = tmp_path_factory.mktemp("images")
@@ -66,10 +66,8 @@ def page() -> Iterator[Page]:
         browser.close()
 
 
-def test_person_triggers_the_dag_and_reads_its_report(
-    airflow: Airflow, orchard: str, page: Page, tmp_path: Path
-) -> None:
-    """Screenshots are left in pytest's folder for this test; those in docs/screenshots were taken by it."""
+def test_user_triggers_the_dag_and_reads_its_report(airflow: Airflow, orchard: str, page: Page, tmp_path: Path) -> None:
+    """Screenshots go to pytest's temporary folder. Those in docs/screenshots come from this test."""
     address = airflow.address
     page.goto(f"{address}/fruits/")
     assert "Not authenticated" in page.content()
@@ -103,12 +101,12 @@ def test_person_triggers_the_dag_and_reads_its_report(
     _open_from_the_list(page, address)
 
 
-def test_those_downstream_follow_what_the_person_published(airflow: Airflow, page: Page) -> None:
+def test_downstream_dag_runs_after_the_publication(airflow: Airflow, page: Page) -> None:
     _log_in(page, airflow)
     url = f"{airflow.address}/api/v2/dags/{DOWNSTREAM}/dagRuns"
-    until = time.monotonic() + RUN_TIMEOUT_S
+    deadline = time.monotonic() + RUN_TIMEOUT_S
     runs: list[dict[str, str]] = []
-    while [run["state"] for run in runs] not in (["success"], ["failed"]) and time.monotonic() < until:
+    while [run["state"] for run in runs] not in (["success"], ["failed"]) and time.monotonic() < deadline:
         page.wait_for_timeout(1000)
         runs = page.request.get(url).json()["dag_runs"]
 
@@ -117,24 +115,24 @@ def test_those_downstream_follow_what_the_person_published(airflow: Airflow, pag
 
 
 def _read_on_a_phone(page: Page, address: str) -> None:
-    """See that a report fits a phone that is set to dark, complains of nothing, and answers a tap."""
-    complaints: list[str] = []
-    page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
-    page.on("pageerror", lambda error: complaints.append(str(error)))
+    """Assert that a report fits a phone in dark mode, logs no error, and reacts to a tap."""
+    errors: list[str] = []
+    page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: errors.append(str(error)))
     page.set_viewport_size({"width": 390, "height": 844})
     page.emulate_media(color_scheme="dark")
     page.goto(address)
     expect(page.locator("#plane canvas").first).to_be_visible()
     page.locator(".legend").get_by_label("Banana").check()
-    expect(page.locator(".picked")).to_have_text("1 picked")
+    expect(page.locator(".picked")).to_have_text("1 selected")
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
-    assert complaints == []
+    assert errors == []
     page.set_viewport_size({"width": 1280, "height": 900})
     page.emulate_media(color_scheme="light")
 
 
 def _open_from_the_list(page: Page, address: str) -> None:
-    """Open the report of the run on the page Fruits, get its figures, and come back."""
+    """Open the report of the run from the list of published runs, download its figures, and go back."""
     page.goto(f"{address}/plugin/fruits")
     fruits = page.frame_locator("iframe")
     row = fruits.get_by_role("row").nth(1)
@@ -157,11 +155,11 @@ def _log_in(page: Page, airflow: Airflow) -> None:
 
 
 def _await_success(page: Page, address: str) -> None:
-    """Wait until the run that the page shows has succeeded, and until the page says so."""
+    """Wait until the run of the page has succeeded and the page shows it."""
     run_id = page.url.partition("/runs/")[2].partition("/")[0]
-    until = time.monotonic() + RUN_TIMEOUT_S
+    deadline = time.monotonic() + RUN_TIMEOUT_S
     state = "unknown"
-    while state not in {"success", "failed"} and time.monotonic() < until:
+    while state not in {"success", "failed"} and time.monotonic() < deadline:
         page.wait_for_timeout(1000)
         state = page.request.get(f"{address}/api/v2/dags/{DAG}/dagRuns/{run_id}").json()["state"]
     assert state == "success"

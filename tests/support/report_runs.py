@@ -27,13 +27,13 @@ LAYOUT = RunLayout.of("fruits", "r")
 Place = tuple[str | None, str, tuple[float, float]]
 Lost = tuple[str, int, str]
 
-LEARNT: list[Place] = [
+KNOWN: list[Place] = [
     ("Training", "Apple", (1, 0)),
     ("Training", "Apple", (0.9, 0.1)),
     ("Training", "Lime", (0, 1)),
     ("Training", "Lime", (0.1, 0.9)),
 ]
-ASKED: list[Place] = [
+QUERIES: list[Place] = [
     ("Test", "Apple", (1, 0.1)),
     ("Test", "Apple", (0.1, 1)),  # looks like a Lime
     ("Test", "Kiwi", (-1, 0)),  # was never learnt; the Lime at right angles is nearest

@@ -11,7 +11,7 @@ import pytest
 from fruits_features.extraction.families import color, contrast
 from include.report import columns, nearest, plane, rows
 from include.report.build import Previous
-from tests.support.report_runs import ASKED, LEARNT, Lost, report
+from tests.support.report_runs import KNOWN, QUERIES, Lost, report
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Report:
     lost: list[Lost] = [("a.jpg", 5, "truncated"), ("b.jpg", 0, "empty"), ("c.jpg", 0, "empty")]
-    return report(tmp_path_factory.mktemp("run"), LEARNT + ASKED, lost)
+    return report(tmp_path_factory.mktemp("run"), KNOWN + QUERIES, lost)
 
 
 def test_figures_of_run_are_plain_json(made: Report) -> None:
@@ -46,16 +46,16 @@ def test_typical_image_of_category_points_the_way_of_its_mean(made: Report) -> N
     assert typical["Kiwi"] == "s3://fruits/images/Test/Kiwi/6.jpg"
 
 
-def test_quarantine_of_run_is_told_by_reason_the_most_frequent_first(made: Report) -> None:
-    told = [(one["reason"], one["images"], one["bytes"]) for one in made.figures["quarantine"]]
-    assert told == [("empty", 2, 0), ("truncated", 1, 5)]
+def test_quarantine_of_run_is_listed_by_reason_the_most_frequent_first(made: Report) -> None:
+    actual = [(one["reason"], one["images"], one["bytes"]) for one in made.figures["quarantine"]]
+    assert actual == [("empty", 2, 0), ("truncated", 1, 5)]
     assert made.figures["quarantine"][0]["meaning"] == "The object has no bytes."
     assert made.figures["quarantine"][1]["samples"] == [
         {"path": "s3://fruits/a.jpg", "size": 5, "detail": "About a.jpg."}
     ]
 
 
-def test_variance_of_projection_is_told_with_the_components_it_takes(made: Report) -> None:
+def test_variance_of_projection_is_listed_with_the_components_it_needs(made: Report) -> None:
     variance = made.figures["variance"]
     assert (variance["components"], variance["features"], variance["explained"]) == (2, 286, 0.9)
     assert variance["reached"] == [
@@ -93,7 +93,7 @@ def test_recognition_with_both_splits_is_the_nearest_training_image(made: Report
     ]
 
 
-def test_recognition_tells_wrong_pairs_with_the_surest_example(made: Report) -> None:
+def test_recognition_lists_confusions_with_the_surest_example(made: Report) -> None:
     pairs = made.figures["recognition"]["confusions"]
     assert [(one["category"], one["guess"], one["images"], one["of"]) for one in pairs] == [
         ("Apple", "Lime", 1, 2),
@@ -113,7 +113,7 @@ def test_neighbours_with_both_splits_are_training_images_by_cosine(made: Report)
 
 
 def test_neighbours_without_splits_never_hold_the_image_itself(tmp_path: Path) -> None:
-    made = report(tmp_path, [(None, category, pca) for _, category, pca in LEARNT])
+    made = report(tmp_path, [(None, category, pca) for _, category, pca in KNOWN])
 
     assert made.figures["recognition"] is None
     assert [one["splits"] for one in made.figures["categories"]] == [{"none": 2}, {"none": 2}]
@@ -131,10 +131,10 @@ def test_figures_of_one_category_and_one_image_are_made(tmp_path: Path) -> None:
     ]
 
 
-def test_rows_beyond_the_limit_are_sampled_and_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rows, "MOST_ROWS_ELSEWHERE", 100)
+def test_rows_beyond_the_limit_are_sampled_and_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rows, "MAX_OTHER_ROWS", 100)
     many = [("Training", "Apple", (1.0, n / 1000)) for n in range(1000)]
-    made = report(tmp_path, [*many, *[("Training", "Rare", (0.0, 1.0))] * 5, *ASKED])
+    made = report(tmp_path, [*many, *[("Training", "Rare", (0.0, 1.0))] * 5, *QUERIES])
 
     found = made.figures["recognition"]
     assert found["learnt_of"] == 1005
@@ -144,7 +144,7 @@ def test_rows_beyond_the_limit_are_sampled_and_told(tmp_path: Path, monkeypatch:
 
 
 def test_plane_of_many_images_shows_each_category_by_its_share(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plane, "POINTS", 100)
+    monkeypatch.setattr(plane, "MAX_POINTS", 100)
     many = [(None, "Apple", (1.0, n / 1000)) for n in range(900)]
     some = [(None, "Lime", (0.0, 1.0)) for _ in range(97)]
     shown = report(tmp_path, [*many, *some, *[(None, "Rare", (0.0, 2.0))] * 3]).figures["plane"]
@@ -156,8 +156,8 @@ def test_plane_of_many_images_shows_each_category_by_its_share(tmp_path: Path, m
 
 
 def test_nearest_across_blocks_equals_one_large_product(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(nearest, "BLOCK_ASKED", 7)
-    monkeypatch.setattr(nearest, "BLOCK_KNOWN", 5)
+    monkeypatch.setattr(nearest, "QUERY_BLOCK", 7)
+    monkeypatch.setattr(nearest, "KNOWN_BLOCK", 5)
     random = np.random.default_rng(0)
     asked, known = (random.normal(size=(n, 3)).astype(np.float32) for n in (30, 23))
 
@@ -168,7 +168,7 @@ def test_nearest_across_blocks_equals_one_large_product(monkeypatch: pytest.Monk
 
 
 def test_tasks_with_time_and_cost_are_added_up(tmp_path: Path) -> None:
-    made = report(tmp_path, LEARNT, seconds={"a": 1.5, "b": 2.0}, dollars={"b": 0.25}, expected_dollars=0.3)
+    made = report(tmp_path, KNOWN, seconds={"a": 1.5, "b": 2.0}, dollars={"b": 0.25}, expected_dollars=0.3)
 
     assert made.figures["tasks"] == {
         "seconds": 3.5,
@@ -178,20 +178,20 @@ def test_tasks_with_time_and_cost_are_added_up(tmp_path: Path) -> None:
     }
 
 
-def test_comparison_with_previous_run_tells_what_changed(tmp_path: Path, made: Report) -> None:
+def test_comparison_with_previous_run_lists_changes(tmp_path: Path, made: Report) -> None:
     document = {
         "run": "q",
         "counts": {"inventory": 4, "features": 4, "quarantine": 0},
         "categories": {"Apple": 1, "Lime": 2, "Old": 1},
         "projection": {"components": 2, "explained_variance": 0.8},
     }
-    compared = report(tmp_path, LEARNT, previous=Previous(document)).figures["comparison"]
+    compared = report(tmp_path, KNOWN, previous=Previous(document)).figures["comparison"]
 
-    told = {one["figure"]: (one["before"], one["now"]) for one in compared["figures"]}
-    assert told["features"] == (4, 4)
-    assert told["categories"] == (3, 2)
-    assert told["explained"] == (0.8, 0.9)
-    assert told["accuracy"] == (None, None)
+    actual = {one["figure"]: (one["before"], one["now"]) for one in compared["figures"]}
+    assert actual["features"] == (4, 4)
+    assert actual["categories"] == (3, 2)
+    assert actual["explained"] == (0.8, 0.9)
+    assert actual["accuracy"] == (None, None)
     assert compared["categories_changed"] == 2
     assert compared["categories"] == [
         {"category": "Apple", "before": 1, "now": 2},
@@ -201,7 +201,7 @@ def test_comparison_with_previous_run_tells_what_changed(tmp_path: Path, made: R
 
 
 def test_comparison_with_previous_figures_knows_its_recognition(tmp_path: Path, made: Report) -> None:
-    compared = report(tmp_path, LEARNT, previous=Previous({"run": "q"}, made.figures)).figures["comparison"]
+    compared = report(tmp_path, KNOWN, previous=Previous({"run": "q"}, made.figures)).figures["comparison"]
 
     assert {"figure": "accuracy", "before": 0.5, "now": None} in compared["figures"]
     assert {"figure": "features", "before": 8, "now": 4} in compared["figures"]
@@ -214,10 +214,10 @@ def test_comparison_with_previous_figures_knows_its_recognition(tmp_path: Path, 
         ((2, 4, 9), "luma 213, red +3, blue \N{MINUS SIGN}3", (217, 212, 208)),
     ],
 )
-def test_column_of_colour_is_told_by_the_middle_of_its_bin(
+def test_column_of_colour_is_named_by_the_centre_of_its_bin(
     bins: tuple[int, ...], words: str, rgb: tuple[int, ...]
 ) -> None:
-    column = columns.describe({"color": color.DIMENSION}, int(np.ravel_multi_index(bins, color.BINS)))
+    column = columns.column_at({"color": color.DIMENSION}, int(np.ravel_multi_index(bins, color.BINS)))
 
     assert column.words == words
     assert np.abs(np.array([*bytes.fromhex(column.colour[1:])]) - rgb).max() <= 3
@@ -227,8 +227,8 @@ def test_column_of_colour_is_told_by_the_middle_of_its_bin(
     ("index", "words"),
     [(8, "luma: dark spots"), (14, "red difference: edges"), (29, "blue difference: no uniform pattern")],
 )
-def test_columns_of_texture_tell_channel_and_pattern(index: int, words: str) -> None:
-    assert columns.describe({"texture": 30}, index).words == words
+def test_columns_of_texture_name_channel_and_pattern(index: int, words: str) -> None:
+    assert columns.column_at({"texture": 30}, index).words == words
 
 
 @pytest.mark.parametrize(
@@ -239,14 +239,14 @@ def test_columns_of_texture_tell_channel_and_pattern(index: int, words: str) -> 
         (4, "luma \N{MINUS SIGN}28, red \N{MINUS SIGN}12, blue +12 beside its surroundings"),
     ],
 )
-def test_columns_of_contrast_tell_the_middles_of_their_bins(index: int, words: str) -> None:
-    assert columns.describe({"contrast": contrast.DIMENSION}, index).words == words
+def test_columns_of_contrast_name_the_centres_of_their_bins(index: int, words: str) -> None:
+    assert columns.column_at({"contrast": contrast.DIMENSION}, index).words == words
 
 
-def test_columns_after_a_model_are_told_by_their_own_family() -> None:
+def test_columns_after_a_model_are_named_by_their_own_family() -> None:
     sizes = {"onnx": 1000, "pixels": 3072}
 
-    assert columns.describe(sizes, 999) == ("onnx", "value 999 of the model's", "")
-    assert columns.describe(sizes, 1000 + 32 * 3 + 4) == ("pixels", "row 2, column 2, green", "")
+    assert columns.column_at(sizes, 999) == ("onnx", "value 999 of the model's", "")
+    assert columns.column_at(sizes, 1000 + 32 * 3 + 4) == ("pixels", "row 2, column 2, green", "")
     with pytest.raises(IndexError, match="4072 columns"):
-        columns.describe(sizes, 4072)
+        columns.column_at(sizes, 4072)

@@ -1,4 +1,4 @@
-"""The page itself: whole, safe, and honest about what there is not."""
+"""The page: complete, safe, and without sections that have no data."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from fruits_features.contract.families import FAMILIES
 from include.report import pictures
 from include.report.build import About
 from include.report.thumbnails import thumbnail
-from tests.support.report_runs import ASKED, LEARNT, report
+from tests.support.report_runs import KNOWN, QUERIES, report
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -66,7 +66,7 @@ class Page(HTMLParser):
 
 @pytest.fixture(scope="module")
 def hostile(tmp_path_factory: pytest.TempPathFactory) -> Page:
-    places = [(split, HOSTILE if category == "Lime" else category, pca) for split, category, pca in LEARNT + ASKED]
+    places = [(split, HOSTILE if category == "Lime" else category, pca) for split, category, pca in KNOWN + QUERIES]
     checks = [{"name": HOSTILE, "passed": False, "saw": HOSTILE, "wanted": HOSTILE, "severity": "error"}]
     lost = [(f"images/{HOSTILE}.jpg", 8, "undecodable")]
     seconds = {HOSTILE: 1.0}
@@ -94,18 +94,18 @@ def test_page_with_hostile_names_shows_them_as_text(hostile: Page) -> None:
 
 
 def test_page_of_run_without_quarantine_says_so(tmp_path: Path) -> None:
-    made = report(tmp_path, LEARNT + ASKED)
+    made = report(tmp_path, KNOWN + QUERIES)
 
     assert made.figures["quarantine"] == []
     assert "Nothing was quarantined" in Page(made).text
 
 
-def test_page_of_run_without_splits_tells_no_recognition(tmp_path: Path) -> None:
-    page = Page(report(tmp_path, [(None, category, pca) for _, category, pca in LEARNT]))
+def test_page_of_run_without_splits_has_no_recognition(tmp_path: Path) -> None:
+    page = Page(report(tmp_path, [(None, category, pca) for _, category, pca in KNOWN]))
 
     assert "#recognition" not in page.links
     assert "Recognition" not in page.text
-    assert "Photographs drawn from the run" in page.text
+    assert "Random images of the run" in page.text
 
 
 def test_page_of_one_category_speaks_in_the_singular(tmp_path: Path) -> None:
@@ -116,28 +116,28 @@ def test_page_of_one_category_speaks_in_the_singular(tmp_path: Path) -> None:
     ("severities", "words"),
     [
         ((), "All 1 checks passed."),
-        (("warning",), "1 is worth a look"),
+        (("warning",), "No check failed; 1 warning ."),
         (("warning", "error"), "1 of 3 checks failed."),
     ],
 )
-def test_page_says_first_how_the_checks_went(tmp_path: Path, severities: tuple[str, ...], words: str) -> None:
+def test_page_begins_with_the_result_of_the_checks(tmp_path: Path, severities: tuple[str, ...], words: str) -> None:
     odd = [{"name": "n", "passed": False, "saw": "1", "wanted": "2", "severity": one} for one in severities]
     checks = [{"name": "good", "passed": True, "saw": "1", "wanted": "1", "severity": "error"}, *odd]
 
-    assert words in Page(report(tmp_path, LEARNT, validation={"checks": checks})).text
+    assert words in Page(report(tmp_path, KNOWN, validation={"checks": checks})).text
 
 
-def test_page_with_a_cost_tells_what_it_is_and_what_was_expected(tmp_path: Path) -> None:
-    page = Page(report(tmp_path, LEARNT, seconds={"a": 1.0}, dollars={"a": 0.002}, expected_dollars=0.13))
+def test_page_with_a_cost_shows_its_scope_and_the_expected_cost(tmp_path: Path) -> None:
+    page = Page(report(tmp_path, KNOWN, seconds={"a": 1.0}, dollars={"a": 0.002}, expected_dollars=0.13))
 
     assert "Cost < $0.01" in page.text
     assert (
-        "instance hours at list prices; $0.13 were expected. Storage, requests and traffic are not in it." in page.text
+        "instance hours at list prices (expected: $0.13). Storage, requests and traffic are not included." in page.text
     )
 
 
-def test_page_without_a_cost_does_not_speak_of_it(tmp_path: Path) -> None:
-    text = Page(report(tmp_path, LEARNT, seconds={"a": 1.0})).text
+def test_page_without_a_cost_does_not_mention_it(tmp_path: Path) -> None:
+    text = Page(report(tmp_path, KNOWN, seconds={"a": 1.0})).text
 
     assert "Time by task" in text
     assert "cost" not in text.lower()
@@ -151,11 +151,11 @@ def test_page_shows_pictures_where_there_is_something_to_see(tmp_path: Path) -> 
         ("cut.jpg", 8, "truncated"),
         ("text.jpg", 8, "undecodable"),
         ("killer.jpg", 8, "decoder_crash"),
-        ("large.jpg", pictures.MOST_BYTES + 1, "truncated"),
+        ("large.jpg", pictures.MAX_BYTES + 1, "truncated"),
     ]
     asked: list[str] = []
     fetch = lambda key: asked.append(key) or bucket.get(key)  # noqa: E731 - remembers what it was asked for
-    page = Page(report(tmp_path, LEARNT, lost, fetch=fetch))
+    page = Page(report(tmp_path, KNOWN, lost, fetch=fetch))
 
     shown = {link for link in page.links if link.startswith("data:")}
     assert len(shown) == 2
@@ -181,10 +181,10 @@ def test_thumbnail_of_small_image_keeps_its_size() -> None:
     assert cv2.imdecode(np.frombuffer(picture, np.uint8), cv2.IMREAD_COLOR).shape == (20, 30, 3)
 
 
-def test_page_tells_where_the_run_comes_from(tmp_path: Path) -> None:
+def test_page_shows_the_origin_of_the_run(tmp_path: Path) -> None:
     params = {"features": ["orb", "color"], "k": 2, "explained_variance": 0.95, "refit": "never", "onnx_model": None}
     kept, why = "s3://fruits/features/runs/before/projection/projection.npz", "--refit is never."
-    made = report(tmp_path, LEARNT, about=About("s3://fruits/images/", "2026-11-22T09:04:05+01:00", kept, why, params))
+    made = report(tmp_path, KNOWN, about=About("s3://fruits/images/", "2026-11-22T09:04:05+01:00", kept, why, params))
 
     assert made.figures["about"]["params"] == {"features": ["orb", "color"], "k": 2, "refit": "never"}
     assert (
@@ -196,11 +196,11 @@ def test_page_tells_where_the_run_comes_from(tmp_path: Path) -> None:
 def test_page_of_run_that_fitted_its_own_projection_says_so(tmp_path: Path) -> None:
     about = About("s3://fruits/images/", "2026-11-22T09:04:05+01:00", None, "--refit is always.", {})
 
-    assert "fitted by this run: --refit is always." in Page(report(tmp_path, LEARNT, about=about)).text
+    assert "fitted by this run: --refit is always." in Page(report(tmp_path, KNOWN, about=about)).text
 
 
 def test_page_says_where_its_figures_are(tmp_path: Path) -> None:
-    assert "in s3://fruits/features/runs/r/report/figures.json ." in Page(report(tmp_path, LEARNT)).text
+    assert "in s3://fruits/features/runs/r/report/figures.json ." in Page(report(tmp_path, KNOWN)).text
 
 
 @pytest.mark.parametrize("dark", [False, True])
