@@ -1,1 +1,1 @@
-"""What this project adds to Airflow: operators, sensors and task functions."""
+"""Airflow plugin of this project: operators, sensors, triggers, tasks and pages."""

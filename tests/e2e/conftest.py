@@ -1,4 +1,4 @@
-"""Fixtures of the tests that run whole DAGs against the local AWS."""
+"""Fixtures of the tests that run complete DAGs against the local AWS."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ def airflow_environment(local_aws: LocalAws) -> Mapping[str, str]:
 
 @pytest.fixture(scope="session")
 def pipeline(local_aws: LocalAws, airflow_environment: Mapping[str, str]) -> Pipeline:
-    """A bucket for all: what one test publishes is what others must leave alone."""
+    """A bucket that all tests share, and the DAGs to run on it."""
     return Pipeline(local_aws, local_aws.s3(), local_aws.create_bucket("orchard"), airflow_environment)
 
 
 @pytest.fixture(scope="session")
 def published(pipeline: Pipeline, tmp_path_factory: pytest.TempPathFactory) -> Published:
-    """A run over generated images, oddly named ones, and every kind that cannot be described."""
+    """A published run over generated images, odd names, and images of each quarantine reason."""
     folder = tmp_path_factory.mktemp("images")
     generate(folder, make_plan(["Avocado", "Banana"], 48), seed=0, jobs=1, progress=False)
     pipeline.put_folder(folder)
@@ -52,7 +52,7 @@ def published(pipeline: Pipeline, tmp_path_factory: pytest.TempPathFactory) -> P
     pipeline.put("images/stray.jpg", good)
     calls = tmp_path_factory.mktemp("calls") / "calls.jsonl"
     path = f"{RECORDER}{os.pathsep}{pipeline.environment.get('PYTHONPATH', '')}"
-    watched = {**pipeline.environment, **WITH_CREDENTIALS, "PYTHONPATH": path, "FRUITS_TEST_CALLS": str(calls)}
-    run = replace(pipeline, environment=watched).run_installed_command(DATE, **PARAMS)
-    assert run.ok, run.why
+    environment = {**pipeline.environment, **WITH_CREDENTIALS, "PYTHONPATH": path, "FRUITS_TEST_CALLS": str(calls)}
+    run = replace(pipeline, environment=environment).run_installed_command(DATE, **PARAMS)
+    assert run.ok, run.error
     return Published(pipeline.latest(), pipeline.table("features"), pipeline.table("quarantine"), run.log, calls)

@@ -1,4 +1,4 @@
-"""Each fault of Airflow's own processes and people, with a whole Airflow: scheduler, triggerer, workers, API."""
+"""Faults of Airflow's processes and actions of users, with a complete Airflow: scheduler, triggerer, workers, API."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from include.dev.local_aws.emr.faults import FAULT_TAG
 from include.dev.sample_images import generate, make_plan
 from tests.support.airflow.api import DAG, QUICK_RETRIES, Airflow, running_airflow, wait_for
-from tests.support.airflow.faults import OF_AIRFLOW, Case
+from tests.support.airflow.faults import AIRFLOW_FAULTS, Case
 from tests.support.airflow.pipeline import Pipeline
 
 if TYPE_CHECKING:
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from include.dev.local_aws.local import LocalAws
 
 STEP = "featurize_and_reduce"
-ANSWER_LATE_S = 3
+RESPONSE_DELAY_S = 3
 SETTINGS = {
     "FRUITS_DEPLOYMENT": "killed",
     "FRUITS_LOG_WAIT_S": "5",
     "FRUITS_EMR_POLL_S": "1",
-    "FRUITS_EMR_TAGS": f'{{"{FAULT_TAG}": "answer-late:{ANSWER_LATE_S}"}}',
-    # who is dead is found out in seconds, not minutes
+    "FRUITS_EMR_TAGS": f'{{"{FAULT_TAG}": "answer-late:{RESPONSE_DELAY_S}"}}',
+    # Airflow detects dead processes within seconds instead of minutes
     "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "15",
     "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "3",
     "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_THRESHOLD": "15",
@@ -50,7 +50,7 @@ def airflow(local_aws: LocalAws, tmp_path_factory: pytest.TempPathFactory) -> It
 
 
 class Run:
-    """A run under test, up to the moment of the fault."""
+    """A triggered run, and the steps up to the moment of the fault."""
 
     def __init__(self, airflow: Airflow, orchard: Pipeline, run_id: str) -> None:
         self.airflow, self.orchard, self.id = airflow, orchard, run_id
@@ -58,18 +58,18 @@ class Run:
         self._before = self._published()
         airflow.trigger(DAG, run_id, bucket=orchard.bucket, k=3, force=True)
 
-    def begin_again(self) -> None:
-        """Clear the whole run, as a person does."""
+    def clear(self) -> None:
+        """Clear all tasks of the run."""
         self._clusters = len(self.orchard.cluster_states())
         self.airflow.call("POST", f"dags/{DAG}/dagRuns/{self.id}/clear", dry_run=False, only_failed=False)
 
     def await_cluster(self) -> str:
-        """The run's cluster, as soon as EMR has it."""
+        """Wait for the run's cluster and return its id."""
         (cluster,) = wait_for(self.orchard.aws.active_clusters)
         return cluster
 
     def await_step(self) -> str:
-        """The run's cluster, as soon as its step runs and Airflow waits for it."""
+        """Wait until the step runs and its task is deferred. Return the cluster's id."""
         cluster, emr = self.await_cluster(), self.orchard.aws.emr()
         wait_for(lambda: emr.list_steps(ClusterId=cluster, StepStates=["RUNNING"])["Steps"])
         wait_for(lambda: self.task(STEP)["state"], lambda state: state == "deferred")
@@ -79,13 +79,13 @@ class Run:
         return self.airflow.task(DAG, self.id, task_id)
 
     def check(self, case: Case) -> None:
-        """Compare the outcome with the table's."""
+        """Assert the outcome of the fault matrix."""
         state = self.airflow.await_end(DAG, self.id)
-        made = tuple(state for state, _ in self.orchard.cluster_states()[self._clusters :])
+        clusters = tuple(state for state, _ in self.orchard.cluster_states()[self._clusters :])
         log = "".join(self.airflow.log(DAG, self.id, task) for task in ("create_cluster", STEP))
-        assert (state, made) == (case.state, case.clusters), log
+        assert (state, clusters) == (case.state, case.clusters), log
         assert self.orchard.aws.active_clusters() == []
-        assert [words for words in case.says if words not in log] == []
+        assert [text for text in case.messages if text not in log] == []
         assert self._published() == (f"{self.id}-{DAG}" if case.succeeds else self._before)
 
     def _published(self) -> str | None:
@@ -93,24 +93,22 @@ class Run:
 
 
 def _case(injected: str) -> Case:
-    (case,) = [case for case in OF_AIRFLOW if case.injected.startswith(injected)]
+    (case,) = [case for case in AIRFLOW_FAULTS if case.injected.startswith(injected)]
     return case
 
 
-def test_people_change_things_at_once_and_wait_for_nobody_long(airflow: Airflow) -> None:
-    def change(person: int) -> None:
-        for change in range(10):
+def test_concurrent_writing_requests_do_not_hang(airflow: Airflow) -> None:
+    def write(user: int) -> None:
+        for number in range(10):
             airflow.call("PATCH", "dags/fruits_janitor", is_paused=True)
-            airflow.call("POST", "variables", key=f"{person}-{change}", value="")
+            airflow.call("POST", "variables", key=f"{user}-{number}", value="")
 
-    with ThreadPoolExecutor(6) as people:
-        list(people.map(change, range(6)))
+    with ThreadPoolExecutor(6) as users:
+        list(users.map(write, range(6)))
 
 
 @pytest.mark.parametrize("component", ["scheduler", "triggerer"])
-def test_killed_component_does_not_keep_the_run_from_succeeding(
-    airflow: Airflow, orchard: Pipeline, component: str
-) -> None:
+def test_run_succeeds_after_a_component_was_killed(airflow: Airflow, orchard: Pipeline, component: str) -> None:
     run = Run(airflow, orchard, f"{component}-killed")
     run.await_step()
 
@@ -119,7 +117,7 @@ def test_killed_component_does_not_keep_the_run_from_succeeding(
     run.check(_case(f"{component} killed"))
 
 
-def test_worker_killed_between_runjobflow_and_xcom_is_followed_by_one_that_adopts_its_cluster(
+def test_retry_after_a_worker_killed_between_runjobflow_and_xcom_adopts_the_cluster(
     airflow: Airflow, orchard: Pipeline
 ) -> None:
     run = Run(airflow, orchard, "worker-killed")
@@ -141,9 +139,7 @@ def test_cleared_task_runs_again_on_the_same_cluster(airflow: Airflow, orchard: 
     run.check(_case("task cleared"))
 
 
-def test_run_marked_failed_by_hand_ends_its_step_and_cluster_and_can_run_again(
-    airflow: Airflow, orchard: Pipeline
-) -> None:
+def test_run_marked_failed_ends_its_step_and_cluster_and_can_run_again(airflow: Airflow, orchard: Pipeline) -> None:
     run = Run(airflow, orchard, "marked-failed")
     run.await_step()
 
@@ -153,5 +149,5 @@ def test_run_marked_failed_by_hand_ends_its_step_and_cluster_and_can_run_again(
     assert [run.task(task)["state"] for task in (STEP, "terminate_cluster", "publish")] == [
         *("failed", "success", "skipped"),
     ]
-    run.begin_again()
+    run.clear()
     run.check(Case("nothing", succeeds=True))

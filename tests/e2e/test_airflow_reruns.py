@@ -1,4 +1,4 @@
-"""What docs/guides/reruns.md promises of two triggers, of backfills and of killed runs, with a whole Airflow."""
+"""Statements of docs/guides/reruns.md about two triggers, backfills and killed runs, with a complete Airflow."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from polars.testing import assert_frame_equal
 from include.dev.local_aws.emr.faults import FAULT_TAG
 from include.dev.sample_images import generate, make_plan
 from tests.support.airflow.api import DAG, ENDED, QUICK_RETRIES, Airflow, kill_worker, running_airflow, wait_for
-from tests.support.airflow.faults import OF_AIRFLOW
+from tests.support.airflow.faults import AIRFLOW_FAULTS
 from tests.support.airflow.pipeline import Pipeline
 
 if TYPE_CHECKING:
@@ -33,8 +33,8 @@ SETTINGS = {
     "FRUITS_DEPLOYMENT": "rerun",
     "FRUITS_LOG_WAIT_S": "5",
     "FRUITS_EMR_POLL_S": "1",
-    "FRUITS_EMR_TAGS": f'{{"{FAULT_TAG}": "answer-late:3"}}',  # there is time to kill who waits for the answer
-    # who is dead is found out in seconds, not minutes
+    "FRUITS_EMR_TAGS": f'{{"{FAULT_TAG}": "answer-late:3"}}',  # time to kill the waiting process
+    # Airflow detects dead processes within seconds instead of minutes
     "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
     "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "8",
     "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "1",
@@ -58,7 +58,7 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def orchard(airflow: Airflow, local_aws: LocalAws, images: Path) -> Pipeline:
-    """A bucket, and two runs on it that were triggered at once and have ended."""
+    """A bucket with two ended runs that were triggered at the same time."""
     orchard = _bucket(local_aws, "triggered-twice", images)
     for run in ("one", "other"):
         airflow.trigger(DAG, run, bucket=orchard.bucket, **PARAMS)
@@ -74,20 +74,20 @@ def _bucket(aws: LocalAws, name: str, images: Path) -> Pipeline:
 
 
 def _rows(bucket: Pipeline, table: str) -> pl.DataFrame:
-    """A published table, as it would be in any bucket."""
+    """Return a published table with paths relative to the bucket."""
     rows = bucket.table(table).with_columns(pl.col("path").str.strip_prefix(f"s3://{bucket.bucket}/"))
     return rows.sort("path")
 
 
-def _assert_equal(rows: pl.DataFrame, wanted: pl.DataFrame) -> None:
-    """Equal bit by bit, but for the rounding of projections that were fitted apart."""
-    assert_frame_equal(rows.drop("pca", strict=False), wanted.drop("pca", strict=False))
-    if "pca" in wanted:
-        np.testing.assert_allclose(np.stack(rows["pca"]), np.stack(wanted["pca"]), atol=1e-4)
+def _assert_equal(rows: pl.DataFrame, expected: pl.DataFrame) -> None:
+    """Assert identical rows, with a tolerance for projections that were fitted separately."""
+    assert_frame_equal(rows.drop("pca", strict=False), expected.drop("pca", strict=False))
+    if "pca" in expected:
+        np.testing.assert_allclose(np.stack(rows["pca"]), np.stack(expected["pca"]), atol=1e-4)
 
 
 def _announced(airflow: Airflow, bucket: Pipeline) -> list[str]:
-    """The runs that the asset's events tell of, each of which those downstream have followed."""
+    """Return the runs in the asset's events, after the downstream DAG has run for each event."""
     events = airflow.asset_events()
     wait_for(
         lambda: [run["state"] for run in airflow.runs(DOWNSTREAM, "asset_triggered")],
@@ -96,9 +96,7 @@ def _announced(airflow: Airflow, bucket: Pipeline) -> list[str]:
     return [event["extra"]["run"] for event in events if event["extra"].get("bucket") == bucket.bucket]
 
 
-def test_of_two_triggers_at_once_one_publishes_and_the_other_finds_nothing_changed(
-    airflow: Airflow, orchard: Pipeline
-) -> None:
+def test_of_two_concurrent_triggers_one_publishes_and_the_other_is_skipped(airflow: Airflow, orchard: Pipeline) -> None:
     latest = orchard.latest()
     first = latest["run"].removesuffix(f"-{DAG}")
     (second,) = {"one", "other"} - {first}
@@ -110,7 +108,7 @@ def test_of_two_triggers_at_once_one_publishes_and_the_other_finds_nothing_chang
     assert _announced(airflow, orchard) == [latest["run"]]
 
 
-def test_run_killed_at_each_of_its_tasks_publishes_what_an_undisturbed_one_does(
+def test_run_with_each_task_killed_publishes_the_same_rows(
     airflow: Airflow, orchard: Pipeline, local_aws: LocalAws, images: Path
 ) -> None:
     bucket, emr = _bucket(local_aws, "killed-everywhere", images), local_aws.emr()
@@ -120,15 +118,15 @@ def test_run_killed_at_each_of_its_tasks_publishes_what_an_undisturbed_one_does(
         moments={
             "take_inventory": lambda: bucket.has(f"{run}/inventory/"),
             "create_cluster": local_aws.active_clusters,
-            STEP: lambda: any(emr.list_steps(ClusterId=one)["Steps"] for one in bucket.cluster_ids()),
+            STEP: lambda: any(emr.list_steps(ClusterId=cluster)["Steps"] for cluster in bucket.cluster_ids()),
             "publish": lambda: bucket.has(f"{run}/report/"),
         },
     )
     airflow.trigger(DAG, "killed", bucket=bucket.bucket, **PARAMS)
 
-    killer.work_through("killed")
+    killer.kill_until_end("killed")
 
-    (case,) = [case for case in OF_AIRFLOW if case.injected.startswith("each task killed")]
+    (case,) = [case for case in AIRFLOW_FAULTS if case.injected.startswith("each task killed")]
     assert airflow.state(DAG, "killed") == case.state
     tasks = {task["task_id"]: task["try_number"] for task in airflow.tasks(DAG, "killed")}
     assert killer.killed == Counter([*tasks, STEP])
@@ -136,7 +134,7 @@ def test_run_killed_at_each_of_its_tasks_publishes_what_an_undisturbed_one_does(
     assert tuple(state for state, _ in bucket.cluster_states()) == case.clusters
     assert local_aws.active_clusters() == []
     log = "".join(airflow.log(DAG, "killed", task) for task in ("create_cluster", STEP))
-    assert [words for words in case.says if words not in log] == []
+    assert [text for text in case.messages if text not in log] == []
     (cluster,) = bucket.cluster_ids()
     assert [step["Status"]["State"] for step in emr.list_steps(ClusterId=cluster)["Steps"]] == ["COMPLETED"]
     for table in ("features", "quarantine"):
@@ -145,12 +143,12 @@ def test_run_killed_at_each_of_its_tasks_publishes_what_an_undisturbed_one_does(
 
 
 class Killer:
-    """Kills a run's tasks: each in its first try, the step's also when it goes on after its wait.
+    """Kill each task of a run in its first try, and the step's task also when it resumes after its wait.
 
     Args:
-        airflow: runs them.
-        moments: what a task must have come to; others are killed as soon as they run. These lose their machine, worker
-            and all, which Airflow notices by the missing heartbeat; of the others only the process is killed.
+        airflow: Airflow that runs the tasks.
+        moments: Condition per task id for the kill. These tasks are killed with their worker, so that Airflow notices
+            the missing heartbeat. For other tasks only the process is killed, as soon as it runs.
     """
 
     def __init__(self, airflow: Airflow, moments: Mapping[str, Callable[[], object]]) -> None:
@@ -158,22 +156,26 @@ class Killer:
         self._airflow, self._moments = airflow, moments
         self._seen: dict[psutil.Process, str] = {}
 
-    def work_through(self, run: str) -> None:
-        """Kill until the run is over."""
-        until = time.monotonic() + 400
+    def kill_until_end(self, run: str) -> None:
+        """Kill task processes until the run has ended."""
+        deadline = time.monotonic() + 400
         while self._airflow.state(DAG, run) not in ENDED:
-            assert time.monotonic() < until, f"killed: {self.killed}"
-            new = {one: name for name, one in self._airflow.task_processes().items() if one not in self._seen}
+            assert time.monotonic() < deadline, f"killed: {self.killed}"
+            new = {
+                process: task_instance
+                for task_instance, process in self._airflow.task_processes().items()
+                if process not in self._seen
+            }
             for process in new:
-                _signal(process.suspend)  # the shortest of tasks takes less time than to find out which it is
+                _signal(process.suspend)  # a short task would end before it is identified
             for process, task_instance in new.items():
                 self._seen[process] = task_instance
-                self._meet(run, task_instance, process)
+                self._kill_if_due(run, task_instance, process)
                 _signal(process.resume)
             time.sleep(0.05)
 
-    def _meet(self, run: str, task_instance: str, process: psutil.Process) -> None:
-        task = next((one for one in self._airflow.tasks(DAG, run) if one["id"] == task_instance), None)
+    def _kill_if_due(self, run: str, task_instance: str, process: psutil.Process) -> None:
+        task = next((task for task in self._airflow.tasks(DAG, run) if task["id"] == task_instance), None)
         if task is None:
             return
         nth = list(self._seen.values()).count(task_instance)
@@ -190,7 +192,7 @@ class Killer:
         else:
             process.resume()
             while not moment():
-                assert process.is_running(), f"{task_id} was over before its moment came"
+                assert process.is_running(), f"{task_id} ended before its condition was met"
                 time.sleep(0.005)
             kill_worker(process)
         self.killed[task_id] += 1
@@ -201,16 +203,14 @@ def _signal(signal: Callable[[], None]) -> None:
         signal()
 
 
-def test_backfill_of_a_range_publishes_the_bucket_as_it_is_once_and_tells_nobody(
-    airflow: Airflow, orchard: Pipeline
-) -> None:
+def test_backfill_publishes_the_current_bucket_once_without_an_event(airflow: Airflow, orchard: Pipeline) -> None:
     before, features, announced = orchard.latest(), _rows(orchard, "features"), _announced(airflow, orchard)
     removed = features["path"][0]
     orchard.s3.delete_object(Bucket=orchard.bucket, Key=removed)
     conf = json.dumps({"bucket": orchard.bucket, **PARAMS, "refit": "never"})
 
     dates = ("--from-date", "2026-03-01", "--to-date", "2026-03-03")
-    order = ("--run-backwards", "--max-active-runs", "2")  # the first date starts last, while another is at work
+    order = ("--run-backwards", "--max-active-runs", "2")  # the first date starts last, while another date runs
     airflow.command("backfill", "create", "--dag-id", DAG, *dates, *order, "--dag-run-conf", conf)
 
     runs = wait_for(
@@ -229,9 +229,7 @@ def test_backfill_of_a_range_publishes_the_bucket_as_it_is_once_and_tells_nobody
     assert _announced(airflow, orchard) == announced
 
 
-def test_publication_of_an_older_run_that_is_cleared_does_not_go_back_in_time(
-    airflow: Airflow, orchard: Pipeline
-) -> None:
+def test_cleared_publication_of_an_older_run_is_skipped(airflow: Airflow, orchard: Pipeline) -> None:
     latest = orchard.latest()
     older = next(run for run in ("one", "other") if airflow.task(DAG, run, "publish")["state"] == "success")
     cleared: dict[str, Any] = {"dag_run_id": older, "task_ids": ["publish"], "include_downstream": True}

@@ -1,4 +1,4 @@
-"""What goes wrong is told in one sentence, publishes nothing and leaves no cluster."""
+"""A failed run reports its reason in one message, publishes nothing and leaves no cluster."""
 
 from __future__ import annotations
 
@@ -18,9 +18,12 @@ pytestmark = pytest.mark.usefixtures("published")
 def test_failed_step_shows_its_output_and_no_credential_ends_its_cluster_and_publishes_nothing(
     pipeline: Pipeline,
 ) -> None:
-    before, watched = pipeline.latest(), replace(pipeline, environment={**pipeline.environment, **WITH_CREDENTIALS})
+    before, with_credentials = (
+        pipeline.latest(),
+        replace(pipeline, environment={**pipeline.environment, **WITH_CREDENTIALS}),
+    )
 
-    run = watched.run("2026-04-02", max_quarantine_share=0.2, k=200)
+    run = with_credentials.run("2026-04-02", max_quarantine_share=0.2, k=200)
 
     assert not run.ok
     assert "Last lines of the step's stderr" in run.log
@@ -32,7 +35,7 @@ def test_failed_step_shows_its_output_and_no_credential_ends_its_cluster_and_pub
     assert pipeline.latest() == before
 
 
-def test_no_image_under_the_prefix_names_prefix_and_way_out(pipeline: Pipeline) -> None:
+def test_prefix_without_images_is_named_with_a_remedy(pipeline: Pipeline) -> None:
     before = pipeline.latest()
 
     run = pipeline.run("2026-04-04", image_prefix="nothing/here/", wait_minutes=0.05)
@@ -42,7 +45,7 @@ def test_no_image_under_the_prefix_names_prefix_and_way_out(pipeline: Pipeline) 
     assert pipeline.latest() == before
 
 
-def test_missing_bucket_names_it_and_way_out(pipeline: Pipeline) -> None:
+def test_missing_bucket_is_named_with_a_remedy(pipeline: Pipeline) -> None:
     run = pipeline.run("2026-04-05", bucket="no-such-bucket")
 
     assert not run.ok
@@ -50,7 +53,7 @@ def test_missing_bucket_names_it_and_way_out(pipeline: Pipeline) -> None:
     assert pipeline.aws.active_clusters() == []
 
 
-def test_run_that_may_cost_too_much_is_refused_before_there_is_a_cluster(pipeline: Pipeline) -> None:
+def test_run_above_the_maximum_cost_fails_before_a_cluster_is_created(pipeline: Pipeline) -> None:
     before, clusters = pipeline.latest(), pipeline.cluster_states()
 
     run = pipeline.run("2026-04-07", cluster_size="large", max_cost=1)
@@ -61,7 +64,7 @@ def test_run_that_may_cost_too_much_is_refused_before_there_is_a_cluster(pipelin
     assert pipeline.latest() == before
 
 
-def test_failed_bootstrap_tells_the_reason_and_leaves_no_cluster(pipeline: Pipeline) -> None:
+def test_failed_bootstrap_reports_the_reason_and_leaves_no_cluster(pipeline: Pipeline) -> None:
     before, clusters = pipeline.latest(), len(pipeline.cluster_states())
     artifacts = pipeline.s3.list_objects_v2(Bucket=pipeline.bucket, Prefix="artifacts/bootstrap-")["Contents"]
     key = artifacts[0]["Key"]

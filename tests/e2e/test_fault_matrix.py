@@ -1,6 +1,6 @@
-"""Each fault of AWS: what the run says, that no cluster stays, that what is published stays whole, that a rerun helps.
+"""Faults of AWS: each run logs the reason, leaves no cluster and no partial publication, and succeeds when repeated.
 
-The faults of Airflow's own processes are in `test_airflow_faults.py`.
+The faults of Airflow's processes are in `test_airflow_faults.py`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from include.dev.local_aws.emr.faults import FAULT_TAG
 from include.dev.local_aws.s3.fault_proxy import Fault, S3FaultProxy, first
 from include.dev.sample_images import generate, make_plan
 from include.emr.tags import ClusterOwner
-from tests.support.airflow.faults import OF_AWS, Case
+from tests.support.airflow.faults import AWS_FAULTS, Case
 from tests.support.airflow.pipeline import Pipeline
 from tests.support.airflow.topic import Topic
 
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
     from include.dev.local_aws.local import LocalAws
 
-PARAMS = {"k": 3, "force": True}  # the images stay the same
-OF_A_RUNNING_STEP = {"driver-killed", "executor-killed", "node-terminated"}
+PARAMS = {"k": 3, "force": True}  # images do not change
+STEP_FAULTS = {"driver-killed", "executor-killed", "node-terminated"}
 SETTINGS = {"FRUITS_DEPLOYMENT": "faults", "FRUITS_LOG_WAIT_S": "5", "FRUITS_EMR_POLL_S": "1"}
 
 
@@ -43,81 +43,81 @@ def topic(local_aws: LocalAws) -> Iterator[Topic]:
 def orchard(
     local_aws: LocalAws, airflow_environment: Mapping[str, str], topic: Topic, tmp_path_factory: pytest.TempPathFactory
 ) -> Pipeline:
-    """A bucket of its own, with something published."""
+    """A separate bucket with a published run."""
     environment = {**airflow_environment, **SETTINGS, "FRUITS_ALERT_TOPIC_ARN": topic.arn}
     orchard = Pipeline(local_aws, local_aws.s3(), local_aws.create_bucket("faults"), environment)
     _put_new_images(orchard, tmp_path_factory.mktemp("images"), seed=1)
     run = orchard.run("2026-05-01", **PARAMS)
-    assert run.ok, run.why
+    assert run.ok, run.error
     return orchard
 
 
 @pytest.fixture(scope="module")
-def trouble(local_aws: LocalAws) -> Iterator[S3FaultProxy]:
-    """An S3 that answers the first GET of each object with 503."""
+def s3_proxy(local_aws: LocalAws) -> Iterator[S3FaultProxy]:
+    """An S3 proxy that answers the first GET of each object with 503."""
     server = urlsplit(local_aws.environment["AWS_ENDPOINT_URL_S3"])
-    with S3FaultProxy((str(server.hostname), int(server.port or 0)), faults=first(1, Fault.SLOW_DOWN)) as trouble:
-        yield trouble
+    with S3FaultProxy((str(server.hostname), int(server.port or 0)), faults=first(1, Fault.SLOW_DOWN)) as proxy:
+        yield proxy
 
 
-@pytest.mark.parametrize("dated", list(enumerate(OF_AWS, 2)), ids=[case.injected for case in OF_AWS])
-def test_fault_is_told_leaves_no_cluster_and_nothing_half_published(
-    dated: tuple[int, Case], orchard: Pipeline, topic: Topic, trouble: S3FaultProxy, tmp_path: Path
+@pytest.mark.parametrize("dated", list(enumerate(AWS_FAULTS, 2)), ids=[case.injected for case in AWS_FAULTS])
+def test_fault_is_logged_and_leaves_no_cluster_and_no_partial_publication(
+    dated: tuple[int, Case], orchard: Pipeline, topic: Topic, s3_proxy: S3FaultProxy, tmp_path: Path
 ) -> None:
     day, case = dated
     _put_new_images(orchard, tmp_path, seed=day)
     date, before, clusters = f"2026-05-{day:02}", orchard.published(), len(orchard.cluster_states())
-    fault = f"{case.fault}:{trouble.url}" if case.fault == "s3-endpoint" else case.fault
+    fault = f"{case.fault}:{s3_proxy.url}" if case.fault == "s3-endpoint" else case.fault
     tags = {"FRUITS_EMR_TAGS": json.dumps({FAULT_TAG: fault} if fault else {})}
 
     run = replace(orchard, environment={**orchard.environment, **tags, **case.settings}).run(date, **PARAMS)
 
-    assert run.ok == case.succeeds, run.why
-    assert [words for words in case.says if words not in run.log] == []
-    alerts = [alert["Message"] for alert in topic.told()]
-    assert [case.says[0] in alert for alert in alerts] == ([] if case.succeeds else [True])
+    assert run.ok == case.succeeds, run.error
+    assert [text for text in case.messages if text not in run.log] == []
+    alerts = [alert["Message"] for alert in topic.received()]
+    assert [case.messages[0] in alert for alert in alerts] == ([] if case.succeeds else [True])
     assert tuple(state for state, _ in orchard.cluster_states()[clusters:]) == case.clusters
     assert orchard.aws.active_clusters() == []
     after = orchard.published()
     assert (after == before) == (not case.succeeds)
     if not case.succeeds:
         again = orchard.run(date, **PARAMS)
-        assert again.ok, again.why
+        assert again.ok, again.error
         after = orchard.published()
     assert after["run"] == f"{date}T000000Z-fruits_features"
-    assert (case.fault == "s3-endpoint") <= bool(trouble.failed[Fault.SLOW_DOWN])
-    assert (case.fault in OF_A_RUNNING_STEP) == (f"injected the fault {case.fault}" in _controllers(orchard, clusters))
+    assert (case.fault == "s3-endpoint") <= bool(s3_proxy.failed[Fault.SLOW_DOWN])
+    assert (case.fault in STEP_FAULTS) == (f"injected the fault {case.fault}" in _controllers(orchard, clusters))
 
 
 def _put_new_images(orchard: Pipeline, folder: Path, seed: int) -> None:
-    """Let there be something to describe: images of the same names are other ones."""
+    """Upload new images under the same names, so that features have to be extracted."""
     generate(folder, make_plan(["Avocado", "Banana"], 16), seed=seed, jobs=1, progress=False)
     orchard.put_folder(folder)
 
 
 def _controllers(orchard: Pipeline, clusters: int) -> str:
-    """What EMR says of the steps of all clusters but the first ones."""
+    """Return the controller logs of the steps of all clusters after the first `clusters`."""
     texts = []
     for cluster in orchard.cluster_ids()[clusters:]:
         prefix = f"logs/emr/{cluster}/steps/"
         listed = orchard.s3.list_objects_v2(Bucket=orchard.bucket, Prefix=prefix).get("Contents", [])
-        keys = [one["Key"] for one in listed if one["Key"].endswith("controller.gz")]
+        keys = [entry["Key"] for entry in listed if entry["Key"].endswith("controller.gz")]
         texts += [gzip.decompress(orchard.get(f"s3://{orchard.bucket}/{key}")).decode() for key in keys]
     return "".join(texts)
 
 
-def test_janitor_ends_the_cluster_of_an_unknown_run_and_no_others(orchard: Pipeline) -> None:
+def test_janitor_ends_the_cluster_of_an_unknown_run_only(orchard: Pipeline) -> None:
     emr, instances = orchard.aws.emr(), {"KeepJobFlowAliveWhenNoSteps": True}
-    forgotten, others = (
-        emr.run_job_flow(Name=origin.cluster_name, Tags=origin.tags(), Instances=instances)["JobFlowId"]
-        for origin in (ClusterOwner(deployment, "fruits_features", "deleted") for deployment in ("faults", "another"))
+    orphan, other = (
+        emr.run_job_flow(Name=owner.cluster_name, Tags=owner.tags(), Instances=instances)["JobFlowId"]
+        for owner in (ClusterOwner(deployment, "fruits_features", "deleted") for deployment in ("faults", "another"))
     )
 
     run = orchard.run("2026-05-30", dag_id="fruits_janitor")
 
-    assert run.ok, run.why
-    assert f"Cluster {forgotten} (fruits fruits_features deleted): its run is unknown, it is ended." in run.log
-    emr.get_waiter("cluster_terminated").wait(ClusterId=forgotten, WaiterConfig={"Delay": 1})
-    assert orchard.aws.active_clusters() == [others]
-    emr.terminate_job_flows(JobFlowIds=[others])
-    emr.get_waiter("cluster_terminated").wait(ClusterId=others, WaiterConfig={"Delay": 1})
+    assert run.ok, run.error
+    assert f"Cluster {orphan} (fruits fruits_features deleted): run state unknown, action ended." in run.log
+    emr.get_waiter("cluster_terminated").wait(ClusterId=orphan, WaiterConfig={"Delay": 1})
+    assert orchard.aws.active_clusters() == [other]
+    emr.terminate_job_flows(JobFlowIds=[other])
+    emr.get_waiter("cluster_terminated").wait(ClusterId=other, WaiterConfig={"Delay": 1})

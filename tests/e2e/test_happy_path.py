@@ -1,4 +1,4 @@
-"""A bucket of images becomes published features; the same run twice gives the same rows."""
+"""A run publishes features of a bucket of images. A second run gives the same rows."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from tests.support.airflow.pipeline import Pipeline, Published
 
 
-def test_every_image_is_in_exactly_one_place(pipeline: Pipeline, published: Published) -> None:
+def test_every_image_is_in_exactly_one_table(pipeline: Pipeline, published: Published) -> None:
     assert published.features.height == 48 + len(ODD_NAMES)
     assert set(published.quarantine.select("path", "stage", "reason").iter_rows()) == {
         (f"s3://{pipeline.bucket}/images/Test/Banana/text.jpg", "decode", "not_an_image"),
@@ -38,7 +38,7 @@ def test_odd_names_keep_their_spelling_and_category(pipeline: Pipeline, publishe
     assert sorted(odd["category"]) == ["Banana", "Crème brûlée #1"]
 
 
-def test_published_documents_tell_what_a_reader_needs(pipeline: Pipeline, published: Published) -> None:
+def test_published_documents_contain_run_counts_projection_and_checks(pipeline: Pipeline, published: Published) -> None:
     latest, record = published.latest, pipeline.json(pipeline.key(published.latest["paths"]["run"]))
 
     assert latest["run"] == f"{DATE}T000000Z-fruits_features"
@@ -51,14 +51,14 @@ def test_published_documents_tell_what_a_reader_needs(pipeline: Pipeline, publis
     assert "/artifacts/fruits_features-" in record["artifacts"]["application"]
 
 
-def test_projection_without_spark_gives_the_row_of_the_same_image(pipeline: Pipeline, published: Published) -> None:
+def test_projection_without_spark_gives_the_published_row(pipeline: Pipeline, published: Published) -> None:
     projection = Projection.from_bytes(pipeline.get(published.latest["paths"]["projection"]))
     row = published.features.row(0, named=True)
 
     np.testing.assert_allclose(projection.embed(pipeline.get(row["path"])), row["pca"], atol=1e-4)
 
 
-def test_cluster_is_gone_and_its_step_left_its_logs(pipeline: Pipeline, published: Published) -> None:
+def test_cluster_is_terminated_and_the_logs_of_its_step_are_kept(pipeline: Pipeline, published: Published) -> None:
     assert published.latest
     assert pipeline.cluster_states()[0] == ("TERMINATED", "USER_REQUEST")
     assert pipeline.aws.active_clusters() == []
@@ -74,23 +74,23 @@ def test_cost_of_the_cluster_is_in_the_record_and_by_task_in_the_report(
     tasks = pipeline.json(figures)["tasks"]
 
     assert cost["estimate"]["minutes"] == 10.5
-    assert {one["type"] for one in cost["actual"]["hours"]} == {"m7g.xlarge", "m7g.2xlarge"}
+    assert {row["type"] for row in cost["actual"]["hours"]} == {"m7g.xlarge", "m7g.2xlarge"}
     assert 0 < cost["actual"]["dollars"] < cost["estimate"]["dollars"]
     assert tasks["dollars"] == pytest.approx(cost["actual"]["dollars"])
-    assert [one["task"] for one in tasks["by_task"] if one["dollars"]] == [
+    assert [row["task"] for row in tasks["by_task"] if row["dollars"]] == [
         "create_cluster", "cluster_ready", "featurize_and_reduce", "terminate_cluster",
     ]  # fmt: skip
 
 
 def test_cluster_installed_its_requirements_from_the_wheelhouse(pipeline: Pipeline, published: Published) -> None:
     record = pipeline.json(pipeline.key(published.latest["paths"]["run"]))
-    prefix = f"logs/emr/{pipeline.cluster_ids()[0]}/node/"  # later clusters' bootstraps were to fail
+    prefix = f"logs/emr/{pipeline.cluster_ids()[0]}/node/"  # other tests let the bootstrap of later clusters fail
     listed = pipeline.s3.list_objects_v2(Bucket=pipeline.bucket, Prefix=prefix)["Contents"]
-    (log,) = [one["Key"] for one in listed if one["Key"].endswith("bootstrap-actions/1/stdout.gz")]
-    said = gzip.decompress(pipeline.get(log)).decode()
+    (log,) = [entry["Key"] for entry in listed if entry["Key"].endswith("bootstrap-actions/1/stdout.gz")]
+    output = gzip.decompress(pipeline.get(log)).decode()
 
     assert record["artifacts"]["wheelhouse"].startswith("s3://fruits/artifacts/wheelhouse-")
-    assert f"installed from {record['artifacts']['wheelhouse']}" in said or "installed already" in said
+    assert f"installed from {record['artifacts']['wheelhouse']}" in output or "installed already" in output
 
 
 def test_published_rows_read_with_pandas_and_duckdb(pipeline: Pipeline, published: Published, tmp_path: Path) -> None:
@@ -122,12 +122,10 @@ def test_dataset_opens_the_published_run(
         dataset.open("s3://nothing-here")
 
 
-def test_same_date_again_gives_the_same_rows_beside_the_published_ones(
-    pipeline: Pipeline, published: Published
-) -> None:
+def test_second_run_of_a_date_gives_the_same_rows_in_a_new_folder(pipeline: Pipeline, published: Published) -> None:
     again = pipeline.run(DATE, force=True, **PARAMS)
 
-    assert again.ok, again.why
+    assert again.ok, again.error
     assert pipeline.latest()["run"] == f"{published.latest['run']}-2"
     record = pipeline.record()
     images, outside = record["inventory"]["images"], record["inventory"]["uncategorised"]

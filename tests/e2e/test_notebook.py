@@ -1,4 +1,4 @@
-"""The notebook runs from its first cell to its last on a published run."""
+"""The notebook runs completely on a published run."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 NOTEBOOK = ROOT / "notebooks" / "explore.ipynb"
 
 
-def test_notebook_shows_rows_plane_and_the_photo_itself_as_nearest(
+def test_notebook_shows_rows_plane_and_nearest_neighbours(
     pipeline: Pipeline, published: Published, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in pipeline.environment.items():

@@ -1,4 +1,4 @@
-"""The same flow on a Spark cluster that is already there gives the same rows as on EMR."""
+"""A run on an existing Spark cluster gives the same rows as on EMR."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ def test_own_spark_cluster_gives_the_rows_of_emr(
     clusters = pipeline.cluster_states()
     children = psutil.Process().children(recursive=True)
     java = [child for child in children if spark_cluster.url in child.as_dict(["cmdline"], ad_value=[])["cmdline"]]
-    assert len(java) == 2, "workers know their master by its address"
+    assert len(java) == 2, "workers have the master's URL in their command line"
     conf = write_driver_conf(tmp_path / "conf", pipeline.aws.s3_folder, master=spark_cluster.url)
     on_cluster = {
         "SPARK_CONF_DIR": str(conf),
-        "LC_ALL": "C.UTF-8",  # the JVM names files by locale
+        "LC_ALL": "C.UTF-8",  # the JVM encodes file names by locale
         "AIRFLOW_CONN_SPARK_DEFAULT": f"{spark_cluster.url}?deploy-mode=client",
     }
 
@@ -37,10 +37,10 @@ def test_own_spark_cluster_gives_the_rows_of_emr(
         DATE, dag_id="fruits_features_spark", force=True, **PARAMS
     )
 
-    assert run.ok, run.why
+    assert run.ok, run.error
     assert pipeline.latest()["run"] == f"{DATE}T000000Z-fruits_features_spark"
     (app,) = spark_cluster.status()["completedapps"]
-    assert len(list((spark_cluster.folder / "work").glob(f"{app['id']}/*"))) == 2, "each worker had an executor"
+    assert len(list((spark_cluster.folder / "work").glob(f"{app['id']}/*"))) == 2, "each worker ran an executor"
     assert pipeline.cluster_states() == clusters
     rows = pipeline.table("features")
     assert pipeline.table("quarantine").equals(published.quarantine)

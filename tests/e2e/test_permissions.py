@@ -1,4 +1,4 @@
-"""What a whole run asks of AWS, as it was recorded, is what Airflow's role of the template allows."""
+"""Airflow's role in the template allows each recorded AWS request of a complete run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from tests.support.airflow.pipeline import Published
 
-pytestmark = pytest.mark.filterwarnings("ignore:Tried to parse AWS:UserWarning")  # moto makes no policies of buckets
+pytestmark = pytest.mark.filterwarnings("ignore:Tried to parse AWS:UserWarning")  # moto does not create bucket policies
 
 S3_ACTIONS = {
     "CompleteMultipartUpload": "s3:PutObject",
@@ -32,9 +32,9 @@ S3_ACTIONS = {
     "PutObject": "s3:PutObject",
     "UploadPart": "s3:PutObject",
 }
-"""After "Required permissions for Amazon S3 API operations"; an operation that is missing here fails the test."""
-WITHOUT_CLUSTER = {"ListClusters"}
-OURS = {"elasticmapreduce:ResourceTag/application": "fruits-image-features"}
+"""Permission per S3 operation (S3 User Guide, "Required permissions for Amazon S3 API operations")."""
+WITHOUT_RESOURCE = {"ListClusters"}
+APPLICATION_CONDITION = {"elasticmapreduce:ResourceTag/application": "fruits-image-features"}
 
 
 @pytest.fixture(scope="module")
@@ -43,31 +43,31 @@ def stack() -> Iterator[Stack]:
         yield create("fruits", {})
 
 
-def _requests(stack: Stack, service: str, operation: str, named: dict[str, Any]) -> list[Request]:
-    """What IAM has to allow for one recorded call; both buckets of the tests are one in a deployment."""
+def _requests(stack: Stack, service: str, operation: str, parameters: dict[str, Any]) -> list[Request]:
+    """Return the IAM requests of one recorded call. All buckets of the tests map to the deployment's bucket."""
     if service == "s3":
         bucket = f"arn:aws:s3:::{stack.bucket}"
-        return [Request(S3_ACTIONS[operation], f"{bucket}/{key}") for key in _keys(named)] or [
+        return [Request(S3_ACTIONS[operation], f"{bucket}/{key}") for key in _keys(parameters)] or [
             Request(S3_ACTIONS[operation], bucket)
         ]
     if service == "sts":
-        return []  # GetCallerIdentity is everybody's
-    assert service == "emr", f"{service}:{operation} is new: give Airflow's role what it needs, and tell it here"
+        return []  # GetCallerIdentity needs no permission
+    assert service == "emr", f"{service}:{operation} is new. Add it to Airflow's role and to this test."
     action = f"elasticmapreduce:{operation}"
     if operation == "RunJobFlow":
-        tags = {f"elasticmapreduce:RequestTag/{tag['Key']}": tag["Value"] for tag in named["Tags"]}
+        tags = {f"elasticmapreduce:RequestTag/{tag['Key']}": tag["Value"] for tag in parameters["Tags"]}
         return [Request(action, "*", tags), Request("elasticmapreduce:AddTags", _cluster(stack, "j-1"), tags)]
-    if operation in WITHOUT_CLUSTER:
+    if operation in WITHOUT_RESOURCE:
         return [Request(action, "*")]
-    clusters = named.get("JobFlowIds") or [named.get("ClusterId") or named["JobFlowId"]]
-    return [Request(action, _cluster(stack, one), OURS) for one in clusters]
+    clusters = parameters.get("JobFlowIds") or [parameters.get("ClusterId") or parameters["JobFlowId"]]
+    return [Request(action, _cluster(stack, cluster), APPLICATION_CONDITION) for cluster in clusters]
 
 
 def _cluster(stack: Stack, cluster: str) -> str:
     return f"arn:aws:elasticmapreduce:{REGION}:{stack.account}:cluster/{cluster}"
 
 
-def test_role_of_airflow_allows_all_that_a_run_asks_for(stack: Stack, published: Published) -> None:
+def test_airflows_role_allows_all_requests_of_a_run(stack: Stack, published: Published) -> None:
     calls = [json.loads(line) for line in published.calls.read_text().splitlines()]
     policies = stack.policies("AirflowRole")
     requests = [request for call in calls for request in _requests(stack, *call)]
@@ -79,17 +79,21 @@ def test_role_of_airflow_allows_all_that_a_run_asks_for(stack: Stack, published:
         "PutObject",
         "GetObject",
     }
-    assert {(one.action, one.resource) for one in requests if not allows(policies, one)} == set()
+    assert {(request.action, request.resource) for request in requests if not allows(policies, request)} == set()
 
 
-def test_run_writes_features_and_artifacts_only_and_removes_features_only(published: Published) -> None:
+def test_run_writes_only_features_and_artifacts_and_deletes_only_features(published: Published) -> None:
     calls = [json.loads(line) for line in published.calls.read_text().splitlines()]
-    asked = [(S3_ACTIONS.get(operation), key) for _, operation, named in calls for key in _keys(named)]
+    accesses = [(S3_ACTIONS.get(operation), key) for _, operation, parameters in calls for key in _keys(parameters)]
 
-    assert {key.partition("/")[0] for action, key in asked if action == "s3:PutObject"} == {"features", "artifacts"}
-    assert {key.partition("/")[0] for action, key in asked if action == "s3:DeleteObject"} <= {"features"}
+    assert {key.partition("/")[0] for action, key in accesses if action == "s3:PutObject"} == {"features", "artifacts"}
+    assert {key.partition("/")[0] for action, key in accesses if action == "s3:DeleteObject"} <= {"features"}
 
 
-def _keys(named: dict[str, Any]) -> list[str]:
-    """The objects that a call names: `DeleteObjects` names many."""
-    return [named["Key"]] if "Key" in named else [one["Key"] for one in named.get("Delete", {}).get("Objects", [])]
+def _keys(parameters: dict[str, Any]) -> list[str]:
+    """Return the keys in a call's parameters. `DeleteObjects` has several."""
+    return (
+        [parameters["Key"]]
+        if "Key" in parameters
+        else [entry["Key"] for entry in parameters.get("Delete", {}).get("Objects", [])]
+    )

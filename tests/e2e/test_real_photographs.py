@@ -1,4 +1,4 @@
-"""The same on photographs of real fruit: set FRUITS_REAL_IMAGES to a folder of them."""
+"""A run on photographs of real fruit in the folder FRUITS_REAL_IMAGES."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ if TYPE_CHECKING:
     from tests.support.airflow.pipeline import Pipeline
 
 FOLDER = os.environ.get("FRUITS_REAL_IMAGES")
-pytestmark = pytest.mark.skipif(not FOLDER, reason="FRUITS_REAL_IMAGES names no folder of real photographs")
+pytestmark = pytest.mark.skipif(not FOLDER, reason="FRUITS_REAL_IMAGES is not set to a folder of real photographs")
 
 
 @pytest.mark.parametrize(
     ("name", "images", "categories", "splits"),
     [("fruits-360-sample", 100, 10, {None}), ("grocery-fruit", 1253, 28, {"Training", "Test"})],
 )
-def test_real_photographs_are_all_described(
+def test_features_are_extracted_from_all_real_photographs(
     pipeline: Pipeline, name: str, images: int, categories: int, splits: set[str | None]
 ) -> None:
     prefix = f"{name}/"
@@ -27,7 +27,7 @@ def test_real_photographs_are_all_described(
 
     run = pipeline.run("2026-03-02", image_prefix=prefix)
 
-    assert run.ok, run.why
+    assert run.ok, run.error
     features = pipeline.table("features")
     assert features.height == images
     assert features["category"].n_unique() == categories

@@ -1,4 +1,4 @@
-"""Day after day on one bucket: what is published follows the images, and costs follow the change."""
+"""Daily runs on one bucket: publications follow the images, and unchanged days create no cluster."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ FIRST = "2026-05-01"
 def orchard(
     local_aws: LocalAws, airflow_environment: Mapping[str, str], tmp_path_factory: pytest.TempPathFactory
 ) -> Pipeline:
-    """A bucket with a published run, and the marker of a complete upload."""
+    """A bucket with a published run and the marker of a complete upload."""
     pipeline = Pipeline(local_aws, local_aws.s3(), local_aws.create_bucket("rerun-orchard"), airflow_environment)
     folder = tmp_path_factory.mktemp("images")
     generate(folder, make_plan(["Avocado", "Banana"], 16), seed=0, jobs=1, progress=False)
     pipeline.put_folder(folder)
     pipeline.put("images/_SUCCESS", b"")
     run = pipeline.run(FIRST, marker="_SUCCESS", **PARAMS)
-    assert run.ok, run.why
+    assert run.ok, run.error
     return pipeline
 
 
 def _events(pipeline: Pipeline) -> list[dict[str, Any]]:
-    """The extras of the asset's events on this bucket, from Airflow's database."""
+    """Return the extras of the asset's events for this bucket from Airflow's database."""
     database = Path(pipeline.environment["AIRFLOW_HOME"]) / "airflow.db"
     with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
         rows = connection.execute("SELECT extra FROM asset_event ORDER BY id").fetchall()
@@ -56,19 +56,19 @@ def test_marker_is_no_image_and_the_run_is_announced(orchard: Pipeline) -> None:
     assert event == {"bucket": orchard.bucket, **{name: latest[name] for name in event if name != "bucket"}}
 
 
-def test_day_without_a_change_is_skipped_without_a_cluster_and_without_an_event(orchard: Pipeline) -> None:
+def test_unchanged_day_is_skipped_without_a_cluster_or_event(orchard: Pipeline) -> None:
     latest, clusters, events = orchard.latest(), orchard.cluster_states(), _events(orchard)
 
     run = orchard.run("2026-05-02", marker="_SUCCESS", **PARAMS)
 
-    assert run.ok, run.why
+    assert run.ok, run.error
     assert f"Nothing has changed since run {latest['run']}" in run.log
     assert orchard.latest() == latest
     assert orchard.cluster_states() == clusters
     assert _events(orchard) == events
 
 
-def test_changed_bucket_is_published_and_the_day_before_can_still_be_read(
+def test_changed_bucket_is_published_and_the_earlier_run_stays_readable(
     orchard: Pipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("AWS_ENDPOINT_URL_S3", "AWS_REGION", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
@@ -85,17 +85,17 @@ def test_changed_bucket_is_published_and_the_day_before_can_still_be_read(
 
     run = kept.run("2026-05-03", marker="_SUCCESS", **PARAMS)
 
-    assert run.ok, run.why
+    assert run.ok, run.error
     paths = {path.rpartition(f"{orchard.bucket}/")[2] for path in orchard.table("features")["path"]}
     assert paths == {*keys, "images/Cherry/renamed.jpg"} - {removed, renamed, "images/_SUCCESS"}
     assert [event["run"] for event in _events(orchard)] == [before["run"], orchard.latest()["run"]]
-    for way in ({"run": before["run"]}, {"as_of": before["published_at"]}):
-        assert dataset.open(f"s3://{orchard.bucket}", **way).collect().equals(rows)
+    for selector in ({"run": before["run"]}, {"as_of": before["published_at"]}):
+        assert dataset.open(f"s3://{orchard.bucket}", **selector).collect().equals(rows)
 
 
 def test_example_downstream_counts_the_published_images(orchard: Pipeline) -> None:
     run = orchard.run("2026-05-04", dag_id="fruits_example_downstream")
 
-    assert run.ok, run.why
+    assert run.ok, run.error
     counts = orchard.table("features").group_by("category").len().sort("category")
     assert f"Images of the latest run: {dict(counts.iter_rows())}" in run.log

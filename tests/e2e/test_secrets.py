@@ -1,4 +1,4 @@
-"""Nothing that a run leaves behind holds a credential: logs, XComs, rendered templates, objects in S3."""
+"""Logs, XComs, rendered templates and objects of a run contain no credential."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ if TYPE_CHECKING:
 
 
 def _artefacts(pipeline: Pipeline, published: Published) -> Iterator[tuple[str, bytes]]:
-    """Name and content of all that the run left: its output, Airflow's home (database, logs), its bucket, its nodes."""
+    """Yield name and content of all results: output, Airflow's home (database, logs), bucket and nodes."""
     yield "output", published.log.encode()
     home = Path(pipeline.environment["AIRFLOW_HOME"])
     for file in home.rglob("*"):
-        if file.is_file() and file.name != "airflow.cfg":  # Airflow's own settings, which no run writes
+        if file.is_file() and file.name != "airflow.cfg":  # Airflow's settings, which a run does not write
             yield f"airflow/{file.relative_to(home)}", file.read_bytes()
     for page in pipeline.s3.get_paginator("list_objects_v2").paginate(Bucket=pipeline.bucket):
         for entry in page["Contents"]:
             content = pipeline.get(f"s3://{pipeline.bucket}/{entry['Key']}")
-            yield f"s3/{entry['Key']}", _legible(entry["Key"], content)
+            yield f"s3/{entry['Key']}", _readable(entry["Key"], content)
     nodes = pipeline.aws.state.clusters
     for file in nodes.rglob("*"):
         if file.is_file():
             yield f"nodes/{file.relative_to(nodes)}", file.read_bytes()
 
 
-def _legible(name: str, content: bytes) -> bytes:
-    """A file's bytes unpacked, and of Parquet, whose pages are packed, the schema with its metadata and all texts."""
+def _readable(name: str, content: bytes) -> bytes:
+    """Return decompressed bytes. For Parquet, add the schema, its metadata and all texts."""
     if name.endswith(".gz"):
         return gzip.decompress(content)
     if not name.endswith(".parquet"):
@@ -47,15 +47,15 @@ def _legible(name: str, content: bytes) -> bytes:
     return content + schema.encode() + texts.write_csv().encode()
 
 
-def test_no_planted_credential_is_in_what_a_run_leaves(pipeline: Pipeline, published: Published) -> None:
+def test_results_of_a_run_contain_no_planted_credential(pipeline: Pipeline, published: Published) -> None:
     artefacts = dict(_artefacts(pipeline, published))
     run = published.latest["run"].encode()
 
-    found = {(name, secret) for name, content in artefacts.items() for secret in PLANTED if secret.encode() in content}
+    leaks = {(name, secret) for name, content in artefacts.items() for secret in PLANTED if secret.encode() in content}
 
-    assert found == set()
+    assert leaks == set()
     holders = {name.partition("/")[0] for name, content in artefacts.items() if run in content}
-    assert {"output", "airflow", "s3"} <= holders, "a search that finds nothing anywhere would prove nothing"
+    assert {"output", "airflow", "s3"} <= holders, "the search finds the run name in each kind of result"
     assert [name for name, content in artefacts.items() if name.endswith(".db") and run in content], "XComs"
     path = sorted(published.features["path"])[len(published.features) // 2].encode()
     assert [name for name, content in artefacts.items() if "/features/part" in name and path in content], "Parquet"

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from include.dev.local_aws.emr.faults import Fault
-from tests.support.airflow.faults import OF_AIRFLOW, OF_AWS, Case, table
+from tests.support.airflow.faults import AIRFLOW_FAULTS, AWS_FAULTS, Case, table
 
 TEXT = (Path(__file__).parents[2] / "docs" / "guides" / "reliability.md").read_text()
 
 
-@pytest.mark.parametrize(("heading", "cases"), [("faults of AWS", OF_AWS), ("faults of Airflow", OF_AIRFLOW)])
+@pytest.mark.parametrize(("heading", "cases"), [("faults of AWS", AWS_FAULTS), ("faults of Airflow", AIRFLOW_FAULTS)])
 def test_reliability_shows_the_table_that_is_tested(heading: str, cases: tuple[Case, ...]) -> None:
     shown = TEXT.partition(f"<!-- {heading} -->")[2].partition("<!-- end -->")[0].strip()
 
@@ -20,6 +20,6 @@ def test_reliability_shows_the_table_that_is_tested(heading: str, cases: tuple[C
 
 
 def test_every_fault_of_the_local_emr_is_met_by_a_run() -> None:
-    met = {case.fault.partition(":")[0] for case in OF_AWS}
+    met = {case.fault.partition(":")[0] for case in AWS_FAULTS}
 
     assert set(Fault) - met == {Fault.ANSWER_LATE}, "answer-late serves test_airflow_faults.py"

@@ -1,1 +1,1 @@
-"""The bodies of the DAGs' Python tasks, one module per task."""
+"""Python tasks of the DAGs, one module per task."""

@@ -66,7 +66,7 @@ def _run_state(task_instance: RuntimeTaskInstance, owner: ClusterOwner) -> str:
 def _end_orphan(emr: EMRClient, cluster: OwnedCluster, state: str) -> dict[str, str]:
     """End a cluster unless its run is unfinished, and return its record."""
     done = "kept" if state == "under way" else _end(emr, cluster, state)
-    log.info("Cluster %s (%s): run %s, cluster %s.", cluster.id, cluster.name, state, done)
+    log.info("Cluster %s (%s): run state %s, action %s.", cluster.id, cluster.name, state, done)
     owner = cluster.owner
     ids = {"cluster": cluster.id, "name": cluster.name, "dag_id": owner.dag_id, "run_id": owner.run_id}
     return {**ids, "run": state, "done": done}

@@ -1,4 +1,4 @@
-"""A whole Airflow under test: its API, and its processes to kill."""
+"""A complete Airflow under test: its API and its processes."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ DAG = "fruits_features"
 ENDED = {"success", "failed"}
 TIMEOUT_S = 60
 TASK_PROCESS = re.compile(r"airflow worker -- ([0-9a-f-]{36})")
-"""How Airflow calls the process that runs a task: by the id of the task instance, which each try has its own."""
+"""Title of the process that runs a task. It contains the id of the task instance, which differs for each try."""
 
 QUICK_RETRIES = """
 from datetime import timedelta
@@ -37,24 +37,24 @@ from datetime import timedelta
 def task_policy(task):
     task.retry_delay, task.retry_exponential_backoff = timedelta(seconds=1), 0
 """
-"""A policy: a killed task is tried again in a second instead of 15 to 30."""
+"""Cluster policy that retries a killed task after one second."""
 
 wait_for = partial(waiting.wait_for, within_s=240.0, pause_s=0.5)
-"""A busy Airflow takes its time, and each look at it takes some of that."""
+"""`wait_for` with a timeout for a busy Airflow."""
 
 
 @contextmanager
 def running_airflow(
     aws: LocalAws, folder: Path, settings: Mapping[str, str] | None = None, policy: str = ""
 ) -> Iterator[Airflow]:
-    """A whole Airflow as `make up` starts it, with the DAG unpaused.
+    """Start a complete Airflow like `make up`, with the DAG unpaused, and stop it at the end.
 
-    The DAG's bucket holds no images; the scheduled run that waits for some is ended.
+    The DAG's bucket contains no images. The scheduled run that waits for images is ended.
 
     Args:
-        aws: what its tasks use.
-        folder: its home.
-        settings: of the deployment and of Airflow.
+        aws: Local AWS that the tasks use.
+        folder: Airflow's home.
+        settings: Environment variables of the deployment and of Airflow.
         policy: Python text of Airflow's cluster policies (`airflow_local_settings`).
     """
     deploy(aws.s3())
@@ -81,36 +81,36 @@ class Airflow:
     """One running Airflow.
 
     Args:
-        address: of its API.
-        password: of user admin.
-        environment: of its processes.
+        address: URL of its API server.
+        password: Password of the user admin.
+        environment: Environment variables of its processes.
     """
 
     def __init__(self, address: str, password: str, environment: Mapping[str, str]) -> None:
         self.address, self.password, self._environment = address, password, environment
         user = {"username": "admin", "password": password}
-        answer = httpx.post(f"{address}/auth/token", json=user, timeout=TIMEOUT_S)
-        token = answer.raise_for_status().json()["access_token"]
+        response = httpx.post(f"{address}/auth/token", json=user, timeout=TIMEOUT_S)
+        token = response.raise_for_status().json()["access_token"]
         self._client = httpx.Client(
             base_url=f"{address}/api/v2/", headers={"Authorization": f"Bearer {token}"}, timeout=TIMEOUT_S
         )
         self._respawned: list[psutil.Process] = []
 
     def close(self) -> None:
-        """End what was started anew."""
+        """End the restarted processes."""
         self._client.close()
         for process in self._respawned:
             end(tree(process), grace_s=5)
 
     def call(self, method: str, path: str, **body: Any) -> Any:  # noqa: ANN401 - JSON
-        answer = self._client.request(method, path, json=body or None)
-        assert answer.is_success, f"{method} {path}: {answer.text}"
-        return answer.json()
+        response = self._client.request(method, path, json=body or None)
+        assert response.is_success, f"{method} {path}: {response.text}"
+        return response.json()
 
     def command(self, *arguments: str) -> None:
-        """Run an `airflow` command beside it, as a person would."""
+        """Run an `airflow` command."""
         subprocess.run(
-            ["airflow", *arguments],  # noqa: S607 - our own virtual environment's
+            ["airflow", *arguments],  # noqa: S607 - the command of the virtual environment
             env=dict(self._environment),
             check=True,
             timeout=TIMEOUT_S,
@@ -121,7 +121,7 @@ class Airflow:
         self.call("PATCH", f"dags/{dag_id}", is_paused=False)
 
     def end_scheduled_run(self, dag_id: str) -> None:
-        """End the run that begins as soon as a DAG is unpaused, once it waits: a task just starting would go on."""
+        """End the run that starts when a DAG is unpaused, after its deferral. A starting task would continue."""
         (run,) = wait_for(lambda: self.call("GET", f"dags/{dag_id}/dagRuns")["dag_runs"])
         run_id = run["dag_run_id"]
         wait_for(lambda: self.task(dag_id, run_id, "wait_for_images")["state"], lambda state: state == "deferred")
@@ -132,61 +132,64 @@ class Airflow:
         self.call("POST", f"dags/{dag_id}/dagRuns", dag_run_id=run_id, logical_date=None, conf=conf)
 
     def state(self, dag_id: str, run_id: str) -> str:
-        """The state of a run."""
+        """Return the state of a run."""
         state: str = self.call("GET", f"dags/{dag_id}/dagRuns/{run_id}")["state"]
         return state
 
     def task(self, dag_id: str, run_id: str, task_id: str) -> dict[str, Any]:
-        """What is known of a task of a run."""
+        """Return a task instance."""
         task: dict[str, Any] = self.call("GET", f"dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}")
         return task
 
     def tasks(self, dag_id: str, run_id: str) -> list[dict[str, Any]]:
-        """What is known of all tasks of a run."""
+        """Return all task instances of a run."""
         tasks: list[dict[str, Any]] = self.call("GET", f"dags/{dag_id}/dagRuns/{run_id}/taskInstances")[
             "task_instances"
         ]
         return tasks
 
     def runs(self, dag_id: str, run_type: str) -> list[dict[str, Any]]:
-        """What is known of a DAG's runs of a type."""
+        """Return a DAG's runs of a type."""
         runs: list[dict[str, Any]] = self.call("GET", f"dags/{dag_id}/dagRuns?run_type={run_type}")["dag_runs"]
         return runs
 
     def asset_events(self) -> list[dict[str, Any]]:
-        """What is known of all events of assets; Airflow 3.3 breaks down over those whose runs are still queued."""
-        answer = wait_for(lambda: self._client.get("assets/events?limit=100"), lambda answer: answer.is_success)
-        events: list[dict[str, Any]] = answer.json()["asset_events"]
+        """Return all asset events. Airflow 3.3 answers with an error while a run of an event is queued."""
+        response = wait_for(lambda: self._client.get("assets/events?limit=100"), lambda response: response.is_success)
+        events: list[dict[str, Any]] = response.json()["asset_events"]
         return events
 
     def log(self, dag_id: str, run_id: str, task_id: str) -> str:
-        """The logs of all of a task's tries that Airflow knows; it forgets one that it took for lost as it resumed."""
+        """Return the logs of all tries of a task that Airflow knows. It forgets a try that was lost while resuming."""
         path = f"dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}"
-        tries = [one["try_number"] for one in self.call("GET", f"{path}/tries")["task_instances"]]
+        tries = [entry["try_number"] for entry in self.call("GET", f"{path}/tries")["task_instances"]]
         logs = [self.call("GET", f"{path}/logs/{number}?full_content=true") for number in tries if number]
         return "".join(str(log["content"]) for log in logs)
 
     def await_end(self, dag_id: str, run_id: str) -> str:
-        """The final state of a run."""
+        """Wait for the end of a run and return its state."""
         return wait_for(lambda: self.state(dag_id, run_id), ENDED.__contains__)
 
     def kill_and_restart(self, component: str) -> None:
-        """Kill a component with all its processes, and start it again as it was."""
-        process = next(one for one in self._processes() if _arguments(one)[-1:] == [component])  # parents come first
+        """Kill a component with all its processes, and restart it with the same command."""
+        process = next(  # parents come first
+            process for process in self._processes() if _arguments(process)[-1:] == [component]
+        )
         arguments, environment, folder = process.cmdline(), process.environ(), process.cwd()
         for one in tree(process):
             one.kill()
-        quiet = subprocess.DEVNULL
-        started = subprocess.Popen(arguments, env=environment, cwd=folder, stdout=quiet, stderr=quiet)
+        started = subprocess.Popen(
+            arguments, env=environment, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
         self._respawned.append(psutil.Process(started.pid))
 
     def task_processes(self) -> dict[str, psutil.Process]:
-        """The processes that run tasks just now, by the ids of the task instances."""
-        titles = {one: TASK_PROCESS.search(" ".join(_arguments(one))) for one in self._processes()}
+        """Return the processes that currently run tasks, by the ids of the task instances."""
+        titles = {process: TASK_PROCESS.search(" ".join(_arguments(process))) for process in self._processes()}
         return {title[1]: process for process, title in titles.items() if title}
 
     def kill_worker_of(self, task: dict[str, Any]) -> None:
-        """Kill the process that runs a task, and the worker that watches it."""
+        """Kill the process that runs a task, and the worker that supervises it."""
         kill_worker(self.task_processes()[task["id"]])
 
     @staticmethod
@@ -195,7 +198,7 @@ class Airflow:
 
 
 def kill_worker(process: psutil.Process) -> None:
-    """Kill the process that runs a task, and the worker that watches it."""
+    """Kill the process that runs a task, and the worker that supervises it."""
     worker = process.parent()
     assert worker
     for one in (worker, process):
@@ -203,7 +206,7 @@ def kill_worker(process: psutil.Process) -> None:
 
 
 def _arguments(process: psutil.Process) -> list[str]:
-    """The command line of a process; none of one that is over."""
+    """Return the command line of a process, or an empty list if it has ended."""
     with suppress(psutil.Error):
         return process.cmdline()
     return []

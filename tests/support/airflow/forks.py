@@ -1,6 +1,6 @@
-"""`airflow` commands in forks of one process that has imported Airflow: each is spared about 8 s of a core.
+"""`airflow` commands in forks of a process that has already imported Airflow, which takes several seconds.
 
-What a fork runs is the command's own entry point, with an environment, an output and an exit code of its own.
+A fork runs the command's entry point with its own environment, output and exit code.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _forks.set_forkserver_preload(["tests.support.airflow.preload"])
 
 
 def run_in_fork(command: Sequence[str], environment: Mapping[str, str], log: Path, timeout_s: float) -> int:
-    """Run an `airflow` command to its end and give its exit code; what it prints goes to `log`."""
+    """Run an `airflow` command and return its exit code. Its output goes to `log`."""
     process = _forks.Process(target=_run, args=(command, dict(environment), log))
     process.start()
     process.join(timeout_s)

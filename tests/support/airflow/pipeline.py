@@ -1,4 +1,4 @@
-"""A bucket and the DAGs to run on it, as CI runs them: by `airflow dags test`."""
+"""A bucket and the DAGs to run on it with `airflow dags test`."""
 
 from __future__ import annotations
 
@@ -28,13 +28,12 @@ RUN_TIMEOUT_S = 900
 
 DATE = "2026-03-01"
 PARAMS = {"max_quarantine_share": 0.2, "k": 8}
-"""Of the run that is published before anything else happens."""
+"""Parameters of the run that the fixture `published` publishes."""
 
 ODD_NAMES = ("images/Test/Crème brûlée #1/50% off + tax.jpg", "images/Test/Banana/a b&c=d.jpg")
 
-
 PLANTED = (SECRET_ACCESS_KEY, "planted-connection-password", "planted-jwt-secret" * 4, "planted-api-secret" * 4)
-"""Credentials that the published run is given, to be found nowhere afterwards."""
+"""Credentials that the published run receives, and that must not be in its results and logs."""
 WITH_CREDENTIALS = {
     "AIRFLOW_CONN_AWS_DEFAULT": json.dumps(
         {"conn_type": "aws", "login": ACCESS_KEY_ID, "password": SECRET_ACCESS_KEY, "extra": {"region_name": REGION}}
@@ -48,7 +47,7 @@ RECORDER = Path(__file__).parents[1] / "recorder"
 
 @dataclass(frozen=True)
 class Published:
-    """What a run published: `latest.json` and the two tables; what it printed, and asked of AWS."""
+    """Results of a published run: `latest.json`, both tables, its log, and its recorded calls of AWS."""
 
     latest: dict[str, Any]
     features: pl.DataFrame
@@ -59,7 +58,7 @@ class Published:
 
 @dataclass(frozen=True)
 class DagRun:
-    """What `airflow dags test` left behind: its exit code and all its logs."""
+    """Exit code and complete log of `airflow dags test`."""
 
     exit_code: int
     log: str
@@ -69,8 +68,8 @@ class DagRun:
         return self.exit_code == 0
 
     @property
-    def why(self) -> str:
-        """What the first failed task said; the log goes on long after it."""
+    def error(self) -> str:
+        """Log from the first failed task on, or the end of the log."""
         return "".join(self.log.partition("Task failed with exception")[1:])[:6000] or self.log[-4000:]
 
 
@@ -98,7 +97,7 @@ class Pipeline:
             return DagRun(run_in_fork(command, self.environment, Path(log.name), RUN_TIMEOUT_S), log.read())
 
     def run_installed_command(self, date: str, **params: Any) -> DagRun:  # noqa: ANN401
-        """Run the DAG by the `airflow` that is on the path, as `make demo` and CI do."""
+        """Run the DAG with the `airflow` command on the path, like `make demo` and CI."""
         process = subprocess.run(
             self._command(date, "fruits_features", params),
             env=dict(self.environment),
@@ -117,19 +116,19 @@ class Pipeline:
         return self.json("features/latest.json")
 
     def published(self) -> dict[str, Any]:
-        """What `latest.json` says, when all that it names is there and is what it was."""
+        """Return `latest.json` after checking the checksums of all objects that it names."""
         latest = self.latest()
         record = self.get(latest["paths"]["run"])
         assert latest["checksums"]["run.json"] == f"sha256:{sha256(record).hexdigest()}"
         prefix = self.key(latest["paths"]["run"]).removesuffix("run.json")
         listed = self.s3.list_objects_v2(Bucket=self.bucket, Prefix=prefix)["Contents"]
-        there = {one["Key"].removeprefix(prefix): f"etag:{one['ETag'].strip(chr(34))}" for one in listed}
-        told = {name: checksum for name, checksum in latest["checksums"].items() if name != "run.json"}
-        assert told.items() <= there.items()
+        stored = {entry["Key"].removeprefix(prefix): f"etag:{entry['ETag'].strip(chr(34))}" for entry in listed}
+        expected = {name: checksum for name, checksum in latest["checksums"].items() if name != "run.json"}
+        assert expected.items() <= stored.items()
         return latest
 
     def record(self) -> dict[str, Any]:
-        """The published run's `run.json`."""
+        """Return `run.json` of the published run."""
         return self.json(self.key(self.latest()["paths"]["run"]))
 
     def has(self, key: str) -> bool:
@@ -142,7 +141,7 @@ class Pipeline:
         return self.s3.get_object(Bucket=self.bucket, Key=self.key(uri))["Body"].read()
 
     def table(self, name: str) -> pl.DataFrame:
-        """One of the published run's tables, found through `latest.json`."""
+        """Return a table of the published run."""
         prefix = self.key(self.latest()["paths"][name])
         keys = [entry["Key"] for entry in self.s3.list_objects_v2(Bucket=self.bucket, Prefix=prefix)["Contents"]]
         parts = [
@@ -151,20 +150,20 @@ class Pipeline:
         return pl.concat([pl.read_parquet(io.BytesIO(part)) for part in parts])
 
     def cluster_states(self) -> list[tuple[str, str]]:
-        """State and reason of every cluster that wrote its logs into this bucket, in order of creation."""
+        """Return state and reason of each cluster that logs to this bucket, in order of creation."""
         statuses = [cluster["Status"] for cluster in self._clusters()]
         return [(status["State"], status["StateChangeReason"].get("Code", "")) for status in statuses]
 
     def cluster_ids(self) -> list[str]:
-        """The same clusters' ids."""
+        """Return the ids of the clusters that log to this bucket, in order of creation."""
         return [cluster["Id"] for cluster in self._clusters()]
 
     def _clusters(self) -> list[Any]:
         emr = self.aws.emr()
         listed = emr.get_paginator("list_clusters").paginate().search("Clusters[].Id")
         clusters = [emr.describe_cluster(ClusterId=cluster)["Cluster"] for cluster in listed]
-        mine = [cluster for cluster in clusters if cluster.get("LogUri", "").startswith(f"s3://{self.bucket}/")]
-        return sorted(mine, key=lambda cluster: cluster["Status"]["Timeline"]["CreationDateTime"])
+        own = [cluster for cluster in clusters if cluster.get("LogUri", "").startswith(f"s3://{self.bucket}/")]
+        return sorted(own, key=lambda cluster: cluster["Status"]["Timeline"]["CreationDateTime"])
 
     def key(self, uri: str) -> str:
         return uri.removeprefix(f"s3://{self.bucket}/")

@@ -1,4 +1,4 @@
-"""An SNS topic of the local AWS, and what comes to it."""
+"""An SNS topic of the local AWS and its messages."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ if TYPE_CHECKING:
 
 
 class Topic:
-    """A topic of its own, whose messages wait in a queue.
+    """A topic with a queue that receives its messages.
 
     Args:
-        aws: where it is.
-        name: of both.
+        aws: Local AWS.
+        name: Name of topic and queue.
     """
 
     def __init__(self, aws: LocalAws, name: str) -> None:
-        found = aws.client_arguments("AWS_ENDPOINT_URL")
-        sns, self._sqs = boto3.client("sns", **found), boto3.client("sqs", **found)
+        arguments = aws.client_arguments("AWS_ENDPOINT_URL")
+        sns, self._sqs = boto3.client("sns", **arguments), boto3.client("sqs", **arguments)
         self.arn = sns.create_topic(Name=name)["TopicArn"]
         self._queue = self._sqs.create_queue(QueueName=name)["QueueUrl"]
-        asked = self._sqs.get_queue_attributes(QueueUrl=self._queue, AttributeNames=["QueueArn"])
-        sns.subscribe(TopicArn=self.arn, Protocol="sqs", Endpoint=asked["Attributes"]["QueueArn"])
+        attributes = self._sqs.get_queue_attributes(QueueUrl=self._queue, AttributeNames=["QueueArn"])
+        sns.subscribe(TopicArn=self.arn, Protocol="sqs", Endpoint=attributes["Attributes"]["QueueArn"])
 
-    def told(self) -> list[dict[str, Any]]:
-        """What has come since this was asked."""
+    def received(self) -> list[dict[str, Any]]:
+        """Return and delete the messages received since the last call."""
         messages = self._sqs.receive_message(QueueUrl=self._queue, MaxNumberOfMessages=10).get("Messages", [])
         for message in messages:
             self._sqs.delete_message(QueueUrl=self._queue, ReceiptHandle=message["ReceiptHandle"])
         return [json.loads(message["Body"]) for message in messages]
 
     def close(self) -> None:
-        """Remove the queue."""
+        """Delete the queue."""
         self._sqs.delete_queue(QueueUrl=self._queue)

@@ -1,6 +1,7 @@
-"""On the path of a program under test, notes each request that it makes of AWS through botocore or aiobotocore.
+"""Recorder of the AWS requests of a program under test that has this folder on its Python path.
 
-One JSON line a request, in the file that FRUITS_TEST_CALLS names: service, operation, and what names its resource.
+It writes one JSON line per request of botocore or aiobotocore to the file FRUITS_TEST_CALLS: service, operation, and
+the parameters that name the resource.
 """
 
 import json
@@ -9,13 +10,13 @@ from pathlib import Path
 
 from botocore.validate import ParamValidationDecorator
 
-NAMING = ("Key", "Delete", "ClusterId", "JobFlowId", "JobFlowIds", "Tags")
+RESOURCE_PARAMETERS = ("Key", "Delete", "ClusterId", "JobFlowId", "JobFlowIds", "Tags")
 
 
-def _noting(serialize, calls):  # noqa: ANN001, ANN202 - botocore's own signature
+def _recording(serialize, calls):  # noqa: ANN001, ANN202 - botocore's signature
     def serialize_to_request(self, parameters, operation_model):  # noqa: ANN001, ANN202
-        named = {key: value for key, value in parameters.items() if key in NAMING}
-        line = json.dumps([operation_model.service_model.service_name, operation_model.name, named])
+        resource = {key: value for key, value in parameters.items() if key in RESOURCE_PARAMETERS}
+        line = json.dumps([operation_model.service_model.service_name, operation_model.name, resource])
         with calls.open("a") as file:
             file.write(f"{line}\n")
         return serialize(self, parameters, operation_model)
@@ -23,7 +24,7 @@ def _noting(serialize, calls):  # noqa: ANN001, ANN202 - botocore's own signatur
     return serialize_to_request
 
 
-if __name__ == "sitecustomize":  # and not a tool that reads all Python files
-    ParamValidationDecorator.serialize_to_request = _noting(
+if __name__ == "sitecustomize":  # not when a tool imports all Python files
+    ParamValidationDecorator.serialize_to_request = _recording(
         ParamValidationDecorator.serialize_to_request, Path(os.environ["FRUITS_TEST_CALLS"])
     )

@@ -1,4 +1,4 @@
-"""The DAGs' shape: ids, edges, teardown flags, owners, retries, docs."""
+"""Structure of the DAGs: ids, edges, teardown flags, owners, retries, documentation."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ def dagbag() -> DagBag:
     return DagBag(str(DAGS))
 
 
-def test_dagbag_holds_our_dags_and_no_error(dagbag: DagBag) -> None:
+def test_dagbag_contains_the_dags_without_import_errors(dagbag: DagBag) -> None:
     assert dagbag.import_errors == {}
     assert sorted(dagbag.dags) == [
         "fruits_example_downstream",
@@ -61,12 +61,12 @@ SPARK_EDGES = {
 
 
 @pytest.mark.parametrize(("dag_id", "edges"), [("fruits_features", EMR_EDGES), ("fruits_features_spark", SPARK_EDGES)])
-def test_dag_flows_as_drawn(dagbag: DagBag, dag_id: str, edges: dict[str, set[str]]) -> None:
+def test_dag_has_the_expected_edges(dagbag: DagBag, dag_id: str, edges: dict[str, set[str]]) -> None:
     assert {task.task_id: task.downstream_task_ids for task in dagbag.dags[dag_id].tasks} == edges
 
 
 @pytest.mark.parametrize("dag_id", ["fruits_features", "fruits_features_spark"])
-def test_dag_runs_daily_once_at_a_time_without_catching_up(dagbag: DagBag, dag_id: str) -> None:
+def test_dag_runs_daily_without_concurrency_and_catchup(dagbag: DagBag, dag_id: str) -> None:
     dag = dagbag.dags[dag_id]
 
     assert (dag.schedule, dag.catchup, dag.max_active_runs) == ("@daily", False, 1)
@@ -75,7 +75,7 @@ def test_dag_runs_daily_once_at_a_time_without_catching_up(dagbag: DagBag, dag_i
     dag.check_cycle()
 
 
-def test_janitor_runs_every_hour_from_the_first(dagbag: DagBag) -> None:
+def test_janitor_runs_hourly_and_is_active_when_first_loaded(dagbag: DagBag) -> None:
     dag = dagbag.dags["fruits_janitor"]
 
     assert (dag.schedule, dag.catchup, dag.max_active_runs) == ("@hourly", False, 1)
@@ -83,7 +83,7 @@ def test_janitor_runs_every_hour_from_the_first(dagbag: DagBag) -> None:
 
 
 @pytest.mark.parametrize("dag_id", ["fruits_features", "fruits_features_spark", "fruits_janitor"])
-def test_every_task_tells_of_its_failure(dagbag: DagBag, dag_id: str) -> None:
+def test_every_task_has_a_failure_alert(dagbag: DagBag, dag_id: str) -> None:
     for task in dagbag.dags[dag_id].tasks:
         assert [type(callback) for callback in task.on_failure_callback] == [FailureAlert], task.task_id
 
@@ -96,34 +96,34 @@ def test_every_task_has_an_owner_retries_and_documentation(dagbag: DagBag, dag_i
         assert task.retries > 0 or (dag_id, task.task_id) == ("fruits_features_spark", "featurize_and_reduce")
 
 
-def test_those_downstream_are_told_of_what_is_published(dagbag: DagBag) -> None:
+def test_downstream_dag_is_scheduled_on_the_published_features(dagbag: DagBag) -> None:
     example = dagbag.dags["fruits_example_downstream"]
 
-    assert [one.name for one in example.timetable.asset_condition.objects] == ["fruits_features"]
+    assert [asset.name for asset in example.timetable.asset_condition.objects] == ["fruits_features"]
     assert example.doc_md
     for dag_id in ("fruits_features", "fruits_features_spark"):
-        outlets = {task.task_id: [one.name for one in task.outlets] for task in dagbag.dags[dag_id].tasks}
+        outlets = {task.task_id: [asset.name for asset in task.outlets] for task in dagbag.dags[dag_id].tasks}
         assert {task: names for task, names in outlets.items() if names} == {"announce": ["fruits_features"]}
 
 
-def test_cluster_is_torn_down_whatever_happens_and_its_failure_counts(dagbag: DagBag) -> None:
+def test_cluster_has_a_teardown_whose_failure_fails_the_run(dagbag: DagBag) -> None:
     dag = dagbag.dags["fruits_features"]
     create, terminate = dag.get_task("create_cluster"), dag.get_task("terminate_cluster")
 
     assert create.is_setup
     assert terminate.is_teardown
     assert terminate.on_failure_fail_dagrun
-    assert create.wait_for_completion is False  # a setup that waits and fails is never torn down
+    assert create.wait_for_completion is False  # a setup that waits and fails has no teardown
 
 
-def test_what_follows_the_cluster_waits_for_the_work_too(dagbag: DagBag) -> None:
+def test_validation_waits_for_the_step_and_the_teardown(dagbag: DagBag) -> None:
     validate = dagbag.dags["fruits_features"].get_task("validate_parquet")
 
     assert validate.upstream_task_ids == {"featurize_and_reduce", "terminate_cluster"}
     assert validate.trigger_rule == "all_success"
 
 
-def test_emr_tasks_wait_in_the_triggerer(dagbag: DagBag) -> None:
+def test_emr_tasks_are_deferrable(dagbag: DagBag) -> None:
     dag = dagbag.dags["fruits_features"]
 
     for task_id in ("wait_for_images", "cluster_ready", "featurize_and_reduce", "terminate_cluster"):
@@ -152,7 +152,7 @@ def test_emr_tasks_wait_in_the_triggerer(dagbag: DagBag) -> None:
         ("force", "yes"),
     ],
 )
-def test_parameter_outside_its_limits_is_refused(dagbag: DagBag, dag_id: str, name: str, value: object) -> None:
+def test_invalid_parameter_is_rejected(dagbag: DagBag, dag_id: str, name: str, value: object) -> None:
     param = dagbag.dags[dag_id].params.get_param(name)
 
     with pytest.raises(ParamValidationError):
@@ -163,15 +163,17 @@ def test_parameter_outside_its_limits_is_refused(dagbag: DagBag, dag_id: str, na
     ("name", "value"),
     [("cluster_size", "huge"), ("target_minutes", 0), ("max_cost", -1), ("max_cost", "cheap")],
 )
-def test_parameter_of_the_cluster_outside_its_limits_is_refused(dagbag: DagBag, name: str, value: object) -> None:
+def test_invalid_cluster_parameter_is_rejected(dagbag: DagBag, name: str, value: object) -> None:
     param = dagbag.dags["fruits_features"].params.get_param(name)
 
     with pytest.raises(ParamValidationError):
         param.resolve(value)
 
 
-def test_dag_without_a_cluster_has_no_parameters_of_one(dagbag: DagBag) -> None:
-    ours, theirs = (set(dagbag.dags[dag_id].params) for dag_id in ("fruits_features", "fruits_features_spark"))
+def test_dag_without_a_cluster_has_no_cluster_parameters(dagbag: DagBag) -> None:
+    with_cluster, without_cluster = (
+        set(dagbag.dags[dag_id].params) for dag_id in ("fruits_features", "fruits_features_spark")
+    )
 
-    assert ours - theirs == {"cluster_size", "target_minutes", "max_cost"}
-    assert theirs <= ours
+    assert with_cluster - without_cluster == {"cluster_size", "target_minutes", "max_cost"}
+    assert without_cluster <= with_cluster

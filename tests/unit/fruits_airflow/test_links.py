@@ -1,4 +1,4 @@
-"""A task's links lead where its cluster, its logs, its results and its report are, whichever of its tries it is."""
+"""A task links to its cluster, logs, results and report, in each try."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ pytestmark = pytest.mark.usefixtures("aws_environment")
 
 
 class Try:
-    """One try of a task: what it stores, and where its links lead afterwards."""
+    """One try of a task, its stored XComs, and its links."""
 
     def __init__(self, operator: Any, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: ANN401
         self.operator, self.stored = operator, dict[str, Any]()
@@ -47,17 +47,17 @@ class Try:
 
 
 def _create(run_id: str) -> CreateClusterOperator:
-    origin = ClusterOwner("links", "fruits_features", run_id)
+    owner = ClusterOwner("links", "fruits_features", run_id)
     request = {
-        "Name": origin.cluster_name,
-        "Tags": origin.tags(),
+        "Name": owner.cluster_name,
+        "Tags": owner.tags(),
         "LogUri": "s3://fruits/logs/emr/",
         "Instances": {"KeepJobFlowAliveWhenNoSteps": True},
     }
     return CreateClusterOperator(task_id="create_cluster", job_flow_overrides=request, botocore_config=aws.RETRY_CONFIG)
 
 
-def _of_cluster(cluster: str) -> dict[str, str]:
+def _cluster_links(cluster: str) -> dict[str, str]:
     return {
         "EMR Cluster": f"{CONSOLE}/emr/home?region={REGION}#/clusterDetails/{cluster}",
         "Logs": f"{FOLDER}logs/emr/{cluster}/",
@@ -74,45 +74,47 @@ def cluster(local_aws: LocalAws) -> Iterator[str]:
     emr.get_waiter("cluster_terminated").wait(ClusterId=cluster, WaiterConfig={"Delay": 1})
 
 
-def test_create_cluster_links_to_the_cluster_that_it_made_or_adopted(
+def test_create_cluster_links_to_the_created_or_adopted_cluster(
     local_aws: LocalAws, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for _ in ("makes it", "adopts it"):
-        this = Try(_create("linked"), monkeypatch)
-        cluster = str(this.operator.execute(this.context))
+    for _ in ("creates it", "adopts it"):
+        attempt = Try(_create("linked"), monkeypatch)
+        cluster = str(attempt.operator.execute(attempt.context))
 
-        assert this.links() == _of_cluster(cluster)
+        assert attempt.links() == _cluster_links(cluster)
     local_aws.emr().terminate_job_flows(JobFlowIds=[cluster])
 
 
-def test_waiting_for_and_ending_a_cluster_links_to_it(
+def test_sensor_and_teardown_link_to_the_cluster(
     cluster: str, local_aws: LocalAws, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ready = Try(ClusterReadySensor(task_id="cluster_ready", job_flow_id=cluster), monkeypatch)
     ready.operator.poke(ready.context)
-    assert ready.links() == _of_cluster(cluster)
+    assert ready.links() == _cluster_links(cluster)
 
     ending = Try(TerminateClusterOperator(task_id="terminate_cluster", job_flow_id=cluster), monkeypatch)
     with pytest.raises(TaskDeferred):
         ending.operator.execute(ending.context)
     local_aws.emr().get_waiter("cluster_terminated").wait(ClusterId=cluster, WaiterConfig={"Delay": 1})
     ending.operator.execute_complete(ending.context)
-    assert ending.links() == _of_cluster(cluster)
+    assert ending.links() == _cluster_links(cluster)
 
 
-def test_step_links_to_its_cluster_logs_results_and_report_when_it_is_taken_up_too(
+def test_added_and_adopted_steps_link_to_cluster_logs_results_and_report(
     cluster: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     jar = {"Jar": "command-runner.jar", "Args": ["true"]}
     step = {"Name": "step", "ActionOnFailure": "CONTINUE", "HadoopJarStep": jar}
-    for _ in ("adds it", "takes it up"):
+    for _ in ("adds it", "adopts it"):
         progress = "s3://fruits/features/runs/today/progress.json"
-        this = Try(RunStepOperator(task_id="step", job_flow_id=cluster, steps=[step], progress=progress), monkeypatch)
+        attempt = Try(
+            RunStepOperator(task_id="step", job_flow_id=cluster, steps=[step], progress=progress), monkeypatch
+        )
         with pytest.raises(TaskDeferred):
-            this.operator.execute(this.context)
+            attempt.operator.execute(attempt.context)
 
-        assert this.links() == {
-            "EMR Cluster": _of_cluster(cluster)["EMR Cluster"],
+        assert attempt.links() == {
+            "EMR Cluster": _cluster_links(cluster)["EMR Cluster"],
             "Step logs": f"{FOLDER}logs/emr/{cluster}/steps/",
             "Run in S3": f"{FOLDER}features/runs/today/",
             "Report": REPORT,
@@ -133,21 +135,21 @@ def test_task_that_reads_a_run_links_to_it_even_when_it_fails(
     step: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    this = Try(task().operator, monkeypatch)
+    attempt = Try(task().operator, monkeypatch)
     run = {"name": "none", "bucket": "fruits", "uri": "s3://fruits/features/runs/none", "taken_at": "2026-03-01T00:00Z"}
-    this.context["ti"].xcom_pull = lambda task_ids: run if task_ids == "take_inventory" else None
-    this.context |= {"params": {}, "dag_run": KEY}
-    monkeypatch.setattr(module, "get_current_context", lambda: this.context)
+    attempt.context["ti"].xcom_pull = lambda task_ids: run if task_ids == "take_inventory" else None
+    attempt.context |= {"params": {}, "dag_run": KEY}
+    monkeypatch.setattr(module, "get_current_context", lambda: attempt.context)
     monkeypatch.setattr(module, step, Mock(side_effect=AirflowFailException))
 
     with pytest.raises(AirflowFailException):
         task.function()
 
-    assert this.links() == {"Run in S3": f"{FOLDER}features/runs/none/", "Report": REPORT}
+    assert attempt.links() == {"Run in S3": f"{FOLDER}features/runs/none/", "Report": REPORT}
 
 
 @pytest.mark.parametrize("base", ["https://airflow.example/team", "https://airflow.example/team/"])
-def test_report_link_leads_to_the_dag_runs_report(base: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_report_link_is_below_airflows_base_url(base: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW__API__BASE_URL", base)
     key = SimpleNamespace(dag_id="fruits_features", run_id="manual__2026-03-01T00:00:00+00:00")
 

@@ -1,4 +1,4 @@
-"""A task that failed for good is told to the topic that the deployment names."""
+"""A task that failed after its last retry is published to the deployment's topic."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ CONTEXT: Any = {
 
 @pytest.fixture
 def topic(local_aws: LocalAws, aws_environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Topic]:
-    """A topic that the deployment names."""
+    """The deployment's topic."""
     assert aws_environment
     with closing(Topic(local_aws, "failures")) as topic:
         monkeypatch.setenv("FRUITS_ALERT_TOPIC_ARN", topic.arn)
@@ -38,12 +38,12 @@ def topic(local_aws: LocalAws, aws_environment: dict[str, str], monkeypatch: pyt
         settings.cache_clear()
 
 
-def test_alert_tells_sentence_dag_run_task_and_log(topic: Topic) -> None:
+def test_alert_contains_error_dag_run_task_and_log(topic: Topic) -> None:
     FailureAlert()(CONTEXT)
 
-    (told,) = topic.told()
-    assert told["Subject"] == "Airflow: fruits_features.featurize_and_reduce failed"
-    assert told["Message"].splitlines() == [
+    (message,) = topic.received()
+    assert message["Subject"] == "Airflow: fruits_features.featurize_and_reduce failed"
+    assert message["Message"].splitlines() == [
         "Step s-1 of cluster j-1 is FAILED (Unknown Error: trouble).",
         "",
         "DAG:  fruits_features",
@@ -53,17 +53,17 @@ def test_alert_tells_sentence_dag_run_task_and_log(topic: Topic) -> None:
     ]
 
 
-def test_alert_of_a_task_whose_process_died_says_that_no_reason_is_known(topic: Topic) -> None:
+def test_alert_of_a_task_without_an_exception_refers_to_the_log(topic: Topic) -> None:
     FailureAlert()({key: value for key, value in CONTEXT.items() if key != "exception"})
 
-    (told,) = topic.told()
-    assert told["Message"].startswith("Airflow reports no reason. See the log.")
+    (message,) = topic.received()
+    assert message["Message"].startswith("Airflow reports no reason. See the log.")
 
 
-def test_no_alert_where_no_topic_is_named(topic: Topic, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_alert_without_a_topic(topic: Topic, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("FRUITS_ALERT_TOPIC_ARN")
     settings.cache_clear()
 
     FailureAlert()(CONTEXT)
 
-    assert topic.told() == []
+    assert topic.received() == []

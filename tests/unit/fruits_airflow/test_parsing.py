@@ -1,4 +1,4 @@
-"""Parsing a DAG costs little and needs nothing: no network, no settings, none of the heavy libraries."""
+"""Parsing a DAG needs no network, no settings and no heavy library."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""What happens around RunJobFlow: no failure after it leaves a cluster up, no retry makes a second one."""
+"""A failure after RunJobFlow leaves no active cluster, and a retry creates no second cluster."""
 
 from __future__ import annotations
 
@@ -36,16 +36,16 @@ CONTEXT: Any = {"ti": Mock(), "task": Mock()}
 pytestmark = pytest.mark.usefixtures("aws_environment")
 
 
-def _origin(run_id: str, deployment: str = "tests") -> ClusterOwner:
+def _owner(run_id: str, deployment: str = "tests") -> ClusterOwner:
     return ClusterOwner(deployment, "fruits_features", run_id)
 
 
-def _request(origin: ClusterOwner) -> dict[str, Any]:
-    return {"Name": origin.cluster_name, "Tags": origin.tags(), **REQUEST}
+def _request(owner: ClusterOwner) -> dict[str, Any]:
+    return {"Name": owner.cluster_name, "Tags": owner.tags(), **REQUEST}
 
 
 def _operator(run_id: str, fault: str | None = None) -> CreateClusterOperator:
-    request = _request(_origin(run_id))
+    request = _request(_owner(run_id))
     request["Tags"] += [{"Key": FAULT_TAG, "Value": fault}] if fault else []
     return CreateClusterOperator(task_id="create_cluster", job_flow_overrides=request, botocore_config=RETRY_CONFIG)
 
@@ -56,71 +56,74 @@ def _end(aws: LocalAws, *clusters: str) -> None:
         aws.emr().get_waiter("cluster_terminated").wait(ClusterId=cluster, WaiterConfig={"Delay": 1})
 
 
-def _of(aws: LocalAws, run_id: str) -> list[str]:
-    """Every cluster of a run, the oldest first, be it active or over."""
-    name = _origin(run_id).cluster_name
+def _clusters_of(aws: LocalAws, run_id: str) -> list[str]:
+    """Return all active and ended clusters of a run, oldest first."""
+    name = _owner(run_id).cluster_name
     listed = aws.emr().get_paginator("list_clusters").paginate().search("Clusters[]")
-    mine = [cluster for cluster in listed if cluster["Name"] == name]
-    return [one["Id"] for one in sorted(mine, key=lambda one: one["Status"]["Timeline"]["CreationDateTime"])]
+    clusters = [cluster for cluster in listed if cluster["Name"] == name]
+    return [
+        cluster["Id"]
+        for cluster in sorted(clusters, key=lambda cluster: cluster["Status"]["Timeline"]["CreationDateTime"])
+    ]
 
 
-def test_create_cluster_that_fails_after_emr_accepted_it_ends_the_cluster(
+def test_create_cluster_that_fails_after_runjobflow_ends_the_cluster(
     local_aws: LocalAws, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refused(**_: object) -> str:
+    def refuse(**_: object) -> str:
         raise PermissionError("DescribeCluster is not allowed")
 
-    monkeypatch.setattr(provider, "get_log_uri", refused)
+    monkeypatch.setattr(provider, "get_log_uri", refuse)
 
     with pytest.raises(PermissionError):
         _operator("half-way").execute(CONTEXT)
 
-    (cluster,) = _of(local_aws, "half-way")
+    (cluster,) = _clusters_of(local_aws, "half-way")
     local_aws.emr().get_waiter("cluster_terminated").wait(ClusterId=cluster, WaiterConfig={"Delay": 1})
 
 
-def test_create_cluster_again_adopts_the_cluster_of_the_first_try(local_aws: LocalAws) -> None:
+def test_retried_create_cluster_adopts_the_cluster_of_the_first_try(local_aws: LocalAws) -> None:
     first = _operator("retried").execute(CONTEXT)
     second = _operator("retried").execute(CONTEXT)
     _end(local_aws, str(first))
 
     assert first == second
-    assert _of(local_aws, "retried") == [first]
+    assert _clusters_of(local_aws, "retried") == [first]
 
 
-def test_create_cluster_of_a_cleared_run_makes_a_new_one_once_the_old_one_is_over(local_aws: LocalAws) -> None:
+def test_create_cluster_of_a_cleared_run_creates_a_new_one_after_the_old_one_has_ended(local_aws: LocalAws) -> None:
     first = str(_operator("cleared").execute(CONTEXT))
     _end(local_aws, first)
 
     second = str(_operator("cleared").execute(CONTEXT))
     _end(local_aws, second)
 
-    assert _of(local_aws, "cleared") == [first, second]
+    assert _clusters_of(local_aws, "cleared") == [first, second]
 
 
 def test_create_cluster_adopts_no_cluster_of_another_run_deployment_or_application(local_aws: LocalAws) -> None:
-    emr, mine = local_aws.emr(), _request(_origin("mine"))
-    forged = [tag | {"Value": "another"} if tag["Key"] == "application" else tag for tag in mine["Tags"]]
+    emr, request = local_aws.emr(), _request(_owner("mine"))
+    forged = [tag | {"Value": "another"} if tag["Key"] == "application" else tag for tag in request["Tags"]]
     others = [
-        emr.run_job_flow(**request)["JobFlowId"]
-        for request in (
-            _request(_origin("another")),
-            mine | {"Tags": _origin("mine", deployment="another").tags()},
-            mine | {"Tags": forged},
-            mine | {"Tags": []},
+        emr.run_job_flow(**other)["JobFlowId"]
+        for other in (
+            _request(_owner("another")),
+            request | {"Tags": _owner("mine", deployment="another").tags()},
+            request | {"Tags": forged},
+            request | {"Tags": []},
         )
     ]
 
     created = str(_operator("mine").execute(CONTEXT))
 
     assert created not in others
-    assert [one.id for one in owned(emr, "tests")] == [others[0], created]
+    assert [cluster.id for cluster in owned(emr, "tests")] == [others[0], created]
     _end(local_aws, *others, created)
 
 
-def test_create_cluster_that_finds_two_keeps_the_first_and_ends_the_other(local_aws: LocalAws) -> None:
+def test_create_cluster_that_finds_two_clusters_adopts_the_first_and_ends_the_other(local_aws: LocalAws) -> None:
     emr = local_aws.emr()
-    first, second = (emr.run_job_flow(**_request(_origin("twice")))["JobFlowId"] for _ in range(2))
+    first, second = (emr.run_job_flow(**_request(_owner("twice")))["JobFlowId"] for _ in range(2))
 
     adopted = _operator("twice").execute(CONTEXT)
 
@@ -129,7 +132,7 @@ def test_create_cluster_that_finds_two_keeps_the_first_and_ends_the_other(local_
     _end(local_aws, first)
 
 
-def test_cluster_that_may_not_be_described_is_taken_for_anothers() -> None:
+def test_cluster_that_this_role_may_not_describe_is_ignored() -> None:
     denied = ClientError({"Error": {"Code": "AccessDeniedException", "Message": "no"}}, "DescribeCluster")
     listed = [{"Id": "j-1", "Name": "fruits x", "Status": {"Timeline": {"CreationDateTime": 0}}}]
     emr = Mock()
@@ -140,7 +143,7 @@ def test_cluster_that_may_not_be_described_is_taken_for_anothers() -> None:
 
 
 @pytest.mark.parametrize(
-    ("fault", "sentence"),
+    ("fault", "message"),
     [
         ("refused-for-limit", r"ValidationException: VcpuLimitExceeded.*Service Quotas"),
         ("refused-for-role", r"AccessDeniedException: .*iam:PassRole.*FRUITS_EMR_SERVICE_ROLE"),
@@ -150,35 +153,33 @@ def test_cluster_that_may_not_be_described_is_taken_for_anothers() -> None:
         ),
     ],
 )
-def test_create_cluster_that_is_refused_says_so_once(local_aws: LocalAws, fault: str, sentence: str) -> None:
-    with pytest.raises(AirflowFailException, match=f"EMR refused to create the cluster .{sentence}"):
+def test_refused_create_cluster_fails_without_a_retry(local_aws: LocalAws, fault: str, message: str) -> None:
+    with pytest.raises(AirflowFailException, match=f"EMR refused to create the cluster .{message}"):
         _operator(fault, fault=fault).execute(CONTEXT)
 
-    assert _of(local_aws, fault) == []
+    assert _clusters_of(local_aws, fault) == []
 
 
-def test_create_cluster_that_is_throttled_asks_again_and_makes_one(
-    local_aws: LocalAws, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_throttled_create_cluster_retries_and_creates_one(local_aws: LocalAws, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(CreateHook.create_job_flow.retry, "wait", wait_none())
 
     created = str(_operator("throttled", fault="throttled:2").execute(CONTEXT))
 
-    assert _of(local_aws, "throttled") == [created]
+    assert _clusters_of(local_aws, "throttled") == [created]
     _end(local_aws, created)
 
 
-def test_create_cluster_whose_answer_is_lost_is_not_asked_again_but_found_by_the_next_try(local_aws: LocalAws) -> None:
+def test_create_cluster_with_a_lost_response_is_not_repeated_but_adopted_by_the_next_try(local_aws: LocalAws) -> None:
     with pytest.raises(ConnectionClosedError):
         _operator("lost", fault="answer-lost").execute(CONTEXT)
 
     adopted = str(_operator("lost", fault="answer-lost").execute(CONTEXT))
 
-    assert _of(local_aws, "lost") == [adopted]
+    assert _clusters_of(local_aws, "lost") == [adopted]
     _end(local_aws, adopted)
 
 
-def test_cluster_that_ended_fails_the_wait_at_once_with_emrs_reason(local_aws: LocalAws) -> None:
+def test_ended_cluster_fails_the_sensor_immediately_with_emrs_reason(local_aws: LocalAws) -> None:
     emr = local_aws.emr()
     cluster = str(_operator("ended").execute(CONTEXT))
     emr.terminate_job_flows(JobFlowIds=[cluster])

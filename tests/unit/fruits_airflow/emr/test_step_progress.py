@@ -1,4 +1,4 @@
-"""While a step runs, its task's log tells how far the application is."""
+"""While a step runs, its task logs the application's progress."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ pytestmark = pytest.mark.usefixtures("aws_environment")
 
 
 def _state(done: int, updated_at: datetime) -> bytes:
-    figures: dict[str, Any] = {"done": done, "images": 90, "images_per_second": 30.0, "seconds_left": 2.0}
-    return json.dumps({"run": "r", "stage": "describe", **figures, "updated_at": updated_at.isoformat()}).encode()
+    progress: dict[str, Any] = {"done": done, "images": 90, "images_per_second": 30.0, "seconds_left": 2.0}
+    return json.dumps({"run": "r", "stage": "describe", **progress, "updated_at": updated_at.isoformat()}).encode()
 
 
 def _start(aws: LocalAws, *command: str) -> tuple[str, str]:
@@ -48,7 +48,7 @@ async def _first(trigger: StepProgressTrigger) -> TriggerEvent:
     return await anext(trigger.run())
 
 
-def test_new_progress_is_told_once_and_that_of_an_earlier_try_never(
+def test_new_progress_is_logged_once_and_progress_of_an_earlier_try_is_ignored(
     local_aws: LocalAws, bucket: str, tmp_path: Path
 ) -> None:
     def put(done: int, updated_at: datetime) -> None:
@@ -58,23 +58,23 @@ def test_new_progress_is_told_once_and_that_of_an_earlier_try_never(
         waiting = asyncio.create_task(_first(trigger))
         await asyncio.sleep(3)
         put(45, datetime.now(UTC))
-        await asyncio.sleep(4)  # time to tell it, and to tell it again
-        over.touch()
+        await asyncio.sleep(4)  # time for two log lines
+        ended.touch()
         return await waiting
 
-    over = tmp_path / "over"
+    ended = tmp_path / "ended"
     put(10, datetime.now(UTC) - timedelta(hours=1))
-    cluster, step = _start(local_aws, "timeout", "60", "sh", "-c", f"until [ -e '{over}' ]; do sleep 0.2; done")
+    cluster, step = _start(local_aws, "timeout", "60", "sh", "-c", f"until [ -e '{ended}' ]; do sleep 0.2; done")
 
     with capture_logs() as logged:
         event = asyncio.run(watch(_trigger(cluster, step, bucket)))
 
     assert event.payload == {"status": "success", "value": [step]}
-    told = [entry["event"] for entry in logged if entry["event"].startswith("Progress")]
-    assert told == ["Progress: describe: 45 of 90 images (50%), 30/s, 2 s left"]
+    lines = [entry["event"] for entry in logged if entry["event"].startswith("Progress")]
+    assert lines == ["Progress: describe: 45 of 90 images (50%), 30/s, 2 s left"]
 
 
-def test_missing_progress_does_not_keep_the_step_from_ending(local_aws: LocalAws, bucket: str) -> None:
+def test_missing_progress_does_not_affect_the_step(local_aws: LocalAws, bucket: str) -> None:
     cluster, step = _start(local_aws, "true")
 
     event = asyncio.run(_first(_trigger(cluster, step, bucket)))

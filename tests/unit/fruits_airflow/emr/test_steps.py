@@ -1,4 +1,4 @@
-"""A step is added once, waited for in spite of trouble, and cancelled when nobody wants it any more."""
+"""A step is added once, awaited in spite of errors, and cancelled when its task is cleared or marked."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ CONTEXT: Any = {"ti": Mock(), "task": Mock()}
 
 
 @pytest.fixture(autouse=True)
-def _quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """No log is waited for."""
+def _short_waits(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Set short timeouts."""
     monkeypatch.setenv("FRUITS_LOG_WAIT_S", "1")
     monkeypatch.setenv("FRUITS_STEP_TIMEOUT_S", "60")
     monkeypatch.setenv("FRUITS_EMR_POLL_S", "2")
@@ -55,7 +55,7 @@ def _operator(cluster: str, *command: str) -> RunStepOperator:
 
 
 def _deferred(operator: RunStepOperator, event: dict[str, Any] | None = None) -> dict[str, Any]:
-    """What the task waits for, once it is begun or an event has come."""
+    """Return the trigger's arguments after the task has started or received an event."""
     trigger = _deferral(operator, event).trigger
     assert isinstance(trigger, StepProgressTrigger)
     return trigger.serialize()[1]
@@ -69,8 +69,8 @@ def _deferral(
     return deferred.value
 
 
-def _broken_off(step: str, message: str) -> dict[str, Any]:
-    """The trigger's event of a wait that did not see the step's completion."""
+def _interrupted(step: str, message: str) -> dict[str, Any]:
+    """Return the trigger's event of an interrupted wait."""
     return {"status": "error", "value": [step], "message": message}
 
 
@@ -84,7 +84,7 @@ def _cancel(aws: LocalAws, cluster: str, step: str) -> None:
         aws.emr().get_waiter("step_complete").wait(ClusterId=cluster, StepId=step, WaiterConfig={"Delay": 1})
 
 
-def test_step_begun_again_is_the_one_that_is_under_way(local_aws: LocalAws, cluster: str) -> None:
+def test_retry_adopts_the_running_step(local_aws: LocalAws, cluster: str) -> None:
     first = _deferred(_operator(cluster, "sleep", "60"))
     second = _deferred(_operator(cluster, "sleep", "60"))
 
@@ -92,7 +92,7 @@ def test_step_begun_again_is_the_one_that_is_under_way(local_aws: LocalAws, clus
     assert len(_states(local_aws, cluster)) == 1
 
 
-def test_step_that_is_completed_already_is_not_added_again(local_aws: LocalAws, cluster: str) -> None:
+def test_completed_step_is_not_added_again(local_aws: LocalAws, cluster: str) -> None:
     (step,) = _deferred(_operator(cluster, "true"))["step_ids"]
     local_aws.emr().get_waiter("step_complete").wait(ClusterId=cluster, StepId=step, WaiterConfig={"Delay": 1})
 
@@ -100,9 +100,7 @@ def test_step_that_is_completed_already_is_not_added_again(local_aws: LocalAws, 
     assert _states(local_aws, cluster) == ["COMPLETED"]
 
 
-def test_step_that_is_to_do_something_else_is_added_and_the_old_one_cancelled(
-    local_aws: LocalAws, cluster: str
-) -> None:
+def test_step_with_another_command_is_added_and_the_old_one_cancelled(local_aws: LocalAws, cluster: str) -> None:
     _deferred(_operator(cluster, "sleep", "60"))
     second = _deferred(_operator(cluster, "true"))
 
@@ -112,43 +110,43 @@ def test_step_that_is_to_do_something_else_is_added_and_the_old_one_cancelled(
     assert _states(local_aws, cluster) == ["CANCELLED", "COMPLETED"]
 
 
-def test_step_may_take_as_long_as_the_deployment_says(cluster: str) -> None:
+def test_step_timeout_comes_from_the_deployment(cluster: str) -> None:
     assert _deferred(_operator(cluster, "sleep", "60"))["waiter_max_attempts"] == 31
 
 
-def test_wait_that_breaks_off_goes_on_while_the_step_runs(cluster: str) -> None:
+def test_interrupted_wait_continues_while_the_step_runs(cluster: str) -> None:
     operator = _operator(cluster, "sleep", "60")
     steps = _deferred(operator)["step_ids"]
 
-    again = _deferred(operator, _broken_off(*steps, "ExpiredTokenException"))
+    again = _deferred(operator, _interrupted(*steps, "ExpiredTokenException"))
 
     assert again["step_ids"] == steps
 
 
 @pytest.mark.parametrize("message", ["ExpiredTokenException", "Waiter error: max attempts reached"])
-def test_step_that_completes_when_its_wait_has_broken_off_is_no_failure(
+def test_step_that_completes_after_an_interrupted_wait_succeeds(
     local_aws: LocalAws, cluster: str, message: str
 ) -> None:
     operator = _operator(cluster, "true")
     steps = _deferred(operator)["step_ids"]
     local_aws.emr().get_waiter("step_complete").wait(ClusterId=cluster, StepId=steps[0], WaiterConfig={"Delay": 1})
 
-    assert operator.execute_complete(CONTEXT, _broken_off(*steps, message)) == steps
+    assert operator.execute_complete(CONTEXT, _interrupted(*steps, message)) == steps
 
 
-def test_step_of_an_earlier_try_that_is_cancelled_after_all_is_added_again(local_aws: LocalAws, cluster: str) -> None:
+def test_adopted_step_that_is_cancelled_is_added_again(local_aws: LocalAws, cluster: str) -> None:
     (first,) = _deferred(_operator(cluster, "sleep", "60"))["step_ids"]
     operator = _operator(cluster, "sleep", "60")
     kwargs = _deferral(operator).kwargs
     _cancel(local_aws, cluster, first)
 
-    kwargs = _deferral(operator, _broken_off(first, "step CANCELLED"), kwargs).kwargs
+    kwargs = _deferral(operator, _interrupted(first, "step CANCELLED"), kwargs).kwargs
 
     assert sorted(_states(local_aws, cluster)) in (["CANCELLED", "PENDING"], ["CANCELLED", "RUNNING"])
-    assert not (kwargs or {}).get("adopted_at"), "who cancels this try's own step means it"
+    assert not (kwargs or {}).get("adopted_at"), "a cancellation of this try's own step is final"
 
 
-def test_step_of_an_earlier_try_is_added_again_though_the_wait_breaks_off_while_it_is_cancelled(
+def test_adopted_step_is_added_again_when_the_wait_is_interrupted_during_its_cancellation(
     local_aws: LocalAws, cluster: str
 ) -> None:
     command = ("bash", "-c", "trap '' TERM; sleep 5")
@@ -156,18 +154,18 @@ def test_step_of_an_earlier_try_is_added_again_though_the_wait_breaks_off_while_
     operator = _operator(cluster, *command)
     kwargs = _deferral(operator).kwargs
     wait_for(lambda: _states(local_aws, cluster) == ["RUNNING"])
-    time.sleep(1)  # until the shell minds the signal no more
+    time.sleep(1)  # until the shell ignores the signal
     local_aws.emr().cancel_steps(ClusterId=cluster, StepIds=[step])
     assert _states(local_aws, cluster) == ["CANCEL_PENDING"]
 
-    kwargs = _deferral(operator, _broken_off(step, "ExpiredTokenException"), kwargs).kwargs
+    kwargs = _deferral(operator, _interrupted(step, "ExpiredTokenException"), kwargs).kwargs
     _cancel(local_aws, cluster, step)
-    _deferral(operator, _broken_off(step, "step CANCELLED"), kwargs)
+    _deferral(operator, _interrupted(step, "step CANCELLED"), kwargs)
 
     assert len(_states(local_aws, cluster)) == 2
 
 
-def test_step_of_an_earlier_try_that_somebody_cancels_later_fails(
+def test_adopted_step_that_is_cancelled_later_fails(
     local_aws: LocalAws, cluster: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (step,) = _deferred(_operator(cluster, "sleep", "60"))["step_ids"]
@@ -177,19 +175,19 @@ def test_step_of_an_earlier_try_that_somebody_cancels_later_fails(
     _cancel(local_aws, cluster, step)
 
     with pytest.raises(AirflowFailException, match=f"Step {step} of cluster {cluster} is CANCELLED"):
-        operator.execute_complete(CONTEXT, _broken_off(step, "step CANCELLED"), **(kwargs or {}))
+        operator.execute_complete(CONTEXT, _interrupted(step, "step CANCELLED"), **(kwargs or {}))
 
 
-def test_step_that_somebody_cancels_fails(local_aws: LocalAws, cluster: str) -> None:
+def test_cancelled_step_fails(local_aws: LocalAws, cluster: str) -> None:
     operator = _operator(cluster, "sleep", "60")
     (step,) = _deferred(operator)["step_ids"]
     _cancel(local_aws, cluster, step)
 
     with pytest.raises(AirflowFailException, match=f"Step {step} of cluster {cluster} is CANCELLED"):
-        operator.execute_complete(CONTEXT, _broken_off(step, "step CANCELLED"))
+        operator.execute_complete(CONTEXT, _interrupted(step, "step CANCELLED"))
 
 
-def test_step_of_an_earlier_try_that_ends_with_its_cluster_fails(local_aws: LocalAws, cluster: str) -> None:
+def test_adopted_step_that_ends_with_its_cluster_fails(local_aws: LocalAws, cluster: str) -> None:
     (step,) = _deferred(_operator(cluster, "sleep", "60"))["step_ids"]
     operator = _operator(cluster, "sleep", "60")
     kwargs = _deferral(operator).kwargs
@@ -197,13 +195,13 @@ def test_step_of_an_earlier_try_that_ends_with_its_cluster_fails(local_aws: Loca
     local_aws.emr().get_waiter("cluster_terminated").wait(ClusterId=cluster, WaiterConfig={"Delay": 1})
 
     with pytest.raises(AirflowFailException, match=r"is CANCELLED .*; the cluster is TERMINATED"):
-        operator.execute_complete(CONTEXT, _broken_off(step, "step CANCELLED"), **(kwargs or {}))
+        operator.execute_complete(CONTEXT, _interrupted(step, "step CANCELLED"), **(kwargs or {}))
 
 
-def test_step_that_takes_too_long_is_cancelled_and_says_so(local_aws: LocalAws, cluster: str) -> None:
+def test_step_that_exceeds_the_timeout_is_cancelled_and_fails(local_aws: LocalAws, cluster: str) -> None:
     operator = _operator(cluster, "sleep", "60")
     steps = _deferred(operator)["step_ids"]
-    event = _broken_off(*steps, "Waiter error: max attempts reached")
+    event = _interrupted(*steps, "Waiter error: max attempts reached")
 
     with pytest.raises(AirflowFailException, match=r"did not end within 0:01:00 \(FRUITS_STEP_TIMEOUT_S\)\. Step"):
         operator.execute_complete(CONTEXT, event)
@@ -211,7 +209,7 @@ def test_step_that_takes_too_long_is_cancelled_and_says_so(local_aws: LocalAws, 
     assert _states(local_aws, cluster)[0] in {"CANCEL_PENDING", "CANCELLED"}
 
 
-def test_trigger_that_is_killed_by_somebody_cancels_its_step(local_aws: LocalAws, cluster: str) -> None:
+def test_killed_trigger_cancels_its_step(local_aws: LocalAws, cluster: str) -> None:
     arguments = _deferred(_operator(cluster, "sleep", "60"))
 
     asyncio.run(StepProgressTrigger(**arguments).on_kill())

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @pytest.mark.usefixtures("aws_environment")
-def test_run_that_fails_its_validation_fails_the_task_with_a_table_and_stays_as_it_is(
+def test_failed_validation_fails_the_task_with_a_table_and_keeps_the_files(
     local_aws: LocalAws, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     run, s3 = Run(tmp_path), local_aws.s3()
@@ -45,5 +45,5 @@ def test_run_that_fails_its_validation_fails_the_task_with_a_table_and_stays_as_
 
 
 def _objects(s3: Any) -> dict[str, str]:  # noqa: ANN401
-    """All there is in the bucket, by key: what it is."""
-    return {one["Key"]: one["ETag"] for one in s3.list_objects_v2(Bucket="fruits")["Contents"]}
+    """Return the ETags of all objects of the bucket, by key."""
+    return {entry["Key"]: entry["ETag"] for entry in s3.list_objects_v2(Bucket="fruits")["Contents"]}
