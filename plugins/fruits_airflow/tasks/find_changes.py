@@ -101,7 +101,7 @@ def _lock_holder(ti: RuntimeTaskInstance, dag_run: DagRunProtocol, stored: str |
 
     Args:
         ti: Task instance, which counts DAG runs.
-        dag_run: Run that wants the lock. It keeps the lock when its task is retried.
+        dag_run: Run that requests the lock. It keeps the lock when its task is retried.
         stored: Id of the run that took the lock last.
     """
     if stored == dag_run.run_id:

@@ -176,8 +176,8 @@ class Airflow:
             process for process in self._processes() if _arguments(process)[-1:] == [component]
         )
         arguments, environment, folder = process.cmdline(), process.environ(), process.cwd()
-        for one in tree(process):
-            one.kill()
+        for member in tree(process):
+            member.kill()
         started = subprocess.Popen(
             arguments, env=environment, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
@@ -201,8 +201,8 @@ def kill_worker(process: psutil.Process) -> None:
     """Kill the process that runs a task, and the worker that supervises it."""
     worker = process.parent()
     assert worker
-    for one in (worker, process):
-        one.kill()
+    for victim in (worker, process):
+        victim.kill()
 
 
 def _arguments(process: psutil.Process) -> list[str]:
