@@ -23,10 +23,10 @@ demo: .venv/.wheels ## Run the complete pipeline on this machine and show the re
 
 up: .venv/.wheels ## Start the local AWS and Airflow's UI
 	@$(PYTHON) include/dev/prerequisites.py
-	@$(IN_ENVIRONMENT) python -m include.dev.local_airflow.server start --port $(PORT)
+	@$(IN_ENVIRONMENT) python -m include.dev.local_airflow start --port $(PORT)
 
 down: .venv/.runtime ## Stop what `make up` started
-	@$(IN_ENVIRONMENT) python -m include.dev.local_airflow.server stop
+	@$(IN_ENVIRONMENT) python -m include.dev.local_airflow stop
 
 test: .venv/.development .venv/.wheels ## Run all tests
 	@$(PYTHON) include/dev/prerequisites.py

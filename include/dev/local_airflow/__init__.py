@@ -1,1 +1,1 @@
-"""The local Airflow of `make up` and `make down`."""
+"""Local Airflow of `make up` and `make down`."""

@@ -1,4 +1,4 @@
-"""Airflow's own database for the demo, tests and the local UI: made once for each version of Airflow."""
+"""Create Airflow's database for the demo, the tests and the local UI, once per version of Airflow."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ if TYPE_CHECKING:
 
 
 class AirflowDatabaseError(Exception):
-    """The database could not be made; the message tells where the reason stands."""
+    """The database could not be created. The message names the log."""
 
 
 def ensure_database(home: Path, environment: Mapping[str, str]) -> None:
-    """Make or migrate the database below `home`, unless that is done already.
+    """Create or migrate the database below `home`, unless this version of Airflow has done so.
 
     Args:
         home: `AIRFLOW_HOME`.
-        environment: of the processes to start; names the same home.
+        environment: Environment of Airflow's processes, with the same `AIRFLOW_HOME`.
 
     Raises:
         AirflowDatabaseError: `airflow db migrate` failed.
@@ -39,5 +39,5 @@ def ensure_database(home: Path, environment: Mapping[str, str]) -> None:
             check=False,
         )
     if result.returncode:
-        raise AirflowDatabaseError(f"Airflow could not make its database in {home}; the reason is in {log}.")
+        raise AirflowDatabaseError(f"Airflow could not create its database in {home}; see {log}.")
     done.touch()

@@ -1,69 +1,39 @@
-"""`make up` and `make down`: the local AWS and Airflow's UI, started together and stopped together.
+"""The local Airflow of `make up`: `airflow standalone` with its database in one folder.
 
-Airflow is `airflow standalone` with its database below `.local/airflow`. Only what `start` started is stopped, told by
-process id and start time, which are kept beside the database.
+The process id and start time of the process are stored beside the database, so that only this process is stopped.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
-import os
 import socket
 import subprocess
-import sys
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.error import URLError
 from urllib.request import urlopen
 
-from include.dev.local_airflow.sqlite import LOCAL_SETTINGS
-from include.dev.local_aws.deployment import deploy
-from include.dev.local_aws.errors import LocalAwsError
-from include.dev.local_aws.local import LocalAws
+from include.dev.local_airflow.sqlite import write_local_settings
 from include.dev.local_aws.processes import Identity, end, tree
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[3]
-AWS_STATE = ROOT / ".local" / "aws"
-HOME = ROOT / ".local" / "airflow"
 START_DEADLINE_S = 180
 PARALLELISM = "8"
-"""Airflow keeps a process for each task that may run at once; its default of 32 are many for one machine."""
+"""Tasks that may run concurrently. Airflow keeps a process for each; its default of 32 is too many for one machine."""
 
 
 class LocalAirflowError(Exception):
-    """Airflow does not come up; the message says why and what to do."""
-
-
-def main(argv: list[str] | None = None) -> int:
-    """Start or stop; the exit code tells whether that went well."""
-    parser = argparse.ArgumentParser(prog="python -m include.dev.local_airflow.server", description=__doc__)
-    parser.add_argument("action", choices=["start", "stop"])
-    parser.add_argument("--port", type=int, default=8080, help="of Airflow's UI (default %(default)s)")
-    arguments = parser.parse_args(argv)
-    try:
-        if arguments.action == "start":
-            start(arguments.port)
-        else:
-            stop()
-    except (LocalAirflowError, LocalAwsError) as error:
-        print(error, file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        stop()
-        return 130
-    return 0
+    """Airflow could not start. The message names the cause and the remedy."""
 
 
 class LocalAirflow:
-    """`airflow standalone` with everything it keeps below one folder.
+    """`airflow standalone` with all its files below one folder.
 
     Args:
-        home: `AIRFLOW_HOME`; made where it is missing.
+        home: `AIRFLOW_HOME`, created if missing.
     """
 
     def __init__(self, home: Path) -> None:
@@ -72,14 +42,14 @@ class LocalAirflow:
         self._record = home / "standalone.json"
 
     def start(self, port: int, environment: Mapping[str, str]) -> str:
-        """Start it, and return its address when it is ready; it is there already when it runs.
+        """Start Airflow unless it runs, and return its URL when it is healthy.
 
         Args:
-            port: of the UI, on loopback.
-            environment: of all its processes.
+            port: Port of the UI on loopback.
+            environment: Environment of all its processes.
 
         Raises:
-            LocalAirflowError: the port is taken, or Airflow does not come up; then nothing is left running.
+            LocalAirflowError: The port is in use, or Airflow did not start. No process is left running.
         """
         address = f"http://127.0.0.1:{port}"
         if self._running() is None:
@@ -100,7 +70,7 @@ class LocalAirflow:
         return address
 
     def stop(self) -> bool:
-        """Stop it with all its processes; tell whether it ran."""
+        """Stop Airflow with all its processes, and return whether it ran."""
         identity = self._running()
         if identity:
             end(tree(identity.process()), grace_s=15)
@@ -108,18 +78,15 @@ class LocalAirflow:
         return identity is not None
 
     def passwords(self) -> dict[str, str]:
-        """Tell each user's password, which Airflow has generated."""
+        """Return the passwords by user, which Airflow generated."""
         passwords: dict[str, str] = json.loads((self.home / "simple_auth_manager_passwords.json.generated").read_text())
         return passwords
 
     def _start(self, address: str, environment: Mapping[str, str]) -> None:
-        settings = self.home / "config" / "airflow_local_settings.py"
-        settings.parent.mkdir(parents=True, exist_ok=True)
-        if not settings.exists():
-            settings.write_text(LOCAL_SETTINGS)
+        write_local_settings(self.home)
         with self.log.open("wb") as log:
             process = subprocess.Popen(
-                ["airflow", "standalone"],  # noqa: S607 - our own virtual environment's
+                ["airflow", "standalone"],  # noqa: S607 - from the virtual environment
                 env={**environment, "AIRFLOW__API__BASE_URL": address},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -130,47 +97,15 @@ class LocalAirflow:
         until = time.monotonic() + START_DEADLINE_S
         while not _answers(f"{address}/api/v2/monitor/health"):
             if process.poll() is not None or time.monotonic() > until:
-                raise LocalAirflowError(f"Airflow did not come up; the reason is in {self.log}.")
+                raise LocalAirflowError(f"Airflow did not start; see {self.log}.")
             time.sleep(1)
 
     def _running(self) -> Identity | None:
-        """The process that was started and still runs."""
+        """Return the process that was started, if it still runs."""
         if not self._record.exists():
             return None
         identity = Identity(*json.loads(self._record.read_text()))
         return identity if identity.process() else None
-
-
-def start(port: int) -> None:
-    """Start both, wait until the UI answers, and say where it is.
-
-    Raises:
-        LocalAirflowError: the port is taken, or Airflow does not come up; then nothing is left running.
-        LocalAwsError: the local AWS does not come up.
-    """
-    aws, airflow = LocalAws(AWS_STATE), LocalAirflow(HOME)
-    was_running = aws.running()
-    if not was_running:
-        aws.start()
-    print("Starting Airflow …", flush=True)
-    try:
-        deploy(aws.s3())
-        address = airflow.start(port, os.environ | aws.environment)
-    except BaseException:
-        if not was_running:
-            aws.stop()
-        raise
-    login = "   ".join(f"user {user}, password {password}" for user, password in airflow.passwords().items())
-    print(f"Airflow's UI: {address}   {login}")
-    print(f"Local AWS:    source {(AWS_STATE / 'environment.sh').relative_to(ROOT)}")
-    print("Stop both with `make down`.")
-
-
-def stop() -> None:
-    """Stop what `start` started; done already is done."""
-    stopped = LocalAirflow(HOME).stop()
-    stopped |= LocalAws(AWS_STATE).stop()
-    print("Stopped." if stopped else "Nothing was running.")
 
 
 def _require_free(port: int) -> None:
@@ -180,18 +115,15 @@ def _require_free(port: int) -> None:
             probe.bind(("127.0.0.1", port))
         except OSError as error:
             raise LocalAirflowError(
-                f"Port {port} is not free ({error.strerror}): stop what uses it, or choose another: `make up PORT=…`."
+                f"Port {port} is not free ({error.strerror}). Stop the program that uses it, or choose another port: "
+                "`make up PORT=…`."
             ) from None
 
 
 def _answers(url: str) -> bool:
     try:
-        with urlopen(url, timeout=5) as response:  # noqa: S310 - our own address
+        with urlopen(url, timeout=5) as response:  # noqa: S310 - loopback
             health = json.load(response)
     except (URLError, OSError, ValueError):
         return False
     return all(health[part]["status"] == "healthy" for part in ("metadatabase", "scheduler", "dag_processor"))
-
-
-if __name__ == "__main__":
-    sys.exit(main())

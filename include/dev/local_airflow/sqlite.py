@@ -1,14 +1,14 @@
-"""Let the processes of a local Airflow share their SQLite database: who wants to write waits for its turn.
+"""Make the processes of a local Airflow wait for each other when they write to their SQLite database.
 
-Airflow loads this in each of its processes, `airflow` commands included, by the `airflow_local_settings.py` that
-`include.dev.local_airflow.server` leaves in its home. Without it, `airflow backfill create`, or a backfill from the UI, fails now
-and then with "database is locked" beside a scheduler at work:
+Airflow loads this module in each of its processes, through the `airflow_local_settings.py` that `write_local_settings`
+writes. Without it, `airflow backfill create` and backfills from the UI sometimes fail with "database is locked" while
+the scheduler works:
 
-* Airflow makes each run in a nested transaction. Python's sqlite3 begins none before a SAVEPOINT, so that it begins as
-  a reader; when another process writes before it does, SQLite refuses it to write, at once and however patient it is
-  (SQLAlchemy, "SQLite", Transactions with SQLite and the sqlite3 driver; SQLite, SQLITE_BUSY_SNAPSHOT). Here it begins
-  as a writer.
-* Five seconds are not enough to wait for writers on a laptop that runs Spark.
+* Airflow creates each run in a nested transaction. Python's sqlite3 does not begin a transaction before a SAVEPOINT, so
+  that SQLite begins one as a reader. If another process writes before this reader does, SQLite rejects its write
+  immediately, regardless of the timeout (SQLAlchemy, "SQLite", Transactions with SQLite and the sqlite3 driver; SQLite,
+  SQLITE_BUSY_SNAPSHOT). Here the transaction begins as a writer.
+* The default timeout of five seconds is too short on a laptop that runs Spark.
 """
 
 from __future__ import annotations
@@ -20,23 +20,38 @@ from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from sqlalchemy.engine import Connection
 
-LOCAL_SETTINGS = "from include.dev.local_airflow.sqlite import be_patient\n\nbe_patient()\n"
-"""What stands in `airflow_local_settings.py`."""
+LOCAL_SETTINGS = "from include.dev.local_airflow.sqlite import wait_for_writers\n\nwait_for_writers()\n"
+"""Content of `airflow_local_settings.py`."""
 
-WAIT_S = 60
+_EARLIER_SETTINGS = "from include.airflow_sqlite import be_patient\n\nbe_patient()\n"
+"""Content of the file in version 1, whose import fails now."""
+
+TIMEOUT_S = 60
+"""Seconds to wait for the lock of another writer."""
 
 
-def be_patient(engines: type[Engine] | Engine = Engine) -> None:
-    """Have all engines, or one, wait for their turn to write to SQLite."""
-    event.listen(engines, "connect", _wait)
+def write_local_settings(home: Path) -> None:
+    """Write `airflow_local_settings.py` below `AIRFLOW_HOME`, unless the user has one."""
+    file = home / "config" / "airflow_local_settings.py"
+    if file.exists() and file.read_text(encoding="utf-8") != _EARLIER_SETTINGS:
+        return
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(LOCAL_SETTINGS, encoding="utf-8")
+
+
+def wait_for_writers(engines: type[Engine] | Engine = Engine) -> None:
+    """Make all engines, or one, wait for the lock of other writers to SQLite."""
+    event.listen(engines, "connect", _set_timeout)
     event.listen(engines, "savepoint", _begin_as_writer)
 
 
-def _wait(connection: Any, _: object) -> None:  # noqa: ANN401 - the driver's
+def _set_timeout(connection: Any, _: object) -> None:  # noqa: ANN401 - the driver's
     if isinstance(connection, sqlite3.Connection):
-        connection.execute(f"PRAGMA busy_timeout = {WAIT_S * 1000}")
+        connection.execute(f"PRAGMA busy_timeout = {TIMEOUT_S * 1000}")
 
 
 def _begin_as_writer(connection: Connection, _: str | None) -> None:

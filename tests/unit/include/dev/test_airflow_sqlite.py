@@ -1,4 +1,4 @@
-"""Two processes share an SQLite database: neither is told that it is locked."""
+"""Two processes share an SQLite database, and none fails because it is locked."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import Engine, create_engine, text
 from sqlalchemy.exc import OperationalError
 
-from include.dev.local_airflow.sqlite import be_patient
+from include.dev.local_airflow.sqlite import LOCAL_SETTINGS, wait_for_writers, write_local_settings
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,7 +28,7 @@ def engine(tmp_path: Path) -> Engine:
 
 
 def _write_between(engine: Engine) -> None:
-    """Read in a nested transaction, let somebody else write, and write."""
+    """Read in a nested transaction, let another connection write, and write."""
     other = threading.Thread(target=_write, args=(engine,))
     with engine.connect() as connection, connection.begin(), connection.begin_nested():
         connection.execute(COUNT)
@@ -43,8 +43,8 @@ def _write(engine: Engine) -> None:
         connection.execute(INSERT)
 
 
-def test_nested_transaction_writes_though_another_wants_to_in_between(engine: Engine) -> None:
-    be_patient(engine)
+def test_nested_transaction_writes_beside_another_writer(engine: Engine) -> None:
+    wait_for_writers(engine)
 
     _write_between(engine)
 
@@ -52,6 +52,28 @@ def test_nested_transaction_writes_though_another_wants_to_in_between(engine: En
         assert connection.execute(COUNT).scalar() == 2
 
 
-def test_nested_transaction_of_sqlalchemy_alone_is_told_that_the_database_is_locked(engine: Engine) -> None:
+def test_nested_transaction_of_sqlalchemy_alone_fails_on_the_locked_database(engine: Engine) -> None:
     with pytest.raises(OperationalError, match="database is locked"):
         _write_between(engine)
+
+
+@pytest.mark.parametrize(
+    ("existing", "expected"),
+    [
+        (None, LOCAL_SETTINGS),
+        ("from include.airflow_sqlite import be_patient\n\nbe_patient()\n", LOCAL_SETTINGS),
+        ("STATE_COLORS = {}\n", "STATE_COLORS = {}\n"),
+    ],
+    ids=["none", "of an earlier version", "of the user"],
+)
+def test_local_settings_replace_only_those_of_earlier_versions(
+    tmp_path: Path, existing: str | None, expected: str
+) -> None:
+    file = tmp_path / "config" / "airflow_local_settings.py"
+    if existing is not None:
+        file.parent.mkdir()
+        file.write_text(existing)
+
+    write_local_settings(tmp_path)
+
+    assert file.read_text() == expected
