@@ -1,1 +1,1 @@
-"""Development and demonstration: the local AWS, sample images, containers. Not used on AWS."""
+"""Development and demonstration: local AWS, local Airflow, sample images and containers. Not used on AWS."""

@@ -1,4 +1,4 @@
-"""One run of the DAG by `airflow dags test`, as CI runs it, followed task by task: for the demo and for measuring."""
+"""Run the DAG with `airflow dags test`, as CI does, and follow its tasks. The demo and benchmarks use this module."""
 
 from __future__ import annotations
 
@@ -23,44 +23,46 @@ _ERROR = re.compile(r"\[error *\] *(.+?)(?: \[[\w.]+\])?(?: loc=.*)?$")
 
 
 class DagsTestError(Exception):
-    """The run failed; the message tells why, as far as it can, and where the log is."""
+    """The run failed. The message holds the first error, if there is one, and the path of the log."""
 
 
 def dags_test(params: Mapping[str, Any], environment: Mapping[str, str], log: Path) -> Iterator[tuple[str, float]]:
-    """Run the DAG once; give each task when it ends, and the seconds since its first start: a wait may come between.
+    """Run the DAG once, and yield each task when it ends with the seconds since its first start.
+
+    The seconds of a deferred task include its waiting time.
 
     Args:
-        params: of the run.
-        environment: of Airflow's process; names its home, whose database has been made.
-        log: takes all that Airflow says.
+        params: Parameters of the run.
+        environment: Environment of Airflow's process. The database of its `AIRFLOW_HOME` must exist.
+        log: File that receives Airflow's output.
 
     Raises:
-        DagsTestError: when the run fails.
+        DagsTestError: The run failed.
     """
     command = ["airflow", "dags", "test", DAG_ID, "--conf", json.dumps(params)]
-    began = None
+    started = None
     errors: list[str] = []
     with log.open("w", buffering=1) as file, _open(command, environment) as process:
         try:
             for line in process.stdout or ():
                 file.write(line)
-                if found := _EVENT.search(line):
-                    began = began or time.monotonic()
-                    if task := found[2]:
-                        seconds, began = time.monotonic() - began, None
+                if event := _EVENT.search(line):
+                    started = started or time.monotonic()
+                    if task := event[2]:
+                        seconds, started = time.monotonic() - started, None
                         yield task, seconds
-                elif found := _ERROR.search(line):
-                    errors.append(found[1])
+                elif error := _ERROR.search(line):
+                    errors.append(error[1])
         except BaseException:
             end(tree(psutil.Process(process.pid)), grace_s=5)
             raise
     if process.returncode:
         reason = f": {errors[0]}" if errors else ""
-        raise DagsTestError(f"the run failed{reason}\nAirflow's whole log is {log}.")
+        raise DagsTestError(f"the run failed{reason}\nAirflow's complete log is {log}.")
 
 
 def _open(command: list[str], environment: Mapping[str, str]) -> subprocess.Popen[str]:
-    return subprocess.Popen(  # noqa: S603 - our own virtual environment's
+    return subprocess.Popen(  # noqa: S603 - from the virtual environment
         command,
         env=dict(environment),
         stdout=subprocess.PIPE,

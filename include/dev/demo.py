@@ -1,8 +1,8 @@
-"""`make demo`: the whole pipeline on this machine, ending with a summary that a newcomer can read.
+"""`make demo`: run the complete pipeline on this machine and print a summary of the results.
 
-Local AWS, sample images, `airflow dags test` as CI runs it, the results: each step is the command that people can run
-themselves. What was started is stopped, whatever happens; images and results stay below `.local/`. Checking the
-machine is left to `include.dev.prerequisites`.
+The steps are the local AWS, sample images, `airflow dags test` as in CI, and the summary. Users can run each step as a
+command. All started processes are stopped at the end, even after an error. Images and results stay below `.local/`.
+`include.dev.prerequisites` checks the machine.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ _INTERRUPTED = 130
 
 
 class DemoError(Exception):
-    """The demo cannot go on; the message says what to do."""
+    """The demo cannot continue. The message names the remedy."""
 
 
 @dataclass(frozen=True)
 class Finished:
-    """What the summary tells: the published run, and how long each part took."""
+    """Content of the summary: the published run and the duration of each task."""
 
     run: dict[str, Any]
     s3_folder: Path
@@ -50,8 +50,8 @@ class Finished:
 
 
 def main() -> int:
-    """Run the demo; the exit code tells whether all went well."""
-    began = time.monotonic()
+    """Run the demo and return the exit code."""
+    started = time.monotonic()
     try:
         with _local_aws() as aws:
             environment = os.environ | aws.environment
@@ -67,24 +67,24 @@ def main() -> int:
             _say("Airflow")
             ensure_database(LOCAL / "airflow", environment)
             task_s = _dags_test(environment)
-            finished = Finished(_published(aws), aws.s3_folder, task_s, time.monotonic() - began)
+            finished = Finished(_published(aws), aws.s3_folder, task_s, time.monotonic() - started)
         print(_summary(finished))
     except (DemoError, DagsTestError, LocalAwsError, AirflowDatabaseError) as error:
         return _fail(str(error))
     except OSError as error:
-        return _fail(f"{error.strerror or error} ({error.filename or ROOT}): mend that and run again.")
+        return _fail(f"{error.strerror or error} ({error.filename or ROOT}); fix this and run the demo again.")
     except KeyboardInterrupt:
-        _fail("stopped; run it again to go on.")
+        _fail("stopped; run it again to continue.")
         return _INTERRUPTED
     return 0
 
 
 @contextmanager
 def _local_aws() -> Iterator[LocalAws]:
-    """The local AWS of this checkout: the one that runs already, or one that lives as long as the demo."""
+    """Yield the local AWS of this checkout: the running one, or one that ends with the demo."""
     aws = LocalAws(LOCAL / "aws")
     if aws.running():
-        _say("Local AWS runs already")
+        _say("Local AWS already runs")
         yield aws
         return
     _say("Local AWS")
@@ -93,23 +93,27 @@ def _local_aws() -> Iterator[LocalAws]:
 
 
 def _command(module: str, *arguments: str, environment: dict[str, str]) -> None:
-    """Run one of our own commands, which shows its own progress and explains its own failure."""
+    """Run a command of this project, which prints its own progress and errors.
+
+    Raises:
+        DemoError: The command failed.
+    """
     result = subprocess.run([sys.executable, "-m", module, *arguments], env=environment, check=False)  # noqa: S603
     if result.returncode:
-        raise DemoError(f"`python -m {module}` failed; the line above says why.")
+        raise DemoError(f"`python -m {module}` failed; see the line above.")
 
 
 def _dags_test(environment: dict[str, str]) -> dict[str, float]:
-    """Run the DAG once and show its tasks as they end; returns seconds by task, in order."""
+    """Run the DAG once, print its tasks as they end, and return the seconds by task."""
     task_s: dict[str, float] = {}
-    for task, seconds in dags_test({"force": True}, environment, LOG):  # the second demo works, too
+    for task, seconds in dags_test({"force": True}, environment, LOG):  # force: the demo may run repeatedly
         task_s[task] = seconds
         print(f"    {task:<22}{seconds:6.1f} s", flush=True)
     return task_s
 
 
 def _published(aws: LocalAws) -> dict[str, Any]:
-    """The published run's `run.json`, found as readers find it: through `latest.json`."""
+    """Return `run.json` of the published run, found through `latest.json` as readers find it."""
     pointer = _read_json(aws, layout.latest(DEFAULT_BUCKET))
     return _read_json(aws, pointer["paths"]["run"])
 
@@ -133,7 +137,7 @@ def _summary(finished: Finished) -> str:
         ),
         (
             f"  rows out            {counts['features']:>8,}   "
-            f"{run['work']['described']:,} images described, {run['work']['reused']:,} known from earlier runs"
+            f"{run['work']['described']:,} images extracted, {run['work']['reused']:,} read from the feature cache"
         ),
         f"  quarantined         {counts['quarantine']:>8,}",
         (
@@ -142,11 +146,11 @@ def _summary(finished: Finished) -> str:
         ),
         f"  checks passed       {sum(check['passed'] for check in run['checks']):>8,}   of {len(run['checks'])}",
         "",
-        "  Where it lies (and on this disk, below " + str(finished.s3_folder.relative_to(ROOT)) + "/):",
+        "  Files (on this disk below " + str(finished.s3_folder.relative_to(ROOT)) + "/):",
         *(f"    {name:<18}{uri}" for name, uri in run["paths"].items()),
         f"    {'pointer':<18}{layout.latest(DEFAULT_BUCKET)}",
         "",
-        f"  Time, {finished.total_s:.0f} s in all:",
+        f"  Time, {finished.total_s:.0f} s in total:",
         *(f"    {task:<22}{seconds:>6.1f} s" for task, seconds in finished.task_s.items()),
         "",
         "Next: `make up` shows the same DAG in Airflow's UI.",

@@ -1,4 +1,4 @@
-# What Airflow has to know of this checkout, in one place. For the Makefile, scripts and people:  . include/dev/environment.sh
+# Environment of Airflow in this checkout. The Makefile, scripts and users source it:  . include/dev/environment.sh
 # shellcheck shell=bash
 root=$(cd "$(dirname "${BASH_SOURCE[0]:-$0}")/../.." && pwd)
 export AIRFLOW_HOME="$root/.local/airflow"

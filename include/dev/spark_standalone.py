@@ -1,8 +1,8 @@
-"""A Spark standalone cluster on this machine, and the settings under which drivers use it with the local AWS.
+"""Spark standalone cluster on this machine, and the settings of drivers that use it with the local AWS.
 
-The cluster is what `include/dev/containers/spark.sh` starts in containers too: a master and workers from PySpark's own
-distribution. As a context manager it serves the tests; as a command it writes the settings of the containers' drivers.
-What `s3://` is to Spark is told by `include.dev.local_aws.node.spark_conf`.
+The cluster has a master and workers from PySpark's distribution, started by `include/dev/containers/spark.sh` as in
+containers. Tests use the context manager. The command writes the settings of the containers' drivers.
+`include.dev.local_aws.node.spark_conf` configures `s3://`.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ LOCALHOST = "127.0.0.1"
 
 
 class SparkClusterError(Exception):
-    """The cluster does not come up; the message names the log that says why."""
+    """The cluster did not start. The message names the logs."""
 
 
 class StandaloneCluster:
-    """A master and two workers of one core and 1 GB each, on free ports of loopback.
+    """Master and two workers of one core and 1 GB each, on free ports of loopback.
 
     As a context manager::
 
@@ -47,27 +47,27 @@ class StandaloneCluster:
             subprocess.run(["spark-submit", "job.py"], env=os.environ | {"SPARK_CONF_DIR": str(conf)}, check=True)
 
     Args:
-        folder: For logs and what executors leave; made where it is missing.
-        environment: Of the workers, which executors inherit: how their S3 clients find the local AWS.
+        folder: Folder for logs and executors' files, created if missing.
+        environment: Environment of the workers, which executors inherit, so that S3 clients find the local AWS.
 
     Attributes:
-        url: The master's, `spark://…`; that of connection `spark_default`.
+        url: URL of the master, `spark://…`, for the connection `spark_default`.
     """
 
     def __init__(self, folder: Path, environment: Mapping[str, str]) -> None:
         self.folder = folder
         self.environment = {**environment, "SPARK_LOCAL_IP": LOCALHOST, "SPARK_CONF_DIR": str(folder / "daemon-conf")}
-        # A port that somebody takes meanwhile is an error here; by default Spark tries the next one and tells nobody.
+        # Fail on a port that is in use. By default Spark silently tries the next one.
         self.environment["SPARK_DAEMON_JAVA_OPTS"] = "-Dspark.port.maxRetries=0"
         self._processes: list[tuple[Identity, subprocess.Popen[bytes]]] = []
         self.url = ""
         self._status_url = ""
 
     def __enter__(self) -> Self:
-        """Start, and return when both workers are registered.
+        """Start the cluster and return when both workers are registered.
 
         Raises:
-            SparkClusterError: they are not, after two minutes, or one has ended; then nothing is left running.
+            SparkClusterError: A process ended, or the workers were not registered in time. No process is left running.
         """
         (self.folder / "daemon-conf").mkdir(parents=True, exist_ok=True)
         port, status_port = _free_ports(2)
@@ -85,29 +85,29 @@ class StandaloneCluster:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Stop."""
+        """Stop the cluster."""
         self.stop()
 
     def stop(self) -> None:
-        """Stop master, workers and executors, and wait until they are gone."""
+        """Stop master, workers and executors, and wait until they have ended."""
         end([process for identity, _ in reversed(self._processes) for process in tree(identity.process())], grace_s=10)
         for _, process in self._processes:
             process.wait()
         self._processes.clear()
 
     def status(self) -> dict[str, Any]:
-        """Return what the master tells of itself: `workers`, `activeapps` and `completedapps` among it.
+        """Return the master's status, with `workers`, `activeapps` and `completedapps`.
 
         Raises:
-            OSError: it does not answer.
+            OSError: The master does not answer.
         """
-        with urlopen(self._status_url, timeout=5) as response:  # noqa: S310 - our own address
+        with urlopen(self._status_url, timeout=5) as response:  # noqa: S310 - loopback
             status: dict[str, Any] = json.load(response)
         return status
 
     def _start(self, name: str, *options: str) -> None:
         with self._log(name).open("wb") as log:
-            process = subprocess.Popen(  # noqa: S603 - our own script
+            process = subprocess.Popen(  # noqa: S603 - a script of this project
                 [str(LAUNCHER), name.partition("-")[0], "--host", LOCALHOST, *options],
                 env=self.environment,
                 stdin=subprocess.DEVNULL,
@@ -117,18 +117,22 @@ class StandaloneCluster:
             )
         self._processes.append((Identity.of(process.pid), process))
 
-    def _await_workers(self, wanted: int) -> None:
-        """Wait until the master answers and knows so many workers."""
+    def _await_workers(self, count: int) -> None:
+        """Wait until the master answers and has at least `count` workers.
+
+        Raises:
+            SparkClusterError: A process ended, or the time is over.
+        """
         until = time.monotonic() + START_DEADLINE_S
-        while self._alive_workers() < wanted:
+        while self._alive_workers() < count:
             ended = any(process.poll() is not None for _, process in self._processes)
             if ended or time.monotonic() > until:
-                what = "a process of it ended" if ended else f"after {START_DEADLINE_S:.0f} s it is not complete"
-                raise SparkClusterError(f"The Spark cluster did not come up: {what}; see the logs {self._log('*')}.")
+                reason = "a process ended" if ended else f"workers are missing after {START_DEADLINE_S:.0f} s"
+                raise SparkClusterError(f"The Spark cluster did not start: {reason}; see the logs {self._log('*')}.")
             time.sleep(0.2)
 
     def _alive_workers(self) -> int:
-        """Workers that the master counts on, -1 while it does not answer."""
+        """Return the number of live workers, or -1 while the master does not answer."""
         try:
             return sum(worker["state"] == "ALIVE" for worker in self.status()["workers"])
         except (URLError, OSError, ValueError):
@@ -139,26 +143,23 @@ class StandaloneCluster:
 
 
 def write_driver_conf(folder: Path, s3_folder: Path, *, master: str, driver_host: str = LOCALHOST) -> Path:
-    """Write the settings of drivers on this machine, to be named by `SPARK_CONF_DIR`.
+    """Write the settings of drivers on this machine into a folder for `SPARK_CONF_DIR`, and return the folder.
 
-    Spark hands on to the executors what the driver knows of `s3://`. That is the buckets which exist now: write anew
-    after making a bucket.
+    Spark passes the driver's settings of `s3://` to the executors. They contain the existing buckets, so write them
+    again after the creation of a bucket.
 
     Args:
-        folder: Where to; below it the driver keeps its temporary files.
-        s3_folder: The folder that the local S3 serves, the same one for the driver and all executors.
-        master: The master's URL.
-        driver_host: The name by which executors reach the driver.
-
-    Returns:
-        The folder.
+        folder: Folder of the settings and of the driver's temporary files.
+        s3_folder: Folder that the local S3 serves, with the same path for the driver and all executors.
+        master: URL of the master.
+        driver_host: Host name with which executors reach the driver.
     """
     scratch = folder / "scratch"
     scratch.mkdir(parents=True, exist_ok=True)
     settings = spark_settings(s3_folder, scratch=scratch, master=master)
     settings |= {"spark.pyspark.python": sys.executable, "spark.executor.memory": "1g"}
     if driver_host != LOCALHOST:
-        settings |= {"spark.driver.host": driver_host, "spark.driver.bindAddress": "0.0.0.0"}  # noqa: S104 - a container's
+        settings |= {"spark.driver.host": driver_host, "spark.driver.bindAddress": "0.0.0.0"}  # noqa: S104 - inside a container
     return write_spark_conf(folder, settings)
 
 
@@ -171,12 +172,12 @@ def _free_ports(count: int) -> list[int]:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Write the settings of a driver; which master it uses is told to `spark-submit`."""
+    """Write the settings of a driver. The option `--master` of `spark-submit` selects the cluster."""
     parser = argparse.ArgumentParser(prog="python -m include.dev.spark_standalone", description=main.__doc__)
-    parser.add_argument("--conf", type=Path, required=True, help="the folder to write, for SPARK_CONF_DIR")
-    parser.add_argument("--s3-folder", type=Path, required=True, help="the folder that the local S3 serves")
+    parser.add_argument("--conf", type=Path, required=True, help="folder to write, for SPARK_CONF_DIR")
+    parser.add_argument("--s3-folder", type=Path, required=True, help="folder that the local S3 serves")
     parser.add_argument(
-        "--driver-host", default=LOCALHOST, help="name by which executors reach the driver (%(default)s)"
+        "--driver-host", default=LOCALHOST, help="host name with which executors reach the driver (%(default)s)"
     )
     arguments = parser.parse_args(argv)
     write_driver_conf(

@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
-# One of Airflow's services, or what has to be done before the first of them starts.
+# Run one of Airflow's services, or prepare the database before the first of them starts.
 #
-#   airflow.sh init                    migrates the database, notes the login (FRUITS_ADMIN_PASSWORD), then ends
+#   airflow.sh init                    migrate the database, store the login (FRUITS_ADMIN_PASSWORD) and exit
 #   airflow.sh scheduler --spark-driver-host HOST
-#                                      with Spark settings for the drivers that its tasks start, which run beside it
-#   airflow.sh SERVICE [OPTION]…       api-server, dag-processor, triggerer, scheduler, with Airflow's own options
+#                                      write Spark settings for drivers in the scheduler's container, then run it
+#   airflow.sh SERVICE [OPTION]…       run api-server, dag-processor, triggerer or scheduler with Airflow's options
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../../.."
 . include/dev/environment.sh
 
-service=${1:?"say which service: init, api-server, scheduler, dag-processor or triggerer"}
+service=${1:?"name a service: init, api-server, scheduler, dag-processor or triggerer"}
 shift
 
 case $service in

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The local AWS in the foreground, until SIGTERM; options go to `python -m include.dev.local_aws.supervisor`, such as
-# `--host 0.0.0.0` where only a network of containers can reach it.
+# Run the local AWS in the foreground until SIGTERM. Options are those of `python -m include.dev.local_aws.supervisor`.
+# Use `--host 0.0.0.0` only inside a network of containers.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../../.."
 . include/dev/environment.sh

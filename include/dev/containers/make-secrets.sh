@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes the secrets of docker-compose.yaml, once: .local/compose.env, readable by its owner only. What is there stays.
+# Create the secrets of docker-compose.yaml in .local/compose.env, readable by its owner only. Existing secrets are kept.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../../.."
 umask 077

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Puts into the local AWS what clusters install and run; draws the sample images and uploads those that the bucket does
-# not have yet; options go to `include.dev.sample_images`.
+# Upload the application to the local AWS, draw the sample images and upload those that are missing in the bucket.
+# Options are those of `include.dev.sample_images`.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../../.."
 . include/dev/environment.sh

@@ -1,6 +1,6 @@
-"""Sample images: a stand-in for Fruits-360 that can be made anywhere, the same bytes every time.
+"""Sample images: synthetic images like those of Fruits-360, with the same bytes on every machine.
 
-`python -m include.dev.sample_images FOLDER` draws them. Uploading them is `include.deploy.upload_images`' work.
+`python -m include.dev.sample_images FOLDER` draws them. `include.deploy.upload_images` uploads them.
 """
 
 from __future__ import annotations

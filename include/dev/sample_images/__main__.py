@@ -25,10 +25,10 @@ _INTERRUPTED = 130
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the command; returns its exit code: 0, 1 with one line on stderr, 130 after Ctrl-C."""
+    """Run the command and return the exit code: 0, 1 after an error on stderr, 130 after Ctrl-C."""
     arguments = _parser().parse_args(argv)
     folder = arguments.folder.resolve()
-    cv2.setNumThreads(1)  # one image is too small to share; processes do that
+    cv2.setNumThreads(1)  # an image is too small for several threads; processes run in parallel instead
     try:
         plan = _plan(arguments)
         drawn = generate(folder, plan, arguments.seed, arguments.jobs)
@@ -37,9 +37,9 @@ def main(argv: list[str] | None = None) -> int:
     except OSError as error:
         return _fail(_explain(error, folder))
     except KeyboardInterrupt:
-        print("sample_images: stopped; run the same command again to go on", file=sys.stderr)  # noqa: T201 -- a command
+        print("sample_images: stopped; run the same command again to continue", file=sys.stderr)  # noqa: T201 -- a command
         return _INTERRUPTED
-    kept = f", {len(plan) - drawn:,} were there already" if drawn < len(plan) else ""
+    kept = f", {len(plan) - drawn:,} already existed" if drawn < len(plan) else ""
     print(f"{len(plan):,} images in {folder}: {drawn:,} drawn{kept}")  # noqa: T201 -- a command's result
     return 0
 
@@ -47,17 +47,17 @@ def main(argv: list[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m include.dev.sample_images",
-        description="Draw images like those of Fruits-360: 100 x 100, one fruit on white, turned step by step.",
+        description="Draw images like those of Fruits-360: 100 x 100 pixels, one fruit on white, turned step by step.",
         epilog=f"By default the {PROTOTYPE_IMAGES} images of the prototype: {', '.join(PROTOTYPE_CATEGORIES)}.",
     )
-    parser.add_argument("folder", type=Path, metavar="FOLDER", help="where <split>/<category>/<n>_100.jpg go")
-    which = parser.add_mutually_exclusive_group()
-    which.add_argument("--all", action="store_true", help="the 131 categories of Fruits-360, 90,380 images")
-    which.add_argument("--categories", metavar="A,B", help='names of Fruits-360, as in "Avocado,Banana"')
-    parser.add_argument("--images", type=int, metavar="N", help="this many in all, spread over the categories")
-    parser.add_argument("--seed", type=_natural, default=0, metavar="N", help="another seed, other fruit (default 0)")
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help="folder of <split>/<category>/<n>_100.jpg")
+    selection = parser.add_mutually_exclusive_group()
+    selection.add_argument("--all", action="store_true", help="the 131 categories of Fruits-360, 90,380 images")
+    selection.add_argument("--categories", metavar="A,B", help='categories of Fruits-360, such as "Avocado,Banana"')
+    parser.add_argument("--images", type=int, metavar="N", help="total number of images, spread over the categories")
+    parser.add_argument("--seed", type=_natural, default=0, metavar="N", help="seed of the drawings (default: 0)")
     parser.add_argument(
-        "--jobs", type=_natural, default=os.cpu_count() or 1, metavar="N", help="processes (default: one a core)"
+        "--jobs", type=_natural, default=os.cpu_count() or 1, metavar="N", help="processes (default: one per core)"
     )
     return parser
 
@@ -79,10 +79,10 @@ def _plan(arguments: argparse.Namespace) -> list[Image]:
 
 def _explain(error: OSError, folder: Path) -> str:
     if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-        return f"no space left for {folder}: free some and run again (what is there is kept), or ask for fewer --images"
+        return f"no space left for {folder}: free some space and run again (existing images are kept), or use --images"
     if isinstance(error, FileExistsError):
-        return f"{error.filename} would be overwritten: {error.strerror}; give another folder"
-    return f"cannot write {error.filename or folder}: {error.strerror or error}; give a folder that can be written"
+        return f"{error.filename} would be overwritten: {error.strerror}; choose another folder"
+    return f"cannot write {error.filename or folder}: {error.strerror or error}; choose a writable folder"
 
 
 def _fail(message: str) -> int:

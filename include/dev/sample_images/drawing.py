@@ -1,8 +1,8 @@
-"""Draw one fruit, turned by one step, as a Fruits-360-like JPEG: numpy and OpenCV only, no files.
+"""Draw one frame of a turning fruit as a JPEG like those of Fruits-360, with numpy and OpenCV.
 
-A category is modelled once, at twice the size: the outline as a distance `rho` (0 at the core, 1 at the rim), a dome
-over it for the light, a skin wrapped round it, and what grows at its top. A frame turns that model, rolls the skin,
-lights it and lays it on white. The bytes depend on seed, category and frame, never on process or order.
+Each category is modelled once at twice the size: an outline as a distance `rho` (0 at the core, 1 at the rim), a height
+map for the light, a skin texture, and stem or leaves. A frame rotates the model, rolls the skin, applies light and
+composes the result on white. The bytes depend on seed, category and frame only.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING, Final
 import cv2
 import numpy as np
 
-from include.dev.sample_images.appearance import look_of
-from include.dev.sample_images.plan import FRAMES_A_FILM
+from include.dev.sample_images.appearance import appearance_of
+from include.dev.sample_images.plan import FRAMES_PER_FILM
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     import numpy.typing as npt
 
-    from include.dev.sample_images.appearance import Look, Rgb, Shape, Skin, Top
+    from include.dev.sample_images.appearance import Appearance, Rgb, Shape, Skin, Top
 
     Floats = npt.NDArray[np.float32]
     Points = npt.NDArray[np.float64]
@@ -33,30 +33,30 @@ SIDE: Final = 100
 """Width and height of an image, in pixels."""
 _MODEL: Final = 200
 _UNIT: Final = 66.0
-"""Model pixels from the core to the farther rim: leaves room for stem and crown."""
+"""Model pixels from the core to the farther rim. The margin is for stem and crown."""
 _SKIN_SHAPE: Final = (192, 384)
 _FILL: Final = 98.0
-"""Fruits-360 crops its fruits to the frame."""
+"""Size of the fruit in pixels, since Fruits-360 crops fruits to the frame."""
 _QUALITY: Final = 95
 _LIGHT: Final = np.array([-0.45, -0.55, 0.70], np.float32) / np.float32(np.linalg.norm([0.45, 0.55, 0.70]))
 _ARC: Final = (1.05, 1.08)
-"""Radius of the banana's bow and half its opening, in radians."""
+"""Radius of the banana's arc, and half of its angle in radians."""
 _ARC_END: Final = (_ARC[0] * np.sin(_ARC[1]), _ARC[0] * np.cos(_ARC[1]) - 0.62)
 _HALFWAY: Final = (_LIGHT + np.array([0, 0, 1], np.float32)) / np.linalg.norm(_LIGHT + np.array([0, 0, 1]))
 
 
 @dataclass(frozen=True)
 class Model:
-    """One category, ready to be turned.
+    """Model of a category.
 
     Attributes:
-        surface: Normal x, y, z and coverage 0 to 1; 200 x 200 x 4.
-        wrap: Where on the skin each pixel lies, x and y in skin pixels; 200 x 200 x 2.
-        skin: Colours, BGR 0 to 255, twice round so that no wrapping is needed; 192 x 768 x 3.
-        top: What grows at the top, BGR and coverage 0 to 255; 200 x 200 x 4.
-        outline: Points of the silhouette relative to the core; n x 2.
+        surface: Normal x, y, z and coverage from 0 to 1, shape (200, 200, 4).
+        wrap: Position of each pixel on the skin, x and y in skin pixels, shape (200, 200, 2).
+        skin: Colours, BGR from 0 to 255, repeated twice horizontally so that indices need no wrap, shape (192, 768, 3).
+        top: Stem or leaves, BGR and coverage from 0 to 255, shape (200, 200, 4).
+        outline: Points of the silhouette relative to the core, shape (n, 2).
         gloss: Strength of the highlight, 0 to 1.
-        flatness: Height of the fruit seen from its end, over its height seen from the side, 0 to 1.
+        flatness: Height of the fruit seen from its end divided by its height seen from the side, 0 to 1.
     """
 
     surface: Floats
@@ -69,18 +69,18 @@ class Model:
 
 
 def draw(category: str, frame: int, seed: int) -> bytes:
-    """Draw one image as JPEG bytes.
+    """Draw one image and return its JPEG bytes.
 
     Raises:
-        KeyError: On a category without a look.
+        KeyError: The category has no appearance.
     """
     model = _model(category, seed)
     rng = np.random.default_rng([seed, zlib.crc32(category.encode()), frame])
-    film, number = divmod(frame, FRAMES_A_FILM)
-    turn = 2 * np.pi * number / FRAMES_A_FILM
-    if film == 0:  # turns in the picture's plane
+    film, number = divmod(frame, FRAMES_PER_FILM)
+    turn = 2 * np.pi * number / FRAMES_PER_FILM
+    if film == 0:  # rotates in the picture's plane
         angle, roll, squeeze = turn, 0.15 * np.sin(turn), 1.0
-    else:  # tumbles towards the viewer and rolls
+    else:  # tilts towards the viewer and rolls
         angle = 0.9 * film + 0.3 * np.sin(turn)
         roll, squeeze = turn, float(np.hypot(np.cos(turn), model.flatness * np.sin(turn)))
     pixels = _render(model, float(angle), float(roll), squeeze, rng)
@@ -94,7 +94,7 @@ def _render(model: Model, angle: float, roll: float, squeeze: float, rng: np.ran
     top = cv2.warpAffine(model.top, matrix, (SIDE, SIDE)).astype(np.float32)
     across = wrap[..., 0] + np.float32((roll / (2 * np.pi) % 1 + 0.25) * _SKIN_SHAPE[1])
     skin = cv2.remap(model.skin, across, wrap[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    skin = cv2.GaussianBlur(skin, (0, 0), 0.2 + rng.gamma(1.2, 0.3))  # a film has soft frames
+    skin = cv2.GaussianBlur(skin, (0, 0), 0.2 + rng.gamma(1.2, 0.3))  # some frames of a film are blurred
 
     light, shine = _lighting(surface, angle, model.gloss)
     lit = skin.astype(np.float32) * _bgr(light * np.float32(rng.uniform(0.92, 1.08)))
@@ -105,12 +105,12 @@ def _render(model: Model, angle: float, roll: float, squeeze: float, rng: np.ran
 
 
 def _bgr(gray: Floats) -> Floats:
-    """One plane as three, which numpy multiplies several times faster than it broadcasts."""
+    """Repeat a plane for three channels. numpy multiplies equal shapes several times faster than it broadcasts."""
     return np.asarray(cv2.cvtColor(gray, cv2.COLOR_GRAY2BGR), np.float32)
 
 
 def _lighting(surface: Floats, angle: float, gloss: float) -> tuple[Floats, Floats]:
-    """Light on the turned surface (about 0.4 to 1.2) and its highlight (0 to 255): the lamp stays where it is."""
+    """Return the light on the rotated surface (about 0.4 to 1.2) and its highlight (0 to 255). The light is fixed."""
     cos, sin = np.float32(np.cos(angle)), np.float32(np.sin(angle))
     x = surface[..., 0] * cos - surface[..., 1] * sin
     y = surface[..., 0] * sin + surface[..., 1] * cos
@@ -123,7 +123,7 @@ def _lighting(surface: Floats, angle: float, gloss: float) -> tuple[Floats, Floa
 
 
 def _placement(outline: Points, angle: float, squeeze: float) -> Points:
-    """The 2 x 3 affine matrix that turns, squeezes and fits the silhouette into the picture."""
+    """Return the 2 x 3 affine matrix that rotates, squeezes and fits the silhouette into the picture."""
     cos, sin = np.cos(angle), np.sin(angle)
     linear = np.array([[cos, -sin], [sin, cos]]) @ np.diag([1.0, squeeze])
     turned = outline @ linear.T
@@ -141,34 +141,36 @@ def _window(rng: np.random.Generator) -> tuple[slice, slice]:
 
 @lru_cache(maxsize=1)
 def _grain() -> Floats:
-    """The camera's noise: one sheet, of which every frame shows another part."""
+    """Return camera noise, of which each frame shows another part."""
     return np.random.default_rng(360).normal(0, 2.2, (512, 512)).astype(np.float32)
 
 
 @lru_cache(maxsize=4)
 def _model(category: str, seed: int) -> Model:
-    look = look_of(category)
+    appearance = appearance_of(category)
     rng = np.random.default_rng([seed, zlib.crc32(category.encode())])
     axis = (np.arange(_MODEL, dtype=np.float64) - _MODEL / 2) / _UNIT
     x, y = np.meshgrid(axis, axis)
-    half = np.array([min(1.0, 1 / look.aspect), min(1.0, look.aspect)])
-    rho, across, along = _arc(x, y) if look.shape == "arc" else _body(look.shape, x / half[0], y / half[1], rng)
+    half = np.array([min(1.0, 1 / appearance.aspect), min(1.0, appearance.aspect)])
+    rho, across, along = (
+        _arc(x, y) if appearance.shape == "arc" else _body(appearance.shape, x / half[0], y / half[1], rng)
+    )
     dome = np.sqrt(np.maximum(1 - rho**2, 0))
-    thickness = 0.34 if look.shape == "arc" else half.min()
+    thickness = 0.34 if appearance.shape == "arc" else half.min()
     surface = _surface(rho, dome * thickness)
     wrap = np.dstack(
         [(np.arctan2(across, dome + 0.05) / (2 * np.pi)) * _SKIN_SHAPE[1], (along + 1) / 2 * (_SKIN_SHAPE[0] - 1)]
     )
     end = int(np.argmax(rho[:, _MODEL // 2] <= 1))
-    top = _top(look.top, end, rng)
+    top = _top(appearance.top, end, rng)
     covered = np.argwhere((surface[..., 3] > 0.5) | (top[..., 3] > 0))[:, ::-1]  # noqa: PLR2004 -- half covered
     outline = cv2.convexHull(covered.astype(np.float32))[:, 0, :].astype(np.float64) - _MODEL / 2
-    skin = np.tile(_skin(look, rng), (1, 2, 1))
-    return Model(surface, wrap.astype(np.float32), skin, top, outline, look.gloss, float(half.min() / half.max()))
+    skin = np.tile(_skin(appearance, rng), (1, 2, 1))
+    return Model(surface, wrap.astype(np.float32), skin, top, outline, appearance.gloss, float(half.min() / half.max()))
 
 
 def _surface(rho: Points, height: Points) -> Floats:
-    """Normals of a height map (in units of the core) and how much of each pixel is fruit."""
+    """Return the normals of a height map (in units of the core) and the fruit's share of each pixel."""
     down, right = np.gradient(cv2.GaussianBlur(height, (0, 0), 1.5) * _UNIT)
     normals = np.dstack([-right, -down, np.ones_like(height)])
     normals /= np.linalg.norm(normals, axis=2, keepdims=True)
@@ -177,7 +179,7 @@ def _surface(rho: Points, height: Points) -> Floats:
 
 
 def _body(shape: Shape, x: Points, y: Points, rng: np.random.Generator) -> tuple[Points, Points, Points]:
-    """Distance from the core over distance to the rim; place across and along, -1 to 1."""
+    """Return the distance from the core relative to the rim, and the positions across and along from -1 to 1."""
     angle = np.arctan2(x, -y)  # 0 at the top
     rim = np.ones_like(x)
     power = 2.0
@@ -199,7 +201,7 @@ def _body(shape: Shape, x: Points, y: Points, rng: np.random.Generator) -> tuple
 
 
 def _arc(x: Points, y: Points) -> tuple[Points, Points, Points]:
-    """A banana: a bow that thins out towards its ends."""
+    """Return the same as `_body` for a banana, which is an arc that becomes thinner towards its ends."""
     radius, reach = _ARC
     y = y + 0.62
     turn = np.arctan2(x, y) / reach  # -1 and 1 at the ends
@@ -211,7 +213,7 @@ def _arc(x: Points, y: Points) -> tuple[Points, Points, Points]:
 
 @dataclass(frozen=True)
 class _Fan:
-    """Leaves fanned over +-`spread` degrees; lengths in model pixels."""
+    """Leaves spread over +-`spread` degrees. Lengths are in model pixels."""
 
     count: int
     length: int
@@ -228,7 +230,7 @@ _FANS: Final[dict[Top, _Fan]] = {
 
 
 def _top(kind: Top, end: int, rng: np.random.Generator) -> Bytes:
-    """Stem, calyx, crown or husk, drawn where the fruit ends above (row `end`); or a banana's two brown tips."""
+    """Draw stem, calyx, crown or husk at the upper end of the fruit (row `end`), or the two brown tips of a banana."""
     layer = np.zeros((_MODEL, _MODEL, 4), np.uint8)
     x, y = _MODEL // 2, end
     if kind == "stem":
@@ -255,21 +257,23 @@ def _draw_leaves(layer: Bytes, foot: tuple[int, int], fan: _Fan, rng: np.random.
         cv2.ellipse(layer, middle, size, float(np.degrees(turn)), 0, 360, color, -1, cv2.LINE_AA)
 
 
-def _skin(look: Look, rng: np.random.Generator) -> Bytes:
-    """Colours of the whole skin: a blush, a pattern, and a little unevenness everywhere."""
+def _skin(appearance: Appearance, rng: np.random.Generator) -> Bytes:
+    """Return the colours of the skin, with a blush, a pattern and some noise."""
     tall, wide = _SKIN_SHAPE
     along = np.linspace(-1, 1, tall)[:, None]
     side = np.cos(np.linspace(0, 2 * np.pi, wide, endpoint=False) + rng.uniform(0, 6))[None, :]
     share = np.clip(0.30 + 0.30 * side - 0.18 * along + 0.22 * _noise(rng, 28, 28), 0, 1)[..., None]
-    color, blush = (np.array(rgb[::-1], np.float64) for rgb in (look.color, look.blush))
-    pattern = look.contrast * _PATTERNS[look.skin](rng) + 0.04 * _noise(rng, 9, 9) + 0.03 * _noise(rng, 1.5, 1.5)
+    color, blush = (np.array(rgb[::-1], np.float64) for rgb in (appearance.color, appearance.blush))
+    pattern = (
+        appearance.contrast * _PATTERNS[appearance.skin](rng) + 0.04 * _noise(rng, 9, 9) + 0.03 * _noise(rng, 1.5, 1.5)
+    )
     colors = (color * (1 - share) + blush * share) * (1 + pattern)[..., None]
-    colors += 70 * _dots(rng, int(rng.integers(0, 160)), 2)[..., None]  # dust, bruises, bits of stalk
+    colors += 70 * _dots(rng, int(rng.integers(0, 160)), 2)[..., None]  # dust and bruises
     return np.clip(colors, 0, 255).astype(np.uint8)
 
 
 def _noise(rng: np.random.Generator, wide: float, tall: float) -> Points:
-    """Smooth noise of unit variance that repeats in both directions; blobs of about `wide` x `tall` pixels."""
+    """Return periodic smooth noise of unit variance, with blobs of about `wide` x `tall` pixels."""
     rows, columns = _SKIN_SHAPE
     fy, fx = np.fft.fftfreq(rows)[:, None], np.fft.rfftfreq(columns)[None, :]
     keep = np.exp(-2 * np.pi**2 * ((fx * wide / 2) ** 2 + (fy * tall / 2) ** 2))
@@ -278,7 +282,7 @@ def _noise(rng: np.random.Generator, wide: float, tall: float) -> Points:
 
 
 def _dots(rng: np.random.Generator, count: int, radius: int) -> Points:
-    """Dark and light dots, -0.9 to 0.5, of one to `radius` pixels."""
+    """Return dark and light dots from -0.9 to 0.5, with radii of one to `radius` pixels."""
     dots = np.zeros(_SKIN_SHAPE, np.float32)
     for _ in range(count):
         x, y = int(rng.integers(_SKIN_SHAPE[1])), int(rng.integers(_SKIN_SHAPE[0]))
@@ -311,7 +315,7 @@ def _net(rng: np.random.Generator) -> Points:
 
 
 def _beads(rng: np.random.Generator) -> Points:
-    """Rows of round bumps, every other row shifted: drupelets, kernels, scales."""
+    """Return rows of round bumps, with every other row shifted, for drupelets, kernels and scales."""
     pitch = 16
     y, x = np.mgrid[: _SKIN_SHAPE[0], : _SKIN_SHAPE[1]].astype(np.float64)
     x += 1.2 * _noise(rng, 16, 16)

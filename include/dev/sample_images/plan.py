@@ -1,7 +1,6 @@
-"""What to draw: which categories, and how many images of each in which split.
+"""Select the images to draw: categories, and the number of images per category and split.
 
 The counts are those of Fruits-360, version 2020.05.18 (131 categories, 67,692 images in `Training`, 22,688 in `Test`).
-Says nothing about how an image looks: that is `looks` and `drawing`.
 """
 
 from __future__ import annotations
@@ -17,14 +16,14 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 TRAINING, TEST = "Training", "Test"
-FRAMES_A_FILM = 328
-"""Fruits-360 films each fruit while it turns once; its longest films have 328 frames."""
+FRAMES_PER_FILM = 328
+"""Frames of the longest films of Fruits-360, in which a fruit turns once."""
 PROTOTYPE_CATEGORIES = ("Avocado", "Avocado ripe", "Banana", "Banana Lady Finger", "Banana Red")
 PROTOTYPE_IMAGES = 644
 
 
 class PlanError(ValueError):
-    """What was asked for cannot be drawn; the message says why and what can."""
+    """The requested images cannot be drawn. The message names the reason and the possible values."""
 
 
 @dataclass(frozen=True)
@@ -33,8 +32,8 @@ class Image:
 
     Attributes:
         split: `Training` or `Test`.
-        category: The fruit, which is also the name of the folder.
-        frame: 0-based number over all the films of the category; decides what the image looks like.
+        category: Name of the category and of its folder.
+        frame: Number of the frame over all films of the category, from 0. It determines the image.
     """
 
     split: str
@@ -43,19 +42,19 @@ class Image:
 
     @property
     def path(self) -> str:
-        """Path inside the folder, named as in Fruits-360: films after the first are `r_…`, `r2_…`, and so on.
+        """Path inside the folder, named as in Fruits-360. Names of films after the first begin with `r_`, `r2_`, ….
 
         >>> Image("Test", "Fig", 3).path, Image("Training", "Fig", 330).path
         ('Test/Fig/3_100.jpg', 'Training/Fig/r_2_100.jpg')
         """
-        film, number = divmod(self.frame, FRAMES_A_FILM)
+        film, number = divmod(self.frame, FRAMES_PER_FILM)
         prefix = ("", "r_")[film] if film <= 1 else f"r{film}_"
         return f"{self.split}/{self.category}/{prefix}{number}_100.jpg"
 
 
 @cache
 def fruits_360() -> Mapping[str, Mapping[str, int]]:
-    """Images a category and split, in Fruits-360's order."""
+    """Return the number of images per category and split, in the order of Fruits-360."""
     text = resources.files(__package__).joinpath("categories.csv").read_text(encoding="utf-8")
     return {
         row["category"]: {TRAINING: int(row["training"]), TEST: int(row["test"])}
@@ -64,24 +63,24 @@ def fruits_360() -> Mapping[str, Mapping[str, int]]:
 
 
 def make_plan(categories: Sequence[str], images: int | None = None) -> list[Image]:
-    """Choose the images to draw.
+    """Return the images to draw.
 
-    A smaller plan spreads its frames over the whole turn and is a subset of the full plan: the same path always means
-    the same frame.
+    A smaller plan spreads its frames over the complete turn and is a subset of the complete plan. A path always has the
+    same frame.
 
     Args:
-        categories: Names of Fruits-360.
-        images: How many in all, spread in proportion to Fruits-360's counts; all of them when None.
+        categories: Names of categories of Fruits-360.
+        images: Total number of images, distributed in proportion to Fruits-360's counts. `None` selects all.
 
     Raises:
-        PlanError: On an unknown category, or more images than these categories have.
+        PlanError: A category is unknown, or the categories have fewer images.
     """
     counts = _counts(categories)
     available = sum(counts.values())
-    wanted = available if images is None else images
-    if not 1 <= wanted <= available:
-        raise PlanError(f"{wanted:,} images were asked for; the chosen categories have 1 to {available:,}")
-    shares = _apportion(counts, wanted)
+    total = available if images is None else images
+    if not 1 <= total <= available:
+        raise PlanError(f"{total:,} images were requested; the selected categories have 1 to {available:,}")
+    shares = _apportion(counts, total)
     return [
         Image(split, category, frame)
         for (category, split), share in shares.items()
@@ -93,14 +92,14 @@ def _counts(categories: Sequence[str]) -> dict[tuple[str, str], int]:
     known = fruits_360()
     for name in categories:
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
-            hint = f"did you mean {' or '.join(near)}?" if near else "its names are those of categories.csv"
+            similar = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
+            hint = f"did you mean {' or '.join(similar)}?" if similar else "categories.csv lists the names"
             raise PlanError(f"there is no category {name!r} in Fruits-360; {hint}")
     return {(name, split): known[name][split] for name in dict.fromkeys(categories) for split in (TRAINING, TEST)}
 
 
 def _apportion(counts: Mapping[tuple[str, str], int], total: int) -> dict[tuple[str, str], int]:
-    """Split `total` in proportion to `counts`, exactly, by largest remainders."""
+    """Distribute `total` in proportion to `counts` by the largest remainder method."""
     available = sum(counts.values())
     shares = {key: count * total // available for key, count in counts.items()}
     by_remainder = sorted(counts, key=lambda key: -(counts[key] * total % available))
@@ -110,7 +109,7 @@ def _apportion(counts: Mapping[tuple[str, str], int], total: int) -> dict[tuple[
 
 
 def _frames(category: str, split: str) -> list[int]:
-    """Frames of one category that belong to a split: about every fourth is `Test`, spread evenly."""
+    """Return the frames of a category that belong to a split. About every fourth frame is `Test`."""
     counts = fruits_360()[category]
     total, test = counts[TRAINING] + counts[TEST], counts[TEST]
     return [frame for frame in range(total) if ((frame + 1) * test // total > frame * test // total) == (split == TEST)]

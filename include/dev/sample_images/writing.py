@@ -1,8 +1,8 @@
-"""Draw a plan into a folder: in parallel, each file whole or absent, nothing drawn twice.
+"""Draw the images of a plan into a folder, in parallel and with atomic writes.
 
-Beside the folder (not in it, where it would count as an image) lies `<folder>.made-by.json`: what the files in it were
-made with. Where that fits, files that are there are kept; where it does not, they are drawn again; and files that
-somebody else put there, such as the real photographs, are refused.
+The file `<folder>.made-by.json` beside the folder records the settings with which its files were drawn. Existing files
+are kept if their settings are the current ones, and drawn again otherwise. Folders with files from elsewhere, such as
+the real photographs, are rejected.
 """
 
 from __future__ import annotations
@@ -30,30 +30,30 @@ if TYPE_CHECKING:
     from include.dev.sample_images.plan import Image
 
 _CHUNK = 64
-_WORTH_A_PROCESS = 500
-"""Images below which starting a process costs more than it saves (0.5 s against about 1 ms an image)."""
+MIN_IMAGES_PER_PROCESS = 500
+"""Images per process below which starting a process takes longer than it saves (docs/measurements/constants.md)."""
 
 
 def generate(folder: Path, plan: Sequence[Image], seed: int, jobs: int, *, progress: bool = True) -> int:
-    """Make every image of the plan that is not there yet.
+    """Draw the images of the plan that are missing.
 
-    Safe to interrupt and to run again. Files that the plan does not name are left alone.
+    It can be interrupted and run again. Files that are not in the plan are kept.
 
     Args:
-        folder: Where `<split>/<category>/<file>` go; made when missing.
-        plan: What to draw.
-        seed: Same seed, same bytes, whatever `jobs` is.
-        jobs: Processes at most.
-        progress: Show a progress bar.
+        folder: Folder of `<split>/<category>/<file>`, created if missing.
+        plan: Images to draw.
+        seed: Seed of the drawings. The same seed gives the same bytes for all values of `jobs`.
+        jobs: Largest number of processes.
+        progress: Whether to show a progress bar.
 
     Returns:
-        How many images were drawn now.
+        Number of images drawn.
 
     Raises:
-        OSError: When a file cannot be written, or a folder of the plan holds files that were not made here.
+        OSError: A file cannot be written, or a folder of the plan contains files from elsewhere.
     """
-    there = _claim(folder, {image.path.rpartition("/")[0] for image in plan}, _settings(seed))
-    missing = [image for image in plan if image.path not in there]
+    existing = _claim(folder, {image.path.rpartition("/")[0] for image in plan}, _settings(seed))
+    missing = [image for image in plan if image.path not in existing]
     with tqdm(total=len(plan), initial=len(plan) - len(missing), unit=" images", disable=not progress) as bar:
         for count in _draw_all(folder, missing, seed, jobs):
             bar.update(count)
@@ -61,31 +61,37 @@ def generate(folder: Path, plan: Sequence[Image], seed: int, jobs: int, *, progr
 
 
 def _claim(folder: Path, parents: set[str], settings: str) -> set[str]:
-    """Note what the files of these parents are made with, before the first is drawn; return the paths to keep."""
+    """Record the settings of these parent folders before the first image is drawn, and return the paths to keep.
+
+    Raises:
+        FileExistsError: A folder contains files from elsewhere.
+    """
     record = folder.with_name(folder.name + ".made-by.json")
     made_by: dict[str, str] = json.loads(record.read_bytes()) if record.exists() else {}
-    there: set[str] = set()
+    existing: set[str] = set()
     for parent in sorted(parents):
         names = _names_in(folder / parent)
         if names and parent not in made_by:
-            raise FileExistsError(errno.EEXIST, "it holds files that were not made here", str(folder / parent))
+            raise FileExistsError(
+                errno.EEXIST, "it contains files that this command did not draw", str(folder / parent)
+            )
         if names and made_by[parent] != settings:
             for name in names:
                 (folder / parent / name).unlink()
             names = []
-        there.update(f"{parent}/{name}" for name in names)
+        existing.update(f"{parent}/{name}" for name in names)
     _write(record, json.dumps(made_by | dict.fromkeys(sorted(parents), settings), indent=1).encode())
-    return there
+    return existing
 
 
 def _draw_all(folder: Path, images: Sequence[Image], seed: int, jobs: int) -> Iterator[int]:
-    """Draw in chunks, yielding how many images each chunk made."""
+    """Draw in chunks and yield the number of images of each."""
     chunks = [images[i : i + _CHUNK] for i in range(0, len(images), _CHUNK)]
-    jobs = min(jobs, len(images) // _WORTH_A_PROCESS)
+    jobs = min(jobs, len(images) // MIN_IMAGES_PER_PROCESS)
     if jobs <= 1:
         yield from (_draw_chunk(folder, chunk, seed) for chunk in chunks)
         return
-    # spawn, not fork: the progress bar has a thread, and OpenCV must not be forked with threads
+    # spawn instead of fork: the progress bar has a thread, and OpenCV must not be forked with threads
     pool = ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=_start_worker)
     try:
         with _without_interrupts():
@@ -102,9 +108,9 @@ def _results(futures: Iterable[Future[int]]) -> Iterator[int]:
 
 @contextmanager
 def _without_interrupts() -> Iterator[None]:
-    """Let processes that are started here never see Ctrl-C: this one sees it, and lets chunks under way finish.
+    """Block SIGINT while processes are started, so that they inherit the block and finish their chunks after Ctrl-C.
 
-    Blocked rather than ignored, so that one that comes meanwhile is not lost.
+    A blocked signal is delivered later, while an ignored one would be lost.
     """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
@@ -114,7 +120,7 @@ def _without_interrupts() -> Iterator[None]:
 
 
 def _start_worker() -> None:
-    """Use the one core that a worker is meant for."""
+    """Limit OpenCV to one thread per process."""
     cv2.setNumThreads(1)
 
 
@@ -125,7 +131,7 @@ def _draw_chunk(folder: Path, images: Sequence[Image], seed: int) -> int:
 
 
 def _write(path: Path, data: bytes) -> None:
-    """Write the whole file or none of it: under a hidden name first, renamed when complete."""
+    """Write a file atomically: under a hidden name, renamed when complete."""
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -137,12 +143,12 @@ def _write(path: Path, data: bytes) -> None:
 
 
 def _names_in(parent: Path) -> list[str]:
-    """Names of the visible files; one listing a folder, not one look a file."""
+    """Return the names of the visible files, with one directory listing."""
     return [entry.name for entry in os.scandir(parent) if not entry.name.startswith(".")] if parent.is_dir() else []
 
 
 def _settings(seed: int) -> str:
-    """All that decides the bytes: the seed, the drawing code and OpenCV."""
+    """Return the settings that determine the bytes: seed, drawing code and version of OpenCV."""
     package = resources.files(__package__)
     code = b"".join(package.joinpath(name).read_bytes() for name in ("drawing.py", "appearance.py", "plan.py"))
     return f"seed {seed}, drawing {hashlib.sha256(code).hexdigest()[:16]}, OpenCV {cv2.__version__}"

@@ -46,5 +46,5 @@ def test_seconds_of_a_deferred_task_count_from_its_first_start(tmp_path: Path, l
 def test_failed_run_is_told_with_its_first_error_and_its_log(tmp_path: Path, log: Path) -> None:
     environment = says(tmp_path, "echo 'x [error    ] No images. [task] loc=a.py:1'; echo '[error] later'; exit 1")
 
-    with pytest.raises(DagsTestError, match=rf"^the run failed: No images\.\nAirflow's whole log is {log}\.$"):
+    with pytest.raises(DagsTestError, match=rf"^the run failed: No images\.\nAirflow's complete log is {log}\.$"):
         list(dags_test({}, environment, log))

@@ -17,7 +17,7 @@ def test_cluster_without_java_names_the_logs_and_leaves_nothing(tmp_path: Path) 
     environment = os.environ | {"JAVA_HOME": str(tmp_path / "nowhere")}
 
     with (
-        pytest.raises(SparkClusterError, match=r"did not come up: .*\*\.log"),
+        pytest.raises(SparkClusterError, match=r"did not start: .*\*\.log"),
         StandaloneCluster(tmp_path, environment),
     ):
         pass

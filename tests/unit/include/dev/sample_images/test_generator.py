@@ -160,7 +160,7 @@ def test_foreign_photographs_are_never_overwritten(tmp_path: Path, capsys: pytes
     photograph.write_bytes(b"a real fig")
     assert main([str(tmp_path / "images"), "--categories", "Fig", "--images", "8"]) == 1
     assert photograph.read_bytes() == b"a real fig"
-    assert capsys.readouterr().err.splitlines()[-1].endswith("were not made here; give another folder")
+    assert capsys.readouterr().err.splitlines()[-1].endswith("this command did not draw; choose another folder")
 
 
 def test_disk_full_is_one_line_and_leaves_no_partial_file(
