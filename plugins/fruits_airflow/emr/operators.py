@@ -15,7 +15,6 @@ from airflow.providers.amazon.aws.operators.emr import (
     EmrCreateJobFlowOperator,
     EmrTerminateJobFlowOperator,
 )
-from airflow.providers.amazon.aws.triggers.emr import EmrAddStepsTrigger
 from airflow.sdk.exceptions import AirflowFailException
 from botocore.exceptions import ClientError
 
@@ -23,7 +22,7 @@ from fruits_airflow import run_context
 from fruits_airflow.emr.cost import cluster_cost
 from fruits_airflow.emr.diagnosis import diagnose, explain_refusal
 from fruits_airflow.emr.owned_clusters import ACTIVE_STATES, owned
-from fruits_airflow.emr.triggers import StepProgressTrigger
+from fruits_airflow.emr.triggers import ClusterEndTrigger, StepProgressTrigger
 from fruits_airflow.hooks.aws import EXPIRED_CODES, CreateHook, is_throttling, s3, waiter_config
 from fruits_airflow.links import ClusterLink, LogsLink, ReportLink, RunFolderLink, StepLogsLink
 from fruits_airflow.task_ids import COST_KEY
@@ -178,8 +177,16 @@ class RunStepOperator(EmrAddStepsOperator):
     def defer(self, *, trigger: BaseTrigger, **kwargs: Any) -> NoReturn:
         """Wait with the trigger that logs progress, for `FRUITS_STEP_TIMEOUT_S` at most."""
         _, arguments = trigger.serialize()
-        arguments |= waiter_config(_step_timeout_s())
-        super().defer(trigger=StepProgressTrigger(progress=self.progress, **arguments), **kwargs)
+        super().defer(trigger=self._progress_trigger(arguments["step_ids"]), **kwargs)
+
+    def _progress_trigger(self, step_ids: list[str]) -> StepProgressTrigger:
+        return StepProgressTrigger(
+            progress=self.progress,
+            job_flow_id=str(self.job_flow_id),
+            step_ids=step_ids,
+            aws_conn_id=self.aws_conn_id,
+            **waiter_config(_step_timeout_s()),
+        )
 
     def execute_complete(  # type: ignore[override] # annotated `str` in the provider, which returns the steps' ids
         self, context: Context, event: dict[str, Any] | None = None, *, adopted_at: float | None = None
@@ -224,15 +231,8 @@ class RunStepOperator(EmrAddStepsOperator):
         return cluster["Status"]["State"] in ACTIVE_STATES
 
     def _wait_again(self, step_id: str, *, adopted_at: float | None) -> NoReturn:
-        self.defer(
-            trigger=EmrAddStepsTrigger(
-                job_flow_id=str(self.job_flow_id),
-                step_ids=[step_id],
-                waiter_delay=self.waiter_delay,
-                waiter_max_attempts=self.waiter_max_attempts,
-                aws_conn_id=self.aws_conn_id,
-                botocore_config=self.botocore_config,
-            ),
+        super().defer(
+            trigger=self._progress_trigger([step_id]),
             method_name="execute_complete",
             kwargs={"adopted_at": adopted_at},
         )
@@ -278,6 +278,11 @@ class TerminateClusterOperator(EmrTerminateJobFlowOperator):
         waiter = waiter_config(MAX_TERMINATION_S)
         self.waiter_delay, self.waiter_max_attempts = waiter["waiter_delay"], waiter["waiter_max_attempts"]
         super().execute(context)
+
+    def defer(self, *, trigger: BaseTrigger, **kwargs: Any) -> NoReturn:
+        """Wait with the trigger that repeats failed requests."""
+        _, arguments = trigger.serialize()
+        super().defer(trigger=ClusterEndTrigger(**arguments), **kwargs)
 
     def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> None:
         """Check the cluster's state after the wait, and store its cost.

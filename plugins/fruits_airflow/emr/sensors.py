@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.amazon.aws.sensors.emr import EmrJobFlowSensor
-from airflow.providers.amazon.aws.triggers.emr import EmrCreateJobFlowTrigger
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from fruits_airflow.emr.diagnosis import ENDED_STATES, diagnose
+from fruits_airflow.emr.triggers import ClusterStartTrigger
 from fruits_airflow.hooks.aws import s3, waiter_config
 from fruits_airflow.links import ClusterLink, LogsLink
 
@@ -56,11 +56,8 @@ class ClusterReadySensor(EmrJobFlowSensor):
         if self.poke(context):
             return
         self.defer(
-            trigger=EmrCreateJobFlowTrigger(
-                job_flow_id=self.job_flow_id,
-                aws_conn_id=self.aws_conn_id,
-                botocore_config=self.botocore_config,
-                **waiter_config(MAX_START_S),
+            trigger=ClusterStartTrigger(
+                job_flow_id=self.job_flow_id, aws_conn_id=self.aws_conn_id, **waiter_config(MAX_START_S)
             ),
             method_name="execute_complete",
         )

@@ -1,4 +1,4 @@
-"""Triggers for EMR steps."""
+"""Triggers for EMR clusters and steps."""
 
 from __future__ import annotations
 
@@ -8,11 +8,17 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from airflow.providers.amazon.aws.hooks.emr import EmrHook
 from airflow.providers.amazon.aws.hooks.s3 import S3Hook
-from airflow.providers.amazon.aws.triggers.emr import EmrAddStepsTrigger
+from airflow.providers.amazon.aws.triggers.base import AwsBaseWaiterTrigger
+from airflow.providers.amazon.aws.triggers.emr import (
+    EmrAddStepsTrigger,
+    EmrCreateJobFlowTrigger,
+    EmrTerminateJobFlowTrigger,
+)
 from botocore.exceptions import BotoCoreError, ClientError
 
-from fruits_airflow.hooks.aws import s3
+from fruits_airflow.hooks.aws import RETRY_CONFIG, s3
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -20,7 +26,28 @@ if TYPE_CHECKING:
     from airflow.triggers.base import TriggerEvent
 
 
-class StepProgressTrigger(EmrAddStepsTrigger):
+class RetryingTrigger(AwsBaseWaiterTrigger):
+    """Poll EMR with the retry policy of `hooks.aws`.
+
+    The provider's triggers take `botocore_config` in version 9.39.0, but not in Amazon MWAA's 9.34.0.
+    """
+
+    def hook(self) -> EmrHook:
+        """Return the hook that polls."""
+        return EmrHook(
+            aws_conn_id=self.aws_conn_id, region_name=self.region_name, verify=self.verify, config=RETRY_CONFIG
+        )
+
+
+class ClusterStartTrigger(RetryingTrigger, EmrCreateJobFlowTrigger):
+    """Wait until a cluster is ready or has ended."""
+
+
+class ClusterEndTrigger(RetryingTrigger, EmrTerminateJobFlowTrigger):
+    """Wait until a cluster is terminated."""
+
+
+class StepProgressTrigger(RetryingTrigger, EmrAddStepsTrigger):
     """Wait for a step like `EmrAddStepsTrigger`, and log the application's progress in the task's log.
 
     Args:
