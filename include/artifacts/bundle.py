@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import py_compile
+import sys
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,9 @@ from include.artifacts import wheelhouse
 
 EPOCH = (1980, 1, 1, 0, 0, 0)
 """The first instant a ZIP archive can hold: the files' own times tell nothing."""
+
+NODES_CACHE_TAG = "cpython-311"
+"""Cache tag of the nodes' Python, `include.emr.requests.PYTHON`."""
 
 BOOTSTRAP = Path(__file__).with_name("bootstrap.sh")
 
@@ -47,7 +51,7 @@ def application_folder() -> Path:
 
 
 def build(folder: Path, *, onnx: bool = False) -> dict[str, Artifact]:
-    """The small artifacts by role, the roles being fields of `ArtifactUris`.
+    """Return the small artifacts by role; the roles are fields of `ArtifactUris`.
 
     Args:
         folder: `spark_apps/`: the package `fruits_features`, `launch.py` and the locked requirements.
@@ -62,12 +66,12 @@ def build(folder: Path, *, onnx: bool = False) -> dict[str, Artifact]:
 
 
 def lock(folder: Path, *, onnx: bool = False) -> str:
-    """The requirements as they stand in the bootstrap script, and as a wheelhouse fulfils them."""
+    """Return the requirements of the bootstrap script and the wheelhouse."""
     return (folder / ("requirements-onnx.txt" if onnx else "requirements.txt")).read_text().strip()
 
 
 def wheelhouse_name(folder: Path, *, onnx: bool = False) -> str:
-    """The wheelhouse that goes with `build`: too large to be made for each run, `make deploy` puts it there."""
+    """Return the name of the wheelhouse for `build`; `make deploy` uploads it once."""
     return wheelhouse.name_of(lock(folder, onnx=onnx))
 
 
@@ -85,16 +89,21 @@ def _digest(content: bytes) -> str:
 
 
 def _packed(package: Path) -> Artifact:
-    """The package as a ZIP archive, which is named after the sources alone: compiled ones may differ in their bytes.
+    """Return the package as a ZIP archive, named after its sources.
 
-    Each module is there compiled, too, since Python keeps nothing of what it compiles from an archive: a tenth of a
-    second for each of its processes. One of another version than this passes over that and takes the source.
+    Python does not cache bytecode for archives, so the archive contains it (docs/measurements/speed.md). Only the
+    nodes' Python can compile it. Another Python takes the archive that `make mwaa` stores beside the package. If there
+    is none, the archive contains no bytecode, and the nodes compile the sources.
     """
     files = sorted(path for path in package.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
     sources = {path.relative_to(package.parent).as_posix(): path.read_bytes() for path in files}
-    compiled = {f"{name}c": _compiled(package.parent, name) for name in sources if name.endswith(".py")}
-    content = _zipped(sources | compiled)
-    return Artifact(f"{package.name}-{_digest(_zipped(sources))}.zip", content)
+    name = f"{package.name}-{_digest(_zipped(sources))}.zip"
+    if sys.implementation.cache_tag == NODES_CACHE_TAG:
+        modules = [module for module in sources if module.endswith(".py")]
+        compiled = {f"{module}c": _compiled(package.parent, module) for module in modules}
+        return Artifact(name, _zipped(sources | compiled))
+    built = package.parent / name
+    return Artifact(name, built.read_bytes() if built.exists() else _zipped(sources))
 
 
 def _compiled(folder: Path, name: str) -> bytes:
@@ -106,7 +115,7 @@ def _compiled(folder: Path, name: str) -> bytes:
 
 
 def _zipped(files: dict[str, bytes]) -> bytes:
-    """A ZIP archive: same files, same bytes."""
+    """Return a ZIP archive; the same files give the same bytes."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in files.items():

@@ -8,6 +8,7 @@ from zipimport import zipimporter
 import pytest
 
 from include.artifacts import bundle, wheelhouse
+from include.emr import requests
 
 
 @pytest.fixture
@@ -59,6 +60,35 @@ def test_build_zips_the_package_so_that_every_python_imports_it(version: str, fo
     assert importer.get_source("orb") == "A = 1\n"
     was_compiled = not Path(importer.get_code("orb").co_filename).is_absolute()
     assert was_compiled == (version == "this")
+
+
+def _compiled(folder: Path) -> list[str]:
+    archive = zipfile.ZipFile(io.BytesIO(bundle.build(folder)["application"].content))
+    return [name for name in archive.namelist() if name.endswith(".pyc")]
+
+
+def test_build_by_another_python_leaves_bytecode_out(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = bundle.build(folder)["application"].name
+    monkeypatch.setattr(bundle, "NODES_CACHE_TAG", "cpython-399")
+
+    assert _compiled(folder) == []
+    assert bundle.build(folder)["application"].name == name
+
+
+def test_build_by_another_python_takes_the_archive_of_the_same_sources(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built = bundle.build(folder)["application"]
+    (folder / built.name).write_bytes(built.content)
+    monkeypatch.setattr(bundle, "NODES_CACHE_TAG", "cpython-399")
+
+    assert bundle.build(folder)["application"] == built
+    (folder / "fruits_features" / "families" / "orb.py").write_text("A = 2\n")
+    assert _compiled(folder) == []
+
+
+def test_bytecode_is_for_the_interpreter_of_the_nodes() -> None:
+    assert requests.PYTHON.removeprefix("python").replace(".", "") == bundle.NODES_CACHE_TAG.removeprefix("cpython-")
 
 
 def test_build_puts_the_requirements_into_the_bootstrap_script(folder: Path) -> None:
