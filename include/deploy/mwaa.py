@@ -1,11 +1,12 @@
-"""`make mwaa`: the files of an Amazon MWAA environment, in the layout that it wants.
+"""`make mwaa`: write the files of an Amazon MWAA environment.
 
-    dags/               the DAGs, and constraints.txt, which requirements.txt names by where MWAA puts it
-    plugins.zip         what the DAGs import: unpacked into the plugins folder of workers, scheduler and web server
-    requirements.txt    what MWAA installs besides Airflow itself
+    dags/               the DAGs
+    plugins.zip         modules that the DAGs import; MWAA unpacks it into the plugins folder
+    requirements.txt    packages that MWAA installs besides Airflow
 
-MWAA brings Airflow and the Amazon provider, so neither is pinned. `fruits_features_spark` is left out: it needs a Java
-and a Spark beside the worker. Uploading and settings are told in docs/guides/aws.md.
+MWAA provides Airflow and the Amazon provider, and applies Airflow's constraints of its version. So only packages that
+these constraints do not name are pinned here. `fruits_features_spark` is not included, because it needs Java and Spark
+on the worker. docs/guides/aws.md describes upload and settings.
 """
 
 from __future__ import annotations
@@ -17,26 +18,30 @@ import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from include.artifacts import bundle
 from include.artifacts.wheelhouse import Platform, pins
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ROOT = Path(__file__).resolve().parents[2]
+SPARK_APPS = ROOT / "spark_apps"
 LEFT_OUT = ("fruits_features_spark.py",)
-NEEDED = (
-    "aiobotocore",
+FROM_MWAA = ("aiobotocore", "jinja2", "numpy", "polars", "pyarrow", "pydantic-settings")
+"""Imported packages that Airflow's constraints pin. MWAA applies these if `requirements.txt` has no constraints:
+https://docs.aws.amazon.com/mwaa/latest/userguide/connections-packages.html, *Constraints file*"""
+PINNED = (
     "bokeh",
-    "jinja2",
-    "numpy",
+    "contourpy",
     "obstore",
     "opencv-python-headless",
     "pandera",
-    "polars",
-    "pyarrow",
-    "pydantic-settings",
+    "pillow",
+    "typeguard",
+    "typing-inspect",
+    "xyzservices",
 )
-"""What tasks, triggers and pages import; a test holds the list against the code."""
+"""Imported packages that Airflow's constraints do not name, and their dependencies. A test installs all of them."""
 APPLICATION = ("launch.py", "requirements.txt", "requirements-onnx.txt")
 """Of `spark_apps/`, besides its package: `upload_application` takes them from beside it."""
 NOT_FOR_TASKS = ("deploy", "dev")
@@ -59,32 +64,33 @@ def main(argv: list[str] | None = None) -> int:
 def build(folder: Path) -> None:
     """Write the layout into a folder of its own, in place of what was there."""
     shutil.rmtree(folder, ignore_errors=True)
-    dags = folder / "dags"
-    shutil.copytree(ROOT / "dags", dags, ignore=shutil.ignore_patterns("__pycache__", *LEFT_OUT))
-    (dags / "constraints.txt").write_text("".join(f"{line}\n" for line in constraints()))
-    (folder / "requirements.txt").write_text(
-        '--constraint "/usr/local/airflow/dags/constraints.txt"\n' + "".join(f"{name}\n" for name in NEEDED)
-    )
+    shutil.copytree(ROOT / "dags", folder / "dags", ignore=shutil.ignore_patterns("__pycache__", *LEFT_OUT))
+    (folder / "requirements.txt").write_text("".join(f"{line}\n" for line in requirements()))
     with zipfile.ZipFile(folder / "plugins.zip", "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr(zipfile.ZipInfo(".airflowignore", EPOCH), NO_PLUGINS)
-        for name, file in sorted(_members()):
-            archive.writestr(zipfile.ZipInfo(name, EPOCH), file.read_bytes(), zipfile.ZIP_DEFLATED)
+        for name, content in sorted([(".airflowignore", NO_PLUGINS.encode()), *_members(), _application()]):
+            archive.writestr(zipfile.ZipInfo(name, EPOCH), content, zipfile.ZIP_DEFLATED)
 
 
-def constraints() -> list[str]:
-    """Our lock without Airflow, which the environment brings, and without what only this machine needs."""
-    locked = pins((ROOT / "requirements.txt").read_text(), Platform.emr("x86_64"))
-    return [f"{pin.name}=={pin.version}" for pin in locked if not pin.name.startswith("apache-airflow")]
+def requirements() -> list[str]:
+    """Return the lines of `requirements.txt`, with the versions of the lock."""
+    locked = {pin.name: pin.version for pin in pins((ROOT / "requirements.txt").read_text(), Platform.emr("x86_64"))}
+    return [*FROM_MWAA, *(f"{name}=={locked[name]}" for name in PINNED)]
 
 
-def _members() -> Iterator[tuple[str, Path]]:
-    """Each file of plugins.zip by its name there."""
-    for base, package in ((ROOT / "plugins", "."), (ROOT / "spark_apps", "fruits_features"), (ROOT, "include")):
+def _members() -> Iterator[tuple[str, bytes]]:
+    """Yield name and content of each file of plugins.zip."""
+    for base, package in ((ROOT / "plugins", "."), (SPARK_APPS, "fruits_features"), (ROOT, "include")):
         for file in (base / package).rglob("*"):
             name = file.relative_to(base)
             if file.is_file() and "__pycache__" not in name.parts and not _is_not_for_tasks(name):
-                yield name.as_posix(), file
-    yield from ((file, ROOT / "spark_apps" / file) for file in APPLICATION)
+                yield name.as_posix(), file.read_bytes()
+    yield from ((file, (SPARK_APPS / file).read_bytes()) for file in APPLICATION)
+
+
+def _application() -> tuple[str, bytes]:
+    """Return name and content of the application's archive: MWAA's Python cannot compile for the nodes."""
+    application = bundle.build(SPARK_APPS)["application"]
+    return application.name, application.content
 
 
 def _is_not_for_tasks(name: Path) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import os
+import re
 import subprocess
 import sys
 import zipfile
@@ -13,7 +14,9 @@ from pathlib import Path
 
 import pytest
 
+from include.artifacts import bundle
 from include.deploy import mwaa
+from tests.support.mwaa.environment import CONSTRAINTS, versions
 
 ROOT = Path(__file__).parents[4]
 MWAA_BRINGS = {
@@ -86,7 +89,7 @@ def test_dags_parse_from_the_layout_alone(home: Path) -> None:
 
 
 def test_requirements_name_all_that_the_code_imports(home: Path) -> None:
-    wanted = (home / "requirements.txt").read_text().splitlines()
+    wanted = {line.partition("==")[0] for line in (home / "requirements.txt").read_text().splitlines()}
     distributions = packages_distributions()
     ours = {path.name.removesuffix(".py") for path in (home / "plugins").iterdir()}
     imported = {name for file in (home / "plugins").rglob("*.py") for name in _imported(file)} - ours
@@ -95,8 +98,7 @@ def test_requirements_name_all_that_the_code_imports(home: Path) -> None:
     }
     provided = {name for name in third if name.startswith("apache-airflow")} | MWAA_BRINGS | ON_CLUSTERS_ONLY
 
-    assert wanted[0] == '--constraint "/usr/local/airflow/dags/constraints.txt"'
-    assert {name.replace("_", "-") for name in third} - provided <= set(wanted[1:])
+    assert {name.replace("_", "-") for name in third} - provided <= wanted
     assert {"numpy", "polars", "pandera"} <= third
 
 
@@ -111,13 +113,18 @@ def _imported(file: Path) -> set[str]:
     return {name.partition(".")[0] for name in names}
 
 
-def test_constraints_are_the_lock_without_airflow(home: Path) -> None:
-    lines = (home / "dags" / "constraints.txt").read_text().splitlines()
-    names = {line.partition("==")[0] for line in lines}
+def test_requirements_leave_the_constraints_to_mwaa(home: Path) -> None:
+    """By the rule of MWAA's image (`mwaa/utils/user_requirements.py`), which even a comment would mislead."""
+    text = (home / "requirements.txt").read_text()
 
-    assert set(mwaa.NEEDED) <= names
-    assert not [name for name in names if name.startswith("apache-airflow")]
-    assert len(lines) == len(names), "one version each: conditions are decided for Python 3.11 on Linux"
+    assert not re.search(r"-c |--constraint ", text)
+    assert versions(text).keys().isdisjoint(versions(CONSTRAINTS.read_text()))
+
+
+def test_layout_holds_the_archive_that_mwaas_python_cannot_make(home: Path) -> None:
+    archive = bundle.build(home / "plugins")["application"]
+
+    assert (home / "plugins" / archive.name).read_bytes() == archive.content
 
 
 def test_layout_leaves_out_what_only_one_machine_needs(home: Path) -> None:
