@@ -7,21 +7,19 @@
     before = dataset.open("s3://fruits", as_of="2026-11-20").collect()
 
 Follows `latest.json` and its earlier versions. So it never opens a run that is incomplete or has not passed validation.
-Needs polars, pyarrow and obstore. Endpoint, region and credentials of S3 come from the variables that the AWS CLI uses.
+Needs polars, pyarrow and obstore. Finds credentials like boto3, which is needed for profiles only, and looks up the
+bucket's region.
 """
 
 import json
-import os
 from datetime import UTC, date, datetime, time
 from typing import Any, Literal
-from urllib.parse import urlsplit
 
 import polars as pl
 import pyarrow.dataset as ds
-from pyarrow.fs import S3FileSystem
 
 from fruits_features.contract import layout
-from fruits_features.io import object_store
+from fruits_features.io import object_store, s3_access
 
 _S3 = "s3://"
 _MAX_NAMES = 10
@@ -43,11 +41,21 @@ def published(bucket: str, *, run: str | None = None, as_of: str | date | None =
 
     Raises:
         NothingPublishedError: The bucket does not contain the run.
+        S3AccessError: There are no credentials, or S3 rejected them.
         ValueError: `run` and `as_of` are both given, or the time cannot be parsed.
     """
     if run is not None and as_of is not None:
         raise ValueError(f"run={run!r} and as_of={as_of!r} exclude each other; give one of them.")
-    name = bucket.removeprefix(_S3).rstrip("/")
+    name = _name(bucket)
+    with s3_access.reading(f"s3://{name}/"):
+        return _find(name, run, as_of)
+
+
+def _name(bucket: str) -> str:
+    return bucket.removeprefix(_S3).rstrip("/")
+
+
+def _find(name: str, run: str | None, as_of: str | date | None) -> dict[str, Any]:
     uri = layout.latest(name)
     try:
         latest = _read(uri)
@@ -82,10 +90,12 @@ def open(  # noqa: A001 - used with the name of its module, like `gzip.open`
 
     Raises:
         NothingPublishedError: The bucket does not contain the run.
+        S3AccessError: There are no credentials, or S3 rejected them.
         ValueError: `run` and `as_of` are both given, or the time cannot be parsed.
     """
     uri = published(bucket, run=run, as_of=as_of)["paths"][table]
-    return pl.scan_pyarrow_dataset(ds.dataset(uri.removeprefix(_S3), filesystem=_filesystem(), format="parquet"))
+    files = s3_access.open_filesystem(_name(bucket))  # Polars requests ranges that some S3 servers reject
+    return pl.scan_pyarrow_dataset(ds.dataset(uri.removeprefix(_S3), filesystem=files, format="parquet"))
 
 
 def _earlier(
@@ -132,17 +142,3 @@ def _moment(as_of: str | date) -> datetime:
 def _read(uri: str) -> dict[str, Any]:
     document: dict[str, Any] = json.loads(object_store.read(uri))
     return document
-
-
-def _filesystem() -> S3FileSystem:
-    """Return pyarrow's S3 file system.
-
-    Polars' own client requests small objects as ranges, which some S3 servers reject. pyarrow finds credentials and
-    region itself. An endpoint from the environment must be passed as an override, because pyarrow would otherwise put
-    the bucket into the host name.
-    """
-    address = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
-    if not address:
-        return S3FileSystem()
-    endpoint = urlsplit(address)
-    return S3FileSystem(scheme=endpoint.scheme, endpoint_override=endpoint.netloc)

@@ -23,6 +23,7 @@ from fruits_features.contract.families import FAMILIES, MODEL_FAMILY
 from fruits_features.contract.rejections import Rejected
 from fruits_features.extraction.extract import ImageExtractor, ImageFeatures, add_embeddings
 from fruits_features.extraction.families.onnx import Weights
+from fruits_features.io import s3_access
 from fruits_features.io.uri import read
 
 BLOCK_ROWS = 256
@@ -184,9 +185,11 @@ def load(uri: str | Path) -> Projection:
     Raises:
         FileNotFoundError: The projection does not exist.
         ModelError: The model cannot be used.
+        S3AccessError: There are no credentials, or S3 rejected them.
         ValueError: This version cannot compute the projection's features.
     """
-    projection = Projection.from_bytes(read(uri))
+    with s3_access.reading(str(uri)):
+        projection = Projection.from_bytes(read(uri))
     if projection.model is not None:
         projection.model.open()
     return projection

@@ -8,19 +8,21 @@ as `botocore_config` from the DAGs' default arguments. Arrow, which validation a
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, Final, TypedDict, cast
 from urllib.parse import urlsplit
 
 from airflow.providers.amazon.aws.hooks.emr import EmrHook
 from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 from botocore.config import Config
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, NoCredentialsError
 from tenacity import RetryCallState, retry, retry_if_exception, stop_after_delay, wait_random_exponential
 
 if TYPE_CHECKING:
+    from botocore.credentials import ReadOnlyCredentials
     from mypy_boto3_emr import EMRClient
     from mypy_boto3_s3 import S3Client
-    from pyarrow.fs import S3FileSystem
+    from pyarrow.fs import FileSystem
 
 MAX_ATTEMPTS = 10
 """Attempts per request, including the first."""
@@ -46,21 +48,78 @@ def s3(**kwargs: Any) -> S3Hook:
     return S3Hook(config=RETRY_CONFIG, **kwargs)
 
 
-def filesystem(s3: S3Hook) -> S3FileSystem:
-    """Return an Arrow file system with the endpoint, region, credentials and retry limit of an S3 hook."""
+def filesystem(s3: S3Hook) -> FileSystem:
+    """Return an Arrow file system for reading, with the endpoint, region, credentials and retry limit of an S3 hook.
+
+    Raises:
+        botocore.exceptions.NoCredentialsError: The connection has no credentials, and neither has the process.
+    """
+    from airflow.sdk.log import mask_secret
     from pyarrow.fs import AwsStandardS3RetryStrategy, S3FileSystem
 
-    credentials, client = s3.get_credentials(), cast("S3Client", s3.conn)
+    from fruits_features.io.renewed_files import renewed
+
+    client, credentials = cast("S3Client", s3.conn), s3.get_session().get_credentials()
+    if credentials is None:
+        raise NoCredentialsError
     endpoint = urlsplit(client.meta.endpoint_url)
-    return S3FileSystem(
-        access_key=credentials.access_key,
-        secret_key=credentials.secret_key,
-        session_token=credentials.token,
-        region=client.meta.region_name,
-        scheme=endpoint.scheme,
-        endpoint_override=endpoint.netloc,
-        retry_strategy=AwsStandardS3RetryStrategy(max_attempts=MAX_ATTEMPTS),
-    )
+
+    def connect(keys: ReadOnlyCredentials) -> FileSystem:
+        for secret in filter(None, (keys.secret_key, keys.token)):
+            mask_secret(secret)
+        return S3FileSystem(
+            access_key=keys.access_key,
+            secret_key=keys.secret_key,
+            session_token=keys.token,
+            region=client.meta.region_name,
+            scheme=endpoint.scheme,
+            endpoint_override=endpoint.netloc,
+            retry_strategy=AwsStandardS3RetryStrategy(max_attempts=MAX_ATTEMPTS),
+        )
+
+    return renewed(credentials, connect)
+
+
+def bucket_region(s3: S3Hook, bucket: str) -> str | None:
+    """Return the bucket's region, or the connection's region if S3 does not return one.
+
+    S3 returns the region even if it denies access (Amazon S3 API Reference, *HeadBucket*).
+    """
+    try:
+        answer = cast("dict[str, Any]", cast("S3Client", s3.conn).head_bucket(Bucket=bucket))
+    except ClientError as error:
+        answer = cast("dict[str, Any]", error.response)
+    told: str | None = answer["ResponseMetadata"]["HTTPHeaders"].get("x-amz-bucket-region")
+    return told or s3.conn_region_name
+
+
+_REFUSALS = (
+    (
+        r"ExpiredToken|token included in the request is expired|SSO session .* has expired|Token has expired",
+        "Airflow's AWS credentials have expired: let the connection `aws_default` assume a role, which renews them.",
+    ),
+    (
+        r"Unable to locate credentials|InvalidAccessKeyId|SignatureDoesNotMatch|UnrecognizedClient|config profile",
+        "Airflow has no valid AWS credentials: check the connection `aws_default` and the credentials of the process.",
+    ),
+    (
+        r"AssumeRole",
+        "Airflow may not assume the role of the connection `aws_default`: deploy with `AirflowPrincipalArn`.",
+    ),
+    (
+        r"PermanentRedirect|AuthorizationHeaderMalformed|must specify a region",
+        "Airflow uses another region than the bucket's: set `region_name` of the connection `aws_default`.",
+    ),
+)
+
+
+def explain(error: Exception) -> str | None:
+    """Return what to do about refused credentials or a wrong region; `None` for other errors.
+
+    >>> explain(NoCredentialsError())[:51]
+    'Airflow has no valid AWS credentials: check the con'
+    """
+    return next((sentence for pattern, sentence in _REFUSALS if re.search(pattern, str(error))), None)
 
 
 class WaiterConfig(TypedDict):

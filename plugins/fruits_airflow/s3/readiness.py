@@ -7,13 +7,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
 from typing import TYPE_CHECKING, cast
+
+from botocore.exceptions import BotoCoreError, ClientError
 
 from fruits_airflow.hooks import aws
 from fruits_airflow.hooks.s3 import ListingHook
 
 if TYPE_CHECKING:
-    from botocore.exceptions import ClientError
     from mypy_boto3_s3 import S3Client
 
 RETRYABLE_STATUSES = {429, 500, 502, 503, 504}
@@ -111,8 +113,12 @@ def _check_quiet_period(conditions: Readiness, aws_conn_id: str | None) -> NotRe
     )
 
 
-def refusal(error: ClientError, conditions: Readiness) -> str | None:
+def refusal(error: BotoCoreError | ClientError, conditions: Readiness) -> str | None:
     """Return the failure message for an error of S3, or `None` if a retry may succeed."""
+    if message := aws.explain(error):
+        return message
+    if not isinstance(error, ClientError):
+        return None
     code, status = error.response["Error"]["Code"], error.response["ResponseMetadata"]["HTTPStatusCode"]
     if code in {"NoSuchBucket", "404"}:
         return (
@@ -121,4 +127,9 @@ def refusal(error: ClientError, conditions: Readiness) -> str | None:
         )
     if status in RETRYABLE_STATUSES or code in RETRYABLE_CODES:
         return None
+    if status == HTTPStatus.FORBIDDEN:
+        return (
+            f"Airflow may not list {conditions.uri}: its role needs s3:ListBucket on the bucket and s3:GetObject below "
+            f"the prefix ({error})."
+        )
     return f"S3 refused to list {conditions.uri} ({code}): {error}. Check the permissions of Airflow's AWS connection."

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowFailException, AirflowSensorTimeout
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 
 from fruits_airflow import run_context
 from fruits_airflow.s3 import readiness
@@ -70,7 +70,7 @@ class ImagesSensor(BaseOperator):
         conditions = self._conditions()
         try:
             not_ready = readiness.check_readiness(conditions, self.aws_conn_id)
-        except ClientError as error:
+        except (BotoCoreError, ClientError) as error:
             message = readiness.refusal(error, conditions)
             if message is None:
                 raise

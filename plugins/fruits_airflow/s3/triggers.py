@@ -66,7 +66,7 @@ class ImagesTrigger(BaseTrigger):
         try:
             return await sync_to_async(check_readiness, thread_sensitive=False)(self.conditions, self.aws_conn_id)
         except (BotoCoreError, ClientError) as error:
-            message = refusal(error, self.conditions) if isinstance(error, ClientError) else None
+            message = refusal(error, self.conditions)
             return message or NotReady(
                 f"S3 did not list {self.conditions.uri} ({error})", "Check the AWS Health Dashboard and the network"
             )

@@ -16,10 +16,12 @@ from typing import TYPE_CHECKING
 import obstore
 from obstore.store import LocalStore, ObjectStore, S3Store
 
+from fruits_features.io import s3_access
 from fruits_features.io.retry import RetryPolicy, retry_call
 
 if TYPE_CHECKING:
     from obstore import ObjectMeta
+    from obstore.store import S3Config
 
 FILE_RETRIES = RetryPolicy(read_timeout_s=300.0)
 """Retry policy for files. The server sends nothing while it receives a file: 128 MB take 300 s at 3.4 Mbit/s."""
@@ -49,13 +51,17 @@ def open_folder(uri: str) -> ObjectStore:
 
 
 def open_bucket(bucket: str, policy: RetryPolicy, prefix: str = "") -> ObjectStore:
-    """Open a bucket, or a prefix of it, with the region, endpoint and credentials that botocore would use.
+    """Open a bucket, or a prefix of it, with the region, endpoint and credentials that boto3 would use.
 
     Plain HTTP is allowed, because it is only used for an endpoint that an environment variable names.
     """
+    region = s3_access.region_of(bucket)
+    config: S3Config = {"region": region} if region else {}
     return S3Store(
         bucket,
         prefix=prefix or None,
+        config=config,
+        credential_provider=s3_access.profile(),
         client_options={
             "allow_http": True,
             "connect_timeout": timedelta(seconds=min(10.0, policy.read_timeout_s)),

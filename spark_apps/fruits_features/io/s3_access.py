@@ -1,0 +1,187 @@
+"""Credentials, regions and error messages for obstore and pyarrow, as boto3 has them.
+
+obstore and pyarrow read access keys from the environment, web identity tokens and the roles of containers and
+instances, and renew them. They support profiles (single sign-on, assumed roles, `credential_process`) in part or not at
+all. If a profile may exist, boto3 reads it, with one session per process. The keys are renewed before they expire.
+"""
+
+import os
+import re
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import timedelta
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
+
+if TYPE_CHECKING:
+    from botocore.credentials import ReadOnlyCredentials
+    from obstore.auth.boto3 import Boto3CredentialProvider
+    from pyarrow.fs import FileSystem
+
+KEYS_LAST: Final = timedelta(minutes=5)
+"""Time after which obstore requests the session's keys again. botocore renews keys at the latest ten minutes before
+they expire (`botocore.credentials.RefreshableCredentials`)."""
+
+_PROFILE = ("AWS_PROFILE", "AWS_DEFAULT_PROFILE")
+_FILES = {"AWS_CONFIG_FILE": "~/.aws/config", "AWS_SHARED_CREDENTIALS_FILE": "~/.aws/credentials"}
+
+_SOURCES = (
+    "AWS_ACCESS_KEY_ID",
+    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+    "AWS_SKIP_SIGNATURE",
+    "AWS_WEB_IDENTITY_TOKEN_FILE",
+)
+"""Variables that provide obstore with credentials, or disable them."""
+_METADATA_S = 1.0
+"""Timeout in seconds for the instance metadata service, as in botocore (`AWS_METADATA_SERVICE_TIMEOUT`)."""
+
+_NO_CREDENTIALS = "there are no AWS credentials: set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+_PROBLEMS = (
+    (
+        r"ExpiredToken|TokenRefreshRequired|SSO session .* has expired",
+        "the AWS credentials have expired: renew them (`aws sso login`, for one), and try again",
+    ),
+    (
+        r"redirect without LOCATION|PermanentRedirect|AuthorizationHeaderMalformed",
+        "the bucket is in another region than the one that was asked: set AWS_REGION to the bucket's",
+    ),
+    (
+        r"InvalidAccessKeyId|SignatureDoesNotMatch|InvalidToken",
+        "AWS does not know the credentials: check AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+    ),
+    (r"/latest/api/token|Missing ?AccessKeyId", _NO_CREDENTIALS),
+    (
+        r"AccessDenied|403 Forbidden|lacked the necessary privileges",
+        "the AWS credentials lack a permission: it takes s3:ListBucket, s3:GetObject and the key's kms:Decrypt",
+    ),
+)
+
+
+class S3AccessError(OSError):
+    """S3 rejected the credentials or the region; the message contains the remedy."""
+
+
+def problem(error: Exception) -> str | None:
+    """Return the problem with credentials or region and its remedy; `None` for other errors.
+
+    >>> problem(OSError("400 Bad Request: <Code>ExpiredToken</Code>"))[:36]
+    'the AWS credentials have expired: re'
+    """
+    text = str(error)
+    return next((sentence for pattern, sentence in _PROBLEMS if re.search(pattern, text)), None)
+
+
+@contextmanager
+def reading(uri: str) -> Iterator[None]:
+    """Set the bucket's region for reads in the block, and explain errors of credentials.
+
+    Args:
+        uri: `s3://bucket/…`; nothing is done for a path.
+
+    Raises:
+        S3AccessError: There are no credentials, or S3 rejected them or the region.
+    """
+    if not uri.startswith("s3://"):
+        yield
+        return
+    from obstore.exceptions import BaseError  # noqa: PLC0415 - not needed for local files
+
+    if not _has_credentials():
+        raise S3AccessError(f"{uri} cannot be read: {_NO_CREDENTIALS}.")
+    find_region(uri.removeprefix("s3://").partition("/")[0])
+    try:
+        yield
+    except BaseError as error:
+        sentence = problem(error)
+        if sentence is None:
+            raise
+        raise S3AccessError(f"{uri} cannot be read: {sentence}.") from error
+
+
+@cache
+def profile() -> "Boto3CredentialProvider | None":
+    """Return a credential provider for obstore; `None` if obstore finds the credentials itself.
+
+    Raises:
+        botocore.exceptions.BotoCoreError: The profile does not exist or cannot be used.
+    """
+    if "AWS_ACCESS_KEY_ID" in os.environ or not _may_have_profile() or find_spec("boto3") is None:
+        return None
+    from obstore.auth.boto3 import Boto3CredentialProvider  # noqa: PLC0415 - takes 0.2 s, and boto3 is optional
+
+    with suppress(ValueError):  # no credentials: reading fails with that error
+        return Boto3CredentialProvider(ttl=KEYS_LAST)
+    return None
+
+
+@cache
+def _has_credentials() -> bool:
+    """Return whether there are credentials. Without this check, obstore retries the metadata service for minutes."""
+    if any(os.environ.get(name) for name in _SOURCES) or profile():
+        return True
+    instance = urlsplit(os.environ.get("AWS_METADATA_ENDPOINT") or "http://169.254.169.254")
+    with suppress(OSError), socket.create_connection((instance.hostname, instance.port or 80), _METADATA_S):
+        return True
+    return False
+
+
+def _may_have_profile() -> bool:
+    files = (Path(os.environ.get(variable, default)).expanduser() for variable, default in _FILES.items())
+    return any(os.environ.get(name) for name in _PROFILE) or any(file.is_file() for file in files)
+
+
+_regions: dict[str, str] = {}
+
+
+def find_region(bucket: str) -> None:
+    """Look up a bucket's region once per process, with a request without credentials.
+
+    Nothing is looked up if the environment sets an endpoint.
+    """
+    if endpoint() or bucket in _regions or find_spec("pyarrow") is None:
+        return
+    from pyarrow.fs import resolve_s3_region  # noqa: PLC0415 - optional for `projection`
+
+    with suppress(OSError):  # no bucket or no network: reading fails with that error
+        _regions[bucket] = resolve_s3_region(bucket)
+
+
+def region_of(bucket: str) -> str | None:
+    """Return the region found by `find_region`; `None` means the environment's region."""
+    return _regions.get(bucket)
+
+
+def endpoint() -> str | None:
+    """Return the endpoint of S3 in the environment, if any."""
+    return os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+
+
+def open_filesystem(bucket: str) -> "FileSystem":
+    """Return a pyarrow file system for a bucket, with the credentials and region of `object_store`.
+
+    pyarrow uses the host name as the bucket if it takes the endpoint from the environment, so the endpoint is passed.
+    """
+    from pyarrow.fs import S3FileSystem  # noqa: PLC0415 - optional for `projection`
+
+    from fruits_features.io.renewed_files import renewed  # noqa: PLC0415 - needs pyarrow
+
+    place = urlsplit(endpoint() or "")
+    options = {
+        "region": region_of(bucket),
+        "scheme": place.scheme or "https",
+        "endpoint_override": place.netloc or None,
+    }
+    provider = profile()
+    if provider is None:
+        return S3FileSystem(**options)
+
+    def connect(keys: "ReadOnlyCredentials") -> "FileSystem":
+        secrets = {"access_key": keys.access_key, "secret_key": keys.secret_key, "session_token": keys.token}
+        return S3FileSystem(**secrets, **options)
+
+    return renewed(provider.credentials, connect)
