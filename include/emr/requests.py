@@ -50,7 +50,6 @@ class Cluster:
         run: the run's name, for tags.
         owner: who answers for the DAG, for tags.
         bucket: where logs go.
-        region: where the bucket is; EMR does not tell its nodes' programs.
         artifacts: what the cluster runs.
         nodes: how many there are.
     """
@@ -59,7 +58,6 @@ class Cluster:
     run: str
     owner: str
     bucket: str
-    region: str
     artifacts: ArtifactUris
     nodes: Nodes
 
@@ -137,7 +135,6 @@ def _configurations(cluster: Cluster) -> list[dict[str, Any]]:
     spark = {
         "spark.pyspark.python": PYTHON,
         "spark.pyspark.driver.python": PYTHON,
-        "spark.executorEnv.AWS_REGION": cluster.region,
         "spark.executor.cores": str(EXECUTOR_VCPUS),
         "spark.executor.memory": f"{EXECUTOR_HEAP_MB}m",
         "spark.executor.memoryOverhead": f"{EXECUTOR_PYTHON_MB}m",
@@ -146,11 +143,9 @@ def _configurations(cluster: Cluster) -> list[dict[str, Any]]:
         "spark.dynamicAllocation.initialExecutors": executors,
         "spark.dynamicAllocation.maxExecutors": executors,
     }
-    environment = {"Classification": "export", "Properties": {"AWS_REGION": cluster.region}}
     labels = {"yarn.node-labels.enabled": "true", "yarn.node-labels.am.default-node-label-expression": "CORE"}
     return [
         {"Classification": "spark-defaults", "Properties": spark},
-        {"Classification": "spark-env", "Properties": {}, "Configurations": [environment]},
         {"Classification": "yarn-site", "Properties": labels},
     ]
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from fruits_features.contract.arguments import Arguments
 
-LOCATIONS = ("bucket", "inventory", "output", "run", "store", "published")
+LOCATIONS = ("bucket", "region", "inventory", "output", "run", "store", "published")
 """Arguments that are locations, and therefore not part of the fingerprint. All other arguments change the result."""
 
 

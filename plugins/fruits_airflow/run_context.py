@@ -18,7 +18,10 @@ from fruits_features.contract.arguments import Arguments
 from fruits_features.contract.layout import RunLayout, feature_cache, latest
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import jinja2
+    from airflow.providers.amazon.aws.hooks.s3 import S3Hook
     from airflow.sdk import Context
 
     from include.artifacts.bundle import ArtifactUris
@@ -53,7 +56,6 @@ def job_flow(context: Context, jinja_env: jinja2.Environment | None = None) -> d
         run=run["name"],
         owner=context["task"].owner,
         bucket=run["bucket"],
-        region=aws.s3().conn_region_name,
         artifacts=artifacts_of(context),
         nodes=Nodes(**context["ti"].xcom_pull(task_ids=PLAN_CLUSTER)["nodes"]),
     )
@@ -83,6 +85,11 @@ def run_of(context: Context) -> dict[str, Any]:
     return run
 
 
+def s3_of(run: Mapping[str, Any], **kwargs: Any) -> S3Hook:
+    """Return S3 in the region of a run's bucket; further arguments as for `S3Hook`."""
+    return aws.s3(region_name=run["region"], **kwargs)
+
+
 def artifacts_of(context: Context) -> ArtifactUris:
     """Return the URIs of the artifacts that `upload_application` stored."""
     from include.artifacts.bundle import ArtifactUris
@@ -98,7 +105,8 @@ def arguments_of(context: Context) -> Arguments:
     """
     from include.settings import settings
 
-    run, params, s3 = run_of(context), context["params"], aws.s3()
+    run, params = run_of(context), context["params"]
+    s3 = s3_of(run)
     layout, k = RunLayout(run["uri"]), params["k"]
     if s3.check_for_key(layout.record):
         raise AirflowFailException(
@@ -107,6 +115,7 @@ def arguments_of(context: Context) -> Arguments:
         )
     return Arguments(
         bucket=run["bucket"],
+        region=run["region"],
         inventory=layout.inventory,
         output=layout.prefix,
         run=run["name"],

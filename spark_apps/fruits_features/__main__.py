@@ -5,6 +5,7 @@ Exit codes: 0 for success, 2 for invalid arguments, 1 for all other errors. The 
 """
 
 import logging
+import os
 import re
 import sys
 from collections.abc import Sequence
@@ -19,6 +20,7 @@ from pyspark.errors import PySparkException
 
 from fruits_features.contract.arguments import Arguments, InvalidArgumentsError
 from fruits_features.contract.errors import RunError
+from fruits_features.io.s3_access import problem
 from fruits_features.job.spark_context import running_context
 
 if TYPE_CHECKING:
@@ -48,15 +50,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail(str(error), code=1)
     except (BaseError, OSError, Py4JJavaError, PySparkException) as error:
         _log.exception("The run failed")
-        return _fail(first_line(error), code=1)
+        refused = problem(error) if isinstance(error, BaseError) else None
+        return _fail(f"S3 refused: {refused}." if refused else first_line(error), code=1)
     _log.info("Done: %s", outcome)
     return 0
 
 
 def _run(arguments: Arguments) -> "Outcome":
     """Run the job, and stop Spark before the result is logged."""
+    if arguments.region:
+        os.environ["AWS_REGION"] = arguments.region
     with ExitStack() as stack, ThreadPoolExecutor(1) as thread:
-        starting = thread.submit(stack.enter_context, running_context(arguments.run))
+        starting = thread.submit(stack.enter_context, running_context(arguments.run, arguments.region))
         from fruits_features.job import run  # noqa: PLC0415 - imported while Spark starts
 
         return run.run(starting.result, arguments)

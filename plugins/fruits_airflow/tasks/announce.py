@@ -6,7 +6,6 @@ from airflow.sdk import Asset, get_current_context, task
 from airflow.sdk.exceptions import AirflowSkipException
 
 from fruits_airflow import run_context
-from fruits_airflow.hooks import aws
 from fruits_airflow.hooks.s3 import read_json
 from fruits_features.contract.layout import latest
 
@@ -31,6 +30,7 @@ def announce() -> None:
     context = get_current_context()
     if context["dag_run"].run_type == "backfill":
         raise AirflowSkipException("A backfill is not announced. Downstream DAGs run for new images only.")
-    bucket = run_context.run_of(context)["bucket"]
-    pointer = read_json(aws.s3(), latest(bucket))
+    run = run_context.run_of(context)
+    bucket = run["bucket"]
+    pointer = read_json(run_context.s3_of(run), latest(bucket))
     context["outlet_events"][FEATURES].extra = {"bucket": bucket, **{name: pointer[name] for name in EVENT_FIELDS}}

@@ -12,7 +12,6 @@ from airflow.sdk.exceptions import AirflowSkipException
 from botocore.exceptions import ClientError
 
 from fruits_airflow import run_context
-from fruits_airflow.hooks import aws
 from fruits_airflow.hooks.s3 import read_json
 from fruits_airflow.task_ids import FIND_CHANGES, STAYS_PUBLISHED_KEY
 from fruits_features.contract.layout import backfill as backfill_uri
@@ -47,7 +46,8 @@ def find_changes() -> dict[str, Any]:
     from include.publication import fingerprint
 
     context = get_current_context()
-    run, s3 = run_context.run_of(context), aws.s3()
+    run = run_context.run_of(context)
+    s3 = run_context.s3_of(run)
     current = fingerprint.run_fingerprint(
         run,
         arguments=run_context.arguments_of(context),

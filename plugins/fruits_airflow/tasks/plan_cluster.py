@@ -33,19 +33,21 @@ def plan_cluster() -> dict[str, Any]:
         `nodes`, and `estimate` with minutes and US dollars.
 
     Raises:
-        AirflowFailException: The cost may exceed `max_cost`, or no cluster can be planned with these settings.
+        AirflowFailException: The cost may exceed `max_cost`, or no cluster can be planned with these settings, or
+            it would be in another region than the bucket.
     """
     from include.emr.prices import PricesError, price_table
     from include.emr.sizing import ClusterError
     from include.settings import settings
 
     context = get_current_context()
+    run = run_context.run_of(context)
+    region = _region(run)
     try:
         prices = price_table(settings().prices)
-        plan = _plan(run_context.run_of(context), context["params"], prices)
+        plan = _plan(run, context["params"], prices)
     except (ClusterError, PricesError) as error:
         raise AirflowFailException(str(error)) from error
-    region = aws.s3().conn_region_name
     if region != prices.region:
         log.warning(
             "The price table is for region %s, but the cluster is in %s. Set FRUITS_PRICES to a table of that region.",
@@ -53,6 +55,24 @@ def plan_cluster() -> dict[str, Any]:
             region,
         )
     return plan
+
+
+def _region(run: Mapping[str, Any]) -> str:
+    """Return the region of the cluster, which has to be the bucket's.
+
+    Nodes in a private subnet reach S3 through a gateway endpoint, which leads to buckets of its own region alone
+    (Amazon VPC User Guide, *Gateway endpoints for Amazon S3*), and what crosses regions is paid for.
+
+    Raises:
+        AirflowFailException: the connection names another region, or none.
+    """
+    region = aws.s3().conn_region_name
+    if region != run["region"]:
+        raise AirflowFailException(
+            f"Bucket {run['bucket']!r} is in {run['region']}, but the cluster would be in {region or 'no region'}: set "
+            f"`region_name` of the connection `aws_default` to {run['region']}, or name a bucket of {region}."
+        )
+    return region
 
 
 def _plan(run: Mapping[str, Any], params: Mapping[str, Any], prices: PriceTable) -> dict[str, Any]:

@@ -45,8 +45,8 @@ def publish() -> str:
     from include.publication import documents
 
     context = get_current_context()
-    s3 = aws.s3(extra_args={"ContentType": "application/json; charset=utf-8"})
     run, dag_run = run_context.run_of(context), context["dag_run"]
+    s3 = run_context.s3_of(run, extra_args={"ContentType": "application/json; charset=utf-8"})
     RunFolderLink.to(run["uri"], context, s3)
     pointer.require_newer(read_json(s3, latest_uri(run["bucket"])), run["name"], run["taken_at"])
     layout, validation = RunLayout(run["uri"]), context["ti"].xcom_pull(task_ids=VALIDATE_PARQUET)
@@ -89,7 +89,7 @@ def _write_report(s3: S3Hook, layout: RunLayout, context: Context, validation: M
         about=_about(s3, layout, context),
     )
     report = build.build(inputs)
-    pages = aws.s3(extra_args={"ContentType": "text/html; charset=utf-8"})
+    pages = run_context.s3_of(run_context.run_of(context), extra_args={"ContentType": "text/html; charset=utf-8"})
     pages.load_bytes(report.html, layout.report_page, replace=True)
     s3.load_bytes(documents.encode(report.figures), layout.report_figures, replace=True)
     log.info("Report: %s (%d KB).", layout.report_page, len(report.html) // 1024)

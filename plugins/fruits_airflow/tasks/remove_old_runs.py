@@ -10,7 +10,6 @@ from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 from airflow.sdk import get_current_context, task
 
 from fruits_airflow import run_context
-from fruits_airflow.hooks import aws
 from fruits_airflow.hooks.s3 import read, read_json
 from fruits_features.contract.layout import FEATURES_ROOT, RunLayout, feature_cache, history, latest, published_run
 
@@ -38,8 +37,8 @@ def remove_old_runs() -> list[str]:
     if days is None:
         log.info("FRUITS_RETENTION_DAYS is not set. All runs are kept.")
         return []
-    run, s3 = run_context.run_of(get_current_context()), aws.s3()
-    bucket = run["bucket"]
+    run = run_context.run_of(get_current_context())
+    s3, bucket = run_context.s3_of(run), run["bucket"]
     protected = frozenset({run["name"], read_json(s3, latest(bucket))["run"]})
     old = Retention(days, settings().retention_runs).expired(_runs(s3, bucket), datetime.now(UTC), protected)
     for name in old:

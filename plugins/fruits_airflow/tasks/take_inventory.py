@@ -59,7 +59,7 @@ def take_inventory() -> dict[str, Any]:
     """Record the images that the run reads.
 
     Returns:
-        The run: name, bucket, URI, and the figures of its inventory.
+        The run: name, bucket, the bucket's region, URI, and the figures of its inventory.
 
     Raises:
         AirflowFailException: There is no image below the prefix.
@@ -77,6 +77,7 @@ def take_inventory() -> dict[str, Any]:
     return {
         "name": run.name,
         "bucket": bucket,
+        "region": aws.bucket_region(s3, bucket),
         "uri": run.prefix,
         "prefix": prefix,
         "images": summary.images,

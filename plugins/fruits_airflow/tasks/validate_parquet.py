@@ -41,8 +41,9 @@ def validate_parquet() -> dict[str, Any]:
     """
     from include.validation.audit import table
 
-    context, s3 = get_current_context(), aws.s3()
+    context = get_current_context()
     run = run_context.run_of(context)
+    s3 = run_context.s3_of(run)
     RunFolderLink.to(run["uri"], context, s3)
     report = _audit(run, context["params"], s3)
     log.info("Validation of run %s:\n%s", run["name"], table(report.checks))

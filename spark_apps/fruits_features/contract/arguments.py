@@ -46,6 +46,7 @@ class Arguments:
 
     Args:
         bucket: Name of the bucket that holds the images.
+        region: Region of the bucket; `None` means the environment's region.
         inventory: URI of the folder with the inventory's Parquet files.
         output: URI of the run's prefix (see `layout.RunLayout`).
         run: Name of the run.
@@ -67,6 +68,7 @@ class Arguments:
     """
 
     bucket: str
+    region: str | None = None
     inventory: str
     output: str
     run: str
@@ -111,6 +113,7 @@ class Arguments:
         """
         values = {
             "bucket": self.bucket,
+            "region": self.region,
             "inventory": self.inventory,
             "output": self.output,
             "run": self.run,
@@ -216,6 +219,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("fruits_features", description=_DESCRIPTION, allow_abbrev=False)
     add = parser.add_argument
     add("--bucket", required=True, help="name of the bucket that holds the images")
+    add("--region", help="region of the bucket (default: the environment's)")
     add("--inventory", required=True, help="URI of the folder with the inventory's Parquet files")
     add("--output", required=True, help="URI of the folder that the results are written to")
     add("--run", required=True, help="name of the run")

@@ -13,12 +13,15 @@ from fruits_features.job.worker_environment import WORKER_ENVIRONMENT
 
 
 @contextmanager
-def running_context(run: str) -> Iterator[SparkContext]:
+def running_context(run: str, region: str | None) -> Iterator[SparkContext]:
     """Start Spark for a run, and stop its JVM part on exit.
+
+    Workers get the bucket's region as a variable for obstore, because a cluster may not know it.
 
     PySpark's own `stop` waits up to a second for its accumulator server, which ends with this process anyway.
     """
-    context = SparkContext(appName=f"fruits_features {run}", environment=WORKER_ENVIRONMENT)
+    environment = WORKER_ENVIRONMENT | ({"AWS_REGION": region} if region else {})
+    context = SparkContext(appName=f"fruits_features {run}", environment=environment)
     try:
         yield context
     finally:

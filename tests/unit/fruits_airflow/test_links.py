@@ -136,7 +136,8 @@ def test_task_that_reads_a_run_links_to_it_even_when_it_fails(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     attempt = Try(task().operator, monkeypatch)
-    run = {"name": "none", "bucket": "fruits", "uri": "s3://fruits/features/runs/none", "taken_at": "2026-03-01T00:00Z"}
+    place = {"bucket": "fruits", "region": REGION, "uri": "s3://fruits/features/runs/none"}
+    run = {"name": "none", **place, "taken_at": "2026-03-01T00:00Z"}
     attempt.context["ti"].xcom_pull = lambda task_ids: run if task_ids == "take_inventory" else None
     attempt.context |= {"params": {}, "dag_run": KEY}
     monkeypatch.setattr(module, "get_current_context", lambda: attempt.context)

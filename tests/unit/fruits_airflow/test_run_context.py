@@ -26,7 +26,12 @@ PARAMS = {
     "max_quarantine_share": 0.05,
 }
 XCOMS = {
-    "take_inventory": {"name": "r", "bucket": "fruits", "uri": "s3://fruits/features/runs/r"},
+    "take_inventory": {
+        "name": "r",
+        "bucket": "fruits",
+        "region": "eu-west-1",
+        "uri": "s3://fruits/features/runs/r",
+    },
     "upload_application": {
         "application": "s3://a.zip",
         "launcher": "s3://l.py",

@@ -29,7 +29,7 @@ def announce_as(local_aws: LocalAws, bucket: str, monkeypatch: pytest.MonkeyPatc
         events = {announce.FEATURES: SimpleNamespace(extra={})}
         context = {"dag_run": SimpleNamespace(run_type=run_type), "outlet_events": events}
         monkeypatch.setattr(announce, "get_current_context", lambda: context)
-        monkeypatch.setattr(announce.run_context, "run_of", lambda _: {"bucket": bucket})
+        monkeypatch.setattr(announce.run_context, "run_of", lambda _: {"bucket": bucket, "region": "eu-west-1"})
         announce.announce.function()
         return events[announce.FEATURES].extra
 

@@ -47,7 +47,8 @@ class Run:
 
     def xcom_pull(self, task_ids: str) -> dict[str, str]:
         uri = RunLayout.of(self.bucket, "r2").prefix
-        taken = {"name": "r2", "bucket": self.bucket, "uri": uri, "prefix": "images/", "digest": self.digest}
+        place = {"bucket": self.bucket, "region": "eu-west-1", "uri": uri, "prefix": "images/"}
+        taken = {"name": "r2", **place, "digest": self.digest}
         uploaded = {role: f"s3://a/{role}" for role in ("application", "launcher", "bootstrap", "wheelhouse")}
         return {"take_inventory": taken, "upload_application": uploaded}[task_ids]
 

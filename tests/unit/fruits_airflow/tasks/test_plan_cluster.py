@@ -29,6 +29,7 @@ PARAMS = {"cluster_size": "auto", "target_minutes": 15, "max_cost": 20}
 RUN = {
     "name": "r",
     "bucket": "fruits",
+    "region": "eu-west-1",
     "uri": "s3://fruits/features/runs/r",
     "images": 90_380,
     "size_bytes": 480_000_000,
@@ -105,10 +106,20 @@ def test_plan_in_another_region_warns_of_the_prices(
 ) -> None:
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
     monkeypatch.setenv("AWS_REGION", "eu-central-1")
-    plan()
+    plan(run=RUN | {"region": "eu-central-1"})
 
     assert (
         "The price table is for region eu-west-1, but the cluster is in eu-central-1. Set FRUITS_PRICES" in caplog.text
+    )
+
+
+def test_plan_in_another_region_than_the_buckets_is_refused(plan: Any) -> None:  # noqa: ANN401
+    with pytest.raises(AirflowFailException) as refused:
+        plan(run=RUN | {"region": "eu-north-1"})
+
+    assert str(refused.value) == (
+        "Bucket 'fruits' is in eu-north-1, but the cluster would be in eu-west-1: set `region_name` of the connection "
+        "`aws_default` to eu-north-1, or name a bucket of eu-west-1."
     )
 
 

@@ -60,7 +60,8 @@ def orchard(local_aws: LocalAws, bucket: str, monkeypatch: pytest.MonkeyPatch) -
     orchard.add("under-way", 0, complete=False)
     orchard.put("images/Limes/1.jpg", 400)
     monkeypatch.setattr(remove_old_runs, "get_current_context", dict)
-    monkeypatch.setattr(remove_old_runs.run_context, "run_of", lambda _: {"name": "mine", "bucket": bucket})
+    run = {"name": "mine", "bucket": bucket, "region": "eu-west-1"}
+    monkeypatch.setattr(remove_old_runs.run_context, "run_of", lambda _: run)
     settings.cache_clear()
     yield orchard
     settings.cache_clear()

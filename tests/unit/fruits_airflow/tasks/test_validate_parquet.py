@@ -29,7 +29,7 @@ def test_failed_validation_fails_the_task_with_a_table_and_keeps_the_files(
     written[run.layout.outcome.removeprefix("s3://")] = b'{"kept_from": null}'
     for path, content in written.items():
         s3.put_object(Bucket="fruits", Key=path.removeprefix("fruits/"), Body=content)
-    taken = {"name": "r", "bucket": "fruits", "uri": run.layout.prefix}
+    taken = {"name": "r", "bucket": "fruits", "region": "eu-west-1", "uri": run.layout.prefix}
     params = {"include_pixels": False, "max_quarantine_share": 0.1}
     context = {"params": params, "task": Mock(), "ti": Mock(xcom_pull=Mock(return_value=taken))}
     monkeypatch.setattr(validate_parquet, "get_current_context", lambda: context)

@@ -33,7 +33,6 @@ CLUSTER = requests.Cluster(
     run="r",
     owner="fruits",
     bucket="fruits",
-    region="eu-west-1",
     artifacts=ARTIFACTS,
     nodes=Nodes(core=2, task=4),
 )

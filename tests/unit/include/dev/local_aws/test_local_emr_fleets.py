@@ -24,7 +24,6 @@ def _job_flow(emr: Emr) -> dict[str, Any]:
         run="r",
         owner="fruits",
         bucket=emr.bucket,
-        region="eu-west-1",
         artifacts=ArtifactUris("s3://a.zip", "s3://l.py", "s3://b.sh", "s3://wheels/"),
         nodes=Nodes(core=1, task=2),
     )
