@@ -19,7 +19,7 @@ import fruits_features
 from include.artifacts import wheelhouse
 
 EPOCH = (1980, 1, 1, 0, 0, 0)
-"""The first instant a ZIP archive can hold: the files' own times tell nothing."""
+"""Earliest time that a ZIP archive can store. Equal times make archives reproducible."""
 
 NODES_CACHE_TAG = "cpython-311"
 """Cache tag of the nodes' Python, `include.emr.requests.PYTHON`."""

@@ -52,7 +52,7 @@ EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Build the layout and tell where it is."""
+    """Build the layout and print its folder."""
     parser = argparse.ArgumentParser(prog="python -m include.deploy.mwaa", description=__doc__.partition("\n")[0])
     parser.add_argument("folder", type=Path, nargs="?", default=ROOT / "dist" / "mwaa", help="default: %(default)s")
     folder = parser.parse_args(argv).folder

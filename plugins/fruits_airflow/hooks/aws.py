@@ -89,8 +89,8 @@ def bucket_region(s3: S3Hook, bucket: str) -> str | None:
         answer = cast("dict[str, Any]", cast("S3Client", s3.conn).head_bucket(Bucket=bucket))
     except ClientError as error:
         answer = cast("dict[str, Any]", error.response)
-    told: str | None = answer["ResponseMetadata"]["HTTPHeaders"].get("x-amz-bucket-region")
-    return told or s3.conn_region_name
+    region: str | None = answer["ResponseMetadata"]["HTTPHeaders"].get("x-amz-bucket-region")
+    return region or s3.conn_region_name
 
 
 _REFUSALS = (

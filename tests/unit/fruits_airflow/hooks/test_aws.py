@@ -1,4 +1,4 @@
-"""The bucket's region is S3's to say; what AWS refuses before a run begins is told in a sentence."""
+"""S3 returns the bucket's region; refused credentials fail the first task with one sentence."""
 
 from __future__ import annotations
 

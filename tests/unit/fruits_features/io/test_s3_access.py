@@ -1,4 +1,4 @@
-"""S3 is asked with boto3's credentials, in the bucket's region; what it refuses is told in a sentence."""
+"""S3 is read with boto3's credentials in the bucket's region; refusals raise one sentence."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def stored(local_aws: LocalAws, bucket: str) -> str:
 
 @pytest.fixture
 def no_keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, aws_environment: dict[str, str]) -> dict[str, str]:
-    """A machine without any credentials; gives the local AWS's, for whoever configures them."""
+    """A machine without any credentials; returns those of the local AWS."""
     keys = {name: aws_environment[name] for name in KEYS if name in aws_environment}
     for name in (*KEYS, "AWS_PROFILE", "AWS_DEFAULT_PROFILE"):
         monkeypatch.delenv(name, raising=False)
@@ -160,10 +160,10 @@ def test_machine_without_credentials_is_told_so_at_once(monkeypatch: pytest.Monk
     monkeypatch.setenv("AWS_METADATA_ENDPOINT", "http://127.0.0.1:9")
     began = time.monotonic()
 
-    with pytest.raises(s3_access.S3AccessError) as told:
+    with pytest.raises(s3_access.S3AccessError) as error:
         dataset.published("s3://orchard")
 
-    assert str(told.value) == (
+    assert str(error.value) == (
         "s3://orchard/ cannot be read: there are no AWS credentials: set AWS_PROFILE, or AWS_ACCESS_KEY_ID and "
         "AWS_SECRET_ACCESS_KEY."
     )

@@ -1,4 +1,4 @@
-"""Spark's workers are told where the bucket is."""
+"""Driver and workers of Spark get the bucket's region."""
 
 import os
 from unittest.mock import Mock
@@ -12,15 +12,17 @@ from fruits_features.job import spark_context
 PLACES = ["--bucket=b", "--inventory=s3://b/i", "--output=s3://b/o", "--run=r"]
 
 
-@pytest.mark.parametrize(("region", "told"), [("eu-north-1", "eu-north-1"), (None, None)])
-def test_workers_know_the_buckets_region(region: str | None, told: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("region", "expected"), [("eu-north-1", "eu-north-1"), (None, None)])
+def test_workers_know_the_buckets_region(
+    region: str | None, expected: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     context = Mock()
     monkeypatch.setattr(spark_context, "SparkContext", context)
 
     with spark_context.running_context("r", region):
         pass
 
-    assert context.call_args.kwargs["environment"].get("AWS_REGION") == told
+    assert context.call_args.kwargs["environment"].get("AWS_REGION") == expected
 
 
 def test_driver_knows_the_buckets_region(monkeypatch: pytest.MonkeyPatch) -> None:
