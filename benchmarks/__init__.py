@@ -1,1 +1,1 @@
-"""Measurements run by hand: what the features tell, and how fast they are."""
+"""Benchmarks that are run by hand: recognition with the features, speed and memory."""

@@ -1,15 +1,19 @@
-"""What a daily rerun costs beside a run from scratch: the table of docs/measurements/speed.md.
+"""Compare the time of daily reruns with a run from scratch: the table of docs/measurements/speed.md.
 
     make bench-daily
     PYTHONPATH=.:spark_apps python -m benchmarks.daily --images 20000 --repeats 3
 
-Each row is one Spark step on the local EMR, as the DAG submits it: a `spark-submit` of its own from the archive in S3.
-Its time is the process's, from start to exit, JVM included. From scratch first; then 1 % of the images are added, 1 %
-replaced and 1 % removed, and the same day is run by each way to treat the projection, each time with the store as the
-first run left it; then once more with nothing changed. Then comes the changed bucket from scratch: what lies between is
-compared with both, as a machine may be faster in one minute than in the next.
+Each row is one Spark step on the local EMR, submitted as by the DAG. Its time is that of the process, from start to
+exit, JVM included. The steps of a repeat are:
 
-At the end the whole DAG runs twice on one bucket: what does a day cost on which nothing has changed?
+1. A run from scratch.
+2. 1 % of the images are added, 1 % replaced and 1 % removed. One run per value of `refit`, each with the feature cache
+   of the first run.
+3. A run without changes.
+4. The changed bucket from scratch. The runs between are compared with the mean of both runs from scratch, because the
+   speed of a machine varies over time.
+
+At the end the complete DAG runs twice on one bucket, the second time without changes.
 """
 
 import argparse
@@ -44,12 +48,12 @@ from include.dev.local_aws.state import DEFAULT_BUCKET
 from include.emr import requests
 
 CHANGED_SHARE = 0.01
-"""Of the images is added, and as many are replaced, and as many removed."""
+"""Share of the images that are added, and that are replaced, and that are removed."""
 LIMITS = {Refit.NEVER: 0.25, Refit.ALWAYS: 0.40}
-"""Of the time from scratch."""
+"""Largest share of the time from scratch."""
 FIRST, AGAIN, UNCHANGED = "from scratch", "nothing changed, refit=never", "nothing changed"
 UNCHANGED_S = 15.0
-"""Of the tasks of a run of the DAG for which nothing has changed."""
+"""Largest total of the tasks' seconds in a run of the DAG without changes."""
 
 _STEP_S = 1800.0
 _CHANGE = "1 % added, replaced, removed, refit={}"
@@ -57,7 +61,7 @@ _TIMES = re.compile(r"^(\S+) INFO (?:startExec|waitProcessCompletion)", re.MULTI
 
 
 class DailyError(Exception):
-    """A step failed, or described something else than what had changed."""
+    """A step failed, or extracted other images than the changed ones."""
 
 
 @dataclass(frozen=True)
@@ -65,10 +69,10 @@ class Step:
     """One Spark step.
 
     Args:
-        title: of its row.
-        repeat: in which repeat.
-        seconds: from its process's start to its end.
-        outcome: what the application says came out.
+        title: Title of its row.
+        repeat: Number of the repeat, from 0.
+        seconds: Duration of its process in seconds.
+        outcome: Outcome that the application reported.
     """
 
     title: str
@@ -79,13 +83,13 @@ class Step:
 
 @dataclass(frozen=True)
 class DagRun:
-    """One run of the whole DAG.
+    """One run of the complete DAG.
 
     Args:
-        title: of its row.
-        images: in the bucket.
-        clusters: how many it has made.
-        task_s: seconds of each of its tasks, waits included.
+        title: Title of its row.
+        images: Number of images in the bucket.
+        clusters: Number of clusters that it created.
+        task_s: Seconds by task, waiting included.
     """
 
     title: str
@@ -95,7 +99,7 @@ class DagRun:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Measure and print; returns the exit code."""
+    """Measure, print the tables and return the exit code."""
     options = _parser().parse_args(argv)
     with LocalAws(options.folder / "aws") as aws:
         deployment.deploy(aws.s3())
@@ -108,19 +112,19 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def table(steps: Sequence[Step]) -> Iterator[str]:
-    """Make the lines of the table, in Markdown: medians over the repeats."""
-    yield "| Spark step | images | described | known | seconds | of those from scratch | limit |"
+    """Yield the lines of the Markdown table of steps, with medians over the repeats."""
+    yield "| Spark step | images | extracted | cached | seconds | share of from scratch | limit |"
     yield "|---|--:|--:|--:|--:|--:|--:|"
     limits = {_CHANGE.format(refit): f"{limit:.2f}" for refit, limit in LIMITS.items()}
     first = [step for step in steps if step.title == FIRST]
-    whole_s = {
-        repeat: mean(one.seconds for one in first if one.repeat == repeat) for repeat in {s.repeat for s in first}
+    scratch_s = {
+        repeat: mean(step.seconds for step in first if step.repeat == repeat) for repeat in {s.repeat for s in first}
     }
     for title in dict.fromkeys(step.title for step in steps):
-        alike = [step for step in steps if step.title == title]
-        images, reused = alike[0].outcome["inventoried"], alike[0].outcome["reused"]
-        shares = [step.seconds / whole_s[step.repeat] for step in alike]
-        seconds = median(step.seconds for step in alike)
+        repeats = [step for step in steps if step.title == title]
+        images, reused = repeats[0].outcome["inventoried"], repeats[0].outcome["reused"]
+        shares = [step.seconds / scratch_s[step.repeat] for step in repeats]
+        seconds = median(step.seconds for step in repeats)
         yield (
             f"| {title} | {images:,} | {images - reused:,} | {reused:,} | {seconds:.1f} | {spread(shares)} "
             f"| {limits.get(title, '')} |"
@@ -128,7 +132,7 @@ def table(steps: Sequence[Step]) -> Iterator[str]:
 
 
 def table_of_runs(runs: Sequence[DagRun]) -> Iterator[str]:
-    """Make the lines of the table, in Markdown."""
+    """Yield the lines of the Markdown table of DAG runs."""
     yield "| run of the DAG | images | tasks | clusters | seconds of its tasks | limit |"
     yield "|---|--:|--:|--:|--:|--:|"
     for run in runs:
@@ -140,7 +144,7 @@ def table_of_runs(runs: Sequence[DagRun]) -> Iterator[str]:
 
 
 def _runs_of_the_dag(options: argparse.Namespace, aws: LocalAws) -> Iterator[DagRun]:
-    """Run the DAG on a new bucket, and again."""
+    """Run the DAG on a new bucket, twice."""
     home = options.folder / "airflow"
     environment = os.environ | aws.environment | {"AIRFLOW_HOME": str(home)}
     ensure_database(home, environment)
@@ -156,35 +160,35 @@ def _clusters(aws: LocalAws) -> int:
 
 
 def _days(options: argparse.Namespace, aws: LocalAws, repeat: int) -> Iterator[Step]:
-    """Let the days of one repeat go by, in a bucket of its own."""
+    """Run the steps of one repeat in a new bucket."""
     changed = round(options.images * CHANGED_SHARE)
     with _bucket(options, aws, f"daily-{repeat}") as bucket:
         first = _step(aws, bucket, "first")
         yield Step(FIRST, repeat, *first)
-        _expect(first[1], described=options.images)
+        _expect(first[1], extracted=options.images)
         published = RunLayout.of(bucket.name, "first").portable_projection
-        store, before = bucket / "features" / "described", options.folder / "described"
-        shutil.copytree(store, before)
+        cache, before = bucket / "features" / "described", options.folder / "described"
+        shutil.copytree(cache, before)
         _change(bucket / PREFIX, options, changed)
         for refit in Refit:
-            shutil.rmtree(store)
-            shutil.copytree(before, store)
+            shutil.rmtree(cache)
+            shutil.copytree(before, cache)
             measured = _step(aws, bucket, f"second-{refit}", refit=str(refit), published=published)
             yield Step(_CHANGE.format(refit), repeat, *measured)
-            _expect(measured[1], described=2 * changed)
+            _expect(measured[1], extracted=2 * changed)
         shutil.rmtree(before)
-        last = _step(aws, bucket, "third", refit=str(Refit.NEVER), published=published)
-        yield Step(AGAIN, repeat, *last)
-        _expect(last[1], described=0)
-        shutil.rmtree(store)
-        afresh = _step(aws, bucket, "fourth")
-        yield Step(FIRST, repeat, *afresh)
-        _expect(afresh[1], described=options.images)
+        unchanged = _step(aws, bucket, "third", refit=str(Refit.NEVER), published=published)
+        yield Step(AGAIN, repeat, *unchanged)
+        _expect(unchanged[1], extracted=0)
+        shutil.rmtree(cache)
+        last = _step(aws, bucket, "fourth")
+        yield Step(FIRST, repeat, *last)
+        _expect(last[1], extracted=options.images)
 
 
 @contextmanager
 def _bucket(options: argparse.Namespace, aws: LocalAws, name: str) -> Iterator[Path]:
-    """Make a bucket of images, gone at the end; drawing them is done once."""
+    """Yield a bucket with images, which are deleted at the end. The images are drawn once."""
     drawn = options.folder / f"drawn-{options.images}"
     draw(drawn, options.images, options.cores)
     bucket = aws.s3_folder / aws.create_bucket(name)
@@ -200,13 +204,13 @@ def _bucket(options: argparse.Namespace, aws: LocalAws, name: str) -> Iterator[P
 
 
 def _change(images: Path, options: argparse.Namespace, count: int) -> None:
-    """Add, replace and remove so many images: those that come are drawn anew, those that go lie in all folders."""
+    """Add, replace and remove `count` images each. New images are drawn; removed ones are from all folders."""
     spare = options.folder / f"drawn-{options.images}-more"
     draw(spare, options.images + 2 * count, options.cores)
-    here = sorted(path for path in images.rglob("*") if path.is_file())
-    known = {path.relative_to(images) for path in here}
+    existing = sorted(path for path in images.rglob("*") if path.is_file())
+    known = {path.relative_to(images) for path in existing}
     new = [path for path in sorted((spare / PREFIX).rglob("*.jpg")) if path.relative_to(spare / PREFIX) not in known]
-    chosen = random.Random(0).sample(here, 2 * count)  # noqa: S311 - no secret
+    chosen = random.Random(0).sample(existing, 2 * count)  # noqa: S311 - no secret
     for path in chosen[:count]:
         path.unlink()
     for path, other in zip(chosen[count:], new[:count], strict=True):
@@ -217,8 +221,8 @@ def _change(images: Path, options: argparse.Namespace, count: int) -> None:
         shutil.copyfile(path, target)
 
 
-def _step(aws: LocalAws, bucket: Path, run: str, **wish: Any) -> tuple[float, dict[str, Any]]:  # noqa: ANN401
-    """Take the inventory and run the application as a step; returns its seconds and what came out."""
+def _step(aws: LocalAws, bucket: Path, run: str, **options: Any) -> tuple[float, dict[str, Any]]:  # noqa: ANN401
+    """Take the inventory, run the application as a step, and return its seconds and outcome."""
     layout = RunLayout.of(bucket.name, run)
     take_inventory(bucket, bucket / layout.inventory.removeprefix(f"s3://{bucket.name}/"))
     arguments = Arguments(
@@ -227,7 +231,7 @@ def _step(aws: LocalAws, bucket: Path, run: str, **wish: Any) -> tuple[float, di
         output=layout.prefix,
         run=run,
         store=feature_cache(bucket.name),
-        **wish,
+        **options,
     )
     seconds = _submit(aws, arguments, bucket.name)
     outcome = bucket / layout.outcome.removeprefix(f"s3://{bucket.name}/")
@@ -235,14 +239,18 @@ def _step(aws: LocalAws, bucket: Path, run: str, **wish: Any) -> tuple[float, di
 
 
 def _artifacts() -> bundle.ArtifactUris:
-    """Name what `deployment.deploy` has put in place."""
+    """Return the URIs of the artifacts that `deployment.deploy` uploaded."""
     folder, base = bundle.application_folder(), f"s3://{DEFAULT_BUCKET}/{deployment.PREFIX}"
     wheels = bundle.wheelhouse_name(folder)
     return bundle.uris(bundle.build(folder), base, f"{base}{wheels}")
 
 
 def _submit(aws: LocalAws, arguments: Arguments, bucket: str) -> float:
-    """Run a step on a cluster of its own; returns the seconds of its process, by EMR's own log of it."""
+    """Run a step on a new cluster and return the seconds of its process, from the controller's log.
+
+    Raises:
+        DailyError: The step failed or did not end in time.
+    """
     client, uris = aws.emr(), _artifacts()
     install = {"Path": uris.bootstrap, "Args": [uris.wheelhouse]}
     cluster = client.run_job_flow(
@@ -255,7 +263,7 @@ def _submit(aws: LocalAws, arguments: Arguments, bucket: str) -> float:
     until = time.monotonic() + _STEP_S
     while client.describe_cluster(ClusterId=cluster)["Cluster"]["Status"]["State"] in ACTIVE:
         if time.monotonic() > until:
-            raise DailyError(f"The step has not ended within {_STEP_S:.0f} s; see {aws.state.clusters / cluster}.")
+            raise DailyError(f"The step did not end within {_STEP_S:.0f} s; see {aws.state.clusters / cluster}.")
         time.sleep(0.5)
     (ended,) = client.list_steps(ClusterId=cluster)["Steps"]
     if ended["Status"]["State"] != "COMPLETED":
@@ -266,20 +274,24 @@ def _submit(aws: LocalAws, arguments: Arguments, bucket: str) -> float:
     return (end - start).total_seconds()
 
 
-def _expect(outcome: dict[str, Any], described: int) -> None:
-    """See that exactly what is new was described."""
-    found = outcome["inventoried"] - outcome["reused"]
-    if found != described:
-        raise DailyError(f"{described} images are new, but {found} were described.")
+def _expect(outcome: dict[str, Any], extracted: int) -> None:
+    """Check that exactly the new images were extracted.
+
+    Raises:
+        DailyError: The number is another.
+    """
+    actual = outcome["inventoried"] - outcome["reused"]
+    if actual != extracted:
+        raise DailyError(f"{extracted} images are new, but {actual} were extracted.")
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("python -m benchmarks.daily", description=__doc__.partition("\n")[0])
     add = parser.add_argument
-    add("--images", type=int, default=20_000, help="how many at first (default %(default)s)")
-    add("--repeats", type=int, default=3, help="of everything (default %(default)s)")
-    add("--cores", type=int, default=os.cpu_count() or 1, help="for drawing (default %(default)s)")
-    add("--folder", type=lambda path: Path(path).resolve(), default=".local/daily", help="keeps the images")
+    add("--images", type=int, default=20_000, help="number of images at first (default: %(default)s)")
+    add("--repeats", type=int, default=3, help="number of repeats (default: %(default)s)")
+    add("--cores", type=int, default=os.cpu_count() or 1, help="processes that draw images (default: %(default)s)")
+    add("--folder", type=lambda path: Path(path).resolve(), default=".local/daily", help="folder of the images")
     return parser
 
 

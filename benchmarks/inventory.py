@@ -1,9 +1,9 @@
-"""What taking an inventory costs: time and peak memory, the figures of docs/guides/reruns.md.
+"""Measure time and peak memory of an inventory (docs/measurements/speed.md).
 
     PYTHONPATH=.:spark_apps python -m benchmarks.inventory --images 90380 --reported 5000000
 
-Lists a bucket of the local AWS, every answer of which comes as late as S3's, in one piece and folder by folder; then
-reads an S3 Inventory report of many more objects. Each in a process of its own; the objects hold a few bytes.
+The benchmark lists a bucket of the local AWS behind a proxy with S3's latency, sequentially and by folder. It then
+reads an S3 Inventory report of many more objects. Each measurement runs in a subprocess. The objects have a few bytes.
 """
 
 import argparse
@@ -32,12 +32,12 @@ from include.inventory import listing, s3_inventory, writer
 
 BUCKET, PREFIX, REPORTS = "fruits", "images/", "reports/"
 CATEGORIES = 131
-ROWS_A_FILE = 1_000_000
+ROWS_PER_FILE = 1_000_000
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def keys(images: int) -> Iterator[str]:
-    """Name images as Fruits-360 does."""
+    """Yield keys of images, named as in Fruits-360."""
     for n in range(images):
         split = "Test" if n % 4 == 0 else "Training"
         yield f"{PREFIX}{split}/Fruit {n // 4 % CATEGORIES:03}/{n:09}_100.jpg"
@@ -51,11 +51,11 @@ def make_images(folder: Path, images: int) -> None:
 
 
 def make_report(folder: Path, images: int) -> None:
-    """Write a report on so many objects into the bucket's folder."""
+    """Write an S3 Inventory report of `images` objects into the bucket's folder."""
     (folder / REPORTS / "data").mkdir(parents=True)
     names, files = keys(images), []
-    for first in range(0, images, ROWS_A_FILE):
-        rows = [next(names) for _ in range(min(ROWS_A_FILE, images - first))]
+    for first in range(0, images, ROWS_PER_FILE):
+        rows = [next(names) for _ in range(min(ROWS_PER_FILE, images - first))]
         columns = {"bucket": [BUCKET] * len(rows), "key": rows, "size": [5000] * len(rows)}
         columns |= {"e_tag": [f"{first + n:032x}" for n in range(len(rows))], "last_modified_date": [NOW] * len(rows)}
         path = folder / REPORTS / "data" / f"{first:09}.parquet"
@@ -63,16 +63,16 @@ def make_report(folder: Path, images: int) -> None:
         with path.open("rb") as file:
             files.append({"key": f"{REPORTS}data/{path.name}", "MD5checksum": file_digest(file, "md5").hexdigest()})
     document = {"sourceBucket": BUCKET, "destinationBucket": BUCKET, "fileFormat": "Parquet", "files": files}
-    place = folder / REPORTS / f"{NOW:%Y-%m-%dT%H-%MZ}"
-    place.mkdir()
-    (place / "manifest.json").write_text(json.dumps(document))
-    with (place / "manifest.json").open("rb") as file:
-        (place / "manifest.checksum").write_text(file_digest(file, "md5").hexdigest())
+    dated = folder / REPORTS / f"{NOW:%Y-%m-%dT%H-%MZ}"
+    dated.mkdir()
+    (dated / "manifest.json").write_text(json.dumps(document))
+    with (dated / "manifest.json").open("rb") as file:
+        (dated / "manifest.checksum").write_text(file_digest(file, "md5").hexdigest())
 
 
 def listed(s3: S3Client, way: str) -> Iterator[pa.RecordBatch]:
-    """Tell what is in the bucket, in one of the ways that are compared."""
-    if way == "in one piece":
+    """Return the objects of the bucket, listed in one of the compared ways."""
+    if way == "sequentially":
         listing.MAX_CONCURRENT_FOLDERS = 1
         return listing.list_objects(s3, BUCKET, PREFIX)
     if way == "by folder":
@@ -82,7 +82,7 @@ def listed(s3: S3Client, way: str) -> Iterator[pa.RecordBatch]:
 
 
 def take(way: str) -> None:
-    """Take the inventory, and print what it took."""
+    """Take the inventory, and print its time and memory."""
     session = boto3.Session()
     listing.read_times_quickly(session)
     s3 = session.client("s3")
@@ -92,21 +92,21 @@ def take(way: str) -> None:
         nonlocal size
         size += file.seek(0, os.SEEK_END)
 
-    began, before = time.perf_counter(), time.process_time()
+    started, before = time.perf_counter(), time.process_time()
     batches = (writer.inventory_rows(batch, PREFIX, frozenset()) for batch in listed(s3, way))
     summary = writer.write(batches, store)
-    wall_s, cpu_s = time.perf_counter() - began, time.process_time() - before
+    wall_s, cpu_s = time.perf_counter() - started, time.process_time() - before
     peak = subprocess_measure.peak_mb()
     figures = f"{summary.images} | {wall_s:.1f} | {cpu_s:.1f} | {peak:.0f} | {size / 2**20:.1f} | {summary.digest[:8]}"
     print(f"| {way} | {figures} |", flush=True)
 
 
 def main() -> None:
-    """Make the bucket, and take its inventory in each way in a process of its own."""
+    """Create the bucket, and take its inventory in each way in a subprocess."""
     parser = argparse.ArgumentParser(description="Measure the inventory.")
     parser.add_argument("--images", type=int, default=90_380)
     parser.add_argument("--reported", type=int, default=5_000_000)
-    parser.add_argument("--latency", type=float, default=0.1, help="seconds, of every answer")
+    parser.add_argument("--latency", type=float, default=0.1, help="latency of each response in seconds")
     parser.add_argument("--way", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.way:
@@ -119,11 +119,11 @@ def main() -> None:
             f"| listed | objects | seconds | CPU seconds | peak MB | Parquet MB | digest |\n{'|---' * 7}|", flush=True
         )
         server = urlsplit(aws.environment["AWS_ENDPOINT_URL_S3"])
-        with S3FaultProxy((str(server.hostname), int(server.port or 80)), latency_s=arguments.latency) as far:
-            for way in ("in one piece", "by folder", "report"):
+        with S3FaultProxy((str(server.hostname), int(server.port or 80)), latency_s=arguments.latency) as proxy:
+            for way in ("sequentially", "by folder", "report"):
                 command = [sys.executable, "-m", "benchmarks.inventory", "--way", way]
-                environment = os.environ | aws.environment | {"AWS_ENDPOINT_URL_S3": far.url}
-                subprocess.run(command, check=True, env=environment)  # noqa: S603 - ourselves
+                environment = os.environ | aws.environment | {"AWS_ENDPOINT_URL_S3": proxy.url}
+                subprocess.run(command, check=True, env=environment)  # noqa: S603 - this module
 
 
 if __name__ == "__main__":

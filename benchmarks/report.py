@@ -1,10 +1,10 @@
-"""What the report of a large run costs: time, peak memory and size, the figures of docs/guides/report.md.
+"""Measure time, peak memory and size of the report of a large run (docs/measurements/speed.md).
 
     PYTHONPATH=.:spark_apps python -m benchmarks.report --images 90380 [--keep report.html]
 
-Makes a run of that many rows on disk: Fruits-360's categories and splits, components drawn around a mean of each
-category, and only the columns that the report reads; a few hundred objects are in quarantine. Then makes its report
-in a process of its own. Fetching takes no time: of a real bucket, some 400 images of a few KB are read.
+The benchmark writes a run to disk, with Fruits-360's categories and splits, random components around a mean of each
+category, the columns that the report reads, and a few hundred objects in quarantine. A subprocess builds the report.
+Fetching takes no time here. From a real bucket, the report reads about 400 images of a few KB.
 """
 
 import argparse
@@ -33,13 +33,12 @@ from fruits_features.pca.fit import Moments, fit
 from fruits_features.projection import Projection
 from include.dev.sample_images import Image, fruits_360, make_plan
 from include.dev.sample_images.drawing import draw
-from include.report import build
-from include.report.build import Inputs
+from include.report.build import Inputs, build
 from include.run_files import RunFiles
 
 LAYOUT = RunLayout.of("fruits", "benchmark")
 COMPONENTS = 128
-ROWS_A_TABLE = 5_000
+ROWS_PER_TABLE = 5_000
 QUARANTINED = 400
 SCHEMA = pa.schema(
     [
@@ -47,37 +46,37 @@ SCHEMA = pa.schema(
         for name in ("path", "split", "category", "pca")
     ]
 )
-"""What the report reads of `features/`."""
+"""Columns of `features/` that the report reads."""
 NOISE = 2.0
 
 
 def make(folder: Path, plan: Sequence[Image]) -> None:
     """Write a run of these images, the last ones in quarantine."""
-    place = folder / LAYOUT.prefix.removeprefix("s3://")
+    run = folder / LAYOUT.prefix.removeprefix("s3://")
     for name in ("inventory", "features", "quarantine"):
-        (place / name).mkdir(parents=True)
-    described, rejected = plan[:-QUARANTINED], plan[-QUARANTINED:]
+        (run / name).mkdir(parents=True)
+    extracted, rejected = plan[:-QUARANTINED], plan[-QUARANTINED:]
     means = np.random.default_rng(0).normal(size=(len(fruits_360()), COMPONENTS)).astype(np.float32)
-    with pq.ParquetWriter(place / "features" / "part-00000.parquet", SCHEMA, compression="zstd") as writer:
-        for start in range(0, len(described), ROWS_A_TABLE):
-            writer.write_table(rows(described[start : start + ROWS_A_TABLE], means, start))
+    with pq.ParquetWriter(run / "features" / "part-00000.parquet", SCHEMA, compression="zstd") as writer:
+        for start in range(0, len(extracted), ROWS_PER_TABLE):
+            writer.write_table(rows(extracted[start : start + ROWS_PER_TABLE], means, start))
     reasons = ((Stage.DECODE, Reason.TRUNCATED), (Stage.FETCH, Reason.EMPTY))
     bad = [
         {"path": path(image), "size": 1, "stage": stage, "reason": reason, "detail": reason.meaning}
         for image, (stage, reason) in zip(rejected, reasons * QUARANTINED, strict=False)
     ]
     quarantine = pa.Table.from_pylist(bad, schema=schemas.arrow_schema(schemas.QUARANTINE))
-    pq.write_table(quarantine, place / "quarantine" / "part-00000.parquet")
-    pq.write_table(pa.table({"key": [path(image) for image in plan]}), place / "inventory" / "part-00000.parquet")
+    pq.write_table(quarantine, run / "quarantine" / "part-00000.parquet")
+    pq.write_table(pa.table({"key": [path(image) for image in plan]}), run / "inventory" / "part-00000.parquet")
 
 
 def path(image: Image) -> str:
-    """Tell where an image lies."""
+    """Return the URI of an image."""
     return f"s3://fruits/images/{image.path}"
 
 
 def rows(images: Sequence[Image], means: np.ndarray, seed: int) -> pa.Table:
-    """Make the rows of some images."""
+    """Return rows of `features/` for some images."""
     order = {name: number for number, name in enumerate(fruits_360())}
     noise = np.random.default_rng([1, seed]).normal(scale=NOISE, size=(len(images), COMPONENTS))
     weights = 1 / np.sqrt(np.arange(1, COMPONENTS + 1))
@@ -91,7 +90,7 @@ def rows(images: Sequence[Image], means: np.ndarray, seed: int) -> pa.Table:
 
 
 def features(columns: Mapping[str, Any]) -> pa.Table:
-    """Make rows of `features/` with no other columns than the report reads."""
+    """Return a table of the columns of `features/` that the report reads."""
     return pa.table([as_array(columns[field.name], field.type) for field in SCHEMA], schema=SCHEMA)
 
 
@@ -103,7 +102,7 @@ def projection() -> Projection:
 
 
 def fetcher(plan: Sequence[Image]) -> Callable[[str], bytes]:
-    """Give what gets images by their keys: one picture for each category."""
+    """Return a function that fetches images by key, with one picture per category."""
     drawn = {category: draw(category, 0, 0) for category in {image.category for image in plan}}
 
     def fetch(key: str) -> bytes:
@@ -113,25 +112,25 @@ def fetcher(plan: Sequence[Image]) -> Callable[[str], bytes]:
 
 
 def report(folder: Path, plan: Sequence[Image], keep: Path | None) -> None:
-    """Make the report, and print what it took."""
+    """Build the report, and print its time, memory and size."""
     files = RunFiles(LAYOUT, SubTreeFileSystem(str(folder), LocalFileSystem()))
     inputs = partial(Inputs, run="benchmark", files=files, projection=projection(), fetch=fetcher(plan))
-    began, before = time.perf_counter(), time.process_time()
+    started, before = time.perf_counter(), time.process_time()
     made = build(inputs(validation={"checks": []}))
-    wall_s, cpu_s = time.perf_counter() - began, time.process_time() - before
+    wall_s, cpu_s = time.perf_counter() - started, time.process_time() - before
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     if keep:
         keep.write_bytes(made.html)
-    page, figures = (f"{len(one) / 2**20:.1f}" for one in (made.html, json.dumps(made.figures).encode()))
+    page, figures = (f"{len(data) / 2**20:.1f}" for data in (made.html, json.dumps(made.figures).encode()))
     print("| images | seconds | CPU seconds | peak MB | page MB | figures MB |\n|" + "---|" * 7)
     print(f"| {len(plan)} | {wall_s:.1f} | {cpu_s:.1f} | {peak:.0f} | {page} | {figures} |")
 
 
 def main() -> None:
-    """Make a run, and its report in a process of its own."""
+    """Write a run, and build its report in a subprocess."""
     parser = argparse.ArgumentParser(description="Measure the report of a large run.")
     parser.add_argument("--images", type=int, default=90_380)
-    parser.add_argument("--keep", type=Path, help="write the page there")
+    parser.add_argument("--keep", type=Path, help="file to which the page is written")
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     plan = make_plan(list(fruits_360()), arguments.images)
@@ -142,7 +141,7 @@ def main() -> None:
         make(Path(folder), plan)
         command = [sys.executable, "-m", "benchmarks.report", "--folder", folder, f"--images={arguments.images}"]
         command += [f"--keep={arguments.keep}"] if arguments.keep else []
-        subprocess.run(command, check=True)  # noqa: S603 - ourselves
+        subprocess.run(command, check=True)  # noqa: S603 - this module
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""The pictures report-* of docs/screenshots: of a report over drawn images, some of them broken.
+"""Take the screenshots report-* of docs/screenshots, of a report about sample images, some of them broken.
 
     PYTHONPATH=.:spark_apps python -m benchmarks.screenshots docs/screenshots [--page report.html]
 
-Describes and projects the images as the application does, without Spark. Times, cost and the run before are made up.
-Needs Chromium.
+Features are extracted and projected by the application's functions, without Spark. Times, costs and the previous run
+are invented. The command needs Chromium.
 """
 
 import argparse
@@ -29,8 +29,7 @@ from fruits_features.pca.fit import Moments, fit
 from fruits_features.projection import Projection
 from include.dev.sample_images import Image, fruits_360, make_plan
 from include.dev.sample_images.drawing import draw
-from include.report import build
-from include.report.build import About, Inputs, Previous
+from include.report.build import About, Inputs, Previous, build
 from include.run_files import RunFiles
 
 LAYOUT = RunLayout.of("fruits", "2026-11-22T000000Z-fruits_features")
@@ -48,50 +47,50 @@ SECONDS = {
     "validate_parquet": 6.8,
 }
 DOLLARS = {"cluster_ready": 0.062, "featurize_and_reduce": 0.021, "terminate_cluster": 0.015}
-TAKEN = (
+SCREENSHOTS = (
     ("light", 1280, ("top", "components", "plane")),
     ("light", 390, ("top",)),
     ("dark", 1280, ("plane", "neighbours", "recognition")),
     ("dark", 390, ("plane",)),
 )
-PICKED = ("Pepper", "Avocado")
-TALLEST = 1_500
+SELECTED = ("Pepper", "Avocado")
+MAX_HEIGHT = 1_500
 LOAD_PICTURES = "Promise.all([...document.images].map((one) => { one.loading = 'eager'; return one.decode(); }))"
 
 
 def objects(plan: Sequence[Image]) -> dict[str, bytes]:
-    """Draw what lies in the bucket, by its key; the last ones are broken."""
-    drawn = {f"images/{one.path}": draw(one.category, one.frame, 0) for one in plan}
+    """Return the objects of the bucket by key. Some of them are broken."""
+    drawn = {f"images/{image.path}": draw(image.category, image.frame, 0) for image in plan}
     for number, key in enumerate(list(drawn)[::131][:BROKEN]):
         drawn[key] = (drawn[key][: len(drawn[key]) // 2], b"", b"<html>Not found</html>")[number % 3]
     return drawn
 
 
 def write(folder: Path, plan: Sequence[Image], bucket: Mapping[str, bytes]) -> Projection:
-    """Describe the images, and write the tables of a run as far as the report reads them."""
+    """Extract the features, and write the parts of a run's tables that the report reads."""
     outcomes = {
-        one: ImageExtractor(DEFAULT_FAMILIES, DEFAULT_MAX_IMAGE_PIXELS).extract(bucket[f"images/{one.path}"])
-        for one in plan
+        image: ImageExtractor(DEFAULT_FAMILIES, DEFAULT_MAX_IMAGE_PIXELS).extract(bucket[f"images/{image.path}"])
+        for image in plan
     }
-    described = {one: outcome for one, outcome in outcomes.items() if isinstance(outcome, ImageFeatures)}
-    learnt = [outcome.features for one, outcome in described.items() if one.split == FITTED_SPLIT]
-    moments = Moments.of(np.stack(learnt))
+    extracted = {image: outcome for image, outcome in outcomes.items() if isinstance(outcome, ImageFeatures)}
+    fitted = [outcome.features for image, outcome in extracted.items() if image.split == FITTED_SPLIT]
+    moments = Moments.of(np.stack(fitted))
     projection = fit(moments, DEFAULT_FAMILIES, k=None, explained_variance=DEFAULT_EXPLAINED_VARIANCE)
     rows = {
-        "path": [path(one) for one in described],
-        "split": [one.split for one in described],
-        "category": [one.category for one in described],
-        "pca": projection.project(np.stack([outcome.features for outcome in described.values()])),
+        "path": [path(image) for image in extracted],
+        "split": [image.split for image in extracted],
+        "category": [image.category for image in extracted],
+        "pca": projection.project(np.stack([outcome.features for outcome in extracted.values()])),
     }
     rejected = [
         {
-            "path": path(one),
-            "size": len(bucket[f"images/{one.path}"]),
+            "path": path(image),
+            "size": len(bucket[f"images/{image.path}"]),
             "stage": outcome.stage,
             "reason": outcome.reason,
             "detail": outcome.detail,
         }
-        for one, outcome in outcomes.items()
+        for image, outcome in outcomes.items()
         if isinstance(outcome, Rejected)
     ]
     _write(folder, LAYOUT.inventory, pa.table({"key": list(bucket)}))
@@ -101,17 +100,17 @@ def write(folder: Path, plan: Sequence[Image], bucket: Mapping[str, bytes]) -> P
 
 
 def _write(folder: Path, uri: str, table: pa.Table) -> None:
-    place = folder / uri.removeprefix("s3://")
-    place.mkdir(parents=True)
-    pq.write_table(table, place / "part-00000.parquet")
+    target = folder / uri.removeprefix("s3://")
+    target.mkdir(parents=True)
+    pq.write_table(table, target / "part-00000.parquet")
 
 
 def report(folder: Path) -> bytes:
-    """Make the report of a run over drawn images."""
+    """Build the report of a run about sample images."""
     plan = make_plan(list(fruits_360()), IMAGES)
     bucket = objects(plan)
     projection = write(folder, plan, bucket)
-    wanted = {"features": list(DEFAULT_FAMILIES), "explained_variance": DEFAULT_EXPLAINED_VARIANCE, "refit": "auto"}
+    params = {"features": list(DEFAULT_FAMILIES), "explained_variance": DEFAULT_EXPLAINED_VARIANCE, "refit": "auto"}
     before = {"run": "2026-11-21T000000Z-fruits_features", "categories": {"Apple Braeburn": 12}}
     made = build(
         Inputs(
@@ -129,7 +128,7 @@ def report(folder: Path) -> bytes:
                 "2026-11-22T00:04:05+00:00",
                 None,
                 "There is no published projection to keep.",
-                wanted,
+                params,
             ),
         )
     )
@@ -137,20 +136,20 @@ def report(folder: Path) -> bytes:
 
 
 def take(browser: Browser, page: Path, folder: Path) -> None:
-    """Take the pictures."""
-    for scheme, width, names in TAKEN:
+    """Take the screenshots."""
+    for scheme, width, names in SCREENSHOTS:
         tab = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)  # type: ignore[arg-type]
         tab.goto(page.absolute().as_uri())
         tab.locator("#plane canvas").first.wait_for()
         tab.locator("#variance canvas").first.wait_for()
         tab.evaluate(LOAD_PICTURES)
-        for category in PICKED:
+        for category in SELECTED:
             tab.get_by_role("searchbox").fill(category)
             tab.get_by_role("button", name="Select these").click()
         for name in names:
-            place = "one => [one.getBoundingClientRect().top + scrollY, one.getBoundingClientRect().height]"
-            top, tall = tab.locator("header" if name == "top" else f"#{name}").evaluate(place)
-            height = TALLEST if name == "top" else min(tall + 24, TALLEST)
+            position = "box => [box.getBoundingClientRect().top + scrollY, box.getBoundingClientRect().height]"
+            top, section_height = tab.locator("header" if name == "top" else f"#{name}").evaluate(position)
+            height = MAX_HEIGHT if name == "top" else min(section_height + 24, MAX_HEIGHT)
             clip = {"x": 0, "y": 0 if name == "top" else top, "width": width, "height": height}
             shot = folder / f"report-{name}-{width}-{scheme}.png"
             tab.screenshot(path=shot, full_page=True, clip=clip)  # type: ignore[arg-type]
@@ -158,10 +157,10 @@ def take(browser: Browser, page: Path, folder: Path) -> None:
 
 
 def main() -> None:
-    """Make the report, and take the pictures."""
+    """Build the report and take the screenshots."""
     parser = argparse.ArgumentParser(description="Take the report's screenshots.")
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--page", type=Path, help="also keep the page there")
+    parser.add_argument("--page", type=Path, help="file to which the page is also written")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         page = arguments.page or Path(folder) / "report.html"

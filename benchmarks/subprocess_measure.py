@@ -1,4 +1,4 @@
-"""Measuring in a process of its own, so that what made the data has no part in the memory."""
+"""Measure in a subprocess, so that the memory of the generation of data is not counted."""
 
 import argparse
 import subprocess
@@ -11,14 +11,14 @@ from pathlib import Path
 def run(
     module: str, counted: str, default: int, make: Callable[[Path, int], object], measure: Callable[[Path], None]
 ) -> None:
-    """Make data in a folder, and measure what is done with it.
+    """Write data to a folder, and measure the work on it in a subprocess.
 
     Args:
-        module: whose command line this is; it is run again to measure.
-        counted: what there are so many of: the option's name.
-        default: how many, unless the option says otherwise.
-        make: is called with the folder and how many.
-        measure: is called with the folder, in the other process.
+        module: Name of the calling module, which the subprocess runs.
+        counted: Name of the option for the number of items.
+        default: Default number of items.
+        make: Function that writes the data, given the folder and the number of items.
+        measure: Function that measures in the subprocess, given the folder.
     """
     parser = argparse.ArgumentParser(f"python -m {module}")
     parser.add_argument(f"--{counted}", dest="count", type=int, default=default)
@@ -29,9 +29,9 @@ def run(
         return
     with tempfile.TemporaryDirectory() as folder:
         make(Path(folder), options.count)
-        subprocess.run([sys.executable, "-m", module, "--folder", folder], check=True)  # noqa: S603 - ourselves
+        subprocess.run([sys.executable, "-m", module, "--folder", folder], check=True)  # noqa: S603 - a module of this package
 
 
 def peak_mb() -> float:
-    """The most memory that this process has had; `getrusage` would tell its parent's where that had more."""
+    """Return the peak memory of this process in MB. `getrusage` may return the larger peak of its parent."""
     return int(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0]) / 1024

@@ -1,10 +1,10 @@
-"""What validating a large run costs: time and peak memory, the figures of docs/reference/validation.md.
+"""Measure time and peak memory of the validation of a large run (docs/measurements/speed.md).
 
     PYTHONPATH=.:spark_apps python -m benchmarks.validation --images 90380
 
-Makes a run of that many rows on disk (features drawn at random, everything else as the application writes it), then
-validates it in a process of its own. There are no images, so that none is described again: that takes
-about a millisecond and a request for each of 48 images.
+The benchmark writes a run to disk, with random features and everything else as the application writes it. A subprocess
+validates it. There are no images, so that the sample check is not measured. It takes about a millisecond and a request
+for each of 48 images.
 """
 
 import os
@@ -34,29 +34,29 @@ from include.run_files import RunFiles
 from include.validation.audit import Audit, table
 
 LAYOUT = RunLayout.of("fruits", "benchmark")
-ROWS_A_FILE = 15_000
-ROWS_A_TABLE = 5_000
+ROWS_PER_FILE = 15_000
+ROWS_PER_TABLE = 5_000
 CATEGORIES = 131
 KEYPOINTS = 100
 COMPONENTS = 128
 
 
 def keys(first: int, last: int) -> list[tuple[str, str]]:
-    """Name images and their categories, in the order of the features."""
+    """Return keys and categories of images, in the order of the features."""
     numbered = ((n, f"Fruit {n * CATEGORIES // 10**6:03}") for n in range(first, last))
     return [(f"images/Training/{category}/{n:06}_100.jpg", category) for n, category in numbered]
 
 
 def features(rows: int, seed: int) -> NDArray[np.float32]:
-    """Draw features whose columns vary by different amounts."""
+    """Return random features whose columns have different variances."""
     random = np.random.default_rng(seed)
     width = total_dimension(DEFAULT_FAMILIES)
     return random.random((rows, width), np.float32) * np.linspace(1, 0.1, width, dtype=np.float32)
 
 
 def make(folder: Path, images: int) -> None:
-    """Write a run of so many images."""
-    parts = [(first, min(images, first + ROWS_A_TABLE)) for first in range(0, images, ROWS_A_TABLE)]
+    """Write a run of `images` images."""
+    parts = [(first, min(images, first + ROWS_PER_TABLE)) for first in range(0, images, ROWS_PER_TABLE)]
     moments = Moments.of(features(parts[0][1], 0))
     for first, last in parts[1:]:
         moments = moments.merge(Moments.of(features(last - first, first)))
@@ -69,7 +69,7 @@ def make(folder: Path, images: int) -> None:
     arguments = Arguments(k=COMPONENTS, **places)
     schema = schemas.arrow_schema(schemas.features_columns(include_pixels=False))
     words = about(arguments, projection)
-    a_file = ROWS_A_FILE // ROWS_A_TABLE
+    a_file = ROWS_PER_FILE // ROWS_PER_TABLE
     for number in range(0, len(parts), a_file):
         tables = (rows(projection, schema, *part) for part in parts[number : number + a_file])
         write_parquet(str(place / "features"), f"part-{number:05}.parquet", schema, tables, words)
@@ -81,7 +81,7 @@ def make(folder: Path, images: int) -> None:
 
 
 def rows(projection: Projection, schema: pa.Schema, first: int, last: int) -> pa.Table:
-    """Make the rows of some images."""
+    """Return rows of `features/` for some images."""
     count = last - first
     values = features(count, first)
     paths, categories = zip(*keys(first, last), strict=True)
@@ -100,15 +100,15 @@ def rows(projection: Projection, schema: pa.Schema, first: int, last: int) -> pa
 
 
 def listing(images: int) -> Iterator[dict[str, object]]:
-    """List the images as S3 does."""
+    """Yield the rows of the inventory."""
     when = datetime(2026, 1, 1, tzinfo=UTC)
     for key, category in keys(0, images):
         yield {"key": key, "size": 1, "etag": "e", "last_modified": when, "split": "Training", "category": category}
 
 
 def validate(folder: Path) -> None:
-    """Validate the run, and print what it took."""
-    import pandera.polars  # noqa: F401, PLC0415 - loading is not validating
+    """Validate the run, and print its time and memory."""
+    import pandera.polars  # noqa: F401, PLC0415 - the import is not measured
 
     files = RunFiles(LAYOUT, SubTreeFileSystem(str(folder), LocalFileSystem()))
     audit = Audit(files, "benchmark", include_pixels=False, max_quarantine_share=0, fetch=lambda _key, _etag: None)

@@ -1,1 +1,1 @@
-"""How fast images become features: this application beside other ways to do it. `python -m benchmarks.speed --help`."""
+"""Compare the speed of this application with other ways to extract features. `python -m benchmarks.speed --help`."""

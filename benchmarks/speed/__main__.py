@@ -1,13 +1,15 @@
-"""This application beside other ways to turn images in S3 into features: the tables of docs/measurements/speed.md.
+"""Compare this application with other ways to extract features from images in S3 (docs/measurements/speed.md).
 
     make bench
     PYTHONPATH=.:spark_apps python -m benchmarks.speed --images 22400 --repeats 5 --candidates
 
-Every candidate works on the same distinct images from the same S3 server (the local AWS's rclone), on all cores, in a
-process of its own. A job is from reading the inventory to closing the Parquet; starting a session (JVM, Ray) is not
-timed. The application's session and another's stand beside each other and work by turns, job by job, so that a machine
-that is now fast, now slow is so for both. `first` is the first job of a fresh session, `later` are those after it.
-Likewise the application works through two proxies: one adds latency to every answer of S3, one adds none.
+All candidates process the same distinct images from the same S3 server (rclone of the local AWS), on all cores, each in
+a separate process. A job begins with the inventory and ends with the closed Parquet file. The start of a session (JVM,
+Ray) is not included.
+
+A session of the application and a session of another candidate are open at the same time and run jobs alternately, so
+that variations of the machine's speed affect both. `first` is the first job of a session, `later` are the others. In
+the same way the application is measured behind two proxies: one adds latency to each response of S3, one adds none.
 """
 
 import argparse
@@ -38,12 +40,12 @@ from include.dev.local_aws.local import LocalAws
 from include.dev.local_aws.s3.fault_proxy import S3FaultProxy
 
 ALWAYS = (LIMIT, OWN)
-"""The application, and what bounds it."""
+"""Letters of the candidates that are always measured: the limit and the application."""
 _OTHERS = [candidate.name for candidate in CANDIDATES if letter(candidate.title) not in ALWAYS]
 
 
 class _Contender(NamedTuple):
-    """A candidate, and its way to S3."""
+    """A candidate and its connection to S3."""
 
     candidate: Candidate
     way: str
@@ -53,27 +55,27 @@ class _Contender(NamedTuple):
 
 
 class _Session(NamedTuple):
-    """A contender's process."""
+    """Process of a contender."""
 
     contender: _Contender
     process: subprocess.Popen[str]
     task: Task
 
     def work(self) -> tuple[Use, Done]:
-        """Do a job; what the one before wrote to the bucket is nobody's to pay for, as it is no run's."""
+        """Run a job. The output of the previous job is deleted first, and its deletion is not measured."""
         for written in ("app", "plain"):
             shutil.rmtree(Path(self.task.folder, written), ignore_errors=True)
         return work(self.process, self.task)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Measure and print; returns the exit code."""
+    """Measure, print the tables and return the exit code."""
     options = _parser().parse_args(argv)
     with LocalAws(options.folder / "aws") as aws, served(aws, options.latency_ms) as ways:
         runs = []
         for run in _measure(options, aws, ways):
             runs.append(run)
-            (options.folder / "runs.json").write_text(json.dumps([asdict(one) for one in runs], indent=1))
+            (options.folder / "runs.json").write_text(json.dumps([asdict(run) for run in runs], indent=1))
     command = shlex.join(["python", "-m", "benchmarks.speed", *(sys.argv[1:] if argv is None else argv)])
     print(f"{datetime.now(UTC):%Y-%m-%d}, `{command}`:", *about(options.repeats), "", sep="\n")
     print(*table(runs), "", *ratios(runs), sep="\n")
@@ -82,7 +84,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 @contextmanager
 def served(aws: LocalAws, latency_ms: float) -> Iterator[dict[str, str]]:
-    """Give the addresses of S3: direct, by a proxy, and by one that adds latency."""
+    """Yield the URLs of S3: direct, through a proxy, and through a proxy that adds latency."""
     direct = aws.environment["AWS_ENDPOINT_URL_S3"]
     host, _, port = direct.removeprefix("http://").partition(":")
     with ExitStack() as stack:
@@ -94,7 +96,7 @@ def served(aws: LocalAws, latency_ms: float) -> Iterator[dict[str, str]]:
 
 
 def _measure(options: argparse.Namespace, aws: LocalAws, ways: dict[str, str]) -> Iterator[Run]:
-    """Let the application work beside each of the others, in another order each time."""
+    """Measure the application with each other candidate, in another order per repeat."""
     present = list(_present(options))
     rounds = [(repeat, pair) for repeat in range(options.repeats) for pair in _pairs(present, [*ways], repeat)]
     turns = itertools.count()
@@ -102,37 +104,41 @@ def _measure(options: argparse.Namespace, aws: LocalAws, ways: dict[str, str]) -
         for repeat, pair in bar:
             bar.set_postfix_str(str(pair[1]))
             with ExitStack() as stack:
-                sessions = [stack.enter_context(_session(options, aws, ways, one, n)) for n, one in enumerate(pair)]
+                sessions = [
+                    stack.enter_context(_session(options, aws, ways, contender, position))
+                    for position, contender in enumerate(pair)
+                ]
                 for job in range(options.jobs):
                     turn = next(turns)
-                    for one in sessions if (repeat + job) % 2 else sessions[::-1]:
-                        use, done = one.work()
-                        what = (one.contender.candidate.title, one.contender.way, LATER if job else FIRST)
-                        yield Run(*what, repeat, done.images, use, done.described_s, turn)
+                    for session in sessions if (repeat + job) % 2 else sessions[::-1]:
+                        use, done = session.work()
+                        contender = session.contender
+                        row = (contender.candidate.title, contender.way, LATER if job else FIRST)
+                        yield Run(*row, repeat, done.images, use, done.extracted_s, turn)
 
 
 def _pairs(present: Sequence[Candidate], ways: Sequence[str], repeat: int) -> Iterator[tuple[_Contender, _Contender]]:
-    """Give who works beside whom: the application is always the first."""
-    own, *others = sorted(present, key=lambda one: letter(one.title) != OWN)
+    """Yield the pairs to compare. The application is the first of each pair."""
+    own, *others = sorted(present, key=lambda candidate: letter(candidate.title) != OWN)
     for other in random.Random(repeat).sample(others, len(others)):  # noqa: S311 - no secret
         yield _Contender(own, DIRECT), _Contender(other, DIRECT)
     if ways[1:]:
-        prompt, late = ways[1:]
-        yield _Contender(own, late), _Contender(own, prompt)
+        direct, delayed = ways[1:]
+        yield _Contender(own, delayed), _Contender(own, direct)
 
 
 @contextmanager
 def _session(
-    options: argparse.Namespace, aws: LocalAws, ways: dict[str, str], contender: _Contender, place: int
+    options: argparse.Namespace, aws: LocalAws, ways: dict[str, str], contender: _Contender, position: int
 ) -> Iterator[_Session]:
-    task = _task(options, aws, f"{contender.candidate.name}-{place}")
+    task = _task(options, aws, f"{contender.candidate.name}-{position}")
     environment = aws.environment | {"AWS_ENDPOINT_URL_S3": ways[contender.way]}
     with started(contender.candidate, options.extras, task, environment) as process:
         yield _Session(contender, process, task)
 
 
 def _present(options: argparse.Namespace) -> Iterator[Candidate]:
-    """Choose the candidates that are asked for and can run; says how to install what is missing."""
+    """Yield the selected candidates that are installed, and print how to install the others."""
     for candidate in CANDIDATES:
         if letter(candidate.title) not in ALWAYS and candidate.name not in options.candidates:
             continue
@@ -142,11 +148,11 @@ def _present(options: argparse.Namespace) -> Iterator[Candidate]:
             install = (
                 f"python3 -m venv {options.extras} && {options.extras}/bin/pip install -r benchmarks/requirements.txt"
             )
-            print(f"{candidate.title} is skipped, as it is not installed: {install}", file=sys.stderr)
+            print(f"{candidate.title} is skipped because it is not installed; install it: {install}", file=sys.stderr)
 
 
 def _task(options: argparse.Namespace, aws: LocalAws, name: str) -> Task:
-    """Draw and list a candidate's images; its own folder is called by the name."""
+    """Draw and list the images if needed, and return the task of a candidate. `name` is its output folder."""
     bucket = aws.create_bucket(f"images-{options.images}")
     inventory, folder = options.folder / "inventories" / str(options.images), aws.s3_folder / bucket
     if not inventory.exists():
@@ -159,14 +165,14 @@ def _task(options: argparse.Namespace, aws: LocalAws, name: str) -> Task:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("python -m benchmarks.speed", description=__doc__.partition("\n")[0])
     add = parser.add_argument
-    add("--images", type=int, default=5_000, help="how many, up to 90,380 (default %(default)s)")
-    add("--repeats", type=int, default=3, help="of everything (default %(default)s)")
-    add("--jobs", type=int, default=3, help="of a session; all but the first are later ones (default %(default)s)")
+    add("--images", type=int, default=5_000, help="number of images, up to 90,380 (default: %(default)s)")
+    add("--repeats", type=int, default=3, help="number of repeats (default: %(default)s)")
+    add("--jobs", type=int, default=3, help="jobs per session, of which the first is reported apart (%(default)s)")
     add("--candidates", nargs="*", choices=_OTHERS, default=_OTHERS, help="besides (a) and (b) (default: all)")
-    add("--latency-ms", type=float, default=30.0, help="added by the proxy; 0 leaves it out (default %(default)s)")
-    add("--cores", type=int, default=os.cpu_count() or 1, help="for each candidate (default %(default)s)")
-    add("--folder", type=lambda path: Path(path).resolve(), default=".local/speed", help="keeps images and results")
-    add("--extras", type=lambda path: Path(path).absolute(), default=".local/speed-venv", help="where Ray and Daft are")
+    add("--latency-ms", type=float, default=30.0, help="latency of the proxy; 0 omits it (default: %(default)s)")
+    add("--cores", type=int, default=os.cpu_count() or 1, help="cores of each candidate (default: %(default)s)")
+    add("--folder", type=lambda path: Path(path).resolve(), default=".local/speed", help="folder of images and results")
+    add("--extras", type=lambda path: Path(path).absolute(), default=".local/speed-venv", help="Ray's and Daft's venv")
     return parser
 
 

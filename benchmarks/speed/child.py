@@ -1,7 +1,7 @@
-"""The process of one candidate: `python -m benchmarks.speed.child CANDIDATE TASK`, told by lines when to work.
+"""Process of one candidate: `python -m benchmarks.speed.child CANDIDATE TASK`.
 
-Writes `ready` once the session has started; for every line read it does the work and writes what was done, as
-`task.Done`. All that the candidate itself prints goes to stderr.
+It writes `ready` when the session has started. For each line of standard input it runs a job and writes a `task.Done`.
+Other output of the candidate goes to stderr.
 """
 
 import os
@@ -12,7 +12,7 @@ from benchmarks.speed.task import READY, Task
 
 
 def main(candidate: str, task: str) -> None:
-    """Start the session, and work when told."""
+    """Start the session, and run a job per line of standard input."""
     with os.fdopen(os.dup(sys.stdout.fileno()), "w") as parent:
         os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
         with import_module(f"benchmarks.speed.candidates.{candidate}").session(Task.from_json(task)) as work:

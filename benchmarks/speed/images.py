@@ -1,4 +1,4 @@
-"""The images that all candidates work on, drawn and listed: distinct, and the same for each."""
+"""Draw and list the distinct images that all candidates process."""
 
 import hashlib
 from datetime import UTC, datetime
@@ -15,19 +15,19 @@ PREFIX = "images/"
 
 
 class DuplicateImagesError(ValueError):
-    """Two images are the same, so that caches would flatter those who use them."""
+    """Some images are equal, which would favour candidates with caches."""
 
 
 def draw(bucket: Path, images: int, jobs: int) -> None:
-    """Draw so many images into a bucket's folder; those that are there stay."""
+    """Draw `images` images into a bucket's folder. Existing ones are kept."""
     generate(bucket / PREFIX, make_plan(list(fruits_360()), images), seed=0, jobs=jobs)
 
 
 def take_inventory(bucket: Path, folder: Path) -> int:
-    """List a bucket's folder as S3 would; returns how many images there are.
+    """Write an inventory of a bucket's folder, and return the number of images.
 
     Raises:
-        DuplicateImagesError: when two files have one content, or a file is a link.
+        DuplicateImagesError: Two files have the same content, or a file is a link.
     """
     paths = sorted(path for path in (bucket / PREFIX).rglob("*") if path.is_file())
     rows = [_row(path, path.relative_to(bucket).as_posix()) for path in paths]

@@ -1,4 +1,4 @@
-"""What a process and all its descendants use: processor time, memory; and what the machine itself was denied."""
+"""Measure CPU time and memory of a process tree, and the CPU time that other processes and machines took."""
 
 import contextlib
 import os
@@ -15,21 +15,21 @@ from include.dev.local_aws.processes import tree
 
 SAMPLED_EVERY_S = 0.25
 _IDLE, _WAITING, _STEAL, _ALL = 3, 4, 7, 8
-"""Places in the first line of /proc/stat, and how many of its figures add up to all time."""
+"""Indices in the first line of /proc/stat, and the number of its values that add up to the total time."""
 
 
 @dataclass
 class Use:
-    """What was used over some time.
+    """Resources used in an interval.
 
     Args:
-        wall_s: seconds on the clock.
-        cpu_s: of the whole tree, user and system, the dead that were waited for included.
-        driver_mb: peak resident memory of the root and, where it has one, its JVM; in 10^6 bytes.
-        worker_mb: of the largest other process.
-        all_mb: of the whole tree at one time; what processes share counts for each.
-        steal: share of the machine's time that the hypervisor gave to others, 0 to 1; 0 where it is not told.
-        others: share of the machine's time that processes used which have nothing to do with this one, likewise.
+        wall_s: Elapsed seconds.
+        cpu_s: CPU seconds of the process tree, user and system, including ended children.
+        driver_mb: Peak resident memory of the root and its JVM, in 10^6 bytes.
+        worker_mb: Peak resident memory of the largest other process.
+        all_mb: Peak resident memory of the tree. Shared memory counts for each process.
+        steal: Share of the machine's time that the hypervisor gave to other machines, 0 to 1; 0 if unknown.
+        others: Share of the machine's time that unrelated processes used, 0 to 1; 0 if unknown.
     """
 
     wall_s: float = 0.0
@@ -43,7 +43,7 @@ class Use:
 
 @contextmanager
 def metered(root: psutil.Process) -> Iterator[Use]:
-    """Meter a tree of processes; the figures are there when the block has ended."""
+    """Measure a process tree during the block. The values are complete at the end of the block."""
     use, over = Use(), threading.Event()
     sampler = threading.Thread(target=_sample, args=(root, use, over))
     machine, cpu_s, start = _machine(), (_cpu_s(root), _cpu_s(psutil.Process())), time.monotonic()
@@ -70,7 +70,7 @@ def _cpu_s(root: psutil.Process) -> float:
 
 
 def _sample(root: psutil.Process, use: Use, over: threading.Event) -> None:
-    """Keep the peaks until it is over."""
+    """Record the peaks until the event is set."""
     while not over.wait(SAMPLED_EVERY_S):
         driver = worker = everything = 0.0
         for process in tree(root):
@@ -86,7 +86,7 @@ def _sample(root: psutil.Process, use: Use, over: threading.Event) -> None:
 
 
 def _machine() -> tuple[float, float, float]:
-    """Read the time stolen, used and all time since the machine started, in seconds; zeros where it is not told."""
+    """Return stolen, busy and total seconds since the start of the machine, or zeros if they are unknown."""
     counters = Path("/proc/stat")
     if not counters.exists():
         return 0.0, 0.0, 0.0

@@ -1,8 +1,9 @@
-"""How many times others' images/s the application does, and how many times were wanted: the second table.
+"""Ratios of the application's images/s to those of the other candidates, with targets: the second table.
 
-Jobs are compared in pairs: the application's with another's right before or after it, since a machine is now fast, now
-slow. The others end where their images are described and the Parquet is closed. The application goes on: it fits,
-projects, writes its final files and checks them. So it is compared until it is as far as they are, and as a whole run.
+A job of the application is compared with the job of another candidate right before or after it, because the speed of a
+machine varies. The other candidates end when the features are extracted and the Parquet is closed. The application
+then fits, projects, writes its final files and checks them. It is therefore compared both until the features are
+extracted and as a complete run.
 """
 
 from collections import defaultdict
@@ -12,11 +13,11 @@ from statistics import median
 from benchmarks.speed.report import FIRST, LATER, PROXY, Run, spread
 
 COLUMNS = (
-    *("(b) beside", "job", "pairs", "images/s", "(b) until described", "(b) whole run"),
-    *("ratio until described", "ratio of the whole run", "wanted"),
+    *("(b) beside", "job", "pairs", "images/s", "(b) until extracted", "(b) complete run"),
+    *("ratio until extracted", "ratio of the complete run", "target"),
 )
 LIMIT, OWN = "(a)", "(b)"
-WANTED = {
+TARGETS = {
     LIMIT: {FIRST: 0.80, LATER: 0.95},
     OWN: {FIRST: 0.90, LATER: 0.90},
     "(c)": {LATER: 12.0},
@@ -24,39 +25,39 @@ WANTED = {
     "(e)": {LATER: 3.0},
     "(f)": {LATER: 1.4},
 }
-"""By candidate and job; beside (b) is itself by a proxy, without the latency that it has here."""
+"""Target ratios by candidate and job. (b) is compared with itself behind a proxy without latency."""
 
 
 def ratios(runs: Iterable[Run]) -> Iterator[str]:
-    """Make the lines of the table, in Markdown: medians over the pairs, and the least and the greatest."""
+    """Yield the lines of the Markdown table, with median, minimum and maximum over the pairs."""
     yield f"| {' | '.join(COLUMNS)} |"
     yield f"|---|---|{'--:|' * (len(COLUMNS) - 2)}"
     for (title, job), pairs in sorted(_pairs(runs).items()):
         speeds = (
             median(theirs.speed for _, theirs in pairs),
-            median(_describing_speed(own) for own, _ in pairs),
+            median(_extraction_speed(own) for own, _ in pairs),
             median(own.speed for own, _ in pairs),
         )
-        described = [_describing_speed(own) / _describing_speed(theirs) for own, theirs in pairs]
-        whole = [own.speed / theirs.speed for own, theirs in pairs]
+        extraction = [_extraction_speed(own) / _extraction_speed(theirs) for own, theirs in pairs]
+        complete = [own.speed / theirs.speed for own, theirs in pairs]
         cells = (
             title,
             job,
             str(len(pairs)),
             *(f"{speed:,.0f}" for speed in speeds),
-            spread(described),
-            spread(whole),
+            spread(extraction),
+            spread(complete),
         )
-        yield f"| {' | '.join(cells)} | {WANTED.get(letter(title), {}).get(job, '')} |"
+        yield f"| {' | '.join(cells)} | {TARGETS.get(letter(title), {}).get(job, '')} |"
 
 
 def letter(title: str) -> str:
-    """Tell a candidate's letter by its title."""
+    """Return a candidate's letter from its title."""
     return title.partition(" ")[0]
 
 
 def _pairs(runs: Iterable[Run]) -> dict[tuple[str, str], list[tuple[Run, Run]]]:
-    """Find the pairs by the row of the table: the application's job first, that behind the late server if both are."""
+    """Return the pairs by row of the table. The application's job is the first, or the one with latency."""
     turns = defaultdict(list)
     for run in runs:
         turns[run.turn].append(run)
@@ -68,5 +69,5 @@ def _pairs(runs: Iterable[Run]) -> dict[tuple[str, str], list[tuple[Run, Run]]]:
     return pairs
 
 
-def _describing_speed(run: Run) -> float:
-    return run.images / (run.described_s or run.use.wall_s)
+def _extraction_speed(run: Run) -> float:
+    return run.images / (run.extracted_s or run.use.wall_s)

@@ -1,4 +1,4 @@
-"""Candidates' processes: started, told to work, metered, ended."""
+"""Start the candidates' processes, run and measure their jobs, and end them."""
 
 import os
 import shutil
@@ -19,47 +19,57 @@ ROOT = Path(__file__).parents[2]
 
 
 class CandidateError(Exception):
-    """A candidate failed, or did something else than it was asked."""
+    """A candidate failed, or processed another number of images."""
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A way to do the work.
+    """A way to extract features.
 
     Args:
-        name: of its module.
-        title: for the table.
-        apart: it needs libraries of its own, from benchmarks/requirements.txt.
+        name: Name of its module.
+        title: Title in the table.
+        separate: Whether it needs the libraries of benchmarks/requirements.txt in a separate environment.
     """
 
     name: str
     title: str
-    apart: bool = False
+    separate: bool = False
 
 
 CANDIDATES = (
     Candidate("plain", "(a) plain processes, no Spark"),
     Candidate("app", "(b) this application"),
-    Candidate("prototype", "(c) three Python UDFs, boto3 a row"),
-    Candidate("prototype_client", "(c') the same, one client a process"),
+    Candidate("prototype", "(c) three Python UDFs, a boto3 client per row"),
+    Candidate("prototype_client", "(c') the same, a client per process"),
     Candidate("binary_file", "(d) `binaryFile`, pandas UDF"),
-    Candidate("ray_data", "(e) Ray Data", apart=True),
-    Candidate("daft_frame", "(f) Daft", apart=True),
+    Candidate("ray_data", "(e) Ray Data", separate=True),
+    Candidate("daft_frame", "(f) Daft", separate=True),
 )
 
 
 @contextmanager
 def started(
-    candidate: Candidate, apart: Path, task: Task, environment: Mapping[str, str]
+    candidate: Candidate, extras: Path, task: Task, environment: Mapping[str, str]
 ) -> Iterator[subprocess.Popen[str]]:
-    """Start a candidate's process and wait until its session stands; ends it with all its descendants."""
+    """Start a candidate's process, wait until its session has started, and end the process tree after the block.
+
+    Args:
+        candidate: Candidate to start.
+        extras: Virtual environment of candidates with separate libraries.
+        task: Task of the candidate.
+        environment: Environment variables added to those of this process.
+
+    Raises:
+        CandidateError: The session did not start.
+    """
     shutil.rmtree(task.output, ignore_errors=True)
     output = Path(task.output)
     output.mkdir(parents=True)
     path = os.pathsep.join(map(str, (ROOT, ROOT / "spark_apps")))
     with (output / "log.txt").open("wb") as log:
-        process = subprocess.Popen(  # noqa: S603 - our own module
-            [str(interpreter(candidate, apart)), "-m", "benchmarks.speed.child", candidate.name, task.to_json()],
+        process = subprocess.Popen(  # noqa: S603 - a module of this project
+            [str(interpreter(candidate, extras)), "-m", "benchmarks.speed.child", candidate.name, task.to_json()],
             env={**os.environ, **environment, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"},  # as spark_apps/launch.py
             cwd=output,
             stdin=subprocess.PIPE,
@@ -69,8 +79,8 @@ def started(
         )
     with process:
         try:
-            if (told := _told(process)) != READY:
-                raise CandidateError(f"It should have said {READY!r}, and said {told!r}; see {output / 'log.txt'}.")
+            if (line := _read_line(process)) != READY:
+                raise CandidateError(f"Expected {READY!r} from {candidate.name}, got {line!r}; see {output}/log.txt.")
             yield process
         finally:
             if process.poll() is None:
@@ -78,27 +88,27 @@ def started(
 
 
 def work(process: subprocess.Popen[str], task: Task) -> tuple[Use, Done]:
-    """Let a candidate do its work once; returns what that used, and what it did.
+    """Run one job of a candidate, and return its resources and result.
 
     Raises:
-        CandidateError: when it fails, or has not described every image.
+        CandidateError: The job failed or did not extract all images.
     """
     assert process.stdin is not None  # noqa: S101 - opened above
     with metered(psutil.Process(process.pid)) as use:
         print(file=process.stdin, flush=True)
-        told = _told(process)
-    if not told or (done := Done.from_json(told)).images != task.images:
+        line = _read_line(process)
+    if not line or (done := Done.from_json(line)).images != task.images:
         log = Path(task.output) / "log.txt"
-        raise CandidateError(f"It should have described {task.images} images, and said {told!r}; see {log}.")
+        raise CandidateError(f"Expected {task.images} extracted images, got {line!r}; see {log}.")
     return use, done
 
 
-def interpreter(candidate: Candidate, apart: Path) -> Path:
-    """Tell the Python that has what a candidate needs, if it is installed."""
-    return apart / "bin" / "python" if candidate.apart else Path(sys.executable)
+def interpreter(candidate: Candidate, extras: Path) -> Path:
+    """Return the Python with a candidate's libraries. It may not exist."""
+    return extras / "bin" / "python" if candidate.separate else Path(sys.executable)
 
 
-def _told(process: subprocess.Popen[str]) -> str:
-    """Wait for a line; empty where the process has ended."""
+def _read_line(process: subprocess.Popen[str]) -> str:
+    """Wait for a line and return it, or an empty string if the process has ended."""
     assert process.stdout is not None  # noqa: S101 - opened above
     return process.stdout.readline().strip()

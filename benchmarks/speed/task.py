@@ -1,6 +1,6 @@
-"""What every candidate is asked to do, and what it answers.
+"""Task and result of a candidate.
 
-Standard library only, as candidates run in environments of their own.
+This module uses the standard library only, since some candidates run in separate environments.
 """
 
 import json
@@ -8,20 +8,20 @@ from dataclasses import asdict, dataclass
 from typing import Self
 
 READY = "ready"
-"""What a candidate's process says once its session has started."""
+"""Line that a candidate's process writes when its session has started."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """Images in S3 to be turned into features.
+    """Images in S3 from which features are extracted.
 
     Args:
-        bucket: holds the images.
-        inventory: folder of the inventory's Parquet file, on disk.
-        folder: what the S3 server serves as the bucket, for those who cannot read from S3.
-        output: folder on disk for what comes out, and scratch; the candidate's own.
-        images: how many there are.
-        cores: how many processors may be used.
+        bucket: Bucket of the images.
+        inventory: Folder of the inventory's Parquet file on disk.
+        folder: Folder that the S3 server serves as the bucket, for candidates that cannot read from S3.
+        output: Folder on disk for results and temporary files of the candidate.
+        images: Number of images.
+        cores: Number of cores to use.
     """
 
     bucket: str
@@ -32,32 +32,32 @@ class Task:
     cores: int
 
     def to_json(self) -> str:
-        """Write, for the command line of a candidate's process."""
+        """Return the task as JSON, for the command line of a candidate's process."""
         return json.dumps(asdict(self))
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        """Read what `to_json` wrote."""
+        """Return the task of a JSON text."""
         return cls(**json.loads(text))
 
 
 @dataclass(frozen=True)
 class Done:
-    """What a candidate has done.
+    """Result of a job.
 
     Args:
-        images: how many it has described.
-        described_s: seconds of its work after which they were, the Parquet closed, where it went on with them.
+        images: Number of images whose features were extracted.
+        extracted_s: Seconds until then, with the Parquet closed, if the candidate continued after that.
     """
 
     images: int
-    described_s: float | None = None
+    extracted_s: float | None = None
 
     def to_json(self) -> str:
-        """Write, as a line of a candidate's process."""
+        """Return the result as JSON, for a line of a candidate's process."""
         return json.dumps(asdict(self))
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        """Read what `to_json` wrote."""
+        """Return the result of a JSON text."""
         return cls(**json.loads(text))

@@ -1,6 +1,6 @@
-"""Ways to turn images in S3 into features in Parquet: one module each, with a context manager `session`.
+"""Ways to extract features from images in S3 to Parquet. Each module has a context manager `session`.
 
-`session(task)` starts what has to be there before any work (a JVM, a cluster) and gives a function; that does the work
-once, from reading the inventory to closing the Parquet, and returns how many images it described. What it imports or
-starts only then counts as its own time.
+`session(task)` starts the environment of the work (a JVM, a cluster) and yields a function. The function runs one job,
+from the inventory to the closed Parquet, and returns the number of extracted images. Imports and processes that it
+starts count as time of the job.
 """

@@ -1,4 +1,4 @@
-"""What candidates share that are not this application: its OpenCV work on a batch, and counting what came out."""
+"""Functions that the other candidates share: the application's extraction of a batch, and the count of rows."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,24 +20,28 @@ COLUMNS = {
 }
 
 
-def describe(images: Sequence[bytes]) -> dict[str, pa.Array]:
-    """Describe images by the default families."""
-    found = [ImageExtractor(DEFAULT_FAMILIES, DEFAULT_MAX_IMAGE_PIXELS).extract(data) for data in images]
-    sound = [one for one in found if isinstance(one, ImageFeatures)]
-    if len(sound) < len(found):
-        raise ValueError(f"{len(found) - len(sound)} of {len(found)} images cannot be described.")
-    features = np.array([one.features for one in sound], np.float32)
+def extract(images: Sequence[bytes]) -> dict[str, pa.Array]:
+    """Extract the default families of images, and return columns.
+
+    Raises:
+        ValueError: An image was rejected.
+    """
+    outcomes = [ImageExtractor(DEFAULT_FAMILIES, DEFAULT_MAX_IMAGE_PIXELS).extract(data) for data in images]
+    extracted = [outcome for outcome in outcomes if isinstance(outcome, ImageFeatures)]
+    if len(extracted) < len(outcomes):
+        raise ValueError(f"{len(outcomes) - len(extracted)} of {len(outcomes)} images were rejected.")
+    features = np.array([image.features for image in extracted], np.float32)
     offsets = np.arange(0, features.size + 1, features.shape[1], dtype=np.int32)
     values = {
-        "width": [one.width for one in sound],
-        "height": [one.height for one in sound],
-        "keypoints": [len(one.descriptors) for one in sound],
-        "descriptors": [one.descriptors.tobytes() for one in sound],
+        "width": [image.width for image in extracted],
+        "height": [image.height for image in extracted],
+        "keypoints": [len(image.descriptors) for image in extracted],
+        "descriptors": [image.descriptors.tobytes() for image in extracted],
     }
     arrays = {name: pa.array(value, COLUMNS[name]) for name, value in values.items()}
     return arrays | {"features": pa.ListArray.from_arrays(pa.array(offsets), pa.array(features.reshape(-1)))}
 
 
 def count_rows(folder: str) -> int:
-    """Count the rows of a folder's Parquet files."""
+    """Return the number of rows in a folder's Parquet files."""
     return sum(pq.read_metadata(path).num_rows for path in Path(folder).rglob("*.parquet"))

@@ -1,7 +1,7 @@
-"""Spark's own reader of whole files, `binaryFile`, and a pandas UDF with the application's OpenCV work.
+"""Candidate: Spark's file source `binaryFile`, and a pandas UDF with the application's extraction.
 
-Reads the files that the S3 server serves from the disk, and writes to the disk: Hadoop's S3 connector does not come
-with Spark. That is to its advantage.
+It reads the S3 server's files from disk and writes to disk, because Spark's distribution lacks Hadoop's S3 connector.
+This is an advantage for this candidate.
 """
 
 from collections.abc import Callable
@@ -11,7 +11,7 @@ import pandas as pd
 from pyspark.sql import SparkSession
 from pyspark.sql.functions import pandas_udf
 
-from benchmarks.speed.candidates.batches import count_rows, describe
+from benchmarks.speed.candidates.batches import count_rows, extract
 from benchmarks.speed.candidates.spark import sql_session
 from benchmarks.speed.task import Done, Task
 
@@ -24,11 +24,11 @@ def session(task: Task) -> AbstractContextManager[Callable[[], Done]]:
 
 
 def _work(spark: SparkSession, task: Task) -> Done:
-    def described(content: pd.Series) -> pd.DataFrame:
-        return pd.DataFrame({name: array.to_pandas() for name, array in describe(content).items()})
+    def extracted(content: pd.Series) -> pd.DataFrame:
+        return pd.DataFrame({name: array.to_pandas() for name, array in extract(content).items()})
 
     files = spark.read.format("binaryFile").option("recursiveFileLookup", "true").load(f"{task.folder}/images")
     output = f"{task.output}/features"
-    frame = files.select("path", pandas_udf(described, TYPE)("content").alias("described"))
-    frame.select("path", "described.*").write.mode("overwrite").parquet(output)
+    frame = files.select("path", pandas_udf(extracted, TYPE)("content").alias("extracted"))
+    frame.select("path", "extracted.*").write.mode("overwrite").parquet(output)
     return Done(count_rows(output))

@@ -1,4 +1,4 @@
-"""Daft: its own download of an inventory's objects, the application's OpenCV work on batches, Parquet on the disk."""
+"""Candidate: Daft's download of the objects, the application's extraction of batches, and Parquet on disk."""
 
 import os
 import shutil
@@ -10,19 +10,19 @@ import pyarrow as pa
 from daft.functions import download
 from daft.io import IOConfig, S3Config
 
-from benchmarks.speed.candidates.batches import COLUMNS, count_rows, describe
+from benchmarks.speed.candidates.batches import COLUMNS, count_rows, extract
 from benchmarks.speed.task import Done, Task
 
 IN_FLIGHT = 64
-"""As many requests at once as the application makes."""
+"""Concurrent requests, as many as the application's."""
 
 _TYPE = daft.DataType.from_arrow_type(pa.struct(list(COLUMNS.items())))
 
 
 @daft.func.batch(return_dtype=_TYPE)
-def _describe(images: daft.Series) -> pa.Array:
-    found = describe(images.to_pylist())
-    return pa.StructArray.from_arrays(list(found.values()), names=list(found))
+def _extract(images: daft.Series) -> pa.Array:
+    columns = extract(images.to_pylist())
+    return pa.StructArray.from_arrays(list(columns.values()), names=list(columns))
 
 
 @contextmanager
@@ -38,5 +38,5 @@ def _work(task: Task) -> Done:
     s3 = IOConfig(s3=S3Config(endpoint_url=os.environ["AWS_ENDPOINT_URL_S3"], use_ssl=False, max_connections=IN_FLIGHT))
     images = daft.read_parquet(f"{task.inventory}/*.parquet")
     content = download(daft.lit(f"s3://{task.bucket}/") + images["key"], max_connections=IN_FLIGHT, io_config=s3)
-    images.select("key", _describe(content).alias("described")).write_parquet(output)
+    images.select("key", _extract(content).alias("extracted")).write_parquet(output)
     return Done(count_rows(output))

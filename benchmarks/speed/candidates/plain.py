@@ -1,6 +1,6 @@
-"""The limit: plain processes, one a core, with the application's own fetching, describing and writing.
+"""Candidate and upper limit: one plain process per core with the application's functions to fetch, extract and write.
 
-No Spark, no second look at the rows: neither PCA nor its projection.
+It uses no Spark and does not fit or apply a PCA.
 """
 
 import os
@@ -19,12 +19,12 @@ from fruits_features.io import arrow
 from fruits_features.job.inventory import partition, read_inventory
 from fruits_features.job.worker_environment import WORKER_ENVIRONMENT
 from fruits_features.output.features_writer import about, write_parquet
-from fruits_features.schemas import arrow_schema, worked_columns
+from fruits_features.schemas import arrow_schema, extractor_columns
 
 
 @contextmanager
 def session(task: Task) -> Iterator[Callable[[], Done]]:
-    """Make a pool, whose processes start with the first work, in the environment of the application's own workers."""
+    """Create a pool with the environment of the application's workers. Its processes start with the first job."""
     os.environ.update(WORKER_ENVIRONMENT)
     with ProcessPoolExecutor(task.cores, mp_context=get_context("spawn")) as pool:
         yield lambda: _work(pool, task)
@@ -32,11 +32,11 @@ def session(task: Task) -> Iterator[Callable[[], Done]]:
 
 def _work(pool: ProcessPoolExecutor, task: Task) -> Done:
     parts = [arrow.to_bytes(part) for part in partition(read_inventory(task.inventory), task.cores)]
-    return Done(sum(pool.map(partial(_describe, task), range(len(parts)), parts)))
+    return Done(sum(pool.map(partial(_extract, task), range(len(parts)), parts)))
 
 
-def _describe(task: Task, number: int, inventory: bytes) -> int:
-    """Describe a part of the inventory and write a file."""
+def _extract(task: Task, number: int, inventory: bytes) -> int:
+    """Extract a part of the inventory, write a file and return the number of rows."""
     arguments = Arguments(bucket=task.bucket, inventory=task.inventory, output=f"s3://{task.bucket}/plain", run="plain")
     worker = BatchExtractor(
         bucket=task.bucket,
@@ -45,6 +45,6 @@ def _describe(task: Task, number: int, inventory: bytes) -> int:
         max_pixels=arguments.max_image_pixels,
         include_pixels=False,
     )
-    described = (pa.Table.from_batches([chunk.extracted]) for chunk in worker.extract(arrow.from_bytes(inventory)))
-    schema = arrow_schema(worked_columns(include_pixels=False))
-    return write_parquet(arguments.output, f"part-{number:05}.parquet", schema, described, about(arguments)).rows
+    extracted = (pa.Table.from_batches([chunk.extracted]) for chunk in worker.extract(arrow.from_bytes(inventory)))
+    schema = arrow_schema(extractor_columns(include_pixels=False))
+    return write_parquet(arguments.output, f"part-{number:05}.parquet", schema, extracted, about(arguments)).rows

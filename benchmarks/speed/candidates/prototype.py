@@ -1,7 +1,7 @@
-"""The notebook's way: three Python UDFs, boto3 in two of them, a fresh ORB a call, rows through the JVM.
+"""Candidate: the prototype's notebook with three Python UDFs, two of which use boto3 and one creates an ORB per call.
 
-Each call makes a client of its own, as a notebook's function cannot take one along: boto3's clients cannot be pickled.
-The Parquet is copied to S3 when it is there.
+Rows pass through the JVM. Each call creates a client, since boto3's clients cannot be pickled. The Parquet is copied to
+S3 at the end.
 """
 
 from collections.abc import Callable
@@ -28,12 +28,12 @@ if TYPE_CHECKING:
 
 
 def client() -> "S3Client":
-    """Make a client of S3."""
+    """Create an S3 client."""
     return boto3.client("s3")
 
 
 def session(task: Task, s3: Callable[[], "S3Client"] = client) -> AbstractContextManager[Callable[[], Done]]:
-    """Start Spark SQL; each call of a function that needs S3 asks for its client."""
+    """Start Spark SQL. Each call of a UDF that needs S3 calls `s3` for a client."""
     return sql_session(task, partial(_work, s3))
 
 
@@ -57,5 +57,5 @@ def _image(s3: "S3Client", bucket: str, key: str) -> NDArray[np.uint8]:
 
 
 def _descriptors(image: NDArray[np.uint8]) -> list[list[int]]:
-    _, found = cv2.ORB_create().detectAndCompute(image, None)
-    return [] if found is None else found.tolist()
+    _, descriptors = cv2.ORB_create().detectAndCompute(image, None)
+    return [] if descriptors is None else descriptors.tolist()

@@ -1,4 +1,4 @@
-"""The notebook's way with one mistake mended: a boto3 client a process, kept by a module that the functions import."""
+"""Candidate: the prototype's notebook with one improvement, a boto3 client per process in an imported module."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @cache
 def client() -> "S3Client":
-    """Give this process's client."""
+    """Return the client of this process."""
     return prototype.client()
 
 

@@ -1,6 +1,6 @@
-"""Ray Data: its own reader of an inventory's objects, the application's OpenCV work on batches, Parquet on the disk.
+"""Candidate: Ray Data's reader of the objects, the application's extraction of batches, and Parquet on disk.
 
-Its reader asks for each object's size first. Given a folder to list in place of the inventory, it need not.
+The reader requests the size of each object first. With a folder instead of the inventory it would not need to.
 """
 
 import os
@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import ray
 from pyarrow.fs import S3FileSystem
 
-from benchmarks.speed.candidates.batches import count_rows, describe
+from benchmarks.speed.candidates.batches import count_rows, extract
 from benchmarks.speed.task import Done, Task
 
 
@@ -31,9 +31,9 @@ def _work(task: Task) -> Done:
     s3 = S3FileSystem(endpoint_override=os.environ["AWS_ENDPOINT_URL_S3"], region=os.environ["AWS_REGION"])
     keys = pq.read_table(task.inventory, columns=["key"])["key"].to_pylist()
     images = ray.data.read_binary_files([f"{task.bucket}/{key}" for key in keys], filesystem=s3, include_paths=True)
-    images.map_batches(_describe, batch_format="pyarrow").write_parquet(output)
+    images.map_batches(_extract, batch_format="pyarrow").write_parquet(output)
     return Done(count_rows(output))
 
 
-def _describe(batch: pa.Table) -> pa.Table:
-    return pa.table({"path": batch["path"], **describe(batch["bytes"].to_pylist())})
+def _extract(batch: pa.Table) -> pa.Table:
+    return pa.table({"path": batch["path"], **extract(batch["bytes"].to_pylist())})

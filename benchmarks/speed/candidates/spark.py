@@ -1,4 +1,4 @@
-"""A local Spark for the candidates that want one, at its defaults but for what a machine without a network needs."""
+"""Local Spark of the candidates that use one, with default settings except those for a machine without a network."""
 
 import os
 import sys
@@ -12,7 +12,7 @@ from benchmarks.speed.task import Done, Task
 
 
 def conf(task: Task) -> SparkConf:
-    """Configure a Spark with a JVM and as many worker processes as there are cores."""
+    """Return the settings of a local Spark with one worker process per core."""
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
     settings = {
@@ -26,7 +26,7 @@ def conf(task: Task) -> SparkConf:
 
 @contextmanager
 def sql_session(task: Task, work: Callable[[SparkSession, Task], Done]) -> Iterator[Callable[[], Done]]:
-    """Start Spark SQL; what is given does the work in it."""
+    """Start Spark SQL and yield a function that runs `work` in it."""
     spark = SparkSession.builder.config(conf=conf(task)).getOrCreate()
     spark.sparkContext.setLogLevel("ERROR")
     yield lambda: work(spark, task)

@@ -33,7 +33,7 @@ def test_table_compares_within_each_repeat_and_shows_medians() -> None:
 
 
 def test_ratios_compare_until_described_and_the_whole_run() -> None:
-    own = replace(run("(b) app", 0, 16, 1), described_s=12.5)
+    own = replace(run("(b) app", 0, 16, 1), extracted_s=12.5)
     limit = [run("(a) plain", 0, 10, 1), own]
     other = [replace(one, turn=1) for one in (own, run("(c) UDFs", 0, 100, 1))]
 
