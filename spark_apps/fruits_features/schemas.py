@@ -128,14 +128,14 @@ def features_columns(*, include_pixels: bool) -> tuple[Column, ...]:
     return (*_FEATURES, _IMAGE) if include_pixels else _FEATURES
 
 
-def described_columns(*, include_pixels: bool) -> tuple[Column, ...]:
+def extracted_columns(*, include_pixels: bool) -> tuple[Column, ...]:
     """Return the columns of an image before the reduction: all but `pca`."""
     return tuple(column for column in features_columns(include_pixels=include_pixels) if column.name != "pca")
 
 
-def worked_columns(*, include_pixels: bool) -> tuple[Column, ...]:
+def extractor_columns(*, include_pixels: bool) -> tuple[Column, ...]:
     """Return the columns of the rows that a worker hands over: the object's identity and its features."""
-    return (*IDENTITY, *described_columns(include_pixels=include_pixels))
+    return (*IDENTITY, *extracted_columns(include_pixels=include_pixels))
 
 
 def stored_columns(*, include_pixels: bool) -> tuple[Column, ...]:
@@ -143,9 +143,9 @@ def stored_columns(*, include_pixels: bool) -> tuple[Column, ...]:
 
     Path, split and category are left out: they come from the inventory of each run and may change.
     """
-    described = described_columns(include_pixels=include_pixels)
+    extracted = extracted_columns(include_pixels=include_pixels)
     etag = next(column for column in IDENTITY if column.name == "etag")
-    return (etag, *(PACKED if column is FEATURES else column for column in described if column not in LABELS))
+    return (etag, *(PACKED if column is FEATURES else column for column in extracted if column not in LABELS))
 
 
 def arrow_schema(columns: Sequence[Column]) -> pa.Schema:

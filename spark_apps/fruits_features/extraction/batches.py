@@ -22,7 +22,7 @@ from fruits_features.io.fetcher import IMAGE_RETRIES, Fetcher, ObjectRef
 from fruits_features.io.object_store import open_bucket
 from fruits_features.io.prefetch import prefetch_map
 from fruits_features.io.vectors import as_array
-from fruits_features.schemas import REJECTED, arrow_schema, worked_columns
+from fruits_features.schemas import REJECTED, arrow_schema, extractor_columns
 
 CHUNK_IMAGES = 256
 """Images fetched together while the chunk before is processed."""
@@ -31,7 +31,7 @@ CHUNK_BYTES = 16 * 1024 * 1024
 """Encoded bytes per chunk: large images make smaller chunks."""
 
 CHUNKS_AHEAD = 2
-"""Chunks fetched in advance. With only one, the requests run dry at the end of each chunk."""
+"""Chunks fetched in advance. With only one, fewer requests are in flight at the end of each chunk."""
 
 _CRASHED = Rejected(Stage.DECODE, Reason.DECODER_CRASH, "Decoding crashed the worker, and again in a fresh process.")
 
@@ -108,7 +108,7 @@ class BatchExtractor:
         is_extracted = pa.array([isinstance(outcome, ImageFeatures) for outcome in outcomes], pa.bool_())
         extracted = [outcome for outcome in outcomes if isinstance(outcome, ImageFeatures)]
         rejected = [outcome for outcome in outcomes if isinstance(outcome, Rejected)]
-        columns = arrow_schema(worked_columns(include_pixels=self.include_pixels))
+        columns = arrow_schema(extractor_columns(include_pixels=self.include_pixels))
         return Chunk(
             _batch(columns, rows.filter(is_extracted), _extracted_values(extracted)),
             _batch(arrow_schema(REJECTED), rows.filter(pc.invert(is_extracted)), _rejected_values(rejected)),
@@ -118,17 +118,17 @@ class BatchExtractor:
 def _extracted_values(images: Sequence[ImageFeatures]) -> dict[str, object]:
     """Return the values of extracted images by column."""
     return {
-        "height": [one.height for one in images],
-        "width": [one.width for one in images],
-        "keypoints": [len(one.descriptors) for one in images],
-        "descriptors": [one.descriptors.tobytes() for one in images],
-        "features": np.array([one.features for one in images], np.float32),
-        "image": [one.pixels.tobytes() for one in images if one.pixels is not None],
+        "height": [image.height for image in images],
+        "width": [image.width for image in images],
+        "keypoints": [len(image.descriptors) for image in images],
+        "descriptors": [image.descriptors.tobytes() for image in images],
+        "features": np.array([image.features for image in images], np.float32),
+        "image": [image.pixels.tobytes() for image in images if image.pixels is not None],
     }
 
 
 def _by_content(chunk: pa.RecordBatch, fetched: Sequence[bytes | Rejected]) -> pa.Array:
-    """Return whether each ETag is the MD5 of the bytes, as after a plain upload: then it identifies them in any key."""
+    """Return whether each ETag is the MD5 of the bytes, as after a plain upload. Such ETags identify the content."""
     return pa.array(
         [
             isinstance(data, bytes) and hashlib.md5(data, usedforsecurity=False).hexdigest() == etag
@@ -145,10 +145,10 @@ def _rejected_values(rejections: Sequence[Rejected]) -> dict[str, object]:
 
 def _fetch(fetcher: Fetcher, chunk: pa.RecordBatch) -> list[bytes | Rejected]:
     """Fetch the objects of a chunk, except those outside any category, which are rejected without a request."""
-    wanted = [ObjectRef(*row) for row in zip(*(chunk[name].to_pylist() for name in ObjectRef._fields), strict=True)]
+    refs = [ObjectRef(*row) for row in zip(*(chunk[name].to_pylist() for name in ObjectRef._fields), strict=True)]
     inside = pc.is_valid(chunk["category"]).to_pylist()
-    fetched = iter(fetcher.fetch([one for one, is_inside in zip(wanted, inside, strict=True) if is_inside]))
-    outside = Rejected(Stage.FETCH, Reason.NO_CATEGORY, "The object lies outside any category folder.")
+    fetched = iter(fetcher.fetch([ref for ref, is_inside in zip(refs, inside, strict=True) if is_inside]))
+    outside = Rejected(Stage.FETCH, Reason.NO_CATEGORY, "The object is not in a category folder.")
     return [next(fetched) if is_inside else outside for is_inside in inside]
 
 

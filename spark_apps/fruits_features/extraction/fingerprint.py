@@ -1,9 +1,9 @@
-"""What stands behind a description: the code that computes it, and the libraries it computes with.
+"""Fingerprint of the code and the libraries that compute the features.
 
-Described images are remembered from run to run, so a change of what would be computed must be seen by itself: nobody
-has to think of raising a version. What the worker reaches by its imports is hashed as parsed, so that comments,
-docstrings and line breaks do not matter. A change that alters no value costs one run that describes everything again; a
-missed one would publish stale features. Standard library only.
+It is part of the feature cache's key. So changed code never reuses old features, and nobody has to raise a version. All
+modules that the worker imports are hashed as syntax trees without docstrings. Comments, docstrings and formatting
+therefore do not matter. A change of code that changes no value costs one run that extracts all features again. Uses the
+standard library only.
 """
 
 import ast
@@ -18,7 +18,7 @@ from fruits_features.contract.families import MODEL_FAMILY
 
 _PACKAGE = __name__.partition(".")[0]
 _ROOT = f"{_PACKAGE}.extraction.batches"
-_COMPUTES_NOTHING = frozenset(
+_EXCLUDED = frozenset(
     f"{_PACKAGE}.{name}"
     for name in (
         "contract.errors",
@@ -31,46 +31,57 @@ _COMPUTES_NOTHING = frozenset(
         "schemas",
     )
 )
-"""Reached by the worker, but without a part in an image's values: they move bytes, start processes, or tell names.
-What they import is not looked at. Columns have their place in the store's address by themselves."""
+"""Modules that the worker imports, but that do not affect the values: they move bytes, start processes or hold names.
+
+Their imports are excluded too. The columns of `schemas` are part of the cache's key separately.
+"""
 _LIBRARIES = ("numpy", "opencv-python-headless", "opencv-python")
-_OF_A_MODEL = ("onnxruntime",)
+_MODEL_LIBRARIES = ("onnxruntime",)
 
 
 def fingerprint(families: Sequence[str]) -> dict[str, str]:
-    """Tell what descriptions by these families depend on besides the image: the code's hash, the machine, libraries.
+    """Return what the features of some families depend on besides the image.
 
-    The kind of machine counts as libraries round differently on another.
+    Args:
+        families: Names of the families.
+
+    Returns:
+        Hash of the code, machine type and versions of the libraries. Libraries round differently on other machine
+        types.
     """
-    libraries = (*_LIBRARIES, *(_OF_A_MODEL if MODEL_FAMILY in families else ()))
+    libraries = (*_LIBRARIES, *(_MODEL_LIBRARIES if MODEL_FAMILY in families else ()))
     versions = {name: _version(name) for name in libraries}
-    code = {name: _normal(_source(name)) for name in modules(families)}
+    code = {name: _normalize(_source(name)) for name in modules(families)}
     digest = sha256(json.dumps(code, sort_keys=True).encode()).hexdigest()
-    return {"code": digest, "machine": platform.machine(), **{name: found for name, found in versions.items() if found}}
+    return {
+        "code": digest,
+        "machine": platform.machine(),
+        **{name: number for name, number in versions.items() if number},
+    }
 
 
 def modules(families: Sequence[str]) -> list[str]:
-    """Name the modules that describing is made of: what the worker imports, and what that imports, and so on."""
-    found: set[str] = set()
-    waiting = [_ROOT, *(f"{_PACKAGE}.extraction.families.{name}" for name in families)]
-    while waiting:
-        name = waiting.pop()
-        if name not in found | _COMPUTES_NOTHING:
-            found.add(name)
-            waiting.extend(_imported(_source(name)))
-    return sorted(found)
+    """Return the names of the modules that compute features: those that the worker imports, directly or indirectly."""
+    visited: set[str] = set()
+    pending = [_ROOT, *(f"{_PACKAGE}.extraction.families.{name}" for name in families)]
+    while pending:
+        name = pending.pop()
+        if name not in visited | _EXCLUDED:
+            visited.add(name)
+            pending.extend(_imported(_source(name)))
+    return sorted(visited)
 
 
 def _imported(source: str) -> Iterator[str]:
-    """Name the modules of this package that a module imports."""
+    """Yield the names of this package's modules that some source code imports."""
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(_PACKAGE):
-            below = [f"{node.module}.{alias.name}" for alias in node.names]
-            yield from (name for name in (str(node.module), *below) if name != _PACKAGE and _is_module(name))
+            members = [f"{node.module}.{alias.name}" for alias in node.names]
+            yield from (name for name in (str(node.module), *members) if name != _PACKAGE and _is_module(name))
 
 
 def _is_module(name: str) -> bool:
-    """Tell whether a dotted name is a module, not something in one."""
+    """Return whether a dotted name is a module and not a member of one."""
     try:
         return find_spec(name) is not None
     except ModuleNotFoundError:
@@ -78,32 +89,32 @@ def _is_module(name: str) -> bool:
 
 
 def _source(name: str) -> str:
-    """Read a module's source, from a folder or from the archive that a cluster is given."""
+    """Return the source code of a module, from a folder or from the archive on a cluster."""
     spec = find_spec(name)
     loader = spec.loader if spec else None
     source = loader.get_source(name) if loader and hasattr(loader, "get_source") else None
     if source is None:
-        raise ModuleNotFoundError(f"The source of {name} is not there: install the application with its sources.")
+        raise ModuleNotFoundError(f"The source code of {name} is missing; install the application with its sources.")
     return str(source)
 
 
-def _normal(source: str) -> str:
-    """Reduce source to what runs.
+def _normalize(source: str) -> str:
+    """Return the syntax tree of source code as text, without docstrings.
 
-    >>> _normal("x = 1  # one") == _normal("'Words.'; x   =   1")
+    >>> _normalize("x = 1  # one") == _normalize("'Words.'; x   =   1")
     True
-    >>> _normal("x = 1") == _normal("x = 2")
+    >>> _normalize("x = 1") == _normalize("x = 2")
     False
     """
     tree = ast.parse(source)
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            node.body = [one for one in node.body if not _is_words(one)] or [ast.Pass()]
+            node.body = [statement for statement in node.body if not _is_docstring(statement)] or [ast.Pass()]
     return ast.dump(tree)
 
 
-def _is_words(statement: ast.stmt) -> bool:
-    """Tell a docstring from code."""
+def _is_docstring(statement: ast.stmt) -> bool:
+    """Return whether a statement is a string without effect, such as a docstring."""
     return (
         isinstance(statement, ast.Expr)
         and isinstance(statement.value, ast.Constant)

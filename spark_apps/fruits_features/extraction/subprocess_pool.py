@@ -1,7 +1,7 @@
-"""Calls in a process of their own, so that a call that kills its process costs one result and not the caller.
+"""Calls in a child process, so that a call that crashes its process costs one result and not the caller.
 
-For what no `except` can catch: a decoder that reads outside its memory, or takes so much that the system ends it. Knows
-nothing of images. A call that never returns is waited for.
+This covers crashes that no `except` can catch: a decoder that reads outside its memory, or that is killed for using too
+much of it. There is no timeout for a call that never returns.
 """
 
 import multiprocessing
@@ -18,12 +18,12 @@ from typing import Generic, Self, TypeVar
 _A = TypeVar("_A")
 _T = TypeVar("_T")
 
-_TRIES_ALONE = 2
-"""The second one is in a new process: an earlier call may have left the first one damaged."""
+_MAX_ATTEMPTS = 2
+"""Attempts for a single argument, each in a new process if the one before crashed."""
 
 
 class IsolationError(Exception):
-    """The process for the calls cannot even be started."""
+    """The child process cannot be started."""
 
 
 class InProcess(Generic[_A, _T]):
@@ -52,7 +52,7 @@ class SubprocessPool(Generic[_A, _T]):
     """Calls a function in a child process; use it in a `with` statement.
 
     Args:
-        function: can be pickled, as what it is given and what it returns.
+        function: Function of one argument. Function, arguments and results can be pickled.
     """
 
     def __init__(self, function: Callable[[_A], _T]) -> None:
@@ -60,27 +60,30 @@ class SubprocessPool(Generic[_A, _T]):
         self._child: _Child[_A, _T] | None = None
 
     def __enter__(self) -> Self:
-        """Begin to start a child: that goes on while the first arguments are gathered."""
+        """Start a child process in the background."""
         self._child = _Child(self._function)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
-        """End the child."""
+        """End the child process."""
         self._stop()
 
     def call(self, arguments: Sequence[_A]) -> list[_T | None]:
-        """Call the function with each argument; `None` where that ends the process even alone and in a new one.
+        """Call the function with each argument.
+
+        Returns:
+            One result per argument; `None` if the argument crashed two processes.
 
         Raises:
-            IsolationError: when no process can be started.
+            IsolationError: The child process cannot be started.
         """
         try:
             return [*self._in_child(arguments)]
         except BrokenProcessPool:
-            return [self._call_alone(argument) for argument in arguments]
+            return [self._call_single(argument) for argument in arguments]
 
-    def _call_alone(self, argument: _A) -> _T | None:
-        for _ in range(_TRIES_ALONE):
+    def _call_single(self, argument: _A) -> _T | None:
+        for _ in range(_MAX_ATTEMPTS):
             with suppress(BrokenProcessPool):
                 return self._in_child([argument])[0]
         return None
@@ -100,44 +103,45 @@ class SubprocessPool(Generic[_A, _T]):
 
 
 class _Child(Generic[_A, _T]):
-    """One child process, until it dies.
+    """A child process.
 
     Args:
-        function: what it calls.
+        function: Function that the child calls.
     """
 
     def __init__(self, function: Callable[[_A], _T]) -> None:
-        # Not by forking, which would copy locks that threads of this process hold, and nobody releases.
+        # Spawned, because a fork would copy locks held by threads of this process, which nothing would release.
         self._pool = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), _end_with_parent)
         self._function = function
         with _hidden_main():
             self._ready = self._pool.submit(_call_each, function, ())
 
     def call(self, arguments: Sequence[_A]) -> list[_T]:
-        """Call the function with each argument, once the child has started and loaded the function's modules.
+        """Call the function with each argument, after the child has started and imported the function's modules.
 
         Raises:
-            BrokenProcessPool: when it dies of that.
-            IsolationError: when it could not even start.
+            BrokenProcessPool: The child crashed.
+            IsolationError: The child could not start.
         """
         try:
             self._ready.result()
         except BrokenProcessPool as error:
             raise IsolationError(
-                "A child process for reading images cannot be started; its own words stand above."
+                "The child process for decoding images cannot be started; its error is in the log above."
             ) from error
         return self._pool.submit(_call_each, self._function, arguments).result()
 
     def end(self) -> None:
-        """End it."""
+        """End the process."""
         self._pool.shutdown()
 
 
 @contextmanager
 def _hidden_main() -> Iterator[None]:
-    """Hide the program's own module from children that are started: they would run it again.
+    """Hide the main module from spawned children, which would otherwise run it again.
 
-    Airflow's program, for one, cannot run below a task. What is called in the child lives in modules of its own.
+    Some main modules, such as Airflow's task runner, must not run in a child. The called functions are in other
+    modules.
     """
     main = sys.modules["__main__"]
     sys.modules["__main__"] = ModuleType("__main__")
@@ -148,15 +152,15 @@ def _hidden_main() -> Iterator[None]:
 
 
 def _end_with_parent() -> None:
-    """See that the child does not outlive a parent that is killed; the pool would have it wait for ever."""
+    """Exit the child when its parent is killed. The pool alone would leave it waiting forever."""
     parent = multiprocessing.parent_process()
 
-    def follow() -> None:
+    def exit_with_parent() -> None:
         if parent:
             parent.join()
         os._exit(1)
 
-    threading.Thread(target=follow, name="end with parent", daemon=True).start()
+    threading.Thread(target=exit_with_parent, name="end with parent", daemon=True).start()
 
 
 def _call_each(function: Callable[[_A], _T], arguments: Sequence[_A]) -> list[_T]:

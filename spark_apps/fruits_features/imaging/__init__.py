@@ -1,1 +1,1 @@
-"""Image bytes to pixels."""
+"""Decodes images and normalizes them for the feature families."""

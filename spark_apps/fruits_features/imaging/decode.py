@@ -1,6 +1,6 @@
-"""Bytes to pixels, or the reason why not.
+"""Decodes image files to pixels.
 
-Knows OpenCV and file formats; knows neither where the bytes come from nor what is computed from the pixels.
+Does not know where the bytes come from or what is computed from the pixels.
 """
 
 import cv2
@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from fruits_features.contract.rejections import Reason, Rejected, Stage
 from fruits_features.imaging.headers import Alpha, Header, MalformedHeaderError, read_header, read_orientation
 
-# Executors run one Python worker a core; OpenCV's own threads would compete with them, and do not survive a fork.
+# Executors run one Python worker per core. OpenCV's own threads would compete with them and do not survive a fork.
 cv2.setNumThreads(1)
-# What it complains of ends in quarantine; it need not be in every worker's log too.
+# Errors of OpenCV are reported in quarantine/ and would only fill the workers' logs.
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
-_ORIENTATIONS = {  # of EXIF: whether to swap rows and columns, then which axes to turn round
+_ORIENTATIONS = {  # by EXIF orientation: whether to swap rows and columns, then the axes to reverse
     2: (False, (1,)),
     3: (False, (0, 1)),
     4: (False, (0,)),
@@ -26,22 +26,22 @@ _ORIENTATIONS = {  # of EXIF: whether to swap rows and columns, then which axes 
     8: (True, (0,)),
 }
 _BAND_ROWS = 256
-"""How many rows are laid on white at a time: what that takes in memory does not grow with the image."""
+"""Rows blended at once, so that the memory for blending does not grow with the image."""
 
 
 def decode(data: bytes, max_pixels: int) -> NDArray[np.uint8] | Rejected:
-    """Decode an image of any supported format: JPEG, PNG, WebP, BMP, TIFF, GIF (first frame).
+    """Decode a JPEG, PNG, WebP, BMP, TIFF or GIF image.
 
-    The format is told from the bytes, never from a name. EXIF orientation is applied, grey becomes RGB, 16 bits become
-    8, palettes and CMYK are resolved. Of several frames or pages the first is taken. What is transparent shows white,
-    like the background of a cut-out fruit, and not the arbitrary colour that lies hidden there.
+    The bytes determine the format, never the name. The EXIF orientation is applied. Grey, palettes and CMYK become RGB,
+    and 16 bits become 8. Only the first frame or page is decoded. Transparent areas become white, like the background
+    of a cut-out fruit, because their stored colour is arbitrary.
 
     Args:
-        data: the file's content.
-        max_pixels: what has more pixels is rejected before it is decoded.
+        data: Content of the file.
+        max_pixels: Largest number of pixels; larger images are rejected before they are decoded.
 
     Returns:
-        Height x width x 3, uint8, RGB; or why there is none.
+        Height x width x 3, uint8, RGB; or the reason of the rejection.
 
     >>> decode(b"hello", max_pixels=100).reason
     <Reason.NOT_AN_IMAGE: 'not_an_image'>
@@ -49,7 +49,7 @@ def decode(data: bytes, max_pixels: int) -> NDArray[np.uint8] | Rejected:
     header = _read_header(data)
     if isinstance(header, Rejected):
         return header
-    return _refusal(header, len(data), max_pixels) or _decode(data, header)
+    return _check_header(header, len(data), max_pixels) or _decode(data, header)
 
 
 def _read_header(data: bytes) -> Header | Rejected:
@@ -58,27 +58,27 @@ def _read_header(data: bytes) -> Header | Rejected:
     try:
         header = read_header(data)
     except MalformedHeaderError as error:
-        return _rejected(Reason.UNDECODABLE, f"Malformed: {error}.")
+        return _rejected(Reason.UNDECODABLE, f"The file is malformed: {error}.")
     if header is None:
-        return _rejected(Reason.NOT_AN_IMAGE, f"The file begins with {data[:8]!r}, like no supported format.")
+        return _rejected(Reason.NOT_AN_IMAGE, f"The file starts with {data[:8]!r}, which is not a supported format.")
     return header
 
 
-def _refusal(header: Header, size: int, max_pixels: int) -> Rejected | None:
-    """Judge a file by its header alone."""
-    found = f"{header.width} x {header.height} pixels"
+def _check_header(header: Header, size: int, max_pixels: int) -> Rejected | None:
+    """Return why a file is rejected by its header alone; `None` if it is not."""
+    shape = f"{header.width} x {header.height} pixels"
     if header.width * header.height > max_pixels:
-        return _rejected(Reason.TOO_MANY_PIXELS, f"{found} are more than the limit of {max_pixels}.")
+        return _rejected(Reason.TOO_MANY_PIXELS, f"The image has {shape}; the limit is {max_pixels}.")
     if header.tile_pixels > max_pixels:
-        tiles = f"{found} in tiles of {header.tile_pixels}"
-        return _rejected(Reason.TOO_MANY_PIXELS, f"{tiles}, which are more than the limit of {max_pixels}.")
+        tiles = f"{shape} in tiles of {header.tile_pixels} pixels"
+        return _rejected(Reason.TOO_MANY_PIXELS, f"The image has {tiles}; the limit is {max_pixels}.")
     if not header.complete:
-        return _rejected(Reason.TRUNCATED, f"The {header.format} image goes on after the file's {size} bytes.")
+        return _rejected(Reason.TRUNCATED, f"The {header.format} image continues after the file's {size} bytes.")
     return None
 
 
 def _decode(data: bytes, header: Header) -> NDArray[np.uint8] | Rejected:
-    """Decode what the header let through."""
+    """Decode a file whose header was accepted."""
     encoded = np.frombuffer(data, np.uint8)
     try:
         if header.alpha is not Alpha.NONE:
@@ -90,36 +90,41 @@ def _decode(data: bytes, header: Header) -> NDArray[np.uint8] | Rejected:
 
 
 def _decode_on_white(encoded: NDArray[np.uint8], header: Header) -> NDArray[np.uint8] | Rejected:
-    """Decode what may be transparent: OpenCV drops that unless it leaves everything, turned sides too, as it is."""
+    """Decode an image that may be transparent, and blend it with white.
+
+    OpenCV keeps transparency only with `IMREAD_UNCHANGED`, which does not apply the EXIF orientation.
+    """
     pixels, kinds, blocks = cv2.imdecodeWithMetadata(encoded, flags=cv2.IMREAD_UNCHANGED)
     if pixels is None:
         return _undecodable(encoded)
-    if pixels.ndim == 2 or pixels.dtype not in (np.uint8, np.uint16):  # noqa: PLR2004 - rows and columns alone: grey
-        found = f"{'grey' if pixels.ndim == 2 else 'colours'} of {pixels.dtype}"  # noqa: PLR2004
-        return _rejected(Reason.UNDECODABLE, f"OpenCV tells no transparency for this {header.format} of {found}.")
+    if pixels.ndim == 2 or pixels.dtype not in (np.uint8, np.uint16):  # noqa: PLR2004 - two dimensions: grey
+        pixel_type = f"{pixels.dtype} {'grey' if pixels.ndim == 2 else 'colour'}"  # noqa: PLR2004
+        return _rejected(
+            Reason.UNDECODABLE, f"OpenCV does not return the transparency of a {header.format} image in {pixel_type}."
+        )
     exif = next((block for kind, block in zip(kinds, blocks, strict=True) if kind == cv2.IMAGE_METADATA_EXIF), None)
-    shown = np.empty((*pixels.shape[:2], 3), np.uint8)
+    blended = np.empty((*pixels.shape[:2], 3), np.uint8)
     for start in range(0, len(pixels), _BAND_ROWS):
         band = slice(start, start + _BAND_ROWS)
-        shown[band] = _blend(pixels[band], header)
-    return shown if exif is None else _turn(shown, read_orientation(exif.tobytes()))
+        blended[band] = _blend(pixels[band], header)
+    return blended if exif is None else _turn(blended, read_orientation(exif.tobytes()))
 
 
 def _blend(pixels: MatLike, header: Header) -> NDArray[np.uint8]:
-    """Lay BGR or BGRA of 8 or 16 bits onto white; gives RGB of 8 bits."""
-    top = 255 if pixels.dtype == np.uint8 else 65535
+    """Blend BGR or BGRA of 8 or 16 bits with white, and return RGB of 8 bits."""
+    maximum = 255 if pixels.dtype == np.uint8 else 65535
     colours = pixels[..., :3]
-    if pixels.shape[2] > 3:  # noqa: PLR2004 - with opacity
+    if pixels.shape[2] > 3:  # noqa: PLR2004 - with alpha
         opacity = cv2.merge([pixels[..., 3]] * 3)
-        # libtiff gives colours of 8 bits multiplied, however they are stored, and those of 16 as they are.
-        multiplied = header.alpha is Alpha.PREMULTIPLIED or (header.format == "tiff" and top == 255)  # noqa: PLR2004
-        lit = colours if multiplied else cv2.multiply(colours, opacity, scale=1 / top)
-        colours = cv2.add(lit, top - opacity)
-    return np.asarray(cv2.cvtColor((colours // (top // 255)).astype(np.uint8), cv2.COLOR_BGR2RGB), np.uint8)
+        # libtiff returns 8-bit colours premultiplied, however they are stored, and 16-bit colours as they are stored.
+        premultiplied = header.alpha is Alpha.PREMULTIPLIED or (header.format == "tiff" and maximum == 255)  # noqa: PLR2004
+        weighted = colours if premultiplied else cv2.multiply(colours, opacity, scale=1 / maximum)
+        colours = cv2.add(weighted, maximum - opacity)
+    return np.asarray(cv2.cvtColor((colours // (maximum // 255)).astype(np.uint8), cv2.COLOR_BGR2RGB), np.uint8)
 
 
 def _turn(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
-    """Turn an image upright, given its EXIF orientation.
+    """Return the upright image, given its EXIF orientation.
 
     >>> _turn(np.arange(3, dtype=np.uint8).reshape(1, 3, 1), 6).tolist()
     [[[0]], [[1]], [[2]]]

@@ -1,8 +1,10 @@
-"""What an image file says of itself before it is decoded: format, size, transparency, and whether it is all there.
+"""Reads format, size, transparency and completeness of an image file before it is decoded.
 
-OpenCV decides about none of them in time: it allocates before one can refuse 100 megapixels, its own limit is one
-environment variable for the whole process, it drops transparency unless asked not to, and OpenCV 4 turns a cut JPEG
-into a half-grey picture without a word. Reads bytes only; decodes nothing.
+OpenCV offers none of this before decoding:
+
+- It allocates memory before a caller can reject 100 megapixels. Its own limit is one environment variable per process.
+- It drops transparency by default.
+- OpenCV 4 decodes a truncated JPEG to a half-grey image without an error.
 """
 
 import re
@@ -17,30 +19,30 @@ from numpy.typing import NDArray
 
 
 class MalformedHeaderError(ValueError):
-    """The file begins like an image, but its structure cannot be read."""
+    """The file starts like an image, but its structure is invalid."""
 
 
 class Alpha(Enum):
-    """How a file stores what can be seen through."""
+    """Kind of transparency of a file."""
 
     NONE = "none"
     STRAIGHT = "straight"
-    """Colours stand as they are, opacity beside them; also where only decoding tells whether there is any."""
+    """Colours are stored without their opacity. Also used if only decoding shows whether pixels are transparent."""
     PREMULTIPLIED = "premultiplied"
-    """Colours are already multiplied by their opacity."""
+    """Colours are stored multiplied by their opacity."""
 
 
 @dataclass(frozen=True)
 class Header:
-    """What the file says of itself.
+    """Header of an image file.
 
     Args:
         format: `jpeg`, `png`, `webp`, `bmp`, `tiff` or `gif`.
-        width: in pixels, before any EXIF rotation.
-        height: in pixels, before any EXIF rotation.
-        complete: false when the file ends before the image does.
-        alpha: whether pixels may be transparent.
-        tile_pixels: of each of the tiles that are decoded as a whole, which may be larger than the image; 0: no tiles.
+        width: Width in pixels, before the EXIF orientation is applied.
+        height: Height in pixels, before the EXIF orientation is applied.
+        complete: Whether the file contains the complete image.
+        alpha: Kind of transparency.
+        tile_pixels: Number of pixels of a tile, which may be larger than the image; 0 without tiles.
     """
 
     format: str
@@ -52,10 +54,10 @@ class Header:
 
 
 def read_header(data: bytes) -> Header | None:
-    """Read the header of an image of any known format; `None` when the first bytes are of none of them.
+    """Return the header of an image; `None` if the first bytes are not those of a supported format.
 
     Raises:
-        MalformedHeaderError: when the structure promises what it does not hold.
+        MalformedHeaderError: The structure of the file is invalid.
 
     >>> header = read_header(b"GIF89a" + bytes([3, 0, 2, 0]) + bytes(9))
     >>> header.format, header.width, header.height
@@ -69,13 +71,10 @@ def read_header(data: bytes) -> Header | None:
             try:
                 return read(data)
             except (struct.error, IndexError) as error:
-                return _cut_short(data, error)
+                raise MalformedHeaderError(
+                    f"the header of these {len(data)} bytes points outside the file ({error})"
+                ) from error
     return None
-
-
-def _cut_short(data: bytes, error: Exception) -> Header:
-    """Tell that the file ends, or points, outside itself before its size could be read."""
-    raise MalformedHeaderError(f"the header of these {len(data)} bytes points outside the file ({error})") from error
 
 
 # --- JPEG (ITU-T T.81) ----------------------------------------------------------------------------------------
@@ -83,15 +82,17 @@ def _cut_short(data: bytes, error: Exception) -> Header:
 _START_OF_FRAME = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # DHT, JPG and DAC share the range
 _END_OF_IMAGE = 0xD9
 _NEXT_MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd8\xff]")
-"""One with a payload, or the end: 0 escapes an 0xFF inside a scan, TEM, RST0 to RST7 and SOI stand alone, more 0xFFs
-fill. A photograph of 5 KB has 50 of them, and a loop took three times as long."""
+"""Next marker with a payload, or the end marker.
+
+Excludes escaped 0xFF bytes in a scan (0x00), markers without payload (TEM, RST0 to RST7, SOI) and fill bytes (0xFF).
+A regular expression is faster than a loop over the bytes; see docs/measurements/constants.md.
+"""
 
 
 def _read_jpeg(data: bytes) -> Header:
-    """Walk the markers: the size stands in the frame's, and a complete image has an end marker after its scans.
+    """Read the size from the frame marker. A complete image has an end marker after its scans.
 
-    Thumbnails inside APP segments have end markers of their own; the walk steps over them. What follows the end is
-    ignored.
+    APP segments are skipped, because thumbnails inside them have end markers too. Bytes after the end are ignored.
     """
     size: tuple[int, int] | None = None
     complete = False
@@ -103,15 +104,15 @@ def _read_jpeg(data: bytes) -> Header:
     if size is None:
         if not complete:
             return Header("jpeg", 0, 0, complete=False)
-        raise MalformedHeaderError("a JPEG without a frame")
+        raise MalformedHeaderError("the JPEG has no frame")
     return Header("jpeg", *size, complete=complete)
 
 
 def _jpeg_segments(data: bytes) -> Iterator[tuple[int, int]]:
-    """Yield each marker with the position of its payload, up to the end marker or the end of the file."""
+    """Yield each marker and the position of its payload, up to the end marker or the end of the file."""
     position = 2
-    while found := _NEXT_MARKER.search(data, position):
-        position = found.end()
+    while match := _NEXT_MARKER.search(data, position):
+        position = match.end()
         marker = data[position - 1]
         if marker == _END_OF_IMAGE:
             yield marker, position
@@ -129,16 +130,16 @@ _PNG_WITH_ALPHA = {4, 6}  # colour types: grey and alpha, RGB and alpha
 
 
 def _read_png(data: bytes) -> Header:
-    """Read IHDR, then step from chunk to chunk: a whole file reaches IEND, and tRNS makes some colours transparent."""
+    """Read IHDR and all chunks. A complete file contains IEND, and tRNS makes some colours transparent."""
     width, height, _, colour_type = struct.unpack_from(">IIBB", data, 16)
     transparent = colour_type in _PNG_WITH_ALPHA
     complete = False
     position = 8
     while position + 12 <= len(data) and not complete:
         (length,) = struct.unpack_from(">I", data, position)
-        kind = data[position + 4 : position + 8]
-        transparent |= kind == b"tRNS"
-        complete = kind == b"IEND"
+        chunk_type = data[position + 4 : position + 8]
+        transparent |= chunk_type == b"tRNS"
+        complete = chunk_type == b"IEND"
         position += 12 + length
     return Header("png", width, height, complete, Alpha.STRAIGHT if transparent else Alpha.NONE)
 
@@ -151,13 +152,13 @@ _BITFIELDS = 3
 
 
 def _read_gif(data: bytes) -> Header:
-    """Read the logical screen; whether the first frame is whole, and transparent, is found by decoding it."""
+    """Read the logical screen. Only decoding shows whether the first frame is complete or transparent."""
     width, height = struct.unpack_from("<HH", data, 6)
     return Header("gif", width, height, complete=True, alpha=Alpha.STRAIGHT)
 
 
 def _read_bmp(data: bytes) -> Header:
-    """Read BITMAPCOREHEADER (16-bit sizes) or its successors (32-bit, height negative for top-down)."""
+    """Read BITMAPCOREHEADER (16-bit sizes) or a later header (32-bit sizes; a negative height means top-down)."""
     (header_size,) = struct.unpack_from("<I", data, 14)
     if header_size == _BITMAPCOREHEADER_BYTES:
         width, height = struct.unpack_from("<HH", data, 18)
@@ -175,29 +176,29 @@ _VP8X_ALPHA = 0x10
 
 
 def _read_webp(data: bytes) -> Header:
-    """Read the first chunk: extended, lossless or lossy; a whole file is as long as RIFF says."""
+    """Read the first chunk: extended, lossless or lossy. A complete file has the length given by RIFF."""
     (riff_size,) = struct.unpack_from("<I", data, 4)
     complete = len(data) >= riff_size + 8
-    kind = data[12:16]
+    chunk = data[12:16]
     transparent = False
-    if kind == b"VP8X":
+    if chunk == b"VP8X":
         width, height = (int.from_bytes(data[at : at + 3], "little") + 1 for at in (24, 27))
         transparent = bool(data[20] & _VP8X_ALPHA)
-    elif kind == b"VP8L":
+    elif chunk == b"VP8L":
         (bits,) = struct.unpack_from("<I", data, 21)
         width, height = (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
         transparent = bool(bits >> 28 & 1)
-    elif kind == b"VP8 ":
+    elif chunk == b"VP8 ":
         width, height = (value & 0x3FFF for value in struct.unpack_from("<HH", data, 26))
     else:
-        raise MalformedHeaderError(f"a WebP whose first chunk is {kind!r}")
+        raise MalformedHeaderError(f"the first chunk of the WebP is {chunk!r}")
     return Header("webp", width, height, complete, Alpha.STRAIGHT if transparent else Alpha.NONE)
 
 
 # --- TIFF 6.0 -------------------------------------------------------------------------------------------------
 
-_TIFF_TYPES = {1: "u1", 3: "u2", 4: "u4"}  # BYTE, SHORT, LONG, as numpy calls them
-_TIFF_INLINE_BYTES = 4  # what fits into the entry itself; longer values stand elsewhere
+_TIFF_TYPES = {1: "u1", 3: "u2", 4: "u4"}  # NumPy types of BYTE, SHORT and LONG
+_TIFF_INLINE_BYTES = 4  # largest value stored in the entry itself; larger ones are stored elsewhere
 _IMAGE_WIDTH, _IMAGE_LENGTH = 256, 257
 _ORIENTATION = 274
 _TILE_WIDTH, _TILE_LENGTH = 322, 323
@@ -208,14 +209,14 @@ _TAGS = {_IMAGE_WIDTH, _IMAGE_LENGTH, _ORIENTATION, _TILE_WIDTH, _TILE_LENGTH, _
 
 
 def _read_tiff(data: bytes) -> Header:
-    """Read the first directory: sizes, and whether every strip or tile lies inside the file."""
+    """Read the first directory. A complete file contains every strip or tile."""
     order = "<" if data[:2] == b"II" else ">"
     (directory,) = struct.unpack_from(f"{order}I", data, 4)
-    if directory >= len(data):  # often written last, so the first thing a cut file loses
+    if directory >= len(data):  # often written last, so a truncated file loses it first
         return Header("tiff", 0, 0, complete=False)
     tags = _tiff_tags(data)
     if _IMAGE_WIDTH not in tags or _IMAGE_LENGTH not in tags:
-        raise MalformedHeaderError("a TIFF whose first directory tells no size")
+        raise MalformedHeaderError("the first directory of the TIFF contains no size")
     width, height, tile_width, tile_height, extra = (
         int(tags[tag][0]) if tag in tags else 0
         for tag in (_IMAGE_WIDTH, _IMAGE_LENGTH, _TILE_WIDTH, _TILE_LENGTH, _EXTRA_SAMPLES)
@@ -225,26 +226,26 @@ def _read_tiff(data: bytes) -> Header:
 
 
 def _last_byte(tags: dict[int, NDArray[np.uint64]]) -> int:
-    """Find where the last strip or tile ends."""
+    """Return the position after the last strip or tile."""
     last = 0
     for offsets, counts in _PIXEL_DATA:
         if offsets in tags and counts in tags:
-            pieces = min(tags[offsets].size, tags[counts].size)
-            last = max(last, int((tags[offsets][:pieces] + tags[counts][:pieces]).max(initial=0)))
+            count = min(tags[offsets].size, tags[counts].size)
+            last = max(last, int((tags[offsets][:count] + tags[counts][:count]).max(initial=0)))
     return last
 
 
 def _tiff_tags(data: bytes) -> dict[int, NDArray[np.uint64]]:
-    """Read the first directory's entries that matter here; where one stands twice, the first holds, as in libtiff."""
+    """Return the relevant entries of the first directory. Of duplicate entries the first counts, as in libtiff."""
     order = "<" if data[:2] == b"II" else ">"
     (directory,) = struct.unpack_from(f"{order}I", data, 4)
     (entries,) = struct.unpack_from(f"{order}H", data, directory)
     tags: dict[int, NDArray[np.uint64]] = {}
     for entry in range(directory + 2, directory + 2 + 12 * entries, 12):
-        tag, kind, count = struct.unpack_from(f"{order}HHI", data, entry)
-        if tag not in _TAGS or tag in tags or kind not in _TIFF_TYPES or not count:
+        tag, field_type, count = struct.unpack_from(f"{order}HHI", data, entry)
+        if tag not in _TAGS or tag in tags or field_type not in _TIFF_TYPES or not count:
             continue
-        dtype = np.dtype(order + _TIFF_TYPES[kind])
+        dtype = np.dtype(order + _TIFF_TYPES[field_type])
         inline = count * dtype.itemsize <= _TIFF_INLINE_BYTES
         start = entry + 8 if inline else struct.unpack_from(f"{order}I", data, entry + 8)[0]
         if start + count * dtype.itemsize > len(data):
@@ -254,7 +255,7 @@ def _tiff_tags(data: bytes) -> dict[int, NDArray[np.uint64]]:
 
 
 def read_orientation(exif: bytes) -> int:
-    r"""Read the orientation from a block of EXIF, which is a TIFF without pixels: 1 to 8, 1 where it tells none.
+    r"""Return the orientation in an EXIF block, 1 to 8; 1 if it contains none. The block is a TIFF without pixels.
 
     >>> read_orientation(b"II*\0" + struct.pack("<IHHHIHHI", 8, 1, 274, 3, 1, 6, 0, 0))
     6

@@ -1,7 +1,7 @@
-"""Contrast: how much lighter, redder or bluer pixels are than their surroundings. Stripes, blushes, freckles, stones.
+"""Contrast: joint histogram of the differences between pixels and their surroundings, such as stripes and freckles.
 
-What is compared lies under the same lamp: the lamp's colour falls out, where it would shift colours themselves. A joint
-histogram as in `color`, with its weights and square roots, of what a wide mean leaves over.
+Pixels and surroundings have the same illuminant, so its colour cancels out. Weights and square roots are those of
+`color`.
 """
 
 import cv2
@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 from fruits_features.imaging.normalize import WEIGHT_PARAMETERS, NormalizedImage
 
 SURROUNDINGS = 9
-"""Length in pixels of the square around a pixel of the relit image that it is compared with."""
+"""Side in pixels of the square around a pixel of the relit image that the pixel is compared with."""
 
 BINS = 5
-"""Of each difference; the middle one is around 0, and what lies outside goes to the end bins."""
+"""Number of bins per channel. The middle one is centred at 0. Values outside count in the end bins."""
 
 WIDTHS = (14, 6, 6)
-"""Levels a bin, of luma, red and blue difference."""
+"""Levels per bin of luma, red difference and blue difference."""
 
 PARAMETERS = {
     "space": "YCrCb",
@@ -30,21 +30,23 @@ PARAMETERS = {
 DIMENSION = BINS ** len(WIDTHS)
 
 
-def extract(view: NormalizedImage) -> NDArray[np.float32]:
-    """Take the square root of every difference's share of the image's weight; the squares add up to 1.
+def extract(image: NormalizedImage) -> NDArray[np.float32]:
+    """Return the square root of each difference's share of the weight: 125 values in 0 to 1, float32.
+
+    The squares add up to 1.
 
     >>> features = extract(NormalizedImage(np.full((100, 100, 3), 255, np.uint8)))
     >>> int(features.argmax()), float(features.max())
     (62, 1.0)
     """
-    differences = cv2.subtract(view.ycrcb, cv2.blur(view.ycrcb, _SQUARE), dtype=cv2.CV_8S)  # -128 to 127
+    differences = cv2.subtract(image.ycrcb, cv2.blur(image.ycrcb, _SQUARE), dtype=cv2.CV_8S)  # -128 to 127
     codes = cv2.transform(cv2.LUT(differences.view(np.uint8), _TABLE), _SUM)
-    weight = np.bincount(codes.ravel(), weights=view.weights.ravel(), minlength=DIMENSION)
+    weight = np.bincount(codes.ravel(), weights=image.weights.ravel(), minlength=DIMENSION)
     return np.asarray(np.sqrt(weight / weight.sum()), np.float32)
 
 
 def _table() -> NDArray[np.uint8]:
-    """Make each channel's table from difference to its part of the joint bin's number; the three parts add up to it."""
+    """Return a table per channel from difference to its summand of the joint bin's number."""
     differences = np.arange(256, dtype=np.uint8).view(np.int8).astype(int)[:, np.newaxis]
     bins = np.clip((differences + BINS * np.array(WIDTHS) // 2) // WIDTHS, 0, BINS - 1)
     return np.asarray(bins * (BINS**2, BINS, 1), np.uint8).reshape(256, 1, 3)

@@ -1,16 +1,16 @@
-"""Embeddings: what a network of one's own, given as an ONNX file, tells of an image. Needs onnxruntime.
+"""Embeddings of a neural network, given as an ONNX file. Needs onnxruntime.
 
-Unlike the other families it describes images in batches, and its dimension is the model's. What a model must be:
+Unlike the other families, it processes images in batches, and the model determines its dimension. A model must have:
 
-- one input of four axes, 3 of them being channels at the second (NCHW) or last place (NHWC); its batch is free or 1;
-  its height and width are fixed, or free and then 224;
-- of float32, given RGB from 0 to 1 normalised with ImageNet's mean and standard deviation, as torchvision's pretrained
-  models are (its documentation, "Models and pre-trained weights"); or of uint8, given RGB as it is: then the model
-  brings its own preprocessing;
-- a first output of floats with one row an image, which is flattened.
+- One input with four axes. The 3 channels are the second axis (NCHW) or the last one (NHWC). The batch size is free or
+  1. Height and width are fixed, or free, which means 224.
+- Input of type float32 or uint8. A float32 model gets RGB from 0 to 1, normalised with ImageNet's mean and standard
+  deviation, as torchvision's pretrained models do (https://docs.pytorch.org/vision/stable/models.html). A uint8 model
+  gets RGB from 0 to 255 and contains its own preprocessing.
+- A first output of floats with one row per image, which is flattened.
 
-The whole image is scaled to the model's height and width. It is taken as decoded, not from the families' common view:
-networks know larger pictures.
+The complete decoded image is scaled to the model's height and width. The 100-pixel image of the other families is not
+used, because networks are trained on larger ones.
 """
 
 from collections.abc import Iterator, Sequence
@@ -33,7 +33,7 @@ from fruits_features.io.uri import read
 BATCH_IMAGES = 32
 DEFAULT_SIDE = 224
 MAX_DIMENSION = 4096
-"""The reduction holds a matrix of all features by all features: 134 MB for so many."""
+"""Largest dimension of an embedding. The PCA needs a float64 matrix of features x features: 134 MB for 4,096."""
 MEAN = (0.485, 0.456, 0.406)
 STANDARD_DEVIATION = (0.229, 0.224, 0.225)
 PARAMETERS = {"mean": MEAN, "standard deviation": STANDARD_DEVIATION, "scaled": "whole, by area or linearly"}
@@ -42,23 +42,23 @@ _FLOAT, _BYTE = "tensor(float)", "tensor(uint8)"
 _FLOATS = (_FLOAT, "tensor(float16)", "tensor(double)")
 _CHANNELS = 3
 _NCHW, _NHWC = (0, 3, 1, 2), (0, 1, 2, 3)
-_REFUSALS = ("Fail", "InvalidArgument", "InvalidGraph", "InvalidProtobuf", "NotImplemented", "RuntimeException")
-"""What onnxruntime raises when it cannot load or run a model; they have no base class of their own."""
+_ERRORS = ("Fail", "InvalidArgument", "InvalidGraph", "InvalidProtobuf", "NotImplemented", "RuntimeException")
+"""Errors of onnxruntime for models that it cannot load or run. They have no common base class."""
 
 
 class ModelError(RunError, ValueError):
-    """The model cannot be used; the message tells the way out."""
+    """The model cannot be used. The message names the fix."""
 
 
 @dataclass(frozen=True)
 class Weights:
-    """Which model computed the features. Small: this travels, the model itself does not.
+    """Reference to a model. It is small and is sent to the workers and stored, unlike the model itself.
 
     Args:
-        uri: where it comes from: `s3://bucket/key` or a path.
-        sha256: of the file's content, in hexadecimal digits.
-        dimension: how many numbers it gives for every image.
-        path: of a copy on this machine; `None` where it is yet to be fetched.
+        uri: `s3://bucket/key` or path of the model.
+        sha256: SHA-256 of the file's content, in hexadecimal digits.
+        dimension: Number of values per image in the model's output.
+        path: Path of a copy on this machine; `None` if it has not been fetched.
     """
 
     uri: str
@@ -67,23 +67,23 @@ class Weights:
     path: str | None = None
 
     def open(self) -> "Model":
-        """Open the model, once a process.
+        """Load the model, once per process.
 
         Raises:
-            ModelError: when it is gone, another one lies there now, or onnxruntime is missing.
+            ModelError: The model is missing or was replaced, or onnxruntime is not installed.
         """
         return _open(self)
 
 
 class Input(NamedTuple):
-    """What a model wants.
+    """Input of a model.
 
     Args:
-        name: of its input.
+        name: Name of the input.
         kind: `tensor(float)` or `tensor(uint8)`.
-        axes: which of batch, height, width, channels comes at each place.
-        batch: how many images it takes at once.
-        size: their height and width, in pixels.
+        axes: Order of the axes; 0 is the batch, 1 the height, 2 the width, 3 the channels.
+        batch: Number of images per call.
+        size: Height and width of the images in pixels.
     """
 
     name: str
@@ -93,23 +93,25 @@ class Input(NamedTuple):
     size: tuple[int, int]
 
     def tensor(self, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.generic]:
-        """Lay out images of its size, height x width x 3, RGB, as it wants them."""
+        """Return images of the input's size, height x width x 3, uint8, RGB, as an input tensor."""
         pixels = np.stack(images)
         if self.kind == _BYTE:
             return np.ascontiguousarray(pixels.transpose(self.axes))
-        normal = (pixels / np.float32(255) - np.asarray(MEAN, np.float32)) / np.asarray(STANDARD_DEVIATION, np.float32)
-        return np.ascontiguousarray(normal.transpose(self.axes))
+        normalized = (pixels / np.float32(255) - np.asarray(MEAN, np.float32)) / np.asarray(
+            STANDARD_DEVIATION, np.float32
+        )
+        return np.ascontiguousarray(normalized.transpose(self.axes))
 
 
 class Model:
-    """A model that is loaded, with one thread like everything that runs beside others on a core.
+    """A loaded model. It uses one thread, because each core runs one worker.
 
     Args:
-        source: the file's content, or its path, which takes half the memory.
-        name: what errors call it.
+        source: Content of the file, or its path, which takes half the memory.
+        name: Name of the model in error messages.
 
     Raises:
-        ModelError: when the model is none of those that this module describes, or onnxruntime is missing.
+        ModelError: The model does not meet the requirements of this module, or onnxruntime is not installed.
     """
 
     def __init__(self, source: bytes | str, name: str) -> None:
@@ -117,55 +119,67 @@ class Model:
         self._session = _load(source, name)
         self._input = _input_of(self._session, name)
         self._output = _output_of(self._session, name)
-        self.dimension = self._try_out()
-        """How many numbers it gives for every image."""
+        self.dimension = self._measure_dimension()
+        """Number of values per image in the output."""
 
     @property
     def size(self) -> tuple[int, int]:
-        """Height and width of the images that it takes, in pixels."""
+        """Height and width of the input images in pixels."""
         return self._input.size
 
     def embed(self, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
-        """Embed images of its size, height x width x 3, RGB: n x dimension."""
+        """Compute embeddings.
+
+        Args:
+            images: n images of the model's size, height x width x 3, uint8, RGB.
+
+        Returns:
+            n x dimension, float32.
+        """
         starts = range(0, len(images), self._input.batch)
         rows = [self._run(images[start : start + self._input.batch]) for start in starts]
         return np.concatenate([np.empty((0, self.dimension), np.float32), *rows])
 
     def _run(self, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
-        with _explained(f"The ONNX model {self._name} fails on {len(images)} images of {_words(self.size)} pixels"):
+        with _model_errors(
+            f"The ONNX model {self._name} fails on {len(images)} images of {_shape_text(self.size)} pixels"
+        ):
             (output,) = self._session.run([self._output], {self._input.name: self._input.tensor(images)})
         if output.shape[:1] != (len(images),):
             raise ModelError(
-                f"The ONNX model {self._name} gives an output of {_words(output.shape) or 'one number'} for "
+                f"The ONNX model {self._name} returns an output of {_shape_text(output.shape) or 'one value'} for "
                 f"{len(images)} images; "
-                "wanted is a first output with one row an image."
+                "its first output must have one row per image."
             )
         return np.asarray(output, np.float32).reshape(len(images), -1)
 
-    def _try_out(self) -> int:
-        """See on black images that the model runs, and what it gives."""
+    def _measure_dimension(self) -> int:
+        """Run the model on black images, and return the number of values per image."""
         black = np.zeros((*self.size, _CHANNELS), np.uint8)
         dimension = int(self._run([black] * min(2, self._input.batch)).shape[1])
         if not 1 <= dimension <= MAX_DIMENSION:
             raise ModelError(
-                f"The ONNX model {self._name} gives {dimension} numbers an image; wanted are 1 to {MAX_DIMENSION}: "
-                "let its first output be the pooled embedding."
+                f"The ONNX model {self._name} returns {dimension} values per image; the limit is {MAX_DIMENSION}. "
+                "Make the pooled embedding its first output."
             )
         return dimension
 
 
 @contextmanager
 def fetched_weights(uri: str | None) -> Iterator[Weights | None]:
-    """Fetch a model, see that it can be used, and keep a copy on this machine for as long as the context lasts.
+    """Fetch and check a model, and keep a local copy until the context ends.
+
+    Args:
+        uri: `s3://bucket/key` or path of the model; `None` for no model.
 
     Raises:
-        ModelError: when there is none, or it cannot be used.
+        ModelError: The model does not exist or cannot be used.
     """
     if uri is None:
         yield None
         return
     with TemporaryDirectory(prefix="fruits-features-") as folder:
-        yield _fetch(uri, Path(folder, f"{Path(folder).name}.onnx"))  # Spark wants names that do not come again
+        yield _fetch(uri, Path(folder, f"{Path(folder).name}.onnx"))  # Spark requires a unique file name
 
 
 def _fetch(uri: str, path: Path) -> Weights:
@@ -175,27 +189,27 @@ def _fetch(uri: str, path: Path) -> Weights:
 
 
 def scale(pixels: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
-    """Scale a whole image to a height and width.
+    """Scale a complete image to a height and width, in pixels.
 
     >>> scale(np.zeros((100, 50, 3), np.uint8), (224, 224)).shape
     (224, 224, 3)
     """
     height, width = size
     shrinks = pixels.shape[0] >= height and pixels.shape[1] >= width
-    by = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    return np.asarray(cv2.resize(pixels, (width, height), interpolation=by), np.uint8)
+    interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(pixels, (width, height), interpolation=interpolation), np.uint8)
 
 
-@lru_cache(maxsize=2)  # whoever reads an old run beside a new one
+@lru_cache(maxsize=2)  # two, for a comparison of an old run with a new one
 def _open(weights: Weights) -> Model:
     if weights.path is not None:
         return Model(weights.path, weights.uri)
     data = _read(weights.uri)
-    found = sha256(data).hexdigest()
-    if found != weights.sha256:
+    digest = sha256(data).hexdigest()
+    if digest != weights.sha256:
         raise ModelError(
-            f"The ONNX model {weights.uri} is another one now: its SHA-256 is {found}, the features were computed with "
-            f"{weights.sha256}; put that one back, or run again with this one."
+            f"The ONNX model {weights.uri} was replaced: its SHA-256 is {digest}, but the features were computed with "
+            f"{weights.sha256}. Restore that model, or run again with the new one."
         )
     return Model(data, weights.uri)
 
@@ -204,47 +218,47 @@ def _read(uri: str) -> bytes:
     try:
         return read(uri)
     except FileNotFoundError as error:
-        raise ModelError(f"There is no ONNX model {uri}: put one there, or name another.") from error
+        raise ModelError(f"There is no ONNX model {uri}; upload it, or give another URI.") from error
 
 
-def _load(source: bytes | str, name: str) -> Any:  # noqa: ANN401 - onnxruntime is loaded when it is needed
+def _load(source: bytes | str, name: str) -> Any:  # noqa: ANN401 - onnxruntime is imported when it is needed
     try:
         runtime = import_module("onnxruntime")
     except ModuleNotFoundError as error:
         raise ModelError(
-            "The family onnx needs onnxruntime, which is not installed here: install spark_apps/requirements-onnx.txt."
+            "The family onnx needs onnxruntime, which is not installed; install spark_apps/requirements-onnx.txt."
         ) from error
     options = runtime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 4  # fatal: what it complains of, it raises
-    with _explained(f"The ONNX model {name} cannot be loaded (wanted is one file that holds its weights too)"):
+    options.log_severity_level = 4  # fatal only: all other errors are raised
+    with _model_errors(f"The ONNX model {name} cannot be loaded (it must be one file that contains its weights)"):
         return runtime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
 
 
 @contextmanager
-def _explained(what: str) -> Iterator[None]:
-    """Say in a sentence what onnxruntime refuses."""
+def _model_errors(description: str) -> Iterator[None]:
+    """Raise errors of onnxruntime as `ModelError`, with a description of the failed action."""
     state = import_module("onnxruntime.capi.onnxruntime_pybind11_state")
-    refusals: tuple[type[Exception], ...] = tuple(getattr(state, name) for name in _REFUSALS)
+    errors: tuple[type[Exception], ...] = tuple(getattr(state, name) for name in _ERRORS)
     try:
         yield
-    except refusals as error:
-        raise ModelError(f"{what}: {' '.join(str(error).split())}") from error
+    except errors as error:
+        raise ModelError(f"{description}: {' '.join(str(error).split())}") from error
 
 
 def _input_of(session: Any, name: str) -> Input:  # noqa: ANN401
-    """Read what a model wants.
+    """Return the input of a model.
 
     Raises:
-        ModelError: when that cannot be given.
+        ModelError: The input is not supported.
     """
     inputs = session.get_inputs()
     axes = _axes_of(inputs[0].shape) if len(inputs) == 1 else None
     if axes is None or inputs[0].type not in (_FLOAT, _BYTE):
-        has = ", ".join(f"{one.name}: {one.type} of {_words(one.shape)}" for one in inputs) or "none"
+        described = ", ".join(f"{node.name}: {node.type} of {_shape_text(node.shape)}" for node in inputs) or "none"
         raise ModelError(
-            f"The ONNX model {name} has the inputs {has}; wanted is a single one of float32 or uint8, "
-            "batch x 3 x height x width or batch x height x width x 3, its batch free or 1."
+            f"The ONNX model {name} has the inputs {described}; it must have a single one of float32 or uint8, "
+            "batch x 3 x height x width or batch x height x width x 3, with a batch that is free or 1."
         )
     (only,) = inputs
     batch, height, width = (only.shape[axes.index(axis)] for axis in range(3))
@@ -253,7 +267,7 @@ def _input_of(session: Any, name: str) -> Input:  # noqa: ANN401
 
 
 def _axes_of(shape: Sequence[object]) -> tuple[int, ...] | None:
-    """Tell which of batch, height, width, channels comes at each place; `None` for a shape that does not fit.
+    """Return the order of the axes of an input, as in `Input.axes`; `None` for an unsupported shape.
 
     >>> _axes_of(["n", 3, 224, 224]), _axes_of([1, None, None, 3]), _axes_of([8, 3, 224, 224])
     ((0, 3, 1, 2), (0, 1, 2, 3), None)
@@ -264,28 +278,28 @@ def _axes_of(shape: Sequence[object]) -> tuple[int, ...] | None:
 
 
 def _output_of(session: Any, name: str) -> str:  # noqa: ANN401
-    """Find the first output.
+    """Return the name of the first output.
 
     Raises:
-        ModelError: when it is no tensor of floats.
+        ModelError: The output is not a tensor of floats.
     """
     first = session.get_outputs()[0]
     if first.type not in _FLOATS:
         raise ModelError(
-            f"The ONNX model {name} has the first output {first.name}: {first.type}; wanted is a tensor of floats."
+            f"The ONNX model {name} has the first output {first.name}: {first.type}; it must be a tensor of floats."
         )
     return str(first.name)
 
 
 def _is_fixed(side: object) -> bool:
-    """Tell a length that the model fixes from one that it leaves free, which has a name or nothing."""
+    """Return whether the model fixes the length of an axis. A free axis has a name or nothing."""
     return isinstance(side, int) and side > 0
 
 
-def _words(shape: Sequence[object]) -> str:
-    """Say a shape.
+def _shape_text(shape: Sequence[object]) -> str:
+    """Return a shape as text.
 
-    >>> _words([None, 3, "height", 224])
+    >>> _shape_text([None, 3, "height", 224])
     '? x 3 x height x 224'
     """
     return " x ".join("?" if side is None else str(side) for side in shape)

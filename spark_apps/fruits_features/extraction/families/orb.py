@@ -1,6 +1,6 @@
-"""ORB: corners in grey images, as the share of keypoints that set each bit of the descriptor.
+"""ORB: the share of an image's keypoints that set each bit of the descriptor.
 
-E. Rublee, V. Rabaud, K. Konolige, G. Bradski, "ORB: an efficient alternative to SIFT or SURF", ICCV 2011.
+Source: E. Rublee, V. Rabaud, K. Konolige, G. Bradski, "ORB: an efficient alternative to SIFT or SURF", ICCV 2011.
 """
 
 import cv2
@@ -13,14 +13,14 @@ BITS = 256
 PARAMETERS = {"statistic": "mean of descriptor bits over keypoints"}
 
 
-def extract(view: NormalizedImage) -> NDArray[np.float32]:
-    """Summarise the descriptors of an image: 256 shares in 0 to 1, all zero when it has no keypoint.
+def extract(image: NormalizedImage) -> NDArray[np.float32]:
+    """Return the share of descriptors that set each bit: 256 values in 0 to 1, float32. All are 0 without keypoints.
 
     >>> import numpy as np
     >>> extract(NormalizedImage(np.full((100, 100, 3), 255, np.uint8))).sum()
     np.float32(0.0)
     """
-    descriptors = view.descriptors
+    descriptors = image.descriptors
     if not len(descriptors):
         return np.zeros(BITS, np.float32)
     bits = np.unpackbits(descriptors, axis=1)

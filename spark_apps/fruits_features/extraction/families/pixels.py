@@ -1,4 +1,4 @@
-"""Pixels: the image itself, scaled down and flattened. The prototype's feature; a baseline for the others."""
+"""Pixels: the image itself, scaled down and flattened. A baseline for the other families."""
 
 import cv2
 import numpy as np
@@ -10,12 +10,12 @@ SIDE = 32
 PARAMETERS = {"side": SIDE}
 
 
-def extract(view: NormalizedImage) -> NDArray[np.float32]:
-    """Flatten the image, scaled to 32 x 32 pixels: 3,072 values in 0 to 1, row by row, red, green, blue.
+def extract(image: NormalizedImage) -> NDArray[np.float32]:
+    """Return the image scaled to 32 x 32 pixels: 3,072 values in 0 to 1, float32, row by row, RGB.
 
     >>> import numpy as np
     >>> float(extract(NormalizedImage(np.full((100, 100, 3), 255, np.uint8))).min())
     1.0
     """
-    small = cv2.resize(view.rgb, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
+    small = cv2.resize(image.rgb, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
     return small.reshape(-1).astype(np.float32) / np.float32(255)

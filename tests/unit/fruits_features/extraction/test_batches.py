@@ -1,4 +1,4 @@
-"""Inventory rows to described and rejected images, from a bucket in memory."""
+"""Extraction of inventory rows, from a bucket in memory."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,7 +22,7 @@ PICTURE = stored()["jpeg"].data
 
 @pytest.fixture
 def inventory(monkeypatch: pytest.MonkeyPatch) -> pa.Table:
-    """The inventory of a bucket with two sound images, one of which nothing is known but that it kills, and a text."""
+    """The inventory of a bucket with two images, one image that crashes a marked decoder, and a text file."""
     bucket = MemoryStore()
     monkeypatch.setattr(batches, "open_bucket", lambda *_: bucket)
     objects = {"a.jpg": PICTURE, "b.jpg": PICTURE + MARK, "c.jpg": b"no image", "d.jpg": PICTURE}
@@ -41,14 +41,16 @@ def inventory(monkeypatch: pytest.MonkeyPatch) -> pa.Table:
 
 
 def outcome(inventory: pa.Table, *, isolated: bool) -> tuple[list[str], dict[str, tuple[str, str]]]:
-    """Describe; returns the names of described images, and stage and reason of rejected ones by name."""
-    one = BatchExtractor("fruits", ("orb",), max_bytes=10**6, max_pixels=10**6, include_pixels=True, isolated=isolated)
-    (chunk,) = one.extract(inventory)
+    """Return the names of extracted images, and stage and reason of rejected ones by name."""
+    extractor = BatchExtractor(
+        "fruits", ("orb",), max_bytes=10**6, max_pixels=10**6, include_pixels=True, isolated=isolated
+    )
+    (chunk,) = extractor.extract(inventory)
     rejected = {row["path"][-5:]: (row["stage"], row["reason"]) for row in chunk.rejected.to_pylist()}
     return [path[-5:] for path in chunk.extracted["path"].to_pylist()], rejected
 
 
-def test_isolated_worker_gives_what_the_other_gives(inventory: pa.Table) -> None:
+def test_isolated_extractor_returns_the_same(inventory: pa.Table) -> None:
     expected = (["a.jpg", "b.jpg", "d.jpg"], {"c.jpg": ("decode", "not_an_image")})
 
     assert outcome(inventory, isolated=False) == expected
@@ -57,23 +59,23 @@ def test_isolated_worker_gives_what_the_other_gives(inventory: pa.Table) -> None
 
 @pytest.mark.parametrize("isolated", [False, True])
 @pytest.mark.parametrize("batch", [2, 32])
-def test_worker_with_a_model_gives_every_image_its_embedding(
+def test_extractor_with_model_returns_every_embedding(
     inventory: pa.Table, tmp_path: Path, batch: int, monkeypatch: pytest.MonkeyPatch, *, isolated: bool
 ) -> None:
     monkeypatch.setattr(batches, "BATCH_IMAGES", batch)
     (tmp_path / "m.onnx").write_bytes(model())
     with fetched_weights(str(tmp_path / "m.onnx")) as weights:
-        one = BatchExtractor(
+        extractor = BatchExtractor(
             "fruits", ("orb", "onnx"), 10**6, 10**6, include_pixels=False, model=weights, isolated=isolated
         )
-        (chunk,) = one.extract(inventory)
+        (chunk,) = extractor.extract(inventory)
 
     features = np.array(chunk.extracted["features"].to_pylist())
     assert [path[-5:] for path in chunk.extracted["path"].to_pylist()] == ["a.jpg", "b.jpg", "d.jpg"]
     np.testing.assert_allclose(features[:, 256:], [expected(PICTURE)] * 3, atol=1e-4)
 
 
-def test_isolated_worker_rejects_the_image_that_kills_and_keeps_its_neighbours(
+def test_isolated_extractor_rejects_only_the_image_that_crashes(
     inventory: pa.Table, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[3] / "support" / "deadly_decoder"))

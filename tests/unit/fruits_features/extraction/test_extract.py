@@ -1,4 +1,4 @@
-"""One image to its features."""
+"""Extraction of the features of one image."""
 
 import cv2
 import numpy as np
@@ -17,16 +17,16 @@ def noise(height: int, width: int) -> bytes:
 
 @pytest.mark.parametrize("name", [family.name for family in FAMILIES.values() if family.dimension])
 @pytest.mark.parametrize("size", [(100, 100), (464, 348), (1, 1), (3, 1000), (17, 23)])
-def test_family_of_any_size_gives_the_declared_dimension(name: str, size: tuple[int, int]) -> None:
-    description = ImageExtractor((name,), MAX_PIXELS).extract(noise(*size))
+def test_family_has_its_dimension_for_images_of_any_size(name: str, size: tuple[int, int]) -> None:
+    image = ImageExtractor((name,), MAX_PIXELS).extract(noise(*size))
 
-    assert isinstance(description, ImageFeatures)
-    assert (description.features.shape, description.features.dtype) == ((FAMILIES[name].dimension,), np.float32)
-    assert np.isfinite(description.features).all()
-    assert (description.height, description.width) == size
+    assert isinstance(image, ImageFeatures)
+    assert (image.features.shape, image.features.dtype) == ((FAMILIES[name].dimension,), np.float32)
+    assert np.isfinite(image.features).all()
+    assert (image.height, image.width) == size
 
 
-def test_description_concatenates_families_in_the_order_asked_for() -> None:
+def test_features_are_concatenated_in_the_given_order() -> None:
     both = ImageExtractor(
         (
             "color",
@@ -42,10 +42,10 @@ def test_description_concatenates_families_in_the_order_asked_for() -> None:
     assert (both.features[:432] == color.features).all()
 
 
-def test_description_of_a_plain_image_has_no_keypoint_and_is_valid() -> None:
+def test_plain_image_without_keypoints_is_valid() -> None:
     plain = cv2.imencode(".png", np.full((100, 100, 3), 255, np.uint8))[1].tobytes()
 
-    description = ImageExtractor(
+    image = ImageExtractor(
         (
             "orb",
             "color",
@@ -53,12 +53,12 @@ def test_description_of_a_plain_image_has_no_keypoint_and_is_valid() -> None:
         MAX_PIXELS,
     ).extract(plain)
 
-    assert isinstance(description, ImageFeatures)
-    assert description.descriptors.shape == (0, 32)
-    assert not description.features[:256].any()
+    assert isinstance(image, ImageFeatures)
+    assert image.descriptors.shape == (0, 32)
+    assert not image.features[:256].any()
 
 
-def test_description_of_no_image_is_rejected() -> None:
+def test_other_bytes_are_rejected() -> None:
     outcome = ImageExtractor(("orb",), MAX_PIXELS).extract(b"no image")
 
     assert isinstance(outcome, Rejected)

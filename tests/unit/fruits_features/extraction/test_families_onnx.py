@@ -1,4 +1,4 @@
-"""Embeddings by ONNX models, against numpy; and models that cannot be used."""
+"""Embeddings by ONNX models, compared with NumPy, and models that cannot be used."""
 
 import sys
 from collections.abc import Callable
@@ -34,7 +34,7 @@ def images(count: int, size: tuple[int, int] = (8, 6)) -> list[NDArray[np.uint8]
     return list(np.random.default_rng(1).integers(0, 256, (count, *size, 3), np.uint8))
 
 
-def described(data: bytes, source: bytes, families: tuple[str, ...] = FAMILIES) -> ImageFeatures | Rejected:
+def extract(data: bytes, source: bytes, families: tuple[str, ...] = FAMILIES) -> ImageFeatures | Rejected:
     loaded = Model(source, "m")
     return add_embeddings(
         [ImageExtractor(tuple(families), 10**6, model_size=loaded.size).extract(data)], families, loaded
@@ -43,22 +43,22 @@ def described(data: bytes, source: bytes, families: tuple[str, ...] = FAMILIES) 
 
 @pytest.mark.parametrize("shape", [NCHW, NHWC, (1, 3, 8, 6), (1, 8, 6, 3)])
 @pytest.mark.parametrize("kind", [FLOAT, BYTE])
-def test_model_of_any_layout_gives_numpys_numbers(shape: tuple[str | int, ...], kind: int) -> None:
+def test_model_of_any_layout_equals_numpy(shape: tuple[str | int, ...], kind: int) -> None:
     loaded = Model(model(shape, kind), "m")
 
     pixels = images(3)
-    wanted = [pooled((one / 255 - MEAN) / DEVIATION if kind == FLOAT else one) for one in pixels]
+    expected_values = [pooled((one / 255 - MEAN) / DEVIATION if kind == FLOAT else one) for one in pixels]
     assert (loaded.size, loaded.dimension) == ((8, 6), DIMENSION)
-    np.testing.assert_allclose(loaded.embed(pixels), wanted, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(loaded.embed(pixels), expected_values, rtol=1e-4, atol=1e-4)
 
 
-def test_model_of_free_height_and_width_takes_224_pixels() -> None:
+def test_model_of_free_height_and_width_gets_224_pixels() -> None:
     assert Model(model(("n", 3, "height", "width")), "m").size == (224, 224)
     assert Model(model((1, 96, "width", 3)), "m").size == (96, 224)
 
 
 @pytest.mark.parametrize(("shape", "batches"), [(NCHW, [BATCH_IMAGES, BATCH_IMAGES, 6]), ((1, 3, 8, 6), [1] * 70)])
-def test_model_gets_as_many_images_at_once_as_it_can_take(
+def test_model_gets_the_largest_batch_that_it_supports(
     shape: tuple[str | int, ...], batches: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loaded, seen = Model(model(shape), "m"), []
@@ -75,38 +75,38 @@ def test_output_of_more_axes_is_flattened() -> None:
     loaded = Model(assemble({"images": (FLOAT, NCHW)}, [same], {"maps": (FLOAT, NCHW)}), "m")
 
     pixels = images(2)
-    wanted = [((one / 255 - MEAN) / DEVIATION).transpose(2, 0, 1).ravel() for one in pixels]
-    np.testing.assert_allclose(loaded.embed(pixels), wanted, atol=1e-5)
+    expected_values = [((one / 255 - MEAN) / DEVIATION).transpose(2, 0, 1).ravel() for one in pixels]
+    np.testing.assert_allclose(loaded.embed(pixels), expected_values, atol=1e-5)
 
 
-def test_description_has_the_embedding_at_the_familys_place() -> None:
-    one = described(PICTURE, model())
+def test_features_contain_the_embedding_at_the_familys_place() -> None:
+    image = extract(PICTURE, model())
     color, texture = (ImageExtractor((name,), 10**6).extract(PICTURE) for name in ("color", "texture"))
 
-    assert isinstance(one, ImageFeatures)
+    assert isinstance(image, ImageFeatures)
     assert isinstance(color, ImageFeatures)
     assert isinstance(texture, ImageFeatures)
-    before, middle, after = np.split(one.features, np.cumsum(dimensions(FAMILIES, len(one.features)))[:-1])
+    before, middle, after = np.split(image.features, np.cumsum(dimensions(FAMILIES, len(image.features)))[:-1])
     assert (before == color.features).all()
     assert (after == texture.features).all()
     np.testing.assert_allclose(middle, expected(PICTURE), atol=1e-4)
-    assert one.scaled is None
+    assert image.scaled is None
 
 
-def test_description_by_the_model_alone_is_its_embedding() -> None:
-    one = described(PICTURE, model(), ("onnx",))
+def test_features_of_the_model_alone_are_its_embedding() -> None:
+    image = extract(PICTURE, model(), ("onnx",))
 
-    assert isinstance(one, ImageFeatures)
-    assert one.features.shape == (DIMENSION,)
+    assert isinstance(image, ImageFeatures)
+    assert image.features.shape == (DIMENSION,)
 
 
-def test_image_whose_embedding_is_not_finite_is_rejected() -> None:
+def test_image_with_embedding_that_is_not_finite_is_rejected() -> None:
     never = helper.make_node("Log", ["floats"], ["changed"])  # of values below 0, as normalised ones are
 
-    one = described(PICTURE, model(first=[never]))
+    image = extract(PICTURE, model(first=[never]))
 
-    assert isinstance(one, Rejected)
-    assert (one.reason, one.detail) == (Reason.NOT_DESCRIBABLE, "The model returned values that are not finite.")
+    assert isinstance(image, Rejected)
+    assert (image.reason, image.detail) == (Reason.NOT_DESCRIBABLE, "The model returned values that are not finite.")
 
 
 def two_inputs() -> bytes:
@@ -120,53 +120,53 @@ def one_node(kind: str, output: int = FLOAT, shape: tuple[str | int, ...] = NCHW
 
 
 def other_size() -> bytes:
-    """Leave height and width free, and fail on 224 x 224 pixels."""
+    """Return a model with free height and width that fails on 224 x 224 pixels."""
     cut = helper.make_node("Reshape", ["images", "shape"], ["flat"])
     shapes = {"shape": np.array([-1, 11])}
     return assemble({"images": (FLOAT, ("n", 3, "h", "w"))}, [cut], {"flat": (FLOAT, ("n", 11))}, shapes)
 
 
 @pytest.mark.parametrize(
-    ("source", "sentence"),
+    ("source", "message"),
     [
         (
             lambda: b"no model",
-            r"model m cannot be loaded \(wanted is one file that holds its weights too\): .+PROTOBUF",
+            r"model m cannot be loaded \(it must be one file that contains its weights\): .+PROTOBUF",
         ),
-        (two_inputs, r"m has the inputs a: tensor\(float\) of n x 3 x 8 x 6, b: .+; wanted is a single one"),
-        (lambda: one_node("Identity", shape=("n", 1, 8, 6)), r"images: tensor\(float\) of n x 1 x 8 x 6; wanted"),
-        (lambda: model((4, 3, 8, 6)), "of 4 x 3 x 8 x 6; wanted .+ its batch free or 1"),
-        (lambda: model(NCHW, TensorProto.INT8), r"tensor\(int8\) of .+; wanted is a single one of float32 or uint8"),
+        (two_inputs, r"m has the inputs a: tensor\(float\) of n x 3 x 8 x 6, b: .+; it must have a single one"),
+        (lambda: one_node("Identity", shape=("n", 1, 8, 6)), r"images: tensor\(float\) of n x 1 x 8 x 6; it must"),
+        (lambda: model((4, 3, 8, 6)), "of 4 x 3 x 8 x 6; it must .+ a batch that is free or 1"),
+        (lambda: model(NCHW, TensorProto.INT8), r"tensor\(int8\) of .+; it must have a single one of float32 or uint8"),
         (
             lambda: one_node("ArgMax", TensorProto.INT64),
-            r"has the first output out: tensor\(int64\); wanted is a tensor",
+            r"has the first output out: tensor\(int64\); it must be a tensor",
         ),
         (
             lambda: one_node("ReduceMax", keepdims=0),
-            "gives an output of one number for 2 images; wanted is .+ one row an image",
+            "returns an output of one value for 2 images; .+ must have one row per image",
         ),
         (
             lambda: model(matrix=np.ones((3, MAX_DIMENSION + 1), np.float32)),
-            "gives 4097 numbers an image; wanted are 1",
+            "returns 4097 values per image; the limit is 4096",
         ),
         (other_size, "model m fails on 2 images of 224 x 224 pixels: .+Reshape"),
     ],
 )
-def test_model_that_does_not_fit_is_refused_with_what_it_has_and_what_is_wanted(
-    source: Callable[[], bytes], sentence: str
+def test_unsupported_model_raises_with_its_properties_and_the_requirements(
+    source: Callable[[], bytes], message: str
 ) -> None:
-    with pytest.raises(ModelError, match=sentence):
+    with pytest.raises(ModelError, match=message):
         Model(source(), "m")
 
 
-def test_model_without_onnxruntime_tells_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_model_without_onnxruntime_names_the_requirements_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
 
-    with pytest.raises(ModelError, match=r"not installed here: install spark_apps/requirements-onnx\.txt"):
+    with pytest.raises(ModelError, match=r"not installed; install spark_apps/requirements-onnx\.txt"):
         Model(model(), "m")
 
 
-def test_fetched_model_is_a_file_for_as_long_as_it_is_needed(tmp_path: Path) -> None:
+def test_fetched_model_is_a_file_until_the_context_ends(tmp_path: Path) -> None:
     file = tmp_path / "m.onnx"
     file.write_bytes(model())
 
@@ -179,7 +179,7 @@ def test_fetched_model_is_a_file_for_as_long_as_it_is_needed(tmp_path: Path) -> 
     assert not Path(weights.path).exists()
 
 
-def test_fetched_model_that_is_not_there_says_so(tmp_path: Path) -> None:
+def test_fetching_missing_model_raises(tmp_path: Path) -> None:
     with (
         pytest.raises(ModelError, match=r"There is no ONNX model .+/m\.onnx"),
         fetched_weights(str(tmp_path / "m.onnx")),
@@ -189,7 +189,7 @@ def test_fetched_model_that_is_not_there_says_so(tmp_path: Path) -> None:
 
 @pytest.fixture
 def projection(tmp_path: Path) -> Path:
-    """A projection of features of which some are a model's, `m.onnx` beside it."""
+    """A projection of features that include the embedding of `m.onnx`, in the same folder."""
     (tmp_path / "m.onnx").write_bytes(model())
     with fetched_weights(str(tmp_path / "m.onnx")) as weights:
         rows = np.random.default_rng(2).normal(size=(20, total_dimension(FAMILIES, DIMENSION))).astype(np.float32)
@@ -201,26 +201,24 @@ def projection(tmp_path: Path) -> Path:
     return tmp_path / "projection.npz"
 
 
-def test_projection_embeds_an_image_by_the_model_from_where_it_lay(projection: Path) -> None:
+def test_projection_embeds_an_image_with_the_model_from_its_uri(projection: Path) -> None:
     loaded = load(projection)
 
-    one = described(PICTURE, model())
-    assert isinstance(one, ImageFeatures)
+    image = extract(PICTURE, model())
+    assert isinstance(image, ImageFeatures)
     assert loaded.model
     assert loaded.model.path is None
-    np.testing.assert_allclose(loaded.embed(PICTURE), loaded.project(one.features[np.newaxis])[0], atol=1e-5)
+    np.testing.assert_allclose(loaded.embed(PICTURE), loaded.project(image.features[np.newaxis])[0], atol=1e-5)
 
 
-def test_projection_whose_model_was_replaced_is_refused(projection: Path) -> None:
+def test_projection_whose_model_was_replaced_raises(projection: Path) -> None:
     (projection.parent / "m.onnx").write_bytes(model(NHWC))
 
-    with pytest.raises(
-        ModelError, match=r"m\.onnx is another one now: its SHA-256 is [0-9a-f]{64}, .+ put that one back"
-    ):
+    with pytest.raises(ModelError, match=r"m\.onnx was replaced: its SHA-256 is [0-9a-f]{64}, .+ Restore that model"):
         load(projection)
 
 
-def test_projection_whose_model_is_gone_is_refused(projection: Path) -> None:
+def test_projection_whose_model_is_missing_raises(projection: Path) -> None:
     (projection.parent / "m.onnx").unlink()
 
     with pytest.raises(ModelError, match="There is no ONNX model"):

@@ -1,4 +1,4 @@
-"""ORB's summary: what a user would notice of it."""
+"""ORB: invariances and differences of the features."""
 
 import cv2
 import numpy as np
@@ -15,7 +15,7 @@ def drawing(letters: str) -> NDArray[np.uint8]:
     return image
 
 
-def test_orb_gives_the_declared_dimension_of_shares() -> None:
+def test_orb_has_the_declared_dimension_of_shares() -> None:
     features = extract(NormalizedImage(drawing("Kiwi")))
 
     assert features.shape == (FAMILIES["orb"].dimension,)
@@ -23,11 +23,11 @@ def test_orb_gives_the_declared_dimension_of_shares() -> None:
     assert 0 <= features.min() < features.max() <= 1
 
 
-def test_orb_of_the_same_image_is_the_same_to_the_bit() -> None:
+def test_orb_of_same_image_is_bitwise_equal() -> None:
     assert extract(NormalizedImage(drawing("Kiwi"))).tobytes() == extract(NormalizedImage(drawing("Kiwi"))).tobytes()
 
 
-def test_orb_of_an_image_turned_upside_down_stays_nearer_than_another_image() -> None:
+def test_orb_of_image_turned_upside_down_stays_nearer_than_another_image() -> None:
     kiwi, plum = drawing("Kiwi"), drawing("Plum")
     turned = np.ascontiguousarray(np.rot90(kiwi, 2))
 

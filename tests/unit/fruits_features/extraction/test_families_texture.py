@@ -1,4 +1,4 @@
-"""Texture: what a user would notice of it."""
+"""Texture: invariances and differences of the features."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ SMOOTH, COARSE, FINE = 0, 12, 3
 
 
 def surface(period: int, color: tuple[int, int, int] = (200, 160, 60)) -> NDArray[np.uint8]:
-    """Make a lit surface, with a net of darker lines unless the period is 0; asymmetric."""
+    """Return an asymmetric lit surface, with a net of darker lines unless the period is 0."""
     rows, columns = np.mgrid[:100, :100]
     light = 0.6 + 0.3 * rows / 99 + 0.1 * columns / 99
     if period:
@@ -21,7 +21,7 @@ def surface(period: int, color: tuple[int, int, int] = (200, 160, 60)) -> NDArra
 
 
 def mottled(period: int) -> NDArray[np.uint8]:
-    """Make a surface that is equally light once its lamp is evened out, with a net of greener lines on red."""
+    """Return a red surface with a net of greener lines that is equally light once it is relit."""
     rows, columns = np.mgrid[:100, :100]
     net = (rows % period < 2) | ((columns + rows // 3) % period < 2)
     return np.where(net[..., np.newaxis], (120, 146, 60), (190, 114, 60)).astype(np.uint8)
@@ -31,7 +31,7 @@ def distance(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> float:
     return float(np.linalg.norm(extract(NormalizedImage(one)) - extract(NormalizedImage(other))))
 
 
-def test_texture_gives_the_declared_dimension_of_finite_float32() -> None:
+def test_texture_has_the_declared_dimension_of_finite_float32() -> None:
     features = extract(NormalizedImage(surface(COARSE)))
 
     assert features.shape == (DIMENSION,)
@@ -40,12 +40,12 @@ def test_texture_gives_the_declared_dimension_of_finite_float32() -> None:
     assert np.isfinite(features).all()
 
 
-def test_texture_of_the_same_image_is_the_same_to_the_bit() -> None:
+def test_texture_of_same_image_is_bitwise_equal() -> None:
     assert extract(NormalizedImage(surface(FINE))).tobytes() == extract(NormalizedImage(surface(FINE))).tobytes()
 
 
 @pytest.mark.parametrize("quarters", [1, 2, 3])
-def test_texture_of_a_turned_image_is_the_same(quarters: int) -> None:
+def test_texture_of_turned_image_is_the_same(quarters: int) -> None:
     turned = np.ascontiguousarray(np.rot90(surface(COARSE), quarters))
 
     assert distance(surface(COARSE), turned) == pytest.approx(0, abs=1e-5)
@@ -58,7 +58,7 @@ def test_texture_in_other_light_stays_nearer_than_another_texture() -> None:
     assert distance(surface(COARSE), darker) < distance(surface(COARSE), surface(SMOOTH)) / 2
 
 
-def test_texture_tells_a_pattern_of_colours_that_are_equally_light() -> None:
+def test_texture_differs_for_pattern_of_equally_light_colours() -> None:
     plain = np.full((100, 100, 3), (190, 114, 60), np.uint8)
 
     assert np.ptp(NormalizedImage(mottled(COARSE)).ycrcb[..., 0]) < STEP
@@ -83,14 +83,14 @@ def test_texture_of_spots_that_are_clipped_at_white_is_that_of_light_spots() -> 
     assert distance(clipped, ground) > 0.1
 
 
-def test_texture_counts_each_channel_whole() -> None:
+def test_texture_of_each_channel_adds_up_to_1() -> None:
     features = extract(NormalizedImage(surface(COARSE)))
 
     assert np.square(features).reshape(-1, 10).sum(axis=1).tolist() == pytest.approx([1] * 3)
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 40), (40, 1), (3, 5)])
-def test_texture_of_an_image_smaller_than_its_neighbourhoods_is_flat_where_nothing_changes(
+def test_texture_of_image_smaller_than_its_neighbourhoods_is_flat_where_nothing_changes(
     shape: tuple[int, int],
 ) -> None:
     features = extract(NormalizedImage(np.full((*shape, 3), 90, np.uint8)))

@@ -1,4 +1,4 @@
-"""What descriptions depend on is seen by itself: nobody has to remember to raise a version."""
+"""The fingerprint changes with everything that may change the features."""
 
 import pytest
 
@@ -9,14 +9,14 @@ DEFAULT = ("orb", "color", "texture", "contrast")
 
 
 def changed(monkeypatch: pytest.MonkeyPatch, module: str, old: str, new: str) -> str:
-    """Tell the code's hash as if a module said something else."""
+    """Return the hash of the code as if a module contained other source code."""
     read = subject._source  # noqa: SLF001
     assert old in read(module)
     monkeypatch.setattr(subject, "_source", lambda name: read(name).replace(old, new) if name == module else read(name))
     return fingerprint(DEFAULT)["code"]
 
 
-def test_modules_are_all_that_have_a_part_in_an_images_values() -> None:
+def test_modules_are_all_that_affect_the_features() -> None:
     assert modules(DEFAULT) == [
         "fruits_features.contract.rejections",
         "fruits_features.extraction.batches",
@@ -46,7 +46,7 @@ def test_modules_are_all_that_have_a_part_in_an_images_values() -> None:
         ("extraction.families.texture", "PARAMETERS", "OTHER"),
     ],
 )
-def test_code_that_may_give_other_values_has_another_hash(
+def test_code_that_may_compute_other_values_has_another_hash(
     monkeypatch: pytest.MonkeyPatch, module: str, old: str, new: str
 ) -> None:
     before = fingerprint(DEFAULT)["code"]
@@ -54,18 +54,21 @@ def test_code_that_may_give_other_values_has_another_hash(
     assert changed(monkeypatch, f"fruits_features.{module}", old, new) != before
 
 
-def test_comments_and_docstrings_have_no_part_in_the_hash(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_comments_and_docstrings_do_not_change_the_hash(monkeypatch: pytest.MonkeyPatch) -> None:
     before = fingerprint(DEFAULT)["code"]
 
     assert (
         changed(
-            monkeypatch, "fruits_features.imaging.normalize", '"""What the families', '# A comment.\n"""Whatever the'
+            monkeypatch,
+            "fruits_features.imaging.normalize",
+            '"""Normalizes a decoded',
+            '# A comment.\n"""Normalizes another decoded',
         )
         == before
     )
 
 
-def test_other_families_and_libraries_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_families_and_libraries_have_other_fingerprints(monkeypatch: pytest.MonkeyPatch) -> None:
     assert fingerprint(("color",))["code"] != fingerprint(("color", "texture"))["code"]
     assert fingerprint(DEFAULT).keys() == {"code", "machine", "numpy", "opencv-python-headless"}
     assert "onnxruntime" in fingerprint(("onnx",))

@@ -1,4 +1,4 @@
-"""Calls that end their process cost one result."""
+"""A call that crashes its process costs one result."""
 
 import multiprocessing
 import os
@@ -17,14 +17,14 @@ ROOT = Path(__file__).parents[4]
 
 
 def negate(number: int) -> int:
-    """Negate; die of multiples of 3."""
+    """Return the negative number. Kill the process for multiples of 3."""
     if number % 3 == 0:
         os.kill(os.getpid(), signal.SIGKILL)
     return -number
 
 
-def die_once(flag: Path) -> str:
-    """Die where there is no flag yet, but raise it."""
+def crash_once(flag: Path) -> str:
+    """Abort the process the first time, and create the flag."""
     if not flag.exists():
         flag.touch()
         os.kill(os.getpid(), signal.SIGABRT)
@@ -43,7 +43,7 @@ def end_at_once() -> None:
     os._exit(1)
 
 
-def test_calls_are_made_in_one_other_process() -> None:
+def test_calls_run_in_one_other_process() -> None:
     with SubprocessPool(process_of) as child:
         processes = {*child.call([1, 2]), *child.call([3])}
 
@@ -52,16 +52,16 @@ def test_calls_are_made_in_one_other_process() -> None:
     assert not multiprocessing.active_children()
 
 
-def test_calls_beside_deadly_ones_keep_their_results() -> None:
+def test_calls_keep_their_results_next_to_crashing_ones() -> None:
     with SubprocessPool(negate) as child:
         assert child.call([1, 2, 3, 4, 6, 7]) == [-1, -2, None, -4, None, -7]
         assert child.call([8]) == [-8]
 
 
-def test_call_that_is_deadly_once_only_is_not_blamed(tmp_path: Path) -> None:
+def test_call_that_crashes_only_once_has_a_result(tmp_path: Path) -> None:
     flags = [tmp_path / name for name in "ab"]
 
-    with SubprocessPool(die_once) as child:
+    with SubprocessPool(crash_once) as child:
         assert child.call(flags) == ["a", "b"]
 
 
@@ -70,14 +70,14 @@ def test_call_that_raises_raises() -> None:
         child.call(["not a crash"])
 
 
-def test_child_that_cannot_start_blames_no_argument(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_child_that_cannot_start_raises(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(subprocess_pool, "_end_with_parent", end_at_once)
 
     with SubprocessPool(negate) as child, pytest.raises(IsolationError, match="cannot be started"):
         child.call([1])
 
 
-def test_child_ends_with_a_parent_that_is_killed() -> None:
+def test_child_ends_when_its_parent_is_killed() -> None:
     program = """
 import os
 from tests.unit.fruits_features.extraction.test_subprocess_pool import SubprocessPool, process_of
@@ -99,7 +99,7 @@ if __name__ == "__main__":
     assert not alive
 
 
-def test_child_does_not_run_the_program_again(tmp_path: Path) -> None:
+def test_child_does_not_run_the_main_module_again(tmp_path: Path) -> None:
     program = tmp_path / "program.py"
     program.write_text(
         "import multiprocessing\n"

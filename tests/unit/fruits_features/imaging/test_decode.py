@@ -1,4 +1,4 @@
-"""Bytes to pixels: every format, and every way of not being an image."""
+"""Decoding: each format, and each reason of a rejection."""
 
 import struct
 import zlib
@@ -18,7 +18,7 @@ STORED = pictures.stored()
 
 
 @pytest.mark.parametrize("name", STORED)
-def test_decode_of_each_format_gives_the_picture_as_rgb(name: str) -> None:
+def test_decode_of_each_format_returns_the_picture_as_rgb(name: str) -> None:
     stored = STORED[name]
 
     pixels = decode(stored.data, MAX_PIXELS)
@@ -32,7 +32,7 @@ def test_decode_of_each_format_gives_the_picture_as_rgb(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", STORED)
-def test_header_of_each_format_tells_the_size(name: str) -> None:
+def test_header_of_each_format_contains_the_size(name: str) -> None:
     header = read_header(STORED[name].data)
 
     assert header is not None
@@ -41,19 +41,19 @@ def test_header_of_each_format_tells_the_size(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", STORED)
-def test_decode_of_a_cut_file_never_gives_half_a_picture(name: str) -> None:
-    whole = STORED[name].data
-    picture = decode(whole, MAX_PIXELS)
-    cuts = {*np.linspace(0, len(whole), 30, endpoint=False, dtype=int).tolist(), *range(len(whole) - 8, len(whole))}
+def test_decode_of_truncated_file_never_returns_half_a_picture(name: str) -> None:
+    data = STORED[name].data
+    picture = decode(data, MAX_PIXELS)
+    cuts = {*np.linspace(0, len(data), 30, endpoint=False, dtype=int).tolist(), *range(len(data) - 8, len(data))}
 
-    outcomes = {cut: decode(whole[:cut], MAX_PIXELS) for cut in sorted(cuts)}
+    outcomes = {cut: decode(data[:cut], MAX_PIXELS) for cut in sorted(cuts)}
 
     reasons = {outcome.reason for outcome in outcomes.values() if isinstance(outcome, Rejected)}
     assert reasons <= {Reason.EMPTY, Reason.NOT_AN_IMAGE, Reason.TRUNCATED, Reason.UNDECODABLE}
     sound = {cut: pixels for cut, pixels in outcomes.items() if not isinstance(pixels, Rejected)}
     for pixels in sound.values():
         np.testing.assert_array_equal(pixels, picture)
-    assert not sound or min(sound) >= FIRST_PICTURE_ENDS.get(name, len(whole))
+    assert not sound or min(sound) >= FIRST_PICTURE_ENDS.get(name, len(data))
 
 
 FIRST_PICTURE_ENDS = {
@@ -61,11 +61,11 @@ FIRST_PICTURE_ENDS = {
     "tiff, several pages": len(STORED["tiff"].data),
     "tiff, fax": len(STORED["tiff, fax"].data) - 4,
 }
-"""Where the rest may be missing: other pages, the end of an empty list of pages."""
+"""Length from which a truncated file still decodes: only later pages or the end of the page list are missing."""
 
 
 @pytest.mark.parametrize("ending", [b"", bytes(500), b"\xff\x00\xff"])
-def test_decode_of_a_jpeg_cut_after_a_thumbnail_is_truncated(ending: bytes) -> None:
+def test_decode_of_jpeg_cut_after_thumbnail_is_truncated(ending: bytes) -> None:
     jpeg = STORED["jpeg"].data
     embedded = b"\xff\xe2" + struct.pack(">H", len(jpeg) + 2) + jpeg  # its end marker is not the image's
     cut = jpeg[:2] + embedded + jpeg[2:-2] + ending
@@ -84,7 +84,7 @@ def test_decode_of_a_jpeg_cut_after_a_thumbnail_is_truncated(ending: bytes) -> N
         *((kind, seen) for kind in ("PNG", "TIFF", "WEBP") for seen in ("colour", "half seen")),
     ],
 )
-def test_decode_of_a_turned_picture_gives_it_upright(kind: str, seen: str, orientation: int) -> None:
+def test_decode_applies_the_exif_orientation(kind: str, seen: str, orientation: int) -> None:
     image = pictures.picture() if seen == "colour" else pictures.half_seen()
 
     pixels = decode(pictures.turned(kind, orientation, image), MAX_PIXELS)
@@ -96,7 +96,7 @@ def test_decode_of_a_turned_picture_gives_it_upright(kind: str, seen: str, orien
 
 
 @pytest.mark.parametrize("orientation", [0, 9])
-def test_decode_of_a_picture_with_an_unknown_orientation_leaves_it(orientation: int) -> None:
+def test_decode_ignores_unknown_orientation(orientation: int) -> None:
     upright = pictures.turned("PNG", 1, pictures.half_seen())
     exif = upright.index(b"eXIf") + 4
     (length,) = struct.unpack_from(">I", upright, exif - 8)
@@ -110,7 +110,7 @@ def test_decode_of_a_picture_with_an_unknown_orientation_leaves_it(orientation: 
 
 
 @pytest.mark.parametrize("name", ["png", "tiff"])
-def test_decode_of_a_grey_picture_whose_transparency_opencv_drops_is_rejected(name: str) -> None:
+def test_decode_of_grey_picture_whose_transparency_opencv_drops_is_rejected(name: str) -> None:
     data = {
         "png": pictures.save(pictures.picture("L"), "PNG", transparency=117),
         "tiff": pictures.save(pictures.half_seen("LA"), "TIFF"),
@@ -120,10 +120,10 @@ def test_decode_of_a_grey_picture_whose_transparency_opencv_drops_is_rejected(na
 
     assert isinstance(outcome, Rejected)
     assert outcome.reason == Reason.UNDECODABLE
-    assert outcome.detail == f"OpenCV tells no transparency for this {name} of grey of uint8."
+    assert outcome.detail == f"OpenCV does not return the transparency of a {name} image in uint8 grey."
 
 
-def test_decode_of_a_tall_transparent_picture_shows_all_of_it_on_white() -> None:
+def test_decode_of_tall_transparent_picture_blends_all_rows_with_white() -> None:
     image = pictures.half_seen().resize((6, 700), resample=pictures.Image.Resampling.NEAREST)
 
     pixels = decode(pictures.save(image, "PNG"), MAX_PIXELS)
@@ -135,7 +135,7 @@ def test_decode_of_a_tall_transparent_picture_shows_all_of_it_on_white() -> None
 
 
 @pytest.mark.parametrize("name", STORED)
-def test_decode_of_too_many_pixels_refuses_before_decoding(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_decode_rejects_too_many_pixels_before_decoding(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cv2, "imdecode", None)
     monkeypatch.setattr(cv2, "imdecodeWithMetadata", None)
 
@@ -144,11 +144,11 @@ def test_decode_of_too_many_pixels_refuses_before_decoding(name: str, monkeypatc
     assert isinstance(outcome, Rejected)
     assert (outcome.reason, outcome.detail) == (
         Reason.TOO_MANY_PIXELS,
-        "60 x 40 pixels are more than the limit of 2399.",
+        "The image has 60 x 40 pixels; the limit is 2399.",
     )
 
 
-def test_decode_of_a_pixel_in_a_huge_tile_refuses_before_decoding(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_decode_rejects_huge_tile_before_decoding(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cv2, "imdecode", None)
     tags = {256: 1, 257: 1, 258: [8], 259: [1], 262: [1], 277: [1], 322: 16_000, 323: 16_000, 324: 8, 325: 100}
 
@@ -157,11 +157,11 @@ def test_decode_of_a_pixel_in_a_huge_tile_refuses_before_decoding(monkeypatch: p
     assert isinstance(outcome, Rejected)
     assert (outcome.reason, outcome.detail) == (
         Reason.TOO_MANY_PIXELS,
-        "1 x 1 pixels in tiles of 256000000, which are more than the limit of 10000.",
+        "The image has 1 x 1 pixels in tiles of 256000000 pixels; the limit is 10000.",
     )
 
 
-def test_decode_of_a_tiff_that_tells_two_sizes_believes_the_first_as_libtiff_does(
+def test_decode_of_tiff_with_two_sizes_uses_the_first_like_libtiff(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(cv2, "imdecode", None)
@@ -176,7 +176,7 @@ def test_decode_of_a_tiff_that_tells_two_sizes_believes_the_first_as_libtiff_doe
 
 
 @pytest.mark.parametrize("side", [10, 10_000])
-def test_decode_of_a_gif_whose_frame_leaves_the_screen_is_rejected(side: int) -> None:
+def test_decode_of_gif_with_frame_outside_the_screen_is_rejected(side: int) -> None:
     gif = STORED["gif"].data
     frame = gif.index(b"\x2c" + bytes(4) + struct.pack("<HH", WIDTH, HEIGHT))
     screen = struct.pack("<HH", 10, 10)
@@ -202,7 +202,7 @@ def test_decode_of_a_gif_whose_frame_leaves_the_screen_is_rejected(side: int) ->
         (b"II*\x00\x08\x00\x00\x00\xff\xff" + bytes(30), Reason.UNDECODABLE),
     ],
 )
-def test_decode_of_what_is_no_image_tells_why(data: bytes, reason: Reason) -> None:
+def test_decode_of_other_bytes_returns_the_reason(data: bytes, reason: Reason) -> None:
     outcome = decode(data, MAX_PIXELS)
 
     assert isinstance(outcome, Rejected)
