@@ -59,7 +59,7 @@ class Summary:
 
     @property
     def digest(self) -> str:
-        """Sum of the objects' SHA-256 over key and ETag, as four 64-bit numbers in hexadecimal. Independent of order."""
+        """Sum of the objects' SHA-256 over key and ETag: four 64-bit numbers in hexadecimal, independent of order."""
         return self._sum.astype("<u8").tobytes().hex()
 
 

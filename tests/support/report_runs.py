@@ -1,4 +1,4 @@
-"""Small runs with chosen components, so that what a report must say of them can be worked out by hand."""
+"""Small runs with chosen components, so that the figures of their reports can be computed by hand."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ KNOWN: list[Place] = [
 ]
 QUERIES: list[Place] = [
     ("Test", "Apple", (1, 0.1)),
-    ("Test", "Apple", (0.1, 1)),  # looks like a Lime
-    ("Test", "Kiwi", (-1, 0)),  # was never learnt; the Lime at right angles is nearest
+    ("Test", "Apple", (0.1, 1)),  # nearest to a Lime
+    ("Test", "Kiwi", (-1, 0)),  # not in Training; the orthogonal Lime is nearest
     ("Test", "Lime", (0, 2)),
 ]
 
 
 def projection() -> Projection:
-    """Two components: the first mixes both families, 0.6 and 0.8; the second is of the texture alone."""
+    """Return two components. The first mixes both families (0.6 and 0.8), the second uses texture only."""
     width = total_dimension(FAMILIES)
     components = np.zeros((width, 2))
     components[7, 0], components[256, 0], components[265, 1] = -0.6, 0.8, 1
@@ -50,13 +50,13 @@ def projection() -> Projection:
 
 
 def inputs(folder: Path, places: Sequence[Place], lost: Sequence[Lost] = (), **changes: Any) -> Inputs:  # noqa: ANN401
-    """Write a run and give what its report is made from.
+    """Write a run and return the inputs of its report.
 
     Args:
-        folder: where.
-        places: split, category and components of each image; they are named 0.jpg, 1.jpg, ...
-        lost: key, size and reason of what is in quarantine.
-        changes: to the inputs.
+        folder: Folder of the run.
+        places: Split, category and components of each image. The images are named 0.jpg, 1.jpg, …
+        lost: Key, size and reason of each object in quarantine.
+        changes: Changes to the inputs.
     """
     columns = schemas.features_columns(include_pixels=False)
     rows = [
@@ -87,7 +87,7 @@ def inputs(folder: Path, places: Sequence[Place], lost: Sequence[Lost] = (), **c
 
 
 def report(folder: Path, places: Sequence[Place], lost: Sequence[Lost] = (), **changes: Any) -> Report:  # noqa: ANN401
-    """Write a run and make its report."""
+    """Write a run and build its report."""
     return build(inputs(folder, places, lost, **changes))
 
 

@@ -1,4 +1,4 @@
-"""A small run made by the application's own functions, without Spark, to be broken and validated."""
+"""A small run, written by the application's functions without Spark, that tests break and validate."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Run:
         self.images = {f"images/{split}/{name}/{n}.png": draw(n) for n, split, name in _places()}
         places = {"bucket": "fruits", "inventory": self.layout.inventory, "output": self.layout.prefix, "run": "r"}
         self.arguments = Arguments(features=FAMILIES, k=COMPONENTS, **places)
-        self.rows = [self._describe(key, data) for key, data in self.images.items()]
+        self.rows = [self._extract(key, data) for key, data in self.images.items()]
         training = np.stack([row["features"] for row in self.rows if row["split"] == "Training"])
         self.projection = fit(Moments.of(training), FAMILIES, k=COMPONENTS, explained_variance=None)
         self.said_version = self.projection.version
@@ -66,27 +66,27 @@ class Run:
         self.write()
 
     def copy(self, folder: Path) -> Run:
-        """Write the same run somewhere else."""
+        """Write the same run to another folder."""
         other = deepcopy(self)
         other.folder = folder
         other.write()
         return other
 
     def path(self, uri: str) -> Path:
-        """Where something of the run lies on disk."""
+        """Return the path of a URI of the run."""
         return self.folder / uri.removeprefix("s3://")
 
     def parts(self) -> list[Path]:
-        """The files of `features/`."""
+        """Return the files of `features/`."""
         return sorted(self.path(self.layout.features).glob("*.parquet"))
 
     def project(self) -> None:
-        """Give every row the components of its features."""
+        """Set the components of all rows."""
         for row in self.rows:
             row["pca"] = self.projection.project(np.stack([row["features"]]))[0].tolist()
 
     def write(self, schema: pa.Schema | None = None, arguments: Arguments | None = None) -> None:
-        """Write all tables anew."""
+        """Write all tables again."""
         schema = schema or schemas.arrow_schema(schemas.features_columns(include_pixels=False))
         middle = len(self.rows) // 2
         for number, rows in enumerate((self.rows[:middle], self.rows[middle:])):
@@ -106,7 +106,7 @@ class Run:
         change: Callable[[Audit], Audit] = lambda audit: audit,
         published: Published | None = None,
     ) -> ValidationReport:
-        """Validate the run as it lies there."""
+        """Validate the run on disk."""
         files = RunFiles(self.layout, SubTreeFileSystem(str(self.folder), LocalFileSystem()))
         audit = Audit(files, "r", include_pixels=False, max_quarantine_share=0.1, fetch=self._fetch)
         stored = (projection or self.projection).to_bytes() if stored is None else stored
@@ -117,19 +117,19 @@ class Run:
         words = {**about(arguments), **({"projection": self.said_version} if folder == self.layout.features else {})}
         write_parquet(str(self.path(folder)), name, schema, [table], words)
 
-    def _describe(self, key: str, data: bytes) -> Row:
-        description = ImageExtractor(FAMILIES, 10**6).extract(data)
-        assert isinstance(description, ImageFeatures)
+    def _extract(self, key: str, data: bytes) -> Row:
+        image = ImageExtractor(FAMILIES, 10**6).extract(data)
+        assert isinstance(image, ImageFeatures)
         _, split, category, _ = key.split("/")
         return {
             "path": f"s3://fruits/{key}",
             "split": split,
             "category": category,
-            "width": description.width,
-            "height": description.height,
-            "keypoints": len(description.descriptors),
-            "descriptors": description.descriptors.tobytes(),
-            "features": description.features,
+            "width": image.width,
+            "height": image.height,
+            "keypoints": len(image.descriptors),
+            "descriptors": image.descriptors.tobytes(),
+            "features": image.features,
         }
 
     def _listing(self) -> list[Row]:

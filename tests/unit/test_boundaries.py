@@ -1,4 +1,4 @@
-"""Who may know whom: what import-linter cannot see, because `dags/` is no package and mentions are no imports."""
+"""Import rules that import-linter cannot check, because `dags/` is no package and mentions are no imports."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ OF_ONE_MACHINE = ("local_aws", "local aws", "moto", "rclone", "127.0.0.1", "loca
 
 
 def _imported(source: str) -> set[str]:
-    """Top-level names of all modules that a source imports, within functions too."""
+    """Return the top-level names of all modules that a source file imports, also inside functions."""
     nodes = list(ast.walk(ast.parse(source)))
     names = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
     names += [node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)]

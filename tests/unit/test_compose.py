@@ -1,4 +1,4 @@
-"""docker-compose.yaml, as `docker-compose config` reads it: without an engine, nothing is started."""
+"""docker-compose.yaml, as `docker-compose config` reads it. Nothing is started."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def _config(environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture(scope="module")
 def secrets(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """What make-secrets.sh makes, in a copy of its folders: the checkout's own secrets stay as they are."""
+    """Return the secrets of make-secrets.sh, run in a copy of its folders so that the checkout's secrets are kept."""
     checkout = tmp_path_factory.mktemp("checkout")
     script = shutil.copytree(CONTAINERS, checkout / "include" / "dev" / "containers") / "make-secrets.sh"
     subprocess.run([script], check=True, stdout=subprocess.DEVNULL)
@@ -72,7 +72,7 @@ def test_compose_publishes_on_loopback_only(services: dict[str, Any]) -> None:
 
 @needs_compose
 @pytest.mark.parametrize("missing", [*SECRETS, "AIRFLOW_ADMIN_PASSWORD"])
-def test_compose_without_a_secret_says_what_to_do(secrets: dict[str, str], missing: str) -> None:
+def test_compose_without_a_secret_names_the_remedy(secrets: dict[str, str], missing: str) -> None:
     result = _config({name: value for name, value in secrets.items() if name != missing})
 
     assert result.returncode != 0
@@ -101,7 +101,7 @@ def test_airflow_services_share_secrets_database_and_api(services: dict[str, Any
 
 
 @needs_compose
-def test_both_dags_find_what_they_need(services: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_both_dags_find_their_configuration(services: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     from airflow.providers.apache.spark.hooks.spark_submit import SparkSubmitHook
 
     scheduler, master, aws = services["scheduler"], services["spark-master"], services["local-aws"]
@@ -167,7 +167,7 @@ def _option(service: dict[str, Any], name: str) -> str:
 
 
 def _mounted(service: dict[str, Any]) -> dict[str, str]:
-    """Folders by volume; older and newer versions of compose show them differently."""
+    """Return the folders by volume. Versions of compose print them differently."""
     pairs = [
         (volume["source"], volume["target"]) if isinstance(volume, dict) else tuple(volume.split(":")[:2])
         for volume in service["volumes"]

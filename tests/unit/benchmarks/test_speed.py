@@ -1,4 +1,4 @@
-"""The benchmark's own arithmetic and care: a wrong table is worse than none."""
+"""The benchmark's arithmetic, meter and images."""
 
 import shutil
 import subprocess
@@ -32,7 +32,7 @@ def test_table_compares_within_each_repeat_and_shows_medians() -> None:
     assert app == "| (b) | direct | first | 100 | 50 | 0.80 | 40.00 | 2.00 | 10 | 22 | 40 | 50% | 25% |"
 
 
-def test_ratios_compare_until_described_and_the_whole_run() -> None:
+def test_ratios_compare_until_extracted_and_the_complete_run() -> None:
     own = replace(run("(b) app", 0, 16, 1), extracted_s=12.5)
     limit = [run("(a) plain", 0, 10, 1), own]
     other = [replace(one, turn=1) for one in (own, run("(c) UDFs", 0, 100, 1))]
@@ -51,7 +51,7 @@ def test_ratios_compare_jobs_of_the_same_turn_only() -> None:
     assert row == "| (f) Daft | later | 2 | 3 | 6 | 6 | 1.50 (1.00 to 2.00) | 1.50 (1.00 to 2.00) | 1.4 |"
 
 
-def test_ratios_compare_the_application_behind_a_late_server_with_itself_behind_a_prompt_one() -> None:
+def test_ratios_compare_the_application_behind_a_delayed_server_with_itself_behind_a_direct_one() -> None:
     prompt, late = (
         replace(run("(b) app", 0, wall_s, 1), way=f"proxy +{added_ms} ms", job="later")
         for wall_s, added_ms in ((10, 0), (12.5, 30))
@@ -62,7 +62,7 @@ def test_ratios_compare_the_application_behind_a_late_server_with_itself_behind_
     assert rows == ["| (b) app, proxy +30 ms beside +0 ms | later | 1 | 10 | 8 | 8 | 0.80 | 0.80 | 0.9 |"]
 
 
-def test_meter_counts_what_children_use() -> None:
+def test_meter_includes_children() -> None:
     with subprocess.Popen([sys.executable, "-c", BUSY], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as busy:
         with metered(psutil.Process()) as use:
             assert busy.stdout is not None
@@ -85,7 +85,7 @@ def test_inventory_lists_the_drawn_images(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("again", [shutil.copy, lambda one, other: other.hardlink_to(one)], ids=["copy", "link"])
-def test_inventory_of_images_that_are_not_distinct_is_refused(again, tmp_path: Path) -> None:  # noqa: ANN001
+def test_inventory_of_images_that_are_not_distinct_is_rejected(again, tmp_path: Path) -> None:  # noqa: ANN001
     draw(tmp_path / "bucket", 2, jobs=1)
     one = next((tmp_path / "bucket").rglob("*.jpg"))
     again(one, one.with_name("again.jpg"))

@@ -1,4 +1,4 @@
-"""What is made of the words of `airflow dags test`: a program that says them stands in for it."""
+"""Parsing of the output of `airflow dags test`, written by a substitute program."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_seconds_of_a_deferred_task_count_from_its_first_start(tmp_path: Path, l
     assert log.read_text().startswith('dags test fruits_features --conf {"k": 8}\n')
 
 
-def test_failed_run_is_told_with_its_first_error_and_its_log(tmp_path: Path, log: Path) -> None:
+def test_failed_run_is_reported_with_its_first_error_and_its_log(tmp_path: Path, log: Path) -> None:
     environment = says(tmp_path, "echo 'x [error    ] No images. [task] loc=a.py:1'; echo '[error] later'; exit 1")
 
     with pytest.raises(DagsTestError, match=rf"^the run failed: No images\.\nAirflow's complete log is {log}\.$"):

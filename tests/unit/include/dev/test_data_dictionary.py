@@ -1,4 +1,4 @@
-"""The page about the data says what the code says."""
+"""The data dictionary agrees with the code."""
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ def test_page_is_as_the_schemas_are() -> None:
 @pytest.mark.parametrize(
     "column", dict.fromkeys((*features_columns(include_pixels=True), *QUARANTINE, *INVENTORY)), ids=lambda c: c.name
 )
-def test_page_tells_every_column_with_its_meaning(column) -> None:  # noqa: ANN001
+def test_page_lists_every_column_with_its_meaning(column) -> None:  # noqa: ANN001
     (line,) = {
         line
         for line in data_dictionary.render().splitlines()
@@ -35,7 +35,7 @@ def test_every_reason_has_a_meaning_of_its_own() -> None:
     assert all(meaning.endswith(".") for meaning in meanings)
 
 
-def test_metadata_holds_what_the_page_tells() -> None:
+def test_metadata_has_the_fields_of_the_page() -> None:
     arguments = Arguments(bucket="fruits", inventory="s3://fruits/i", output="s3://fruits/o", run="r")
 
     projection = fit(Moments.of(np.eye(4, 432, dtype=np.float32)), ["color"], k=1, explained_variance=None)

@@ -14,7 +14,7 @@ def _java(folder: Path, answer: str) -> None:
     java.chmod(0o755)
 
 
-def test_missing_java_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_java_names_the_package_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
 
     problem = prerequisites.java_problem()
@@ -34,7 +34,7 @@ def test_missing_java_says_what_to_install(tmp_path: Path, monkeypatch: pytest.M
         ("nothing of the kind", False),
     ],
 )
-def test_java_is_judged_by_its_version(
+def test_java_is_accepted_by_its_version(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: str, *, fine: bool
 ) -> None:
     _java(tmp_path, answer)
@@ -52,7 +52,7 @@ def test_too_little_space_names_folder_and_figures(tmp_path: Path) -> None:
     assert prerequisites.space_problem(tmp_path, 0) is None
 
 
-def test_command_prints_one_line_a_problem_and_fails(tmp_path: Path) -> None:
+def test_command_prints_one_line_per_problem_and_fails(tmp_path: Path) -> None:
     checked = subprocess.run(
         [sys.executable, str(Path(prerequisites.__file__))],
         env={"PATH": str(tmp_path)},

@@ -1,4 +1,4 @@
-"""A standalone cluster that cannot start says why; tests/e2e runs the whole flow on one that can."""
+"""A standalone cluster that cannot start names the reason. tests/e2e runs the complete flow on one that can."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Listing many folders at once gives what listing all gives, in S3's order."""
+"""A concurrent listing of folders equals the sequential listing, in S3's order."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ WHEN = datetime(2026, 11, 22, tzinfo=UTC)
 
 
 class ListedBucket:
-    """Stands for an S3 client: answers of few entries, as boto3 gives them."""
+    """Substitute for an S3 client that returns small pages like boto3."""
 
     def __init__(self, keys: set[str], page: int = 3) -> None:
         self.keys, self.page = sorted(keys, key=str.encode), page
@@ -55,7 +55,7 @@ def _keys(bucket: ListedBucket, prefix: str = "") -> list[str]:
     return [key for batch in batches for key in batch["key"].to_pylist()]
 
 
-def test_folders_one_behind_the_other_are_the_whole_in_s3s_order(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_concatenated_folders_are_the_complete_listing_in_s3s_order(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("MAX_CONCURRENT_FOLDERS", "MAX_PAGES_AHEAD", "MAX_ENTRIES"):
         monkeypatch.setattr(listing, name, 4)
     for seed in range(200):
@@ -77,7 +77,7 @@ def test_categories_of_splits_are_listed_each_by_itself() -> None:
     assert max(bucket.asked.count(category) for category in categories) == 2  # pages
 
 
-def test_folder_with_too_many_folders_is_listed_as_a_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_folder_with_too_many_folders_is_not_divided(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(listing, "MAX_ENTRIES", 50)
     bucket = ListedBucket({f"{n:03}/1.jpg" for n in range(200)}, page=20)
 

@@ -49,7 +49,7 @@ class Reports:
         self.s3.put_object(Bucket=self.bucket, Key=key, Body=content)
 
     def data(self, name: str, *rows: dict[str, Any], without: tuple[str, ...] = ()) -> dict[str, Any]:
-        """Write a data file; returns its entry in a manifest."""
+        """Write a data file and return its entry in a manifest."""
         schema = pa.schema([(field, kind) for field, kind in FIELDS if field not in without])
         file = io.BytesIO()
         pq.write_table(pa.Table.from_pylist(list(rows), schema=schema), file)
@@ -89,7 +89,7 @@ def reports(local_aws: LocalAws, bucket: str) -> Reports:
     return Reports(local_aws.s3(), bucket)
 
 
-def test_current_objects_below_the_prefix_are_told_as_a_listing_tells_them(reports: Reports) -> None:
+def test_current_objects_below_the_prefix_are_returned_as_by_a_listing(reports: Reports) -> None:
     first = reports.data(
         "one",
         _row("images/a/2 é+.jpg"),
@@ -137,14 +137,14 @@ def test_folder_of_hive_manifests_is_rejected_with_the_folder_above(reports: Rep
         reports.newest("hive/")
 
 
-def test_no_report_names_the_folder_and_the_way_out(reports: Reports) -> None:
+def test_missing_report_names_the_folder_and_the_remedy(reports: Reports) -> None:
     with pytest.raises(
         s3_inventory.ReportError, match=rf"no complete .* s3://{reports.bucket}/{FOLDER}: set FRUITS_INV"
     ):
         reports.newest()
 
 
-def test_report_that_is_too_old_is_refused(reports: Reports) -> None:
+def test_report_that_is_too_old_is_rejected(reports: Reports) -> None:
     reports.manifest("2026-11-21T01-00Z")
 
     assert reports.newest(now=TAKEN_AT + timedelta(days=8))
@@ -159,7 +159,9 @@ def test_report_that_is_too_old_is_refused(reports: Reports) -> None:
         ({"fileFormat": "CSV"}, "is in CSV: set the output format of the S3 Inventory configuration to Apache Parquet"),
     ],
 )
-def test_report_on_something_else_is_refused(reports: Reports, changed: dict[str, str], sentence: str) -> None:
+def test_report_of_another_bucket_or_format_is_rejected(
+    reports: Reports, changed: dict[str, str], sentence: str
+) -> None:
     reports.manifest("2026-11-21T01-00Z", **changed)
 
     with pytest.raises(s3_inventory.ReportError, match=sentence):
@@ -173,7 +175,7 @@ def test_report_without_the_needed_fields_names_them(reports: Reports) -> None:
         reports.keys(reports.newest())
 
 
-def test_file_that_is_not_the_manifests_is_refused(reports: Reports) -> None:
+def test_file_with_another_checksum_is_rejected(reports: Reports) -> None:
     reports.manifest("2026-11-21T01-00Z", reports.data("one", _row("images/a/1.jpg")))
     reports.data("one", _row("images/a/1.jpg"), _row("images/a/2.jpg"))
 

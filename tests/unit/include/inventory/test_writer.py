@@ -11,9 +11,9 @@ WHEN = datetime(2026, 11, 22, tzinfo=UTC)
 Listed = tuple[str, int]
 
 
-def _batch(*objects: Listed, prefix: str = "", leave_out: frozenset[str] = frozenset()) -> pa.RecordBatch:
+def _batch(*objects: Listed, prefix: str = "", excluded: frozenset[str] = frozenset()) -> pa.RecordBatch:
     rows = [{"key": key, "size": size, "etag": str(size), "last_modified": WHEN} for key, size in objects]
-    return writer.inventory_rows(pa.RecordBatch.from_pylist(rows, writer.LISTING_SCHEMA), prefix, leave_out)
+    return writer.inventory_rows(pa.RecordBatch.from_pylist(rows, writer.LISTING_SCHEMA), prefix, excluded)
 
 
 def _write(*batches: pa.RecordBatch) -> tuple[writer.Summary, dict[str, pl.DataFrame]]:
@@ -41,12 +41,12 @@ def test_split_and_category_come_from_the_folders(relative_key: str, expected: t
     assert writer.split_and_category(relative_key) == expected
 
 
-def test_inventory_keeps_every_object_but_folder_markers_and_what_is_left_out() -> None:
+def test_inventory_has_all_objects_but_folder_markers_and_excluded_ones() -> None:
     first = [("images/", 0), ("images/Limes/", 0), ("images/Limes/1.jpg", 7)]
     second = [("images/_SUCCESS", 0), ("images/stray.jpg", 0)]
-    leave_out = frozenset({"images/_SUCCESS"})
+    excluded = frozenset({"images/_SUCCESS"})
 
-    summary, files = _write(*(_batch(*page, prefix="images/", leave_out=leave_out) for page in (first, [], second)))
+    summary, files = _write(*(_batch(*page, prefix="images/", excluded=excluded) for page in (first, [], second)))
 
     frame = files["part-00000.parquet"]
     assert frame["key"].to_list() == ["images/Limes/1.jpg", "images/stray.jpg"]
@@ -55,7 +55,7 @@ def test_inventory_keeps_every_object_but_folder_markers_and_what_is_left_out() 
     assert (summary.images, summary.size_bytes, summary.uncategorised, summary.categories) == (2, 7, 1, {"Limes"})
 
 
-def test_inventory_of_several_batches_and_files_loses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_inventory_of_several_batches_and_files_is_complete(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(writer, "BATCH_ROWS", 4)
     monkeypatch.setattr(writer, "MAX_PART_ROWS", 10)
 
@@ -70,13 +70,13 @@ def test_inventory_of_several_batches_and_files_loses_nothing(monkeypatch: pytes
     assert pl.concat(files.values())["size"].to_list() == list(range(25))
 
 
-def test_inventory_of_nothing_writes_nothing() -> None:
+def test_empty_inventory_writes_no_file() -> None:
     summary, files = _write(_batch())
 
     assert (summary.images, files) == (0, {})
 
 
-def test_digest_tells_a_changed_object_from_an_unchanged_one_in_any_order() -> None:
+def test_digest_depends_on_contents_and_not_on_order() -> None:
     def digest(*objects: Listed) -> str:
         return _write(*(_batch(one) for one in objects))[0].digest
 

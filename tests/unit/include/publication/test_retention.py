@@ -27,5 +27,5 @@ def test_needed_runs_stay_however_expired() -> None:
     assert _expired(_run("published", 30), _run("b", 20), _run("c", 1), needed=("published",)) == ["b"]
 
 
-def test_run_under_way_stays() -> None:
+def test_active_run_stays() -> None:
     assert _expired(_run("under way", 0.1, published=False), _run("failed", 8, published=False)) == ["failed"]

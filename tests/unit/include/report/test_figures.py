@@ -1,4 +1,4 @@
-"""The report's figures against answers worked out by hand."""
+"""Figures of the report, compared with values computed by hand."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_counts_of_run_are_those_of_its_tables(made: Report) -> None:
     ]
 
 
-def test_typical_image_of_category_points_the_way_of_its_mean(made: Report) -> None:
+def test_typical_image_of_category_is_nearest_to_its_mean(made: Report) -> None:
     typical = {one["category"]: one["typical"] for one in made.figures["categories"]}
     assert (
         typical["Apple"] == "s3://fruits/images/Training/Apple/1.jpg"

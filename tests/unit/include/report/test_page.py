@@ -31,7 +31,7 @@ HOSTILE = "<script>alert('x')</script>"
 
 
 class Page(HTMLParser):
-    """What a browser would find in a page."""
+    """Content of a page as a browser parses it."""
 
     def __init__(self, report: Report) -> None:
         super().__init__()
@@ -93,7 +93,7 @@ def test_page_with_hostile_names_shows_them_as_text(hostile: Page) -> None:
     assert HOSTILE in json.loads(hostile.texts["script"][0])["plane"]["doc"].__repr__()
 
 
-def test_page_of_run_without_quarantine_says_so(tmp_path: Path) -> None:
+def test_page_of_run_without_quarantine_reports_it(tmp_path: Path) -> None:
     made = report(tmp_path, KNOWN + QUERIES)
 
     assert made.figures["quarantine"] == []
@@ -108,7 +108,7 @@ def test_page_of_run_without_splits_has_no_recognition(tmp_path: Path) -> None:
     assert "Random images of the run" in page.text
 
 
-def test_page_of_one_category_speaks_in_the_singular(tmp_path: Path) -> None:
+def test_page_of_one_category_uses_the_singular(tmp_path: Path) -> None:
     assert "in 1 category;" in Page(report(tmp_path, [(None, "Apple", (1, 0))])).text
 
 
@@ -145,16 +145,16 @@ def test_page_without_a_cost_does_not_mention_it(tmp_path: Path) -> None:
 
 def test_page_shows_pictures_where_there_is_something_to_see(tmp_path: Path) -> None:
     random = np.random.default_rng(0)
-    whole = cv2.imencode(".jpg", random.integers(0, 255, (300, 200, 3), np.uint8))[1].tobytes()
-    bucket = {"images/Training/Apple/0.jpg": whole, "cut.jpg": whole[: len(whole) // 2], "text.jpg": b"no image"}
+    image = cv2.imencode(".jpg", random.integers(0, 255, (300, 200, 3), np.uint8))[1].tobytes()
+    bucket = {"images/Training/Apple/0.jpg": image, "cut.jpg": image[: len(image) // 2], "text.jpg": b"no image"}
     lost = [
         ("cut.jpg", 8, "truncated"),
         ("text.jpg", 8, "undecodable"),
         ("killer.jpg", 8, "decoder_crash"),
         ("large.jpg", pictures.MAX_BYTES + 1, "truncated"),
     ]
-    asked: list[str] = []
-    fetch = lambda key: asked.append(key) or bucket.get(key)  # noqa: E731 - remembers what it was asked for
+    requested: list[str] = []
+    fetch = lambda key: requested.append(key) or bucket.get(key)  # noqa: E731 - records the requested keys
     page = Page(report(tmp_path, KNOWN, lost, fetch=fetch))
 
     shown = {link for link in page.links if link.startswith("data:")}
@@ -164,9 +164,9 @@ def test_page_shows_pictures_where_there_is_something_to_see(tmp_path: Path) -> 
         data = np.frombuffer(b64decode(link.removeprefix("data:image/webp;base64,")), np.uint8)
         sizes.add(cv2.imdecode(data, cv2.IMREAD_COLOR).shape)
     assert sizes == {(112, 75, 3)}
-    assert {"cut.jpg", "text.jpg"} <= set(asked)
-    assert {"killer.jpg", "large.jpg"} & set(asked) == set()
-    assert len(asked) == len(set(asked))
+    assert {"cut.jpg", "text.jpg"} <= set(requested)
+    assert {"killer.jpg", "large.jpg"} & set(requested) == set()
+    assert len(requested) == len(set(requested))
 
 
 @pytest.mark.parametrize("data", [b"", b"no image", b"\x89PNG\r\n\x1a\n" + b"\0" * 40, b"\xff\xd8\xff\xe0"])
@@ -193,13 +193,13 @@ def test_page_shows_the_origin_of_the_run(tmp_path: Path) -> None:
     )
 
 
-def test_page_of_run_that_fitted_its_own_projection_says_so(tmp_path: Path) -> None:
+def test_page_of_run_that_fitted_its_own_projection_reports_it(tmp_path: Path) -> None:
     about = About("s3://fruits/images/", "2026-11-22T09:04:05+01:00", None, "--refit is always.", {})
 
     assert "fitted by this run: --refit is always." in Page(report(tmp_path, KNOWN, about=about)).text
 
 
-def test_page_says_where_its_figures_are(tmp_path: Path) -> None:
+def test_page_names_the_file_of_its_figures(tmp_path: Path) -> None:
     assert "in s3://fruits/features/runs/r/report/figures.json ." in Page(report(tmp_path, KNOWN)).text
 
 

@@ -1,4 +1,4 @@
-"""A good run passes; each way of breaking it is caught by the check that is meant for it."""
+"""A correct run passes all checks, and the intended check finds each kind of damage."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def _shift_the_categories(run: Run) -> None:
 
 
 def _rotate_the_components(run: Run) -> ValidationReport:
-    """Turn two components in their plane: still a projection, no longer the principal components."""
+    """Rotate two components in their plane. They stay orthonormal, but are no principal components."""
     turned = run.projection.components.copy()
     first, second = turned[:, 0].copy(), turned[:, 1].copy()
     turned[:, 0], turned[:, 1] = 0.8 * first + 0.6 * second, 0.8 * second - 0.6 * first
@@ -264,7 +264,7 @@ def test_projection_that_was_kept_needs_no_fit_on_todays_images(keeping: Run) ->
     ]
 
 
-def test_projection_that_fits_other_images_fails_where_it_is_said_to_be_fitted_anew(keeping: Run) -> None:
+def test_projection_that_fits_other_images_fails_if_the_run_claims_to_have_fitted_it(keeping: Run) -> None:
     failed = [check.name for check in keeping.validate().failed]
 
     assert "features: largest correlation of two components" in failed
@@ -281,7 +281,7 @@ def test_projection_that_is_not_the_one_it_was_kept_from_fails(keeping: Run, sto
 
 
 @pytest.mark.parametrize("name", ["swap two projected vectors", "move the projection's mean", "truncate a file"])
-def test_run_with_a_kept_projection_is_checked_all_the_same(keeping: Run, name: str) -> None:
+def test_run_with_a_kept_projection_is_checked_too(keeping: Run, name: str) -> None:
     break_it, check = MUTATIONS[name]
     validate = keeping.validate
     keeping.validate = lambda **options: validate(**{"change": _kept(keeping.projection.to_bytes()), **options})  # type: ignore[method-assign]
@@ -305,7 +305,7 @@ def test_image_replaced_since_the_inventory_is_no_failure(run: Run) -> None:
     assert run.validate().failed == []
 
 
-def test_large_run_is_accounted_for_share_by_share(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_large_run_is_compared_in_shares(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("include.validation.accounting.MAX_KEYS_IN_MEMORY", 4)
     assert run.validate().failed == []
 
@@ -317,7 +317,7 @@ def test_large_run_is_accounted_for_share_by_share(run: Run, monkeypatch: pytest
     assert figures["inventoried keys that are in no table"] == "1 keys"
 
 
-def test_failed_checks_are_told_with_figures_in_columns(run: Run) -> None:
+def test_failed_checks_are_listed_with_values_in_columns(run: Run) -> None:
     _drop_a_row(run)
     run.write()
     report = run.validate()
@@ -367,8 +367,8 @@ def test_images_that_moved_since_the_kept_projection_was_fitted_are_a_warning(ke
 
     today = np.mean([row["features"] for row in keeping.rows if row["split"] == "Training"], axis=0)
     moved = np.linalg.norm((today - keeping.projection.mean)[256:]) / keeping.projection.spread[-1]
-    (told,) = [check for check in report.warnings if check.name.startswith("drift: mean of family color")]
-    assert float(told.saw) == pytest.approx(moved, rel=1e-3)
+    (drift,) = [check for check in report.warnings if check.name.startswith("drift: mean of family color")]
+    assert float(drift.saw) == pytest.approx(moved, rel=1e-3)
 
 
 def test_projection_by_another_model_than_the_published_one_is_a_warning(run: Run) -> None:

@@ -1,4 +1,4 @@
-"""A client that makes clusters and waits for them, without Spark."""
+"""A client that creates clusters and waits for them, without Spark."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Emr:
-    """EMR as a client sees it, with deadlines."""
+    """Client of EMR, with deadlines."""
 
     def __init__(self, aws: LocalAws, bucket: str) -> None:
         self.api = aws.emr()
@@ -32,7 +32,7 @@ class Emr:
         return answer["JobFlowId"]
 
     def step(self, *command: str, on_failure: str = "CONTINUE", jar: str = "command-runner.jar") -> dict[str, Any]:
-        """Describe a step that runs a command."""
+        """Return the configuration of a step that runs a command."""
         return {"Name": "step", "ActionOnFailure": on_failure, "HadoopJarStep": {"Jar": jar, "Args": list(command)}}
 
     def add(self, cluster: str, *steps: dict[str, Any]) -> list[str]:
@@ -48,7 +48,7 @@ class Emr:
         return self.api.describe_step(ClusterId=cluster, StepId=step)["Step"]["Status"]
 
     def step_states(self, cluster: str) -> list[str]:
-        """States of all steps, the first one first."""
+        """Return the states of all steps, the oldest first."""
         return [step["Status"]["State"] for step in reversed(self.api.list_steps(ClusterId=cluster)["Steps"])]
 
     def wait(self, cluster: str, *states: str) -> dict[str, Any]:
@@ -66,7 +66,7 @@ class Emr:
 
 @pytest.fixture
 def emr(local_aws: LocalAws, bucket: str) -> Iterator[Emr]:
-    """EMR with no active cluster before the test, and none after it."""
+    """Yield a client of EMR, without active clusters before and after the test."""
     client = Emr(local_aws, bucket)
     _terminate_all(local_aws, client)
     yield client

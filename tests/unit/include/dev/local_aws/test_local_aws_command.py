@@ -1,4 +1,4 @@
-"""`python -m include.dev.local_aws`: what it prints, what it returns, and that nothing survives it."""
+"""`python -m include.dev.local_aws`: output, exit codes, and that no process remains."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def state(tmp_path: Path) -> Iterator[Path]:
     LocalAws(tmp_path / "state").stop()
 
 
-def test_start_status_stop_tell_what_they_did_and_repeat_without_harm(state: Path) -> None:
+def test_start_status_stop_report_their_result_and_are_idempotent(state: Path) -> None:
     assert run("status", state=state).returncode == 3
     first = run("start", state=state)
     assert (first.returncode, first.stderr) == (0, "")
@@ -59,7 +59,7 @@ def test_start_status_stop_tell_what_they_did_and_repeat_without_harm(state: Pat
 
 
 @pytest.mark.parametrize("option", ["--s3-port", "--emr-port"])
-def test_start_on_taken_port_says_so_in_one_line_and_leaves_nothing(state: Path, option: str) -> None:
+def test_start_on_used_port_fails_in_one_line_and_leaves_nothing(state: Path, option: str) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -74,7 +74,7 @@ def test_start_on_taken_port_says_so_in_one_line_and_leaves_nothing(state: Path,
     assert [p for p in psutil.process_iter(["cmdline"]) if str(state) in " ".join(p.info["cmdline"] or [])] == []
 
 
-def test_start_in_unusable_folder_says_so_in_one_line(tmp_path: Path) -> None:
+def test_start_in_unusable_folder_fails_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     result = run("start", state=tmp_path / "file" / "state")
     assert (result.returncode, result.stderr.count("\n")) == (1, 1)
@@ -94,7 +94,7 @@ def test_killed_supervisor_leaves_no_process_of_its_clusters(state: Path, tmp_pa
     sleeper = Identity.of(int(pids.read_text()))
     os.kill(pid, signal.SIGKILL)
     wait_for(lambda: not LocalAws.processes_of(run_id), pause_s=0.1)
-    if process := sleeper.process():  # it has ended, but the system may still be about to say so
+    if process := sleeper.process():  # it has ended, but may still be a zombie
         process.wait(timeout=10)
     assert run("status", state=state).returncode == 3
     assert run("start", state=state).returncode == 0

@@ -67,7 +67,7 @@ def test_cluster_not_kept_alive_runs_its_steps_and_ends(emr: Emr) -> None:
     assert emr.step_states(cluster) == ["COMPLETED", "COMPLETED"]
 
 
-def test_cluster_not_kept_alive_with_failed_step_says_steps_completed_with_errors(emr: Emr) -> None:
+def test_cluster_not_kept_alive_with_failed_step_ends_with_steps_completed_with_errors(emr: Emr) -> None:
     cluster = emr.create(keep=False, Steps=[emr.step("false"), emr.step("true")])
     status = emr.wait(cluster, *ENDED)
     assert status["State"] == "TERMINATED"
@@ -75,7 +75,7 @@ def test_cluster_not_kept_alive_with_failed_step_says_steps_completed_with_error
     assert emr.step_states(cluster) == ["FAILED", "COMPLETED"]
 
 
-def test_protected_cluster_refuses_termination_and_stays(emr: Emr) -> None:
+def test_protected_cluster_rejects_termination(emr: Emr) -> None:
     cluster = emr.create(Instances={"TerminationProtected": True})
     emr.wait(cluster, "WAITING")
     code, message = refused(emr.api.terminate_job_flows, JobFlowIds=[cluster])
@@ -83,7 +83,7 @@ def test_protected_cluster_refuses_termination_and_stays(emr: Emr) -> None:
     assert emr.status(cluster)["State"] == "WAITING"
 
 
-def test_step_added_to_terminated_cluster_is_refused(emr: Emr) -> None:
+def test_step_added_to_terminated_cluster_is_rejected(emr: Emr) -> None:
     cluster = emr.create(keep=False)
     emr.wait(cluster, "TERMINATED")
     code, message = refused(emr.api.add_job_flow_steps, JobFlowId=cluster, Steps=[emr.step("true")])
@@ -99,7 +99,7 @@ def test_termination_of_terminated_cluster_changes_nothing(emr: Emr) -> None:
     assert emr.status(cluster) == before
 
 
-def test_unknown_ids_are_refused_as_emr_does(emr: Emr) -> None:
+def test_unknown_ids_are_rejected_as_by_emr(emr: Emr) -> None:
     cluster = emr.create()
     unknown = {"ClusterId": "j-UNKNOWN"}
     for call, arguments in (
@@ -121,7 +121,7 @@ def test_unknown_ids_are_refused_as_emr_does(emr: Emr) -> None:
         assert refused(call, **arguments) == ("ValidationException", "Specified job flow ID does not exist.")
 
 
-def test_cluster_with_unknown_instance_profile_is_refused(emr: Emr, local_aws: LocalAws) -> None:
+def test_cluster_with_unknown_instance_profile_is_rejected(emr: Emr, local_aws: LocalAws) -> None:
     code, message = refused(emr.create, JobFlowRole="nobody")
     assert (code, message) == ("ValidationException", "Invalid InstanceProfile: nobody.")
     assert local_aws.active_clusters() == []
@@ -133,7 +133,7 @@ def test_cluster_with_unknown_service_role_ends_with_validation_error(emr: Emr) 
     assert status["StateChangeReason"] == {"Code": "VALIDATION_ERROR", "Message": "EMR service role nobody is invalid"}
 
 
-def test_policies_are_given_back(emr: Emr) -> None:
+def test_policies_are_returned(emr: Emr) -> None:
     cluster = emr.create(AutoTerminationPolicy={"IdleTimeout": 600})
     read = emr.api.get_auto_termination_policy
     assert read(ClusterId=cluster)["AutoTerminationPolicy"] == {"IdleTimeout": 600}
@@ -194,7 +194,7 @@ def test_bootstrap_failure_ends_cluster_before_its_steps(emr: Emr, script: bytes
     assert emr.step_states(cluster) == ["CANCELLED"]
 
 
-def test_s3_request_to_emr_endpoint_is_refused(local_aws: LocalAws) -> None:
+def test_s3_request_to_emr_endpoint_is_rejected(local_aws: LocalAws) -> None:
     import boto3
 
     environment = local_aws.environment

@@ -1,4 +1,4 @@
-"""Faults asked for by a cluster's tag show as EMR shows them."""
+"""Faults that a cluster's tag selects look as on EMR."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def once(aws: LocalAws) -> EMRClient:
         ("no-such-fault", "ValidationException", "no-such-fault"),
     ],
 )
-def test_refused_cluster_is_none(emr: Emr, local_aws: LocalAws, fault: str, code: str, message: str) -> None:
+def test_rejected_cluster_is_not_created(emr: Emr, local_aws: LocalAws, fault: str, code: str, message: str) -> None:
     emr.api = once(local_aws)
 
     with pytest.raises(ClientError) as error:
@@ -67,7 +67,7 @@ def test_lost_answer_leaves_the_cluster_up(emr: Emr, local_aws: LocalAws) -> Non
     assert len(local_aws.active_clusters()) == 1
 
 
-def test_throttled_client_is_answered_once_it_has_been_refused_often_enough(emr: Emr, local_aws: LocalAws) -> None:
+def test_throttled_client_is_answered_after_the_rejected_calls(emr: Emr, local_aws: LocalAws) -> None:
     cluster, api = emr.create(Name="throttled", Tags=tags("throttled:2")), once(local_aws)
 
     answers = [_code(lambda: api.describe_cluster(ClusterId=cluster)) for _ in range(3)]
@@ -99,7 +99,7 @@ def test_terminated_node_ends_the_cluster_and_cancels_its_step(emr: Emr) -> None
     ("fault", "message"),
     [("step-failed", "the application gave up"), ("driver-killed", "Step failed with exitCode 137")],
 )
-def test_step_with_a_fault_fails_and_says_why(emr: Emr, fault: str, message: str) -> None:
+def test_step_with_a_fault_fails_with_its_message(emr: Emr, fault: str, message: str) -> None:
     cluster = emr.create(Tags=tags(fault))
     (step,) = emr.add(cluster, emr.step("sleep", "600"))
 
@@ -118,7 +118,7 @@ def test_hanging_step_can_be_cancelled(emr: Emr) -> None:
     emr.wait_step(cluster, step, "CANCELLED")
 
 
-def test_step_finds_s3_where_its_cluster_says(emr: Emr) -> None:
+def test_step_uses_the_s3_endpoint_of_its_cluster(emr: Emr) -> None:
     cluster = emr.create(Tags=tags("s3-endpoint:http://127.0.0.1:9"))
     (step,) = emr.add(cluster, emr.step("sh", "-c", "echo $AWS_ENDPOINT_URL_S3"))
     emr.wait_step(cluster, step, "COMPLETED")

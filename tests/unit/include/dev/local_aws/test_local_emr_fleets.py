@@ -1,4 +1,4 @@
-"""Instance fleets as clients see them: what was asked for is listed, from its creation to its end."""
+"""Instance fleets: the requested nodes are listed, from their creation until after their end."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def _job_flow(emr: Emr) -> dict[str, Any]:
-    """Ask as the DAG does; without what has to be in S3."""
+    """Create a cluster as the DAG does, without files in S3."""
     cluster = requests.Cluster(
         origin=ClusterOwner("tests", "fruits_features", "fleets"),
         run="r",
@@ -62,7 +62,7 @@ def test_instances_are_listed_by_fleet_type_and_state(emr: Emr) -> None:
     assert _instances(emr, cluster, InstanceStates=["TERMINATED"]) == []
 
 
-def test_instances_of_ended_cluster_tell_their_time_and_so_their_cost(emr: Emr) -> None:
+def test_instances_of_ended_cluster_have_the_times_for_their_cost(emr: Emr) -> None:
     cluster = emr.api.run_job_flow(**_job_flow(emr))["JobFlowId"]
     emr.wait(cluster, "WAITING")
     emr.api.terminate_job_flows(JobFlowIds=[cluster])
@@ -72,7 +72,7 @@ def test_instances_of_ended_cluster_tell_their_time_and_so_their_cost(emr: Emr) 
     assert {one["Status"]["State"] for one in instances} == {"TERMINATED"}
     assert all(one["Status"]["Timeline"] == ended for one in instances)
     cost = actual(instances, price_table(), datetime.now(UTC))
-    # a minute each, the least that is billed: primary 0.1819 + 0.0408, core 0.3638 + 0.0816, task half of 0.3638
+    # a minute each, which is the minimum billed: primary 0.1819 + 0.0408, core 0.3638 + 0.0816, task half of 0.3638
     assert cost.dollars == round((0.2227 + 0.4454 + 2 * (0.1819 + 0.0816)) / 60, 4)
 
 

@@ -1,4 +1,4 @@
-"""A step's process, its failure, its cancellation, its logs and its end."""
+"""Processes of steps: failure, cancellation, logs and end."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 ENDED = ("TERMINATED", "TERMINATED_WITH_ERRORS")
 
-# Leaves a child in the session, a grandchild in a session of its own, and one whose parent has gone.
+# Leaves a child in the session, a grandchild in a separate session, and one whose parent has ended.
 FAMILY = """
 import os, subprocess, sys, time
 sleep = [sys.executable, "-c", "import time; time.sleep(600)"]
@@ -149,7 +149,7 @@ def test_interrupted_step_that_will_not_end_is_killed_after_the_grace(emr: Emr, 
     emr.wait_step(cluster, step, "CANCELLED")
 
 
-def test_terminated_cluster_ends_whole_process_tree(emr: Emr, tmp_path: Path) -> None:
+def test_terminated_cluster_ends_complete_process_tree(emr: Emr, tmp_path: Path) -> None:
     cluster = emr.create()
     (step,) = emr.add(cluster, family_step(emr, tmp_path / "pids"))
     family = wait_for_family(tmp_path / "pids")

@@ -1,4 +1,4 @@
-"""Clusters install from a wheelhouse in S3 by the bootstrap script that EMR runs, with no package index at hand."""
+"""Clusters install from a wheelhouse in S3 with the bootstrap script of EMR, without a package index."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Deployed:
         return self.emr.log(f"{cluster}/node/{node}/bootstrap-actions/1/{stream}.gz")
 
     def failure(self) -> str:
-        """What the bootstrap of a new cluster says when it fails."""
+        """Return the output of a new cluster's failed bootstrap."""
         cluster = self.cluster()
         status = self.emr.wait(cluster, "TERMINATED_WITH_ERRORS", "WAITING")
         assert status["StateChangeReason"]["Code"] == "BOOTSTRAP_FAILURE"
@@ -54,16 +54,14 @@ class Deployed:
 
 
 def _run(emr: Emr, cluster: str, program: str) -> tuple[str, str]:
-    """State and output of a step that runs a Python program."""
+    """Return state and output of a step that runs a Python program."""
     (step,) = emr.add(cluster, emr.step("python3.11", "-c", program))
     status: dict[str, Any] = emr.wait_step(cluster, step, "COMPLETED", "FAILED")
     stream = "stdout" if status["State"] == "COMPLETED" else "stderr"
     return status["State"], emr.log(f"{cluster}/steps/{step}/{stream}.gz")
 
 
-def test_node_has_what_its_bootstrap_installed_and_nothing_of_this_machine(
-    emr: Emr, index: Path, tmp_path: Path
-) -> None:
+def test_node_has_installed_packages_and_nothing_of_this_machine(emr: Emr, index: Path, tmp_path: Path) -> None:
     deployed = Deployed(emr, index, tmp_path, "1.0")
     cluster = deployed.cluster()
     emr.wait(cluster, "WAITING")
@@ -74,7 +72,7 @@ def test_node_has_what_its_bootstrap_installed_and_nothing_of_this_machine(
     assert _run(emr, cluster, "import pyspark")[0] == "COMPLETED"
 
 
-def test_second_cluster_finds_installed_what_the_first_one_installed(emr: Emr, index: Path, tmp_path: Path) -> None:
+def test_second_cluster_reuses_the_packages_of_the_first(emr: Emr, index: Path, tmp_path: Path) -> None:
     deployed = Deployed(emr, index, tmp_path, "1.1")
     emr.wait(deployed.cluster(), "WAITING")
     for wheel in deployed.house.wheels:
@@ -88,11 +86,11 @@ def test_second_cluster_finds_installed_what_the_first_one_installed(emr: Emr, i
 
 @pytest.fixture
 def fresh(emr: Emr, index: Path, tmp_path: Path) -> Deployed:
-    """Never installed: its bootstraps fail, and what a failed bootstrap leaves is thrown away."""
+    """Wheelhouse that is never installed, because its bootstraps fail and their environment is deleted."""
     return Deployed(emr, index, tmp_path, "2.0")
 
 
-def test_wheel_that_is_not_the_locked_one_is_refused(fresh: Deployed, index: Path) -> None:
+def test_wheel_that_is_not_the_locked_one_is_rejected(fresh: Deployed, index: Path) -> None:
     make_wheel(index, "stone", "2.0")
     other = next(index.iterdir()).read_bytes() + b"\0"
     fresh.put(fresh.house.wheels[0].name, other)

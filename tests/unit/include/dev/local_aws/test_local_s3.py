@@ -1,4 +1,4 @@
-"""What the S3 of one machine does as S3 does; Spark's way in is a folder, so that way is tested too."""
+"""The local S3 behaves like S3, through its API and through the folder that Spark uses."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def test_multipart_upload_and_range_read_give_the_same_bytes(s3: S3Client, bucke
         ("create_bucket", {"Bucket": "X"}, "InvalidBucketName"),
     ],
 )
-def test_what_is_not_there_is_refused_with_s3s_code(
+def test_missing_object_or_bucket_is_rejected_with_s3s_code(
     s3: S3Client, call: str, arguments: dict[str, str], code: str
 ) -> None:
     with pytest.raises(ClientError) as error:
@@ -140,7 +140,7 @@ def test_copy_and_delete_leave_an_empty_bucket(s3: S3Client, bucket: str) -> Non
     s3.head_bucket(Bucket=bucket)
 
 
-def test_bucket_name_that_s3_refuses_is_refused(local_aws: LocalAws) -> None:
+def test_bucket_name_that_s3_rejects_is_rejected(local_aws: LocalAws) -> None:
     with pytest.raises(ValueError, match="is no bucket name"):
         local_aws.create_bucket("../out")
     assert not Path(local_aws.s3_folder.parent / "out").exists()

@@ -1,4 +1,4 @@
-"""The proxy that answers late, or not as asked: seen by a client that hides nothing."""
+"""The proxy with latency and faults, tested with a client that does not retry."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ def server_of(local_aws: LocalAws) -> tuple[str, int]:
     return host, int(port)
 
 
-def connect(trouble: S3FaultProxy, timeout_s: float = 30.0) -> http.client.HTTPConnection:
-    return http.client.HTTPConnection(trouble.url.removeprefix("http://"), timeout=timeout_s)
+def connect(proxy: S3FaultProxy, timeout_s: float = 30.0) -> http.client.HTTPConnection:
+    return http.client.HTTPConnection(proxy.url.removeprefix("http://"), timeout=timeout_s)
 
 
-def address(trouble: S3FaultProxy, local_aws: LocalAws, bucket: str, operation: str = "get_object") -> str:
-    """Where an object is, for a client that signs nothing."""
+def address(proxy: S3FaultProxy, local_aws: LocalAws, bucket: str, operation: str = "get_object") -> str:
+    """Return a presigned path of an object."""
     keys = {name.lower(): local_aws.environment[name] for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")}
     config = Config(signature_version="s3v4")
-    client = boto3.client("s3", endpoint_url=trouble.url, region_name="eu-west-1", config=config, **keys)
+    client = boto3.client("s3", endpoint_url=proxy.url, region_name="eu-west-1", config=config, **keys)
     signed: str = client.generate_presigned_url(operation, Params={"Bucket": bucket, "Key": "photo"})
-    return signed.removeprefix(trouble.url)
+    return signed.removeprefix(proxy.url)
 
 
 @pytest.fixture
@@ -44,9 +44,9 @@ def photographed(local_aws: LocalAws, bucket: str) -> str:
     return bucket
 
 
-def test_answers_with_latency_come_late_and_whole(local_aws: LocalAws, photographed: str) -> None:
-    with S3FaultProxy(server_of(local_aws), latency_s=0.05) as trouble, closing(connect(trouble)) as client:
-        target = address(trouble, local_aws, photographed)
+def test_answers_with_latency_are_delayed_and_complete(local_aws: LocalAws, photographed: str) -> None:
+    with S3FaultProxy(server_of(local_aws), latency_s=0.05) as proxy, closing(connect(proxy)) as client:
+        target = address(proxy, local_aws, photographed)
         for _ in range(2):
             start = time.monotonic()
             client.request("GET", target)
@@ -54,7 +54,7 @@ def test_answers_with_latency_come_late_and_whole(local_aws: LocalAws, photograp
             assert (answer.status, answer.read() == BODY) == (200, True)
             assert time.monotonic() - start >= 0.05
 
-    assert list(trouble.seen.values()) == [2]
+    assert list(proxy.seen.values()) == [2]
 
 
 @pytest.mark.parametrize(
@@ -63,8 +63,8 @@ def test_answers_with_latency_come_late_and_whole(local_aws: LocalAws, photograp
 def test_request_that_s3_cannot_serve_now_is_answered_as_by_s3(
     local_aws: LocalAws, photographed: str, fault: Fault, status: int, code: bytes
 ) -> None:
-    with S3FaultProxy(server_of(local_aws), faults=first(1, fault)) as trouble, closing(connect(trouble)) as client:
-        target = address(trouble, local_aws, photographed)
+    with S3FaultProxy(server_of(local_aws), faults=first(1, fault)) as proxy, closing(connect(proxy)) as client:
+        target = address(proxy, local_aws, photographed)
         client.request("GET", target)
         answer = client.getresponse()
         assert (answer.status, b"<Code>%s</Code>" % code in answer.read()) == (status, True)
@@ -83,27 +83,27 @@ def test_request_that_s3_cannot_serve_now_is_answered_as_by_s3(
         (Fault.SILENCE_IN_BODY, TimeoutError),
     ],
 )
-def test_request_that_breaks_off_is_seen_to_break_off(
+def test_interrupted_request_fails_at_the_client(
     local_aws: LocalAws, photographed: str, fault: Fault, seen: type[Exception]
 ) -> None:
     with (
-        S3FaultProxy(server_of(local_aws), faults=first(1, fault)) as trouble,
-        closing(connect(trouble, 1.0)) as client,
+        S3FaultProxy(server_of(local_aws), faults=first(1, fault)) as proxy,
+        closing(connect(proxy, 1.0)) as client,
     ):
-        client.request("GET", address(trouble, local_aws, photographed))
+        client.request("GET", address(proxy, local_aws, photographed))
         with pytest.raises(seen) as raised:
             client.getresponse().read()
     if isinstance(raised.value, http.client.IncompleteRead):
         assert raised.value.partial == BODY[: len(BODY) // 2]
-    assert trouble.failed == {fault: 1}
+    assert proxy.failed == {fault: 1}
 
 
-def test_uploads_pass_whole_and_only_their_first_request_is_judged(local_aws: LocalAws, bucket: str) -> None:
-    asked: list[Request] = []
+def test_uploads_are_complete_and_judged_once(local_aws: LocalAws, bucket: str) -> None:
+    judged: list[Request] = []
 
-    with S3FaultProxy(server_of(local_aws), faults=asked.append) as trouble, closing(connect(trouble)) as client:
-        client.request("PUT", address(trouble, local_aws, bucket, "put_object"), body=BODY * 8)
+    with S3FaultProxy(server_of(local_aws), faults=judged.append) as proxy, closing(connect(proxy)) as client:
+        client.request("PUT", address(proxy, local_aws, bucket, "put_object"), body=BODY * 8)
         assert client.getresponse().status == 200
 
     assert local_aws.s3().get_object(Bucket=bucket, Key="photo")["Body"].read() == BODY * 8
-    assert [(request.method, request.nth) for request in asked] == [("PUT", 1)]
+    assert [(request.method, request.nth) for request in judged] == [("PUT", 1)]

@@ -1,4 +1,4 @@
-"""The sample images: what is drawn, that it is always the same, and how the command fails."""
+"""Sample images: plan, drawing, determinism and errors of the command."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_small_plan_is_a_subset_of_the_full_plan() -> None:
     assert set(small) < set(make_plan(["Banana", "Fig"]))
 
 
-def test_small_plan_spreads_over_the_whole_turn() -> None:
+def test_small_plan_spreads_over_the_complete_turn() -> None:
     frames = [image.frame for image in make_plan(["Fig"], 24) if image.split == "Training"]
     assert max(np.diff(sorted(frames))) < 60
     assert max(frames) > 850
@@ -69,7 +69,7 @@ def test_unknown_category_names_the_nearest() -> None:
 
 
 @pytest.mark.parametrize("images", [0, -1, 657])
-def test_image_count_out_of_range_is_refused(images: int) -> None:
+def test_image_count_out_of_range_is_rejected(images: int) -> None:
     with pytest.raises(PlanError, match=r"have 1 to 656"):
         make_plan(["Banana"], images)
 
@@ -102,14 +102,14 @@ def test_file_sizes_of_every_category_are_those_of_fruits_360() -> None:
     assert 4_700 < np.mean(sizes) < 5_600
 
 
-def test_about_a_tenth_gives_no_keypoint_at_orbs_defaults(prototype: Path) -> None:
+def test_about_a_tenth_has_no_keypoint_at_orbs_defaults(prototype: Path) -> None:
     orb = cv2.ORB_create()
     grays = [cv2.imread(str(path), cv2.IMREAD_GRAYSCALE) for path in prototype.rglob("*.jpg")]
     share = np.mean([len(orb.detect(gray)) == 0 for gray in grays if gray is not None])
     assert 0.04 < share < 0.20
 
 
-def test_kinds_can_be_told_by_color() -> None:
+def test_kinds_differ_in_color() -> None:
     def mean_color(category: str) -> np.ndarray:
         pixels = cv2.imdecode(np.frombuffer(draw(category, 10, 0), np.uint8), cv2.IMREAD_COLOR)
         return pixels[pixels.min(axis=2) < 200].mean(axis=0)
@@ -185,11 +185,11 @@ def test_unwritable_folder_is_one_line(tmp_path: Path, capsys: pytest.CaptureFix
     assert main([str(tmp_path / "file" / "images")]) == 1
     line = capsys.readouterr().err.splitlines()[-1]
     assert line.startswith("sample_images: error: cannot write ")
-    assert line.endswith("give a folder that can be written")
+    assert line.endswith("choose a writable folder")
 
 
 @pytest.mark.parametrize("there", [1, 100], ids=["while processes start", "in the middle"])
-def test_interrupt_leaves_whole_files_and_a_folder_to_go_on_with(tmp_path: Path, there: int) -> None:
+def test_interrupt_leaves_complete_files_to_continue_with(tmp_path: Path, there: int) -> None:
     command = [
         sys.executable,
         "-m",
@@ -211,8 +211,8 @@ def test_interrupt_leaves_whole_files_and_a_folder_to_go_on_with(tmp_path: Path,
     drawn = contents(tmp_path / "images")
     assert there <= len(drawn) < 2158
     assert all(path.endswith("_100.jpg") and not Path(path).name.startswith(".") for path in drawn)
-    whole = {image.path: draw(image.category, image.frame, 0) for image in make_plan(["Fig"]) if image.path in drawn}
-    assert all(drawn[path] == hashlib.sha256(data).hexdigest() for path, data in whole.items())
+    complete = {image.path: draw(image.category, image.frame, 0) for image in make_plan(["Fig"]) if image.path in drawn}
+    assert all(drawn[path] == hashlib.sha256(data).hexdigest() for path, data in complete.items())
 
 
 def test_settings_name_everything_that_decides_the_bytes() -> None:
