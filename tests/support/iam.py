@@ -2,7 +2,8 @@
 
 After "Policy evaluation logic" and "IAM JSON policy elements: Condition operators" of the IAM User Guide: an explicit
 deny wins, an allow is needed, a condition whose key the request lacks is not met. moto's own evaluator takes such a
-condition for met and passes over operators it does not know, which would prove too little here.
+condition for met and passes over operators it does not know, which would prove too little here. A request that IAM
+could not see, by the service reference, is refused.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ import re
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
+
+from tests.support.service_reference import require_possible
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -44,8 +47,10 @@ def allows(policies: Iterable[Mapping[str, Any]], request: Request) -> bool:
     """Whether the policies of one principal allow a request.
 
     Raises:
+        ImpossibleRequestError: IAM cannot see such a request.
         NotImplementedError: a policy uses an element or operator that is not known here.
     """
+    require_possible(request.action, request.resource, request.context)
     statements = [one for policy in policies for one in _listed(policy["Statement"])]
     effects = {statement["Effect"] for statement in statements if _applies(statement, request)}
     return effects == {"Allow"}

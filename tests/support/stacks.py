@@ -6,6 +6,7 @@ import ast
 import json
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,13 +55,22 @@ class Stack:
         return document
 
 
+MANAGED = "AmazonEMRServicePolicy_v2"
+
+
+@cache
+def managed_policy() -> dict[str, Any]:
+    """Return Amazon's policy for EMR's service role, from moto's copy of all of Amazon's policies."""
+    policies: dict[str, dict[str, Any]] = json.loads(moto.iam.models.aws_managed_policies_data)
+    return policies[MANAGED]
+
+
 @contextmanager
 def amazons_policy() -> Iterator[None]:
     """Let moto know the one of Amazon's policies that we attach: reading all 1,400 takes 3 s for each account."""
-    name = "AmazonEMRServicePolicy_v2"
-    policy = json.loads(moto.iam.models.aws_managed_policies_data)[name]
+    policy = managed_policy()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(moto.iam.models, "aws_managed_policies_data", json.dumps({name: policy}))
+        patch.setattr(moto.iam.models, "aws_managed_policies_data", json.dumps({MANAGED: policy}))
         patch.setenv("MOTO_IAM_LOAD_MANAGED_POLICIES", "true")
         yield
 

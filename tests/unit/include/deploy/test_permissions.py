@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.support.iam import Request, allows
-from tests.support.stacks import REGION, TEMPLATE, Stack
+from tests.support.service_reference import (
+    ImpossibleRequestError,
+    actions,
+    dependent_actions,
+    require_possible,
+    sample_arns,
+)
+from tests.support.stacks import REGION, TEMPLATE, Stack, managed_policy
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -43,7 +50,7 @@ NOBODY_MAY: list[Ask] = [
     ("iam:PassRole", "{InstanceRole}", {}),
     ("iam:PassRole", "{InstanceRole}", {"iam:PassedToService": "lambda.amazonaws.com"}),
     ("iam:PassRole", "arn:aws:iam::{account}:role/Administrator", TO_EC2),
-    ("iam:CreateRole", "*", {}),
+    ("iam:CreateRole", "arn:aws:iam::{account}:role/Administrator", {}),
     ("iam:PutRolePolicy", "{AirflowRole}", {}),
     ("iam:AttachRolePolicy", "{InstanceRole}", {}),
     ("sts:AssumeRole", "{AirflowRole}", {}),
@@ -51,8 +58,12 @@ NOBODY_MAY: list[Ask] = [
     ("kms:Decrypt", "arn:aws:kms:eu-west-1:{account}:key/another", {}),
     ("kms:CreateGrant", "{key}", {}),
     ("sns:Publish", "arn:aws:sns:eu-west-1:{account}:another", {}),
-    ("ec2:RunInstances", "arn:aws:ec2:eu-west-1:{account}:subnet/subnet-1", {}),
-    ("secretsmanager:GetSecretValue", "*", {}),
+    ("ec2:RunInstances", "{subnet}", {}),
+    ("ec2:RunInstances", "{subnet}", {"ec2:Vpc": "arn:aws:ec2:eu-west-1:{account}:vpc/another"}),
+    ("ec2:CreateVpcEndpoint", "arn:aws:ec2:eu-west-1:{account}:vpc/another", {}),
+    ("ec2:CreateVpcEndpoint", "{endpoint}", {}),
+    ("ec2:DeleteVpcEndpoints", "{endpoint}", {}),
+    ("secretsmanager:GetSecretValue", "arn:aws:secretsmanager:eu-west-1:{account}:secret:payroll", {}),
 ]
 
 MAY: dict[str, list[Ask]] = {
@@ -67,7 +78,8 @@ MAY: dict[str, list[Ask]] = {
         ("kms:GenerateDataKey", "{key}", {}),
         ("elasticmapreduce:RunJobFlow", "*", CREATING),
         ("elasticmapreduce:AddTags", "{cluster}", CREATING),
-        ("elasticmapreduce:PutManagedScalingPolicy", "{cluster}", CREATING),
+        ("elasticmapreduce:PutAutoTerminationPolicy", "{cluster}", {}),
+        ("elasticmapreduce:PutManagedScalingPolicy", "{cluster}", {}),
         ("elasticmapreduce:ListClusters", "*", {}),
         ("elasticmapreduce:CancelSteps", "{cluster}", OURS),
         ("elasticmapreduce:TerminateJobFlows", "{cluster}", OURS),
@@ -90,11 +102,10 @@ MAY: dict[str, list[Ask]] = {
     "EmrServiceRole": [
         ("iam:PassRole", "{InstanceRole}", TO_EC2),
         ("kms:CreateGrant", "{key}", {"kms:GrantIsForAWSResource": "true"}),
-        (
-            "ec2:RunInstances",
-            "arn:aws:ec2:eu-west-1:{account}:subnet/subnet-1",
-            {"ec2:Vpc": "arn:aws:ec2:eu-west-1:{account}:vpc/{vpc}"},
-        ),
+        ("ec2:RunInstances", "{subnet}", {"ec2:Vpc": "{vpc}"}),
+        ("ec2:CreateVpcEndpoint", "{vpc}", {}),
+        ("ec2:CreateVpcEndpoint", "{subnet}", {}),
+        ("ec2:ModifyVpcEndpoint", "{subnet}", {"ec2:Vpc": "{vpc}"}),
     ],
 }
 ONLY_AIRFLOW_MAY: list[Ask] = [
@@ -116,7 +127,10 @@ def names(stack: Stack) -> dict[str, str]:
     )["SecurityGroups"]
     return {
         "account": stack.account,
-        "vpc": group["VpcId"],
+        "vpc": f"arn:aws:ec2:{REGION}:{stack.account}:vpc/{group['VpcId']}",
+        "subnet": f"arn:aws:ec2:{REGION}:{stack.account}:subnet/subnet-1",
+        "endpoint": f"arn:aws:ec2:{REGION}:{stack.account}:vpc-endpoint/vpce-1",
+        "service_group": f"arn:aws:ec2:{REGION}:{stack.account}:security-group/{stack.resources['ServiceAccessGroup']}",
         "bucket": f"arn:aws:s3:::{stack.bucket}",
         "foreign": "arn:aws:s3:::payroll",
         "key": f"arn:aws:kms:{REGION}:{stack.account}:key/{stack.resources['Key']}",
@@ -153,13 +167,106 @@ def test_cluster_may_not_do_what_airflow_may(stack: Stack, names: dict[str, str]
     assert [ask for ask in ONLY_AIRFLOW_MAY if allows(policies, _request(ask, names))] == []
 
 
+FOR_EMR = "for-use-with-amazon-emr-managed-policies"
+ENDPOINT_TAGS = {f"aws:RequestTag/{FOR_EMR}": "true", "aws:RequestTag/Name": "emr-service-vpce"}
+"""What EMR tags its endpoint with, by the managed policy."""
+
+
+def test_managed_policy_is_the_version_that_knows_the_endpoint() -> None:
+    assert managed_policy()["DefaultVersionId"] == "v6"
+    sids = {statement["Sid"] for statement in managed_policy()["Document"]["Statement"]}
+    assert "CreateEmrServiceVPCEndpoint" in sids
+
+
+def _of_emr(stack: Stack) -> list[dict[str, Any]]:
+    """All policies of EMR's service role."""
+    return [*stack.policies("EmrServiceRole"), managed_policy()["Document"]]
+
+
+def test_emr_may_create_its_endpoint_in_an_untagged_network_of_this_vpc(stack: Stack, names: dict[str, str]) -> None:
+    group_tag = {f"aws:ResourceTag/{FOR_EMR}": "true"}
+    asks: list[Ask] = [
+        ("ec2:CreateVpcEndpoint", "{vpc}", {}),
+        ("ec2:CreateVpcEndpoint", "{subnet}", {}),
+        ("ec2:CreateVpcEndpoint", "{service_group}", group_tag),
+        ("ec2:CreateVpcEndpoint", "{endpoint}", ENDPOINT_TAGS),
+        ("ec2:CreateTags", "{endpoint}", {**ENDPOINT_TAGS, "ec2:CreateAction": "CreateVpcEndpoint"}),
+        ("ec2:ModifyVpcEndpoint", "{endpoint}", group_tag),
+        ("ec2:ModifyVpcEndpoint", "{subnet}", {"ec2:Vpc": "{vpc}"}),
+        ("ec2:ModifyVpcEndpoint", "{service_group}", group_tag),
+    ]
+
+    assert [ask for ask in asks if not allows(_of_emr(stack), _request(ask, names))] == []
+
+
+@pytest.mark.parametrize(
+    ("resource", "context"),
+    [
+        ("{endpoint}", {}),
+        ("{endpoint}", {**ENDPOINT_TAGS, "aws:RequestTag/Name": "mine"}),
+        ("{service_group}", {}),
+        ("arn:aws:ec2:eu-west-1:{account}:vpc/another", {}),
+    ],
+)
+def test_emr_may_create_no_other_endpoint(
+    stack: Stack, names: dict[str, str], resource: str, context: dict[str, str]
+) -> None:
+    assert not allows(_of_emr(stack), _request(("ec2:CreateVpcEndpoint", resource, context), names))
+
+
+def _statements(stack: Stack, role: str) -> list[dict[str, Any]]:
+    return [statement for policy in stack.policies(role) for statement in policy["Statement"]]
+
+
+def _may_apply(statement: Mapping[str, Any], action: str) -> bool:
+    """Return whether IAM can see a request with this action that meets a statement's resources and condition keys."""
+    keys = {key for wanted in statement.get("Condition", {}).values() for key in wanted}
+    for pattern in _listed(statement["Resource"]):
+        for resource in sample_arns(action) if pattern == "*" else [pattern.replace("*", "x")]:
+            try:
+                require_possible(action, resource, keys)
+            except ImpossibleRequestError:
+                continue
+            return True
+    return False
+
+
+@pytest.mark.parametrize("role", MAY)
+def test_every_action_of_a_policy_fits_its_resources_and_conditions(stack: Stack, role: str) -> None:
+    pairs = [
+        (statement, action)
+        for statement in _statements(stack, role)
+        for pattern in _listed(statement["Action"])
+        for action in actions(pattern) or [pattern]
+    ]
+
+    assert len(pairs) > 10
+    assert [(one["Sid"], action) for one, action in pairs if not _may_apply(one, action)] == []
+
+
+def test_statement_with_a_key_that_its_action_lacks_does_not_fit() -> None:
+    condition = {"StringEquals": {"elasticmapreduce:RequestTag/application": "fruits"}}
+    statement = {"Resource": "arn:aws:elasticmapreduce:eu-west-1:123456789012:cluster/*", "Condition": condition}
+
+    assert _may_apply(statement, "elasticmapreduce:AddTags")
+    assert not _may_apply(statement, "elasticmapreduce:PutManagedScalingPolicy")
+
+
+@pytest.mark.parametrize("role", MAY)
+def test_role_has_what_its_actions_depend_on(stack: Stack, role: str) -> None:
+    patterns = [one for statement in _statements(stack, role) for one in _listed(statement["Action"])]
+    allowed = {action for pattern in patterns for action in actions(pattern)}
+    needed = {one for action in allowed for one in dependent_actions(action)}
+
+    assert needed - allowed == set()
+
+
 @pytest.mark.parametrize("role", MAY)
 def test_no_policy_of_ours_allows_all_actions_of_a_service(stack: Stack, role: str) -> None:
-    statements = [statement for policy in stack.policies(role) for statement in policy["Statement"]]
-    actions = [action for one in statements for action in _listed(one["Action"])]
+    patterns = [pattern for one in _statements(stack, role) for pattern in _listed(one["Action"])]
 
-    assert actions
-    assert [action for action in actions if action.endswith((":*", "*:*")) or action == "*"] == []
+    assert patterns
+    assert [one for one in patterns if one.endswith((":*", "*:*")) or one == "*"] == []
 
 
 def test_roles_are_assumed_by_their_service_alone(stack: Stack) -> None:
@@ -202,6 +309,23 @@ def test_evaluator_lets_a_deny_win_and_refuses_what_it_does_not_know() -> None:
     assert not allows([allow, deny], Request("s3:DeleteObject", "arn:aws:s3:::b/k"))
     with pytest.raises(NotImplementedError, match="DateLessThan"):
         allows([odd], Request("s3:GetObject", "arn:aws:s3:::b/k"))
+
+
+@pytest.mark.parametrize(
+    ("request_", "complaint"),
+    [
+        (
+            Request("elasticmapreduce:PutManagedScalingPolicy", "arn:aws:elasticmapreduce:r:1:cluster/j-1", CREATING),
+            "has no condition key elasticmapreduce:RequestTag/application",
+        ),
+        (Request("elasticmapreduce:RunJobFlows", "*"), "is no action"),
+        (Request("s3:GetObject", "arn:aws:s3:::bucket"), "does not act on"),
+        (Request("iam:CreateRole", "*"), "does not act on"),
+    ],
+)
+def test_evaluator_refuses_a_request_that_iam_cannot_see(request_: Request, complaint: str) -> None:
+    with pytest.raises(ImpossibleRequestError, match=complaint):
+        allows([{"Statement": {"Effect": "Allow", "Action": "*", "Resource": "*"}}], request_)
 
 
 def _listed(value: Any) -> list[Any]:  # noqa: ANN401 - IAM takes one or a list of each

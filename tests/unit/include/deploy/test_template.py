@@ -8,7 +8,10 @@ from typing import Any
 import boto3
 import cfnlint.decode.cfn_yaml
 import pytest
+from botocore.session import Session
 from cfnlint.api import lint_file
+from cfnlint.config import ManualArgs
+from cfnlint.schema import PROVIDER_SCHEMA_MANAGER
 
 from include.settings import Settings
 from tests.support.stacks import REGION, TEMPLATE, Stack, create
@@ -23,8 +26,24 @@ def template() -> dict[str, Any]:
     return read
 
 
-def test_template_is_clean_to_cfn_lint() -> None:
-    assert [str(match) for match in lint_file(TEMPLATE)] == []
+OFFERED = Session().get_available_regions("emr")
+"""Where `make deploy` can go: inside the European Union, and elsewhere when asked to."""
+
+
+def test_template_is_clean_to_cfn_lint_in_every_offered_region() -> None:
+    assert len(OFFERED) > 20
+    assert [str(match) for match in lint_file(TEMPLATE, config=ManualArgs(regions=OFFERED))] == []
+
+
+def test_budget_is_made_in_every_region_that_has_budgets(template: dict[str, Any]) -> None:
+    conditions = template["Conditions"]
+    groups = [one["Condition"] for one in conditions["HasBudgets"]["Fn::Or"]]
+    regions = {equal["Fn::Equals"][1] for group in groups for equal in conditions[group]["Fn::Or"]}
+    type_of_budget = template["Resources"]["Budget"]["Type"]
+
+    having = {one for one in OFFERED if type_of_budget in PROVIDER_SCHEMA_MANAGER.get_resource_types(one)}
+    assert regions == having
+    assert template["Resources"]["Budget"]["Condition"] == "HasBudgets"
 
 
 def test_setting_outputs_are_settings_of_airflow(stack: Stack) -> None:
@@ -107,9 +126,31 @@ def test_no_security_group_lets_an_address_in(stack: Stack) -> None:
     assert {pair["GroupId"] for rule in ingress for pair in rule["UserIdGroupPairs"]} == set(ids)
 
 
-def test_key_and_bucket_outlive_the_stack(template: dict[str, Any]) -> None:
+def test_service_access_group_accepts_what_emr_spark_8_and_emr_7_send(stack: Stack) -> None:
+    nodes = {stack.resources["PrimaryGroup"], stack.resources["CoreGroup"]}
+    (group,) = boto3.client("ec2", region_name=REGION).describe_security_groups(
+        GroupIds=[stack.resources["ServiceAccessGroup"]]
+    )["SecurityGroups"]
+    accepted = {
+        (rule["IpProtocol"], rule["FromPort"], rule["ToPort"]): {pair["GroupId"] for pair in rule["UserIdGroupPairs"]}
+        for rule in group["IpPermissions"]
+    }
+
+    assert accepted == {("tcp", 443, 443): nodes, ("tcp", 9443, 9443): {stack.resources["PrimaryGroup"]}}
+
+
+def test_primary_node_reaches_the_endpoint_of_emr(template: dict[str, Any]) -> None:
+    rule = template["Resources"]["PrimaryToService"]
+
+    assert rule["Type"] == "AWS::EC2::SecurityGroupEgress"
+    assert rule["Properties"]["GroupId"] == {"Fn::GetAtt": ["PrimaryGroup", "GroupId"]}
+    assert rule["Properties"]["DestinationSecurityGroupId"] == {"Fn::GetAtt": ["ServiceAccessGroup", "GroupId"]}
+    assert (rule["Properties"]["FromPort"], rule["Properties"]["ToPort"]) == (443, 443)
+
+
+def test_key_and_bucket_outlive_the_stack_but_not_a_failed_creation(template: dict[str, Any]) -> None:
     for name in ("Key", "Bucket"):
-        assert template["Resources"][name]["DeletionPolicy"] == "Retain"
+        assert template["Resources"][name]["DeletionPolicy"] == "RetainExceptOnCreate"
         assert template["Resources"][name]["UpdateReplacePolicy"] == "Retain"
 
 
