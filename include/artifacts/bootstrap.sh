@@ -13,6 +13,12 @@ trap 'rm -rf "$work"' EXIT
 cat >"$work/requirements.txt" <<'REQUIREMENTS'
 @REQUIREMENTS@
 REQUIREMENTS
+
+# Amazon Linux 2023 has pip in a package of its own, python3.11-pip (AL2023 release notes, lists of packages), which a
+# node need not have. ensurepip installs the pip that comes with Python, without a network (Python documentation).
+if ! python3.11 -m pip --version >/dev/null 2>&1; then
+    sudo python3.11 -m ensurepip
+fi
 pip=(python3.11 -m pip --isolated --quiet --disable-pip-version-check)
 install=(install --no-index --require-hashes --requirement "$work/requirements.txt")
 

@@ -1,0 +1,59 @@
+"""The bootstrap script on a node whose programs only note what they are asked."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+SCRIPT = Path(__file__).parents[4] / "include" / "artifacts" / "bootstrap.sh"
+PYTHON = """#!/bin/sh
+echo "python3.11 $*" >>"$NOTES"
+case "$*" in
+*ensurepip*) touch "$HAS_PIP" ;;
+*) test -e "$HAS_PIP" || { echo 'No module named pip' >&2; exit 1; } ;;
+esac
+"""
+
+
+class Node:
+    """A node whose pip, once it is there, finds all requirements installed."""
+
+    def __init__(self, folder: Path) -> None:
+        self.notes, self.pip = folder / "notes", folder / "pip"
+        self.folder = folder
+        (folder / "python3.11").write_text(PYTHON)
+        (folder / "sudo").write_text('#!/bin/sh\necho "sudo $*" >>"$NOTES"\nexec "$@"\n')
+        for name in ("python3.11", "sudo"):
+            (folder / name).chmod(0o755)
+
+    def boot(self) -> subprocess.CompletedProcess[str]:
+        environment = {"PATH": f"{self.folder}:/usr/bin:/bin", "NOTES": str(self.notes), "HAS_PIP": str(self.pip)}
+        command = ["/bin/bash", str(SCRIPT), "s3://bucket/artifacts/wheelhouse.txt"]
+        return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=30, check=False)
+
+    def asked(self) -> list[str]:
+        return self.notes.read_text().splitlines()
+
+
+@pytest.fixture
+def node(tmp_path: Path) -> Node:
+    return Node(tmp_path)
+
+
+def test_node_without_pip_gets_the_one_that_comes_with_python(node: Node) -> None:
+    done = node.boot()
+
+    assert done.returncode == 0, done.stderr
+    assert "sudo python3.11 -m ensurepip" in node.asked()
+    assert "installed already" in done.stdout
+
+
+def test_node_with_pip_keeps_it(node: Node) -> None:
+    node.pip.touch()
+
+    done = node.boot()
+
+    assert done.returncode == 0, done.stderr
+    assert not [line for line in node.asked() if "ensurepip" in line]
