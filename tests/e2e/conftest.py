@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import cv2
 import numpy as np
@@ -13,6 +15,8 @@ import pytest
 
 from include.dev.local_airflow.database import ensure_database
 from include.dev.local_aws.deployment import deploy
+from include.dev.local_aws.emr.faults import FAULT_TAG
+from include.dev.local_aws.s3.fault_proxy import S3FaultProxy
 from include.dev.sample_images import generate, make_plan
 from tests.support.airflow.pipeline import DATE, ODD_NAMES, PARAMS, RECORDER, WITH_CREDENTIALS, Pipeline, Published
 
@@ -52,7 +56,25 @@ def published(pipeline: Pipeline, tmp_path_factory: pytest.TempPathFactory) -> P
     pipeline.put("images/stray.jpg", good)
     calls = tmp_path_factory.mktemp("calls") / "calls.jsonl"
     path = f"{RECORDER}{os.pathsep}{pipeline.environment.get('PYTHONPATH', '')}"
-    environment = {**pipeline.environment, **WITH_CREDENTIALS, "PYTHONPATH": path, "FRUITS_TEST_CALLS": str(calls)}
-    run = replace(pipeline, environment=environment).run_installed_command(DATE, **PARAMS)
+    server = urlsplit(pipeline.environment["AWS_ENDPOINT_URL_S3"])
+    address = str(server.hostname), int(server.port or 0)
+    with S3FaultProxy(address) as of_airflow, S3FaultProxy(address) as of_nodes:
+        environment = {
+            **pipeline.environment,
+            **WITH_CREDENTIALS,
+            "PYTHONPATH": path,
+            "FRUITS_TEST_CALLS": str(calls),
+            "AWS_ENDPOINT_URL_S3": of_airflow.url,
+            "FRUITS_EMR_TAGS": json.dumps({FAULT_TAG: f"s3-endpoint:{of_nodes.url}"}),
+        }
+        run = replace(pipeline, environment=environment).run_installed_command(DATE, **PARAMS)
     assert run.ok, run.error
-    return Published(pipeline.latest(), pipeline.table("features"), pipeline.table("quarantine"), run.log, calls)
+    return Published(
+        pipeline.latest(),
+        pipeline.table("features"),
+        pipeline.table("quarantine"),
+        run.log,
+        calls,
+        frozenset(of_airflow.seen),
+        frozenset(of_nodes.seen),
+    )

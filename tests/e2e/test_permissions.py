@@ -1,39 +1,39 @@
-"""Airflow's role in the template allows each recorded AWS request of a complete run."""
+"""Each AWS request of a complete run is valid, and allowed for the role that sends it.
+
+Requests by botocore and aiobotocore in Airflow are recorded with all their parameters. A proxy in front of S3 records
+the requests of other clients: Arrow in Airflow, obstore on the nodes. EMR's own requests to EC2 cannot be recorded.
+`tests/unit/include/deploy/test_permissions.py` compares EMR's role with EMR's documents.
+"""
 
 from __future__ import annotations
 
-import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from moto import mock_aws
 
+from tests.support.aws_requests import (
+    NOT_CHECKED,
+    Call,
+    action,
+    keys,
+    of_http,
+    of_run_job_flow,
+    of_s3,
+    recorded,
+    violations,
+)
 from tests.support.iam import Request, allows
 from tests.support.stacks import REGION, Stack, amazons_policy, create
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from tests.support.airflow.pipeline import Published
 
 pytestmark = pytest.mark.filterwarnings("ignore:Tried to parse AWS:UserWarning")  # moto does not create bucket policies
 
-S3_ACTIONS = {
-    "CompleteMultipartUpload": "s3:PutObject",
-    "CopyObject": "s3:PutObject",
-    "CreateMultipartUpload": "s3:PutObject",
-    "DeleteObject": "s3:DeleteObject",
-    "DeleteObjects": "s3:DeleteObject",
-    "GetObject": "s3:GetObject",
-    "HeadBucket": "s3:ListBucket",
-    "HeadObject": "s3:GetObject",
-    "ListObjects": "s3:ListBucket",
-    "ListObjectsV2": "s3:ListBucket",
-    "PutObject": "s3:PutObject",
-    "UploadPart": "s3:PutObject",
-}
-"""Permission per S3 operation (S3 User Guide, "Required permissions for Amazon S3 API operations")."""
-WITHOUT_RESOURCE = {"ListClusters"}
+WITHOUT_RESOURCE = {"elasticmapreduce:ListClusters"}
 APPLICATION_CONDITION = {"elasticmapreduce:ResourceTag/application": "fruits-image-features"}
 
 
@@ -43,57 +43,66 @@ def stack() -> Iterator[Stack]:
         yield create("fruits", {})
 
 
-def _requests(stack: Stack, service: str, operation: str, parameters: dict[str, Any]) -> list[Request]:
+def _requests(stack: Stack, call: Call) -> list[Request]:
     """Return the IAM requests of one recorded call. All buckets of the tests map to the deployment's bucket."""
-    if service == "s3":
-        bucket = f"arn:aws:s3:::{stack.bucket}"
-        return [Request(S3_ACTIONS[operation], f"{bucket}/{key}") for key in _keys(parameters)] or [
-            Request(S3_ACTIONS[operation], bucket)
-        ]
-    if service == "sts":
-        return []  # GetCallerIdentity needs no permission
-    assert service == "emr", f"{service}:{operation} is new. Add it to Airflow's role and to this test."
-    action = f"elasticmapreduce:{operation}"
-    if operation == "RunJobFlow":
-        tags = {f"elasticmapreduce:RequestTag/{tag['Key']}": tag["Value"] for tag in parameters["Tags"]}
-        return [Request(action, "*", tags), Request("elasticmapreduce:AddTags", _cluster(stack, "j-1"), tags)]
-    if operation in WITHOUT_RESOURCE:
-        return [Request(action, "*")]
-    clusters = parameters.get("JobFlowIds") or [parameters.get("ClusterId") or parameters["JobFlowId"]]
-    return [Request(action, _cluster(stack, cluster), APPLICATION_CONDITION) for cluster in clusters]
+    name = action(call)
+    if name in NOT_CHECKED:
+        return []
+    if call.service == "s3":
+        key = f"arn:aws:kms:{REGION}:{stack.account}:key/{stack.resources['Key']}"
+        return of_s3(call, f"arn:aws:s3:::{stack.bucket}", key)
+    assert call.service == "emr", f"{name} is new. Add it to Airflow's role and to this test."
+    if call.operation == "RunJobFlow":
+        roles = {"elasticmapreduce.amazonaws.com": "EmrServiceRole", "ec2.amazonaws.com": "InstanceRole"}
+        arns = {to: f"arn:aws:iam::{stack.account}:role/{stack.resources[role]}" for to, role in roles.items()}
+        return of_run_job_flow(call, _cluster(stack, "j-1"), arns)
+    if name in WITHOUT_RESOURCE:
+        return [Request(name, "*")]
+    given = call.parameters
+    clusters = given.get("JobFlowIds") or [given.get("ClusterId") or given["JobFlowId"]]
+    return [Request(name, _cluster(stack, one), APPLICATION_CONDITION) for one in clusters]
 
 
 def _cluster(stack: Stack, cluster: str) -> str:
     return f"arn:aws:elasticmapreduce:{REGION}:{stack.account}:cluster/{cluster}"
 
 
-def test_airflows_role_allows_all_requests_of_a_run(stack: Stack, published: Published) -> None:
-    calls = [json.loads(line) for line in published.calls.read_text().splitlines()]
-    policies = stack.policies("AirflowRole")
-    requests = [request for call in calls for request in _requests(stack, *call)]
+def _denied(stack: Stack, role: str, calls: Iterable[Call]) -> set[tuple[str, str]]:
+    policies = stack.policies(role)
+    requests = [request for call in calls for request in _requests(stack, call)]
+    return {(one.action, one.resource) for one in requests if not allows(policies, one)}
 
-    assert {call[1] for call in calls} >= {
+
+def test_airflows_role_allows_all_requests_of_a_run(stack: Stack, published: Published) -> None:
+    calls = recorded(published.calls)
+
+    assert {call.operation for call in calls} >= {
         "RunJobFlow",
         "AddJobFlowSteps",
         "TerminateJobFlows",
         "PutObject",
         "GetObject",
     }
-    assert {(request.action, request.resource) for request in requests if not allows(policies, request)} == set()
+    assert _denied(stack, "AirflowRole", calls) == set()
+    assert _denied(stack, "AirflowRole", of_http(published.s3_of_airflow)) == set()
+
+
+def test_role_of_the_nodes_allows_all_s3_requests_of_the_application(stack: Stack, published: Published) -> None:
+    calls = of_http(published.s3_of_nodes)
+
+    assert {call.operation for call in calls} >= {"GetObject", "PutObject", "ListObjectsV2"}
+    assert _denied(stack, "InstanceRole", calls) == set()
+
+
+def test_every_request_of_a_run_is_valid_by_the_models(published: Published) -> None:
+    calls = recorded(published.calls)
+
+    assert [one for call in calls for one in violations(call)] == []
 
 
 def test_run_writes_only_features_and_artifacts_and_deletes_only_features(published: Published) -> None:
-    calls = [json.loads(line) for line in published.calls.read_text().splitlines()]
-    accesses = [(S3_ACTIONS.get(operation), key) for _, operation, parameters in calls for key in _keys(parameters)]
+    calls = [*recorded(published.calls), *of_http(published.s3_of_airflow), *of_http(published.s3_of_nodes)]
+    accesses = [(action(call), key) for call in calls if call.service == "s3" for key in keys(call)]
 
-    assert {key.partition("/")[0] for action, key in accesses if action == "s3:PutObject"} == {"features", "artifacts"}
-    assert {key.partition("/")[0] for action, key in accesses if action == "s3:DeleteObject"} <= {"features"}
-
-
-def _keys(parameters: dict[str, Any]) -> list[str]:
-    """Return the keys in a call's parameters. `DeleteObjects` has several."""
-    return (
-        [parameters["Key"]]
-        if "Key" in parameters
-        else [entry["Key"] for entry in parameters.get("Delete", {}).get("Objects", [])]
-    )
+    assert {key.partition("/")[0] for what, key in accesses if what == "s3:PutObject"} == {"features", "artifacts"}
+    assert {key.partition("/")[0] for what, key in accesses if what == "s3:DeleteObject"} <= {"features"}

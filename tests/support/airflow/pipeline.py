@@ -47,13 +47,22 @@ RECORDER = Path(__file__).parents[1] / "recorder"
 
 @dataclass(frozen=True)
 class Published:
-    """Results of a published run: `latest.json`, both tables, its log, and its recorded calls of AWS."""
+    """Results of a published run: `latest.json`, both tables, its log, and its recorded requests of AWS.
+
+    Attributes:
+        latest: `latest.json`.
+        calls: File of Airflow's requests by botocore.
+        s3_of_airflow: Method and target of each HTTP request that Airflow sent to S3, by whatever client.
+        s3_of_nodes: The same of the cluster's nodes.
+    """
 
     latest: dict[str, Any]
     features: pl.DataFrame
     quarantine: pl.DataFrame
     log: str
     calls: Path
+    s3_of_airflow: frozenset[tuple[str, str]]
+    s3_of_nodes: frozenset[tuple[str, str]]
 
 
 @dataclass(frozen=True)
