@@ -1,4 +1,4 @@
-"""`python -m include.deploy`: shows what it would do, asks, does it, and tells what Airflow has to know.
+"""`python -m include.deploy`: checks the account, shows what it would do, asks, does it, and prints Airflow's settings.
 
 Exit codes: 0 done or nothing to do, 1 could not be done, 2 the command line is wrong, 3 not done because nobody agreed.
 """
@@ -13,11 +13,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import boto3
-from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, NoRegionError
+from botocore.exceptions import BotoCoreError, ClientError, NoRegionError
 
 from include.artifacts import bundle, wheelhouse
-from include.deploy import certificates, uploads
+from include.deploy import certificates, preflight, uploads
+from include.deploy.preflight import PreflightError
+from include.deploy.problems import Deployment, table
 from include.deploy.stack import Plan, Stack, StackError, settings
+from include.emr.sizing import SIZES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,8 +52,9 @@ def main(argv: list[str] | None = None) -> int:
     options = _parser().parse_args(argv)
     try:
         return deploy(options)
-    except NoCredentialsError:
-        return _fail("no AWS credentials were found: set AWS_PROFILE, or the variables of your access key.")
+    except PreflightError as error:
+        print(table([error.problem]), file=sys.stderr)
+        return 1
     except ClientError as error:
         return _fail(_explained(error))
     except (StackError, wheelhouse.WheelhouseError, BotoCoreError, NoRegionError) as error:
@@ -66,6 +70,19 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--vpc", metavar="ID", help="where clusters run; needed for a new stack")
     parser.add_argument(
+        "--subnets",
+        metavar="ID,ID",
+        default="",
+        help="private subnets of the clusters, as in FRUITS_EMR_SUBNET_ID (default: the VPC's that are tagged for EMR)",
+    )
+    parser.add_argument(
+        "--size",
+        choices=SIZES,
+        default="small",
+        help="cluster that the account's quotas must allow (default: %(default)s)",
+    )
+    parser.add_argument("--ignore-problems", action="store_true", help="deploy whatever the checks find")
+    parser.add_argument(
         "--parameter",
         action="append",
         default=[],
@@ -78,9 +95,10 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def deploy(options: argparse.Namespace) -> int:
-    """Plan, ask, do.
+    """Check, plan, ask, do.
 
     Raises:
+        PreflightError: the account cannot be asked.
         StackError: the stack cannot be deployed.
         include.artifacts.wheelhouse.WheelhouseError: wheels cannot be had.
     """
@@ -89,9 +107,14 @@ def deploy(options: argparse.Namespace) -> int:
             f"Region {options.region} is outside the European Union, and data are meant to stay inside: take one of "
             f"{', '.join(IN_EUROPE)}, or say --allow-outside-europe."
         )
-    account = boto3.client("sts", region_name=options.region).get_caller_identity()["Account"]
-    print(f"Stack {options.stack} in account {account}, region {options.region}")
+    caller = preflight.identify(options.region)
+    print(f"Stack {options.stack} in account {caller.account}, region {options.region}")
     stack = Stack(boto3.client("cloudformation", region_name=options.region), options.stack)
+    problems = preflight.check(_deployment(options, stack, caller.account), caller)
+    if problems:
+        print(table(problems))
+    if any(one.stops for one in problems) and not options.ignore_problems:
+        return _fail("nothing was changed. Fix what the table says, or add --ignore-problems.")
     plan = stack.plan(_parameters(options))
     _show_stack(plan)
     try:
@@ -108,8 +131,23 @@ def deploy(options: argparse.Namespace) -> int:
         print("Nothing was changed.")
         return NOT_AGREED
     _do(stack, plan, options.region, built)
-    _tell(stack)
+    _tell(stack, options.subnets)
     return 0
+
+
+def _deployment(options: argparse.Namespace, stack: Stack, account: str) -> Deployment:
+    """Return what the command line asks for, completed from the stack that exists."""
+    there, asked = stack.parameters(), _parameters(options)
+    return Deployment(
+        region=options.region,
+        vpc=asked.get("VpcId") or there.get("VpcId"),
+        subnets=tuple(filter(None, options.subnets.split(","))),
+        size=options.size,
+        bucket=stack.outputs().get("SettingBucket")
+        or asked.get("BucketName")
+        or f"fruits-image-features-{account}-{options.region}",
+        exists="SettingBucket" in stack.outputs(),
+    )
 
 
 def _parameters(options: argparse.Namespace) -> dict[str, str]:
@@ -131,7 +169,7 @@ def _show_stack(plan: Plan | None) -> None:
 
 
 def _bucket(stack: Stack, region: str, built: Sequence[Upload]) -> Bucket:
-    """What the bucket lacks: everything, where there is none yet."""
+    """Return the bucket and what it lacks; without a bucket, that is everything."""
     s3 = boto3.client("s3", region_name=region)
     name = stack.outputs().get("SettingBucket", "")
     missing = uploads.missing(s3, name, PREFIX, built) if name else built
@@ -175,12 +213,12 @@ def _do(stack: Stack, plan: Plan | None, region: str, built: Sequence[Upload]) -
         uploads.send(bucket.s3, bucket.name, PREFIX, upload)
 
 
-def _tell(stack: Stack) -> None:
+def _tell(stack: Stack, subnets: str) -> None:
     outputs = stack.outputs()
-    print("\nAirflow's processes need these variables, and FRUITS_EMR_SUBNET_ID (docs/guides/aws.md):\n")
-    for name, value in settings(outputs).items():
+    print("\nAirflow's processes need these variables (docs/guides/aws.md):\n")
+    for name, value in {**settings(outputs), "FRUITS_EMR_SUBNET_ID": subnets or "subnet-…"}.items():
         print(f"{name}={value}")
-    print("\nRuns stay for ever unless FRUITS_RETENTION_DAYS is set too.")
+    print("\nThe DAG deletes runs after FRUITS_RETENTION_DAYS (90); it keeps the newest FRUITS_RETENTION_RUNS (3).")
     print(f"\nThe connection aws_default assumes {outputs['AirflowRoleArn']}.")
 
 
@@ -188,10 +226,8 @@ def _explained(error: ClientError) -> str:
     code, message = error.response["Error"]["Code"], error.response["Error"].get("Message", "")
     if code in {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation"}:
         return f"AWS denies {error.operation_name}: {message} Deploy with a role that may change stacks and roles."
-    if code in {"ExpiredToken", "ExpiredTokenException", "InvalidClientTokenId", "UnrecognizedClientException"}:
-        return f"AWS does not take these credentials ({code}): sign in again, or choose another AWS_PROFILE."
-    if code == "ValidationError" and "VpcId" in message:
-        return f"{message}. Say in which network clusters run: --vpc vpc-…"
+    if code in {"ExpiredToken", "ExpiredTokenException"}:
+        return f"The AWS credentials have expired ({code}): sign in again, or choose another AWS_PROFILE."
     return f"AWS refuses {error.operation_name} ({code}): {message}"
 
 

@@ -61,7 +61,7 @@ class Stack:
         self.name = name
 
     def plan(self, parameters: Mapping[str, str]) -> Plan | None:
-        """What a deployment would change; `None` where nothing would.
+        """Return what a deployment would change; None if nothing.
 
         Args:
             parameters: values of the template's; those not given keep what they are, or their defaults.
@@ -93,7 +93,7 @@ class Stack:
         """Do what was planned, and wait until it is done.
 
         Raises:
-            StackError: it could not be done; the message tells each resource's reason.
+            StackError: it could not be done; the message has each resource's reason.
         """
         self.formation.execute_change_set(StackName=self.name, ChangeSetName=plan.change_set)
         waiter = self.formation.get_waiter("stack_create_complete" if plan.creates else "stack_update_complete")
@@ -109,9 +109,14 @@ class Stack:
             self.formation.delete_stack(StackName=self.name)
 
     def outputs(self) -> dict[str, str]:
-        """What the stack tells of itself; empty where there is none."""
+        """Return the outputs of the stack; empty if there is none."""
         stack = self._described()
         return {one["OutputKey"]: one["OutputValue"] for one in stack.get("Outputs", [])} if stack else {}
+
+    def parameters(self) -> dict[str, str]:
+        """Return the parameters of the stack; empty where there is none."""
+        stack = self._described()
+        return {one["ParameterKey"]: one["ParameterValue"] for one in stack.get("Parameters", [])} if stack else {}
 
     def _described(self) -> StackTypeDef | None:
         try:
@@ -151,7 +156,7 @@ class Stack:
         return Plan(change_set, creates, changes)
 
     def _reasons(self) -> str:
-        """Why resources failed, the first one first, as CloudFormation tells it."""
+        """Return why resources failed, the first one first, as CloudFormation reports it."""
         pages = self.formation.get_paginator("describe_stack_events").paginate(StackName=self.name)
         failed = [
             f"  {event['LogicalResourceId']}: {event.get('ResourceStatusReason', 'no reason given')}"
@@ -159,7 +164,7 @@ class Stack:
             for event in page["StackEvents"]
             if event.get("ResourceStatus", "").endswith("_FAILED")
         ]
-        return "\n".join(reversed(failed)) or "  CloudFormation tells no reason."
+        return "\n".join(reversed(failed)) or "  CloudFormation reports no reason."
 
 
 def _parameters(given: Mapping[str, str], there: Mapping[str, Any]) -> list[ParameterTypeDef]:
@@ -179,7 +184,7 @@ def _change(shown: Any) -> Change:  # noqa: ANN401 - one of botocore's many shap
 
 
 def settings(outputs: Mapping[str, str]) -> dict[str, str]:
-    """The variables that Airflow needs, from a stack's outputs.
+    """Return the variables that Airflow needs, from a stack's outputs.
 
     >>> settings({"SettingEmrServiceRole": "r", "AirflowRoleArn": "a"})
     {'FRUITS_EMR_SERVICE_ROLE': 'r'}

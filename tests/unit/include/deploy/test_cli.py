@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import zipfile
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import boto3
 import pytest
@@ -14,9 +14,14 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from moto.cloudformation.models import ChangeSet
 from moto.server import ThreadedMotoServer
+from moto.servicequotas.models import ServiceQuotasBackend
 
-from include.deploy import certificates, cli, uploads
+from include.deploy import certificates, cli, preflight, uploads
+from include.deploy.network import EMR_TAG
 from include.deploy.uploads import Upload
+from tests.support.aws_requests import NOT_CHECKED, action, recording, violations
+from tests.support.network import Network
+from tests.support.service_reference import actions
 from tests.support.stacks import REGION, amazons_policy
 
 pytestmark = pytest.mark.filterwarnings("ignore:Tried to parse AWS:UserWarning")  # moto makes no policies of buckets
@@ -32,6 +37,7 @@ def server() -> Iterator[str]:
     server = ThreadedMotoServer(port=0, verbose=False)
     with pytest.MonkeyPatch.context() as patch, amazons_policy():
         patch.setattr(ChangeSet, "apply", _apply)
+        patch.setattr(ServiceQuotasBackend, "get_service_quota", _quota)  # moto has those of VPCs only
         server.start()
         host, port = server.get_host_and_port()
         yield f"http://{host}:{port}"
@@ -46,9 +52,13 @@ def _apply(change_set: ChangeSet) -> None:
     stack.output_map = stack._create_output_map()  # noqa: SLF001
 
 
+def _quota(_: ServiceQuotasBackend, service_code: str, quota_code: str) -> dict[str, Any]:
+    return {"ServiceCode": service_code, "QuotaCode": quota_code, "Value": 32.0}
+
+
 @pytest.fixture
 def account(server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """An empty account in a region; gives the id of its network."""
+    """An account that has nothing but a network, whose id it gives."""
     import requests
 
     requests.post(f"{server}/moto-api/reset", timeout=10).raise_for_status()
@@ -58,7 +68,10 @@ def account(server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
     monkeypatch.setattr(uploads, "build", lambda *_: ARTIFACTS)
-    return boto3.client("ec2", region_name=REGION).create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
+    boto3.client("iam", region_name=REGION).create_role(
+        RoleName="AWSServiceRoleForEMRCleanup", AssumeRolePolicyDocument="{}"
+    )
+    return Network().vpc
 
 
 def _stacks() -> list[str]:
@@ -81,9 +94,34 @@ def test_deploy_shows_the_plan_makes_the_stack_uploads_and_tells_the_settings(
     assert said.index("add     Bucket") < said.index("upload  artifacts/launch-1.py") < said.index("Changing the stack")
     assert f"FRUITS_BUCKET={bucket}\n" in said
     assert "FRUITS_EMR_SECURITY_CONFIGURATION=" in said
-    assert "Runs stay for ever unless FRUITS_RETENTION_DAYS is set" in said
+    assert "deletes runs after FRUITS_RETENTION_DAYS (90)" in said
     assert "assumes arn:aws:iam::123456789012:role/" in said
     assert set(_objects(bucket)) == {"artifacts/launch-1.py", "artifacts/wheelhouse-2.txt", certificates.KEY}
+
+
+def test_requests_of_a_deployment_are_valid_and_need_only_the_permissions_that_are_documented(account: str) -> None:
+    with recording() as calls:
+        assert cli.main(["--vpc", account, "--yes"]) == 0
+        assert cli.main(["--parameter", "MonthlyBudgetUsd=50", "--yes"]) == 0
+
+    asked = {action(call) for call in calls} - NOT_CHECKED
+    assert {"cloudformation:ExecuteChangeSet", "ec2:DescribeVpcs", "s3:PutObject"} <= asked
+    assert [one for call in calls for one in violations(call)] == []
+    assert asked - set(preflight.CALLED_ACTIONS) == set()
+    assert [one for one in preflight.CALLED_ACTIONS if one not in actions(one)] == []
+
+
+def test_named_subnets_are_checked_and_become_a_setting(account: str, capsys: pytest.CaptureFixture[str]) -> None:
+    of_vpc = [{"Name": "vpc-id", "Values": [account]}]
+    (subnet,) = boto3.client("ec2", region_name=REGION).describe_subnets(Filters=of_vpc)["Subnets"]
+    options = ["--vpc", account, "--yes", "--subnets"]
+
+    assert cli.main([*options, "subnet-0123"]) == 1
+    assert cli.main([*options, subnet["SubnetId"]]) == 0
+
+    said = capsys.readouterr().out
+    assert f"VPC {account} has no subnet subnet-0123 in {REGION}." in said
+    assert f"FRUITS_EMR_SUBNET_ID={subnet['SubnetId']}\n" in said
 
 
 def test_deploy_again_changes_and_uploads_nothing_and_asks_nothing(
@@ -151,7 +189,7 @@ def test_deploy_outside_europe_is_refused_before_anything_is_asked_of_aws(
 
 def test_deploy_outside_europe_is_done_when_asked_for(account: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert account
-    vpc = boto3.client("ec2", region_name="us-east-1").create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
+    vpc = Network("us-east-1").vpc
 
     assert cli.main(["--region", "us-east-1", "--allow-outside-europe", "--vpc", vpc, "--yes"]) == 0
 
@@ -180,7 +218,43 @@ def test_deploy_without_credentials_says_where_they_go(
 
     assert cli.main(["--yes"]) == 1
 
-    assert "no AWS credentials were found: set AWS_PROFILE" in capsys.readouterr().err
+    assert "No AWS credentials were found" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("ignored", [False, True])
+def test_deploy_shows_problems_in_one_table_and_stops_unless_they_are_ignored(
+    account: str, capsys: pytest.CaptureFixture[str], *, ignored: bool
+) -> None:
+    boto3.client("ec2", region_name=REGION).delete_tags(Resources=[account], Tags=[{"Key": EMR_TAG}])
+    boto3.client("s3", region_name="us-east-1").create_bucket(Bucket="left")
+
+    options = ["--vpc", account, "--size", "large", "--parameter", "BucketName=left", "--yes"]
+    code = cli.main([*options, *(["--ignore-problems"] if ignored else [])])
+
+    said = capsys.readouterr()
+    head, *rows = said.out[said.out.index("problem ") :].splitlines()
+    column = head.index("fix it with")
+    shown = {row[:column].rstrip(): row[column:] for row in rows[:4]}
+    assert list(shown) == [
+        "Bucket left exists and belongs to no stack; it must be empty to be removed.",
+        f"VPC {account} lacks the tag {EMR_TAG}=true.",
+        "The quota of on-demand vCPUs is 32; a large cluster needs 36.",
+        "The quota of spot vCPUs is 32; a large cluster needs 96.",
+    ]
+    assert all(command.startswith("aws ") for command in shown.values())
+    if not ignored:
+        assert code == 1
+        assert _stacks() == []
+        assert "nothing was changed. Fix what the table says, or add --ignore-problems." in said.err
+
+
+def test_stack_without_a_network_is_a_problem(account: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert account
+
+    assert cli.main(["--yes"]) == 1
+
+    assert "A new stack needs a VPC for its clusters." in capsys.readouterr().out
+    assert _stacks() == []
 
 
 def test_stack_whose_creation_failed_says_how_to_go_on(account: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -215,20 +289,19 @@ def _stack_in(status: str) -> None:
     ("code", "advice"),
     [
         ("AccessDenied", "Deploy with a role that may change stacks"),
-        ("ExpiredToken", "sign in again"),
+        ("ExpiredToken", "credentials have expired"),
         ("Odd", "(Odd)"),
     ],
 )
-@pytest.mark.usefixtures("account")
 def test_refusal_by_aws_is_told_in_a_sentence(
-    code: str, advice: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    account: str, code: str, advice: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def refuse(*_: object) -> None:
         raise ClientError({"Error": {"Code": code, "Message": "User x may not."}}, "CreateChangeSet")
 
     monkeypatch.setattr("include.deploy.stack.Stack.plan", refuse)
 
-    assert cli.main(["--yes"]) == 1
+    assert cli.main(["--vpc", account, "--yes"]) == 1
 
     said = capsys.readouterr().err
     assert advice in said

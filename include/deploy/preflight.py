@@ -1,0 +1,316 @@
+"""What would make a deployment or the first run on it fail, found before anything is created or costs money.
+
+`check` looks at credentials, region, permissions, network, quotas and what an earlier try left behind. It only reads.
+Each problem is one sentence and the command that fixes it. The facts about AWS name their sources.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import boto3
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    CredentialRetrievalError,
+    NoCredentialsError,
+    ProfileNotFound,
+    SSOError,
+)
+
+from include.deploy.network import network
+from include.deploy.problems import Deployment, Problem, code, joined
+from include.emr.sizing import SIZES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from mypy_boto3_iam import IAMClient
+    from mypy_boto3_kms import KMSClient
+    from mypy_boto3_s3 import S3Client
+    from mypy_boto3_service_quotas import ServiceQuotasClient
+
+ON_DEMAND_QUOTA: Final = "L-1216C47A"
+"""Running On-Demand Standard (A, C, D, H, I, M, R, T, Z) instances, in vCPUs (EC2 User Guide, "On-Demand Instance
+quotas")."""
+SPOT_QUOTA: Final = "L-34B43A08"
+"""All Standard (A, C, D, H, I, M, R, T, Z) Spot Instance Requests, in vCPUs (EC2 User Guide, "Spot Instance
+quotas")."""
+LINKED_ROLES: Final = {
+    "AWSServiceRoleForEMRCleanup": "elasticmapreduce.amazonaws.com",
+    "AWSServiceRoleForEC2Spot": "spot.amazonaws.com",
+}
+"""Roles that AWS makes once an account, and the service that each is for (EMR Management Guide, "Using service-linked
+roles for cleanup"; EC2 User Guide, "Service-linked role for Spot Instance requests")."""
+KEY_DESCRIPTION: Final = "Disks of clusters, and the bucket if its encryption is SSE-KMS"
+"""Description of the stack's key, by which a left key is found."""
+HOME_REGION: Final = "us-east-1"
+"""A region that no account can switch off, which separates a wrong region from wrong credentials."""
+
+_EXPIRED = {"ExpiredToken", "ExpiredTokenException", "RequestExpired"}
+_UNKNOWN = {"InvalidClientTokenId", "UnrecognizedClientException", "AuthFailure", "InvalidAccessKeyId"}
+_DENIED = {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "403"}
+
+CALLED_ACTIONS: Final = (
+    "cloudformation:CreateChangeSet",
+    "cloudformation:DeleteChangeSet",
+    "cloudformation:DeleteStack",
+    "cloudformation:DescribeChangeSet",
+    "cloudformation:DescribeStackEvents",
+    "cloudformation:DescribeStacks",
+    "cloudformation:ExecuteChangeSet",
+    "ec2:DescribeRouteTables",
+    "ec2:DescribeSubnets",
+    "ec2:DescribeVpcAttribute",
+    "ec2:DescribeVpcEndpoints",
+    "ec2:DescribeVpcs",
+    "iam:GetRole",
+    "iam:SimulatePrincipalPolicy",
+    "kms:DescribeKey",
+    "kms:ListKeys",
+    "s3:GetObject",
+    "s3:ListBucket",
+    "s3:PutObject",
+    "servicequotas:GetAWSDefaultServiceQuota",
+    "servicequotas:GetServiceQuota",
+)
+"""What `make deploy` itself calls. CloudFormation calls the rest with the caller's permissions."""
+NEEDED_ACTIONS: Final = (
+    "cloudformation:CreateChangeSet",
+    "cloudformation:ExecuteChangeSet",
+    "ec2:AuthorizeSecurityGroupIngress",
+    "ec2:CreateSecurityGroup",
+    "elasticmapreduce:CreateSecurityConfiguration",
+    "iam:AttachRolePolicy",
+    "iam:CreateInstanceProfile",
+    "iam:CreateRole",
+    "iam:PassRole",
+    "iam:PutRolePolicy",
+    "kms:CreateKey",
+    "s3:CreateBucket",
+    "s3:PutBucketPolicy",
+    "s3:PutObject",
+    "sns:CreateTopic",
+)
+"""Of all that a deployment does with the caller's permissions, the actions that create something. CloudFormation's
+registry names those of each resource type (`handlers.create.permissions`)."""
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who deploys."""
+
+    account: str
+    arn: str
+
+
+class PreflightError(Exception):
+    """The account cannot be asked; `problem` says why."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem.sentence)
+        self.problem = problem
+
+
+def identify(region: str) -> Caller:
+    """Return who deploys.
+
+    Raises:
+        PreflightError: Credentials are missing, expired or unknown, or the region is wrong.
+    """
+    try:
+        if region not in boto3.session.Session().get_available_regions("emr"):
+            raise PreflightError(Problem(f"EMR has no region {region}.", "aws account list-regions"))
+        return _caller(region)
+    except (NoCredentialsError, ProfileNotFound) as error:
+        raise PreflightError(Problem(f"No AWS credentials were found: {error}.", "export AWS_PROFILE=…")) from error
+    except (SSOError, CredentialRetrievalError) as error:
+        raise PreflightError(Problem(f"The sign-in has expired: {_one_line(error)}", "aws sso login")) from error
+    except ClientError as error:
+        raise PreflightError(_refusal(error, region)) from error
+
+
+def _caller(region: str) -> Caller:
+    answer = boto3.client("sts", region_name=region).get_caller_identity()
+    return Caller(answer["Account"], answer["Arn"])
+
+
+def _refusal(error: ClientError, region: str) -> Problem:
+    reason = code(error)
+    if reason in _EXPIRED:
+        return Problem(f"The AWS credentials have expired ({reason}).", "aws sso login")
+    if reason in _UNKNOWN and region != HOME_REGION and _works_elsewhere():
+        return Problem(
+            f"The account has not enabled region {region} ({reason}).",
+            f"aws account enable-region --region-name {region}",
+        )
+    if reason in _UNKNOWN:
+        return Problem(f"AWS does not know these credentials ({reason}).", "aws configure list")
+    return Problem(f"AWS refuses {error.operation_name}: {_one_line(error)}", "aws sts get-caller-identity")
+
+
+def _works_elsewhere() -> bool:
+    try:
+        _caller(HOME_REGION)
+    except (ClientError, BotoCoreError):
+        return False
+    return True
+
+
+def check(deployment: Deployment, caller: Caller) -> list[Problem]:
+    """Return all problems, those of permissions first. Only reads.
+
+    Args:
+        deployment: What is to be deployed.
+        caller: Who deploys, from `identify`.
+    """
+    region = deployment.region
+    ec2 = boto3.client("ec2", region_name=region)
+    iam = boto3.client("iam", region_name=region)
+    checks: list[Callable[[], Iterable[Problem]]] = [
+        lambda: missing_permissions(iam, caller),
+        lambda: left_bucket(boto3.client("s3", region_name=region), deployment),
+        lambda: left_keys(boto3.client("kms", region_name=region), deployment),
+        lambda: network(ec2, deployment),
+        lambda: small_quotas(boto3.client("service-quotas", region_name=region), deployment),
+        lambda: missing_linked_roles(iam, deployment),
+    ]
+    found = [problem for one in checks for problem in _unless_denied(one)]
+    return list(dict.fromkeys(found))
+
+
+def _unless_denied(one: Callable[[], Iterable[Problem]]) -> Iterator[Problem]:
+    """Yield the problems of a check; where the caller may not look, that is the problem."""
+    try:
+        yield from one()
+    except ClientError as error:
+        if code(error) not in _DENIED:
+            raise
+        yield Problem(
+            f"You may not call {error.operation_name}, so a part of the account was not checked.",
+            "export AWS_PROFILE=…",
+            stops=False,
+        )
+
+
+def missing_permissions(iam: IAMClient, caller: Caller) -> Iterator[Problem]:
+    """Ask IAM's simulator for the actions that create something.
+
+    The simulator is asked for any resource, so an action that is allowed on certain resources only is reported too: the
+    problem does not stop a deployment. Nothing is reported of callers that the simulator cannot be asked about.
+    """
+    source = _policy_source(caller.arn)
+    if source is None:
+        return
+    try:
+        answer = iam.simulate_principal_policy(PolicySourceArn=source, ActionNames=list(NEEDED_ACTIONS))
+    except ClientError as error:
+        if code(error) in {*_DENIED, "NoSuchEntity", "InvalidInput"}:
+            return
+        raise
+    denied = [one["EvalActionName"] for one in answer["EvaluationResults"] if one["EvalDecision"] != "allowed"]
+    if denied:
+        yield Problem(
+            f"IAM's simulator denies {joined(denied)} on some or all resources.",
+            f"aws iam simulate-principal-policy --policy-source-arn {source} --action-names {' '.join(denied)}",
+            stops=False,
+        )
+
+
+def _policy_source(arn: str) -> str | None:
+    """Return the user or role whose policies decide; None for the account's root user.
+
+    >>> _policy_source("arn:aws:sts::123456789012:assumed-role/Admin/ada")
+    'arn:aws:iam::123456789012:role/Admin'
+    >>> _policy_source("arn:aws:iam::123456789012:root")
+    """
+    head, _, name = arn.partition(":assumed-role/")
+    if name:
+        return f"{head.replace(':sts:', ':iam:')}:role/{name.partition('/')[0]}"
+    return arn if ":iam:" in arn and ":user/" in arn else None
+
+
+def left_bucket(s3: S3Client, deployment: Deployment) -> Iterator[Problem]:
+    """Look for a bucket that has the new one's name, such as one of a failed try."""
+    name = deployment.bucket
+    if deployment.exists:
+        return
+    another = 'make deploy DEPLOY="--parameter BucketName=…"'
+    try:
+        s3.head_bucket(Bucket=name)
+    except ClientError as error:
+        if code(error) in {"404", "NoSuchBucket"}:
+            return
+        if code(error) == "403":
+            yield Problem(f"Bucket {name} is somebody else's, or you may not see it.", another)
+            return
+        if code(error) == "301":
+            yield Problem(f"Bucket {name} exists in another region.", another)
+            return
+        raise
+    yield Problem(
+        f"Bucket {name} exists and belongs to no stack; it must be empty to be removed.", f"aws s3 rb s3://{name}"
+    )
+
+
+def left_keys(kms: KMSClient, deployment: Deployment) -> Iterator[Problem]:
+    """Look for keys of an earlier stack; each costs $1 a month (KMS pricing)."""
+    if deployment.exists:
+        return
+    for page in kms.get_paginator("list_keys").paginate():
+        for key in page["Keys"]:
+            metadata = kms.describe_key(KeyId=key["KeyId"])["KeyMetadata"]
+            if metadata.get("Description") == KEY_DESCRIPTION and metadata.get("KeyState") == "Enabled":
+                yield Problem(
+                    f"Key {key['KeyId']} of an earlier stack costs $1 a month; what it encrypted is lost without it.",
+                    f"aws kms schedule-key-deletion --region {deployment.region} --key-id {key['KeyId']}",
+                    stops=False,
+                )
+
+
+def small_quotas(quotas: ServiceQuotasClient, deployment: Deployment) -> Iterator[Problem]:
+    """Compare the account's vCPU quotas with a cluster of the chosen size; new accounts have 5 of each."""
+    nodes = SIZES[deployment.size]
+    needed = {
+        ON_DEMAND_QUOTA: ("on-demand", nodes.primary_vcpus + nodes.core_vcpus),
+        SPOT_QUOTA: ("spot", nodes.task_vcpus),
+    }
+    for quota, (market, vcpus) in needed.items():
+        value = _quota(quotas, quota) if vcpus else None
+        if value is not None and value < vcpus:
+            yield Problem(
+                f"The quota of {market} vCPUs is {value:.0f}; a {deployment.size} cluster needs {vcpus}.",
+                f"aws service-quotas request-service-quota-increase --region {deployment.region} --service-code ec2 "
+                f"--quota-code {quota} --desired-value {vcpus}",
+            )
+
+
+def _quota(quotas: ServiceQuotasClient, quota: str) -> float | None:
+    """Return the account's value, or AWS's default where the account has none of its own."""
+    for ask in (quotas.get_service_quota, quotas.get_aws_default_service_quota):
+        try:
+            return ask(ServiceCode="ec2", QuotaCode=quota)["Quota"]["Value"]
+        except ClientError as error:
+            if code(error) != "NoSuchResourceException":
+                raise
+    return None
+
+
+def missing_linked_roles(iam: IAMClient, deployment: Deployment) -> Iterator[Problem]:
+    """Look for the roles that neither EMR nor Airflow may create here."""
+    for name, service in LINKED_ROLES.items():
+        if service.startswith("spot") and not SIZES[deployment.size].task:
+            continue
+        try:
+            iam.get_role(RoleName=name)
+        except ClientError as error:
+            if code(error) != "NoSuchEntity":
+                raise
+            yield Problem(
+                f"The account has no role {name}.", f"aws iam create-service-linked-role --aws-service-name {service}"
+            )
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())

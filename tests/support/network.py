@@ -1,0 +1,55 @@
+"""A network for clusters, as moto makes it, and what tests change of it."""
+
+from __future__ import annotations
+
+import boto3
+
+from include.deploy.network import EMR_TAG
+from include.deploy.problems import Deployment
+from tests.support.stacks import REGION
+
+TAGS = [{"Key": EMR_TAG, "Value": "true"}]
+
+
+class Network:
+    """A VPC with one private subnet in which clusters run, and what was changed of it."""
+
+    def __init__(self, region: str = REGION) -> None:
+        self.region = region
+        self.ec2 = boto3.client("ec2", region_name=region)
+        self.vpc = self.ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
+        self.subnet = self.ec2.create_subnet(VpcId=self.vpc, CidrBlock="10.0.0.0/24")["Subnet"]["SubnetId"]
+        self.ec2.create_tags(Resources=[self.vpc, self.subnet], Tags=TAGS)
+        self.dns(names=True)
+        (table,) = self.ec2.describe_route_tables(Filters=[{"Name": "vpc-id", "Values": [self.vpc]}])["RouteTables"]
+        self.routes = table["RouteTableId"]
+        self.s3 = self.endpoint("s3", RouteTableIds=[self.routes])
+        self.kms = self.endpoint("kms", VpcEndpointType="Interface", SubnetIds=[self.subnet], PrivateDnsEnabled=True)
+        self.deployment = Deployment(region, self.vpc, (self.subnet,), "small", "orchard", exists=False)
+
+    def endpoint(self, service: str, **more: object) -> str:
+        request = {
+            "VpcId": self.vpc,
+            "ServiceName": f"com.amazonaws.{self.region}.{service}",
+            "VpcEndpointType": "Gateway",
+        }
+        answer = self.ec2.create_vpc_endpoint(**(request | more))
+        return answer["VpcEndpoint"]["VpcEndpointId"]
+
+    def remove(self, endpoint: str) -> None:
+        self.ec2.delete_vpc_endpoints(VpcEndpointIds=[endpoint])
+
+    def dns(self, *, support: bool = True, names: bool = True) -> None:
+        self.ec2.modify_vpc_attribute(VpcId=self.vpc, EnableDnsSupport={"Value": support})
+        self.ec2.modify_vpc_attribute(VpcId=self.vpc, EnableDnsHostnames={"Value": names})
+
+    def untag(self, resource: str) -> None:
+        self.ec2.delete_tags(Resources=[resource], Tags=TAGS)
+
+    def default_route(self, **target: str) -> None:
+        self.ec2.create_route(RouteTableId=self.routes, DestinationCidrBlock="0.0.0.0/0", **target)
+
+    def gateway(self) -> str:
+        gateway = self.ec2.create_internet_gateway()["InternetGateway"]["InternetGatewayId"]
+        self.ec2.attach_internet_gateway(InternetGatewayId=gateway, VpcId=self.vpc)
+        return gateway

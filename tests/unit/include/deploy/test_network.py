@@ -1,0 +1,187 @@
+"""What `make deploy` says of a network, against moto's EC2."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import boto3
+import pytest
+
+from include.deploy.network import EMR_TAG, endpoint_buckets, network
+from tests.support.network import Network
+from tests.support.stacks import REGION
+
+
+def _problems(there: Network, **changed: object) -> list[tuple[str, str]]:
+    deployment = replace(there.deployment, **changed)
+    return [(one.sentence, one.command) for one in network(there.ec2, deployment)]
+
+
+@pytest.fixture
+def there(aws: None) -> Network:  # noqa: ARG001 - it has to be there
+    return Network()
+
+
+def test_network_that_has_everything_has_no_problem(there: Network) -> None:
+    assert _problems(there) == []
+
+
+def test_subnets_that_are_not_named_are_those_that_are_tagged(there: Network) -> None:
+    there.ec2.create_subnet(VpcId=there.vpc, CidrBlock="10.0.1.0/24")
+
+    assert _problems(there, subnets=()) == []
+
+
+def test_no_vpc_is_asked_for(there: Network) -> None:
+    assert _problems(there, vpc=None) == [
+        ("A new stack needs a VPC for its clusters.", 'make deploy DEPLOY="--vpc vpc-…"')
+    ]
+
+
+def test_vpc_of_another_region_is_not_found(there: Network) -> None:
+    elsewhere = boto3.client("ec2", region_name="eu-west-3").create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
+
+    assert _problems(there, vpc=elsewhere) == [
+        (
+            f"There is no VPC {elsewhere} in {REGION}.",
+            f"aws ec2 describe-vpcs --region {REGION} --query Vpcs[].VpcId",
+        )
+    ]
+
+
+def test_untagged_vpc_and_subnet_are_each_a_problem(there: Network) -> None:
+    there.untag(there.vpc)
+    there.untag(there.subnet)
+
+    tag = f"--tags Key={EMR_TAG},Value=true"
+    assert _problems(there) == [
+        (
+            f"VPC {there.vpc} lacks the tag {EMR_TAG}=true.",
+            f"aws ec2 create-tags --region {REGION} --resources {there.vpc} {tag}",
+        ),
+        (
+            f"Subnet {there.subnet} lacks the tag {EMR_TAG}=true.",
+            f"aws ec2 create-tags --region {REGION} --resources {there.subnet} {tag}",
+        ),
+    ]
+
+
+def test_neither_named_nor_tagged_subnets_are_one_problem(there: Network) -> None:
+    there.untag(there.subnet)
+
+    ((sentence, command),) = _problems(there, subnets=())
+
+    assert sentence == f"No subnet of VPC {there.vpc} is named (--subnets) or carries the tag {EMR_TAG}=true."
+    assert command.startswith(f"aws ec2 create-tags --region {REGION} --resources subnet-…")
+
+
+def test_subnet_of_another_vpc_is_not_found(there: Network) -> None:
+    ((sentence, command),) = _problems(there, subnets=("subnet-0123",))
+
+    assert sentence == f"VPC {there.vpc} has no subnet subnet-0123 in {REGION}."
+    assert command.startswith("aws ec2 describe-subnets")
+
+
+@pytest.mark.parametrize(
+    ("off", "option"), [("DNS support", "--enable-dns-support"), ("DNS host names", "--enable-dns-hostnames")]
+)
+def test_dns_that_is_switched_off_is_a_problem(there: Network, off: str, option: str) -> None:
+    there.dns(support=off != "DNS support", names=off != "DNS host names")
+
+    assert _problems(there) == [
+        (
+            f"VPC {there.vpc} has {off} switched off; EMR's endpoint needs it.",
+            f"aws ec2 modify-vpc-attribute --region {REGION} --vpc-id {there.vpc} {option}",
+        )
+    ]
+
+
+def test_subnet_without_ways_to_s3_and_kms_is_told_how_to_make_them(there: Network) -> None:
+    there.remove(there.s3)
+    there.remove(there.kms)
+
+    create = f"aws ec2 create-vpc-endpoint --region {REGION} --vpc-id {there.vpc}"
+    of_kms = f"--vpc-endpoint-type Interface --service-name com.amazonaws.{REGION}.kms --subnet-ids {there.subnet}"
+    assert _problems(there) == [
+        (
+            f"Nodes in subnet {there.subnet} do not reach S3.",
+            f"{create} --service-name com.amazonaws.{REGION}.s3 --route-table-ids {there.routes}",
+        ),
+        (
+            f"Nodes in subnet {there.subnet} do not reach KMS.",
+            f"{create} {of_kms} --security-group-ids sg-… --private-dns-enabled",
+        ),
+    ]
+
+
+def test_nat_leads_to_s3_and_kms(there: Network) -> None:
+    there.remove(there.s3)
+    there.remove(there.kms)
+    nat = there.ec2.create_nat_gateway(SubnetId=there.subnet, ConnectivityType="private")["NatGateway"]["NatGatewayId"]
+    there.default_route(NatGatewayId=nat)
+
+    assert _problems(there) == []
+
+
+def test_gateway_endpoint_of_another_route_table_does_not_count(there: Network) -> None:
+    table = there.ec2.create_route_table(VpcId=there.vpc)["RouteTable"]["RouteTableId"]
+    there.ec2.associate_route_table(RouteTableId=table, SubnetId=there.subnet)
+
+    ((sentence, command),) = _problems(there)
+
+    assert sentence == f"Nodes in subnet {there.subnet} do not reach S3."
+    assert command.endswith(f"--route-table-ids {table}")
+
+
+def test_endpoint_without_private_names_does_not_count(there: Network) -> None:
+    there.remove(there.kms)
+    there.endpoint("kms", VpcEndpointType="Interface", SubnetIds=[there.subnet], PrivateDnsEnabled=False)
+
+    assert [sentence for sentence, _ in _problems(there)] == [f"Nodes in subnet {there.subnet} do not reach KMS."]
+
+
+def test_public_subnet_is_refused(there: Network) -> None:
+    there.default_route(GatewayId=there.gateway())
+
+    assert _problems(there) == [
+        (
+            f"Subnet {there.subnet} is public; EMR refuses a service access group there.",
+            'make deploy DEPLOY="--subnets subnet-…"',
+        )
+    ]
+
+
+def _policy(*resources: str) -> str:
+    statement = {"Effect": "Allow", "Principal": "*", "Action": "s3:*", "Resource": list(resources)}
+    return json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+
+
+def test_closed_s3_endpoint_names_the_buckets_that_it_must_allow(there: Network) -> None:
+    there.remove(there.s3)
+    policy = _policy("arn:aws:s3:::orchard/*", f"arn:aws:s3:::al2023-repos-{REGION}-de612dc2/*")
+    endpoint = there.endpoint("s3", RouteTableIds=[there.routes], PolicyDocument=policy)
+
+    ((sentence, command),) = _problems(there)
+
+    assert sentence == (
+        f"The policy of S3 endpoint {endpoint} does not allow repo.{REGION}.emr.amazonaws.com, "
+        f"aws157-instance-data-0-prod-{REGION}, aws157-instance-data-1-prod-{REGION}, aws157-logs-prod-{REGION} and "
+        f"prod.{REGION}.appinfo.src."
+    )
+    assert command.startswith("aws ec2 modify-vpc-endpoint")
+
+
+@pytest.mark.parametrize(
+    "resources", [["*"], [f"arn:aws:s3:::{name}/*" for name in endpoint_buckets(REGION, "orchard")]]
+)
+def test_s3_endpoint_that_allows_what_is_needed_is_no_problem(there: Network, resources: list[str]) -> None:
+    there.remove(there.s3)
+    there.endpoint("s3", RouteTableIds=[there.routes], PolicyDocument=_policy(*resources))
+
+    assert _problems(there) == []
+
+
+def test_buckets_of_emr_have_the_names_of_their_region() -> None:
+    assert "aws157-logs-prod" in endpoint_buckets("us-east-1", "orchard")
+    assert "aws157-instance-data-bucket-0-prod-ap-southeast-2" in endpoint_buckets("ap-southeast-2", "orchard")

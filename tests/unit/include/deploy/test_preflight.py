@@ -1,0 +1,311 @@
+"""What `make deploy` says of credentials, permissions, quotas and leftovers; answers have the API models' shapes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import boto3
+import cfnlint.decode.cfn_yaml
+import pytest
+from botocore.config import Config
+from botocore.exceptions import ClientError, NoCredentialsError, UnauthorizedSSOTokenError
+from botocore.stub import Stubber
+from cfnlint.schema import PROVIDER_SCHEMA_MANAGER
+
+from include.deploy import preflight
+from include.deploy.preflight import Caller, PreflightError
+from include.deploy.problems import Deployment, Problem
+from tests.support.service_reference import condition_keys, sample_arns
+from tests.support.stacks import REGION, TEMPLATE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+NEW = Deployment(REGION, "vpc-1", (), "small", "orchard", exists=False)
+ADA = Caller("123456789012", "arn:aws:sts::123456789012:assumed-role/Admin/ada")
+KEY = "0a1b2c3d-0000-0000-0000-000000000000"
+
+
+@pytest.fixture
+def client(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Stubber]:
+    """Make a client whose answers a test gives, and whose requests are checked."""
+    monkeypatch.delenv("AWS_PROFILE", raising=False)
+
+    def make(service: str) -> Stubber:
+        stubber = Stubber(
+            boto3.client(
+                service,
+                region_name=REGION,
+                aws_access_key_id="test",
+                aws_secret_access_key="test",  # noqa: S106 - of nobody
+                config=Config(retries={"total_max_attempts": 1}),
+            )
+        )
+        stubber.activate()
+        return stubber
+
+    return make
+
+
+def _found(problems: Iterator[Problem]) -> list[Problem]:
+    return list(problems)
+
+
+# --- credentials and region -------------------------------------------------------------------------------------------
+
+
+def _refuse(monkeypatch: pytest.MonkeyPatch, error: Exception, *, elsewhere: bool = False) -> None:
+    def caller(region: str) -> Caller:
+        if elsewhere and region == preflight.HOME_REGION:
+            return ADA
+        raise error
+
+    monkeypatch.setattr(preflight, "_caller", caller)
+
+
+def _answer(code: str) -> ClientError:
+    return ClientError({"Error": {"Code": code, "Message": "No."}}, "GetCallerIdentity")
+
+
+@pytest.mark.parametrize(
+    ("error", "elsewhere", "sentence", "command"),
+    [
+        (_answer("ExpiredToken"), False, "The AWS credentials have expired (ExpiredToken).", "aws sso login"),
+        (
+            _answer("InvalidClientTokenId"),
+            False,
+            "AWS does not know these credentials (InvalidClientTokenId).",
+            "aws configure list",
+        ),
+        (
+            _answer("InvalidClientTokenId"),
+            True,
+            "The account has not enabled region eu-south-1 (InvalidClientTokenId).",
+            "aws account enable-region --region-name eu-south-1",
+        ),
+        (
+            UnauthorizedSSOTokenError(),
+            False,
+            "The sign-in has expired: The SSO session associated with this profile has expired",
+            "aws sso login",
+        ),
+        (NoCredentialsError(), False, "No AWS credentials were found", "export AWS_PROFILE=…"),
+        (_answer("Odd"), False, "AWS refuses GetCallerIdentity", "aws sts get-caller-identity"),
+    ],
+)
+def test_refused_identity_is_one_sentence_and_a_command(
+    error: Exception, sentence: str, command: str, monkeypatch: pytest.MonkeyPatch, *, elsewhere: bool
+) -> None:
+    _refuse(monkeypatch, error, elsewhere=elsewhere)
+
+    with pytest.raises(PreflightError) as raised:
+        preflight.identify("eu-south-1")
+
+    assert raised.value.problem.sentence.startswith(sentence)
+    assert raised.value.problem.command == command
+
+
+def test_profile_that_does_not_exist_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_PROFILE", "nobody")
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
+
+    with pytest.raises(PreflightError, match=r"profile .*nobody.* could not be found"):
+        preflight.identify(REGION)
+
+
+def test_region_that_emr_does_not_know_is_refused_before_anything_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    _refuse(monkeypatch, AssertionError("asked"))
+
+    with pytest.raises(PreflightError, match=r"EMR has no region eu-west-9\."):
+        preflight.identify("eu-west-9")
+
+
+# --- permissions ------------------------------------------------------------------------------------------------------
+
+
+def _simulated(*denied: str) -> dict[str, Any]:
+    return {
+        "EvaluationResults": [
+            {"EvalActionName": one, "EvalDecision": "implicitDeny" if one in denied else "allowed"}
+            for one in preflight.NEEDED_ACTIONS
+        ]
+    }
+
+
+SIMULATION = {
+    "PolicySourceArn": "arn:aws:iam::123456789012:role/Admin",
+    "ActionNames": list(preflight.NEEDED_ACTIONS),
+}
+
+
+def test_missing_permissions_are_one_problem_that_does_not_stop(client: Callable[[str], Stubber]) -> None:
+    iam = client("iam")
+    iam.add_response("simulate_principal_policy", _simulated("iam:CreateRole", "kms:CreateKey"), SIMULATION)
+
+    assert _found(preflight.missing_permissions(iam.client, ADA)) == [
+        Problem(
+            "IAM's simulator denies iam:CreateRole and kms:CreateKey on some or all resources.",
+            "aws iam simulate-principal-policy --policy-source-arn arn:aws:iam::123456789012:role/Admin "
+            "--action-names iam:CreateRole kms:CreateKey",
+            stops=False,
+        )
+    ]
+
+
+def test_caller_who_may_do_everything_has_no_problem(client: Callable[[str], Stubber]) -> None:
+    iam = client("iam")
+    iam.add_response("simulate_principal_policy", _simulated(), SIMULATION)
+
+    assert _found(preflight.missing_permissions(iam.client, ADA)) == []
+
+
+def test_caller_who_may_not_ask_the_simulator_has_no_problem(client: Callable[[str], Stubber]) -> None:
+    iam = client("iam")
+    iam.add_client_error("simulate_principal_policy", "AccessDenied")
+
+    assert _found(preflight.missing_permissions(iam.client, ADA)) == []
+
+
+def test_actions_that_are_simulated_are_those_that_create_the_templates_resources() -> None:
+    template = cfnlint.decode.cfn_yaml.load(str(TEMPLATE))
+    kinds = {resource["Type"] for resource in template["Resources"].values()}
+    handlers = [PROVIDER_SCHEMA_MANAGER.get_resource_schema(REGION, kind).schema.get("handlers", {}) for kind in kinds]
+    creating = {action for one in handlers for action in one.get("create", {}).get("permissions", [])}
+    of_deploy = {"cloudformation:CreateChangeSet", "cloudformation:ExecuteChangeSet", "s3:PutObject"}
+
+    assert set(preflight.NEEDED_ACTIONS) - of_deploy <= creating
+    assert all(condition_keys(action, sample_arns(action)[0]) for action in preflight.NEEDED_ACTIONS)
+
+
+def test_check_that_the_caller_may_not_make_is_a_problem_of_its_own() -> None:
+    def denied() -> list[Problem]:
+        raise ClientError({"Error": {"Code": "UnauthorizedOperation", "Message": "No."}}, "DescribeVpcs")
+
+    (problem,) = preflight._unless_denied(denied)  # noqa: SLF001
+
+    assert problem.sentence == "You may not call DescribeVpcs, so a part of the account was not checked."
+    assert not problem.stops
+
+
+# --- leftovers --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("status", "sentence", "command"),
+    [
+        (403, "Bucket orchard is somebody else's, or you may not see it.", "make deploy"),
+        (301, "Bucket orchard exists in another region.", "make deploy"),
+    ],
+)
+def test_bucket_that_cannot_be_had_is_a_problem(
+    client: Callable[[str], Stubber], status: int, sentence: str, command: str
+) -> None:
+    s3 = client("s3")
+    s3.add_client_error("head_bucket", str(status), http_status_code=status)
+
+    (problem,) = preflight.left_bucket(s3.client, NEW)
+
+    assert problem.sentence == sentence
+    assert problem.command.startswith(command)
+    assert problem.stops
+
+
+def test_bucket_of_a_failed_try_is_a_problem(client: Callable[[str], Stubber]) -> None:
+    s3 = client("s3")
+    s3.add_response("head_bucket", {}, {"Bucket": "orchard"})
+
+    assert _found(preflight.left_bucket(s3.client, NEW)) == [
+        Problem(
+            "Bucket orchard exists and belongs to no stack; it must be empty to be removed.", "aws s3 rb s3://orchard"
+        )
+    ]
+
+
+def test_bucket_that_is_not_there_is_no_problem(client: Callable[[str], Stubber]) -> None:
+    s3 = client("s3")
+    s3.add_client_error("head_bucket", "404", http_status_code=404)
+
+    assert _found(preflight.left_bucket(s3.client, NEW)) == []
+
+
+@pytest.mark.parametrize(
+    ("description", "state", "found"),
+    [
+        (preflight.KEY_DESCRIPTION, "Enabled", True),
+        (preflight.KEY_DESCRIPTION, "PendingDeletion", False),
+        ("another", "Enabled", False),
+    ],
+)
+def test_key_of_an_earlier_stack_is_found_and_does_not_stop(
+    client: Callable[[str], Stubber], description: str, state: str, *, found: bool
+) -> None:
+    kms = client("kms")
+    kms.add_response("list_keys", {"Keys": [{"KeyId": KEY}], "Truncated": False}, {})
+    metadata = {"KeyId": KEY, "Description": description, "KeyState": state}
+    kms.add_response("describe_key", {"KeyMetadata": metadata}, {"KeyId": KEY})
+
+    problems = _found(preflight.left_keys(kms.client, NEW))
+
+    assert [one.stops for one in problems] == ([False] if found else [])
+    if found:
+        assert problems[0].command == f"aws kms schedule-key-deletion --region {REGION} --key-id {KEY}"
+
+
+def test_description_of_a_left_key_is_that_of_the_template() -> None:
+    template = cfnlint.decode.cfn_yaml.load(str(TEMPLATE))
+
+    assert template["Resources"]["Key"]["Properties"]["Description"] == preflight.KEY_DESCRIPTION
+
+
+# --- quotas and linked roles ------------------------------------------------------------------------------------------
+
+
+def _quota(value: float) -> dict[str, Any]:
+    return {"Quota": {"ServiceCode": "ec2", "Value": value}}
+
+
+def _asked(code: str) -> dict[str, str]:
+    return {"ServiceCode": "ec2", "QuotaCode": code}
+
+
+def test_quotas_of_a_new_account_are_too_small_for_medium(client: Callable[[str], Stubber]) -> None:
+    quotas = client("service-quotas")
+    quotas.add_response("get_service_quota", _quota(5), _asked("L-1216C47A"))
+    quotas.add_response("get_service_quota", _quota(5), _asked("L-34B43A08"))
+
+    raise_it = f"aws service-quotas request-service-quota-increase --region {REGION} --service-code ec2"
+    assert _found(
+        preflight.small_quotas(quotas.client, Deployment(REGION, "vpc-1", (), "medium", "b", exists=False))
+    ) == [
+        Problem(
+            "The quota of on-demand vCPUs is 5; a medium cluster needs 12.",
+            f"{raise_it} --quota-code L-1216C47A --desired-value 12",
+        ),
+        Problem(
+            "The quota of spot vCPUs is 5; a medium cluster needs 24.",
+            f"{raise_it} --quota-code L-34B43A08 --desired-value 24",
+        ),
+    ]
+
+
+def test_small_cluster_needs_no_spot_and_the_default_counts_where_the_account_has_no_value(
+    client: Callable[[str], Stubber],
+) -> None:
+    quotas = client("service-quotas")
+    quotas.add_client_error("get_service_quota", "NoSuchResourceException")
+    quotas.add_response("get_aws_default_service_quota", _quota(12), _asked("L-1216C47A"))
+
+    assert _found(preflight.small_quotas(quotas.client, NEW)) == []
+    quotas.assert_no_pending_responses()
+
+
+def test_missing_linked_roles_are_made_by_a_command(client: Callable[[str], Stubber]) -> None:
+    iam = client("iam")
+    iam.add_client_error("get_role", "NoSuchEntity", expected_params={"RoleName": "AWSServiceRoleForEMRCleanup"})
+
+    assert _found(preflight.missing_linked_roles(iam.client, NEW)) == [
+        Problem(
+            "The account has no role AWSServiceRoleForEMRCleanup.",
+            "aws iam create-service-linked-role --aws-service-name elasticmapreduce.amazonaws.com",
+        )
+    ]
