@@ -42,8 +42,8 @@ class Settings(BaseSettings):
     max_image_pixels: int = Field(default=DEFAULT_MAX_IMAGE_PIXELS, ge=1)
     """Largest image in pixels. Larger images are quarantined without being decoded."""
 
-    retention_days: int | None = Field(default=None, ge=1)
-    """Delete runs not modified for this many days. Unset: keep all."""
+    retention_days: int = Field(default=90, ge=0)
+    """Delete runs not modified for this many days. 0: keep all."""
     retention_runs: int = Field(default=3, ge=1)
     """Number of published runs to keep, newest first, regardless of age."""
 

@@ -21,8 +21,8 @@ log = logging.getLogger(__name__)
 
 @task(
     retries=3,
-    doc_md="Deletes runs older than FRUITS_RETENTION_DAYS, if that is set. Keeps the published run, the newest "
-    "FRUITS_RETENTION_RUNS, and runs in progress.",
+    doc_md="Deletes runs not modified for FRUITS_RETENTION_DAYS (90; 0 keeps all). Keeps the published run, the newest "
+    "FRUITS_RETENTION_RUNS (3), and runs in progress.",
 )
 def remove_old_runs() -> list[str]:
     """Delete old runs, and objects of the feature cache that no run reads.
@@ -34,8 +34,8 @@ def remove_old_runs() -> list[str]:
     from include.settings import settings
 
     days = settings().retention_days
-    if days is None:
-        log.info("FRUITS_RETENTION_DAYS is not set. All runs are kept.")
+    if days == 0:
+        log.info("FRUITS_RETENTION_DAYS is 0. All runs are kept.")
         return []
     run = run_context.run_of(get_current_context())
     s3, bucket = run_context.s3_of(run), run["bucket"]

@@ -17,7 +17,7 @@ def test_settings_read_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         ("FRUITS_IMAGE_PREFIX", "no-slash"),
         ("FRUITS_IMAGE_PREFIX", "wild*/"),
         ("FRUITS_INVENTORY_REPORT", "reports/fruits/daily/"),
-        ("FRUITS_RETENTION_DAYS", "0"),
+        ("FRUITS_RETENTION_DAYS", "-1"),
         ("FRUITS_EMR_RELEASE", "latest"),
         ("FRUITS_EMR_RELEASE", "emr-6.15.0"),
         ("FRUITS_EMR_RELEASE", "emr-7.0.0"),

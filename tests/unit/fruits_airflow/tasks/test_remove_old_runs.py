@@ -67,11 +67,21 @@ def orchard(local_aws: LocalAws, bucket: str, monkeypatch: pytest.MonkeyPatch) -
     settings.cache_clear()
 
 
-def test_nothing_is_deleted_without_a_retention_setting(orchard: Bucket) -> None:
+def test_nothing_is_deleted_if_the_deployment_keeps_all(orchard: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FRUITS_RETENTION_DAYS", "0")
+    orchard.add("ancient", 1000)
     before = orchard.written()
 
     assert remove_old_runs.remove_old_runs.function() == []
     assert orchard.written() == before
+
+
+def test_runs_of_more_than_90_days_are_deleted_by_default(orchard: Bucket) -> None:
+    orchard.add("ancient", 91)
+    orchard.add("old", 89)
+
+    assert remove_old_runs.remove_old_runs.function() == ["ancient"]
+    assert "old" in orchard.runs()
 
 
 def test_old_runs_are_deleted_with_their_pointers_and_nothing_else(
