@@ -34,6 +34,7 @@ from moto.emr.models import Cluster, ElasticMapReduceBackend, Step, emr_backends
 from moto.emr.responses import ElasticMapReduceResponse
 from moto.iam.models import iam_backends
 
+from include.dev.local_aws.emr.catalog import require_known
 from include.dev.local_aws.emr.clusters import LocalCluster
 from include.dev.local_aws.emr.faults import FAULT_TAG, Fault, Injected, Refusals
 from include.dev.local_aws.emr.fleets import LocalFleet, instances
@@ -165,6 +166,7 @@ class LocalEmrResponse(ElasticMapReduceResponse):
 
     def run_job_flow(self) -> ActionResult:
         """Create a cluster, with its fleets and policies."""
+        require_known(self._get_params())
         result = super().run_job_flow()
         cluster = self._local().local_cluster(result.result["JobFlowId"])  # type: ignore[index] # typed as object
         fleets = self._get_param("Instances", {}).get("InstanceFleets", [])

@@ -97,6 +97,13 @@ class LocalCluster(Cluster):
         types += [node.type for fleet in self.fleets if fleet.role == "MASTER" for node in fleet.nodes]
         return types[0] if types else "unknown"
 
+    @property
+    def worker_types(self) -> list[str]:
+        """The type of each core and task node."""
+        groups = [group for group in self.instance_groups if group.role != "MASTER"]
+        types = [group.instance_type for group in groups for _ in range(int(group.num_instances))]
+        return types + [node.type for fleet in self.fleets if fleet.role != "MASTER" for node in fleet.nodes]
+
     def start_cluster(self) -> None:
         """Enter STARTING. moto's method goes further; here the lifecycle decides."""
         self.enter("STARTING", message="")

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from include.dev.local_aws.emr import faults
+from include.dev.local_aws.emr import faults, yarn
 from include.dev.local_aws.emr.faults import Fault, FaultInjector
 from include.dev.local_aws.emr.states import (
     ALL_STEPS_COMPLETED,
@@ -188,6 +188,9 @@ class ClusterLifecycle:
         if step.jar != "command-runner.jar":
             process.note(f"ERROR jar {step.jar!r} is unknown: the local EMR only has command-runner.jar.")
             exit_code = 1
+        elif refused := self._refusal_of_yarn(step, process):
+            (process.logs / "stderr").write_text(f"{refused}\n", encoding="utf-8")
+            exit_code = 1
         else:
             exit_code = self._run(process, step)
         shell_code = exit_code if exit_code >= 0 else 128 - exit_code  # a shell reports signal N as 128 + N
@@ -202,6 +205,14 @@ class ClusterLifecycle:
             return None
         step.fail(process.last_line_of_stderr() or _last_notes(process), log_uri)
         return self._act_on_failure(step)
+
+    def _refusal_of_yarn(self, step: LocalStep, process: StepProcess) -> str | None:
+        """Note where a Spark step's executors would go; return what Spark says if they go nowhere."""
+        verdict = yarn.judge(self.cluster.configurations, self.cluster.worker_types, yarn.known_nodes())
+        if "spark-submit" not in step.args or verdict is None:
+            return None
+        process.note(f"INFO {verdict.note}")
+        return verdict.refusal
 
     def _act_on_failure(self, step: LocalStep) -> Ending | None:
         if step.action_on_failure == "CONTINUE":
