@@ -1,4 +1,4 @@
-"""A real S3 server over a folder, a bucket of images in it, and one local Spark session for the whole level."""
+"""A real S3 server over a folder, a bucket of images in it, and one local Spark session for all tests here."""
 
 import hashlib
 import logging
@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 
 
 class Served(NamedTuple):
-    """A folder, each folder in it a bucket, and the environment by which AWS's libraries find them."""
+    """A served folder, in which each folder is a bucket, and the environment variables of the S3 server."""
 
     folder: Path
     environment: dict[str, str]
@@ -40,7 +40,7 @@ def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 
 @pytest.fixture(scope="module")
 def s3_folder(s3: Served) -> Iterator[Path]:
-    """The buckets, which this process finds while tests of this level run: others of it find other ones."""
+    """The folder of the buckets. The server's environment is set only while the tests of a module run."""
     with pytest.MonkeyPatch.context() as patch:
         for name, value in s3.environment.items():
             patch.setenv(name, value)
@@ -49,12 +49,12 @@ def s3_folder(s3: Served) -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def spark(s3: Served, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
-    """One session, two cores, no UI, a failed task is tried again as on a cluster.
+    """One session with two cores and without UI. Failed tasks are retried, as on a cluster.
 
-    Its workers inherit the environment of its start: the S3 server's address, and a decoder that some images kill.
-    Only of its start, since other tests of this process start programs too.
+    The workers inherit the environment of the session's start: the S3 server's address, and a decoder that some images
+    crash. The environment is reset afterwards, because other tests of this process start programs too.
     """
-    folders = (ROOT / "spark_apps", ROOT / "tests" / "deadly_decoder")
+    folders = (ROOT / "spark_apps", ROOT / "tests" / "support" / "deadly_decoder")
     environment = {
         **s3.environment,
         "SPARK_LOCAL_IP": "127.0.0.1",
@@ -71,7 +71,7 @@ def spark(s3: Served, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Spar
             .config("spark.sql.warehouse.dir", str(tmp_path_factory.mktemp("warehouse")))
             .getOrCreate()
         )
-    logging.getLogger("py4j").setLevel(logging.WARNING)  # it logs its end after pytest has closed its streams
+    logging.getLogger("py4j").setLevel(logging.WARNING)  # it logs after pytest has closed its streams
     yield session
     session.stop()
 
@@ -89,5 +89,5 @@ def real_images() -> Path:
     """The folder of real photographs that FRUITS_REAL_IMAGES names."""
     folder = os.environ.get("FRUITS_REAL_IMAGES")
     if not folder:
-        pytest.skip("FRUITS_REAL_IMAGES names no folder of real photographs")
+        pytest.skip("FRUITS_REAL_IMAGES is not set to a folder of real photographs")
     return Path(folder)

@@ -37,7 +37,7 @@ from tests.support.onnx_models import DIMENSION, expected, model
 
 
 def photograph(seed: int, size: int = 40) -> bytes:
-    """Draw a coloured disc on white, a little noisy, as JPEG."""
+    """Return a JPEG of a coloured disc on white with some noise."""
     random = np.random.default_rng(seed)
     pixels = np.full((size, size, 3), 255, np.uint8)
     colour = [int(value) for value in random.integers(0, 255, 3)]
@@ -47,7 +47,7 @@ def photograph(seed: int, size: int = 40) -> bytes:
 
 
 def fill(photos: Bucket, images: int = 24) -> None:
-    """Put a few photographs into two splits of three categories whose names need care."""
+    """Put some photographs into two splits of three categories with special characters in their names."""
     categories = ("Apple Golden 2", "Açaí #1", "100% Kiwi+Lime")
     for number in range(images):
         split = "Test" if number % 4 == 3 else "Training"
@@ -68,7 +68,7 @@ def rows_of(folder: str) -> list[dict[str, Any]]:
     return pq.read_table(folder).to_pylist()
 
 
-def test_run_on_splits_and_awkward_names_writes_every_image_in_order(spark: SparkSession, photos: Bucket) -> None:
+def test_run_on_splits_and_special_names_writes_every_image_in_order(spark: SparkSession, photos: Bucket) -> None:
     fill(photos)
 
     outcome = run.run(lambda: spark.sparkContext, arguments(photos, k=5))
@@ -102,7 +102,7 @@ def test_run_writes_exactly_the_contracts_schemas(spark: SparkSession, photos: B
     assert len(row["image"]) == 40 * 40 * 3
 
 
-def test_run_again_with_other_partitions_gives_the_same_rows(
+def test_rerun_with_other_partitions_writes_the_same_rows(
     spark: SparkSession, photos: Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fill(photos)
@@ -118,20 +118,20 @@ def test_run_again_with_other_partitions_gives_the_same_rows(
     np.testing.assert_allclose(np.stack(after["pca"].to_pylist()), np.stack(before["pca"].to_pylist()), atol=1e-4)
 
 
-def test_worker_alone_gives_the_rows_that_spark_writes(spark: SparkSession, photos: Bucket) -> None:
+def test_extractor_without_spark_returns_the_rows_that_spark_writes(spark: SparkSession, photos: Bucket) -> None:
     fill(photos)
     run.run(lambda: spark.sparkContext, arguments(photos, k=2))
-    worker = BatchExtractor(photos.name, DEFAULT_FAMILIES, max_bytes=10**6, max_pixels=10**6, include_pixels=False)
+    extractor = BatchExtractor(photos.name, DEFAULT_FAMILIES, max_bytes=10**6, max_pixels=10**6, include_pixels=False)
 
     inventory = pq.read_table(photos.runs / "inventory")
-    alone = {row["path"]: row for chunk in worker.extract(inventory) for row in chunk.extracted.to_pylist()}
+    extracted = {row["path"]: row for chunk in extractor.extract(inventory) for row in chunk.extracted.to_pylist()}
 
     for row in rows_of(RunLayout(str(photos.runs / "run")).features):
-        same = {name: value for name, value in alone[row["path"]].items() if name in row}
+        same = {name: value for name, value in extracted[row["path"]].items() if name in row}
         assert row == same | {"pca": row["pca"]}
 
 
-def test_projections_give_the_parquets_numbers(spark: SparkSession, photos: Bucket) -> None:
+def test_both_projections_equal_the_parquet_values(spark: SparkSession, photos: Bucket) -> None:
     fill(photos)
     run.run(lambda: spark.sparkContext, arguments(photos, explained_variance=0.9))
     layout = RunLayout(str(photos.runs / "run"))
@@ -153,7 +153,7 @@ def test_projections_give_the_parquets_numbers(spark: SparkSession, photos: Buck
     assert model.stages[1].explainedVariance.toArray().sum() >= 0.9
 
 
-def test_run_with_a_model_gives_every_image_its_embedding(spark: SparkSession, photos: Bucket) -> None:
+def test_run_with_model_writes_every_embedding(spark: SparkSession, photos: Bucket) -> None:
     fill(photos)
     inventory = photos.entries()
     photos.put("models/net.onnx", model())
@@ -171,12 +171,12 @@ def test_run_with_a_model_gives_every_image_its_embedding(spark: SparkSession, p
     np.testing.assert_allclose([portable.embed(data) for data in files], [row["pca"] for row in rows], atol=1e-4)
 
 
-def test_run_with_a_model_that_does_not_fit_fails_before_anything_is_read(spark: SparkSession, photos: Bucket) -> None:
+def test_run_with_unsupported_model_fails_before_anything_is_read(spark: SparkSession, photos: Bucket) -> None:
     photos.put("models/net.onnx", model())
     photos.put("models/other.onnx", b"no model")
     nothing = arguments(photos, [], features=("onnx",), onnx_model=f"s3://{photos.name}/models/net.onnx", k=6)
 
-    with pytest.raises(InvalidArgumentsError, match="--k is 6, but the families onnx give 5 features"):
+    with pytest.raises(InvalidArgumentsError, match="--k is 6, but the families onnx have 5 features"):
         run.run(lambda: spark.sparkContext, nothing)
     with pytest.raises(ModelError, match=r"/models/other\.onnx cannot be loaded"):
         run.run(lambda: spark.sparkContext, replace(nothing, onnx_model=f"s3://{photos.name}/models/other.onnx"))
@@ -199,14 +199,14 @@ def test_projection_is_fitted_on_the_training_split_only(spark: SparkSession, ph
 
 def test_run_on_bad_objects_quarantines_each_with_its_reason(spark: SparkSession, photos: Bucket) -> None:
     fill(photos)
-    whole = photograph(1)
-    photos.put("images/outside.jpg", whole)
+    photo = photograph(1)
+    photos.put("images/outside.jpg", photo)
     photos.put("images/Training/Lime/empty.jpg", b"")
     photos.put("images/Training/Lime/text.jpg", b"no image at all")
-    photos.put("images/Training/Lime/cut.jpg", whole[: len(whole) // 2])
-    photos.put("images/Training/Lime/long.jpg", whole + bytes(20_000))
+    photos.put("images/Training/Lime/cut.jpg", photo[: len(photo) // 2])
+    photos.put("images/Training/Lime/long.jpg", photo + bytes(20_000))
     photos.put("images/Training/Lime/huge.png", cv2.imencode(".png", np.zeros((3000, 3000), np.uint8))[1].tobytes())
-    photos.put("images/Training/Lime/changed.jpg", whole)
+    photos.put("images/Training/Lime/changed.jpg", photo)
     entries = photos.entries()
     photos.put("images/Training/Lime/changed.jpg", photograph(2))
     gone = next(dict(entry) for entry in entries) | {"key": "images/Training/Lime/gone.jpg", "category": "Lime"}
@@ -231,7 +231,7 @@ def test_run_on_bad_objects_quarantines_each_with_its_reason(spark: SparkSession
     assert all(row["detail"].endswith(".") for row in rejected)
 
 
-def test_run_where_every_third_objects_first_gets_fail_ends_complete(
+def test_run_is_complete_although_first_gets_of_every_third_object_fail(
     spark: SparkSession, photos: Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fill(photos, 60)
@@ -242,19 +242,19 @@ def test_run_where_every_third_objects_first_gets_fail_ends_complete(
         return kinds[number // 3 % len(kinds)] if number % 3 == 0 and request.nth <= 2 else None
 
     host, port = os.environ["AWS_ENDPOINT_URL_S3"].removeprefix("http://").split(":")
-    with S3FaultProxy((host, int(port)), faults=faults) as trouble:
+    with S3FaultProxy((host, int(port)), faults=faults) as proxy:
         monkeypatch.setitem(
-            spark.sparkContext.environment, "AWS_ENDPOINT_URL_S3", trouble.url
-        )  # the workers' way to S3
+            spark.sparkContext.environment, "AWS_ENDPOINT_URL_S3", proxy.url
+        )  # the workers reach S3 through the proxy
         outcome = run.run(lambda: spark.sparkContext, arguments(photos, k=2))
 
     assert (outcome.described, outcome.quarantined) == (60, 0)
     assert len(rows_of(RunLayout(str(photos.runs / "run")).features)) == 60
-    assert len(trouble.seen) == 60
-    assert trouble.failed == dict.fromkeys(kinds, 8)
+    assert len(proxy.seen) == 60
+    assert proxy.failed == dict.fromkeys(kinds, 8)
 
 
-def test_error_of_a_task_is_told_in_its_own_sentence(spark: SparkSession) -> None:
+def test_first_line_of_failed_task_is_its_python_error(spark: SparkSession) -> None:
     def fail(_: int) -> None:
         try:
             int("503 Slow Down")
@@ -267,9 +267,7 @@ def test_error_of_a_task_is_told_in_its_own_sentence(spark: SparkSession) -> Non
     assert first_line(raised.value) == "BucketError: The bucket gave up."
 
 
-def test_run_on_an_image_that_kills_its_decoder_loses_none_of_its_neighbours(
-    spark: SparkSession, photos: Bucket
-) -> None:
+def test_run_with_image_that_crashes_the_decoder_keeps_the_others(spark: SparkSession, photos: Bucket) -> None:
     fill(photos)
     photos.put("images/Training/100% Kiwi+Lime/deadly.jpg", photograph(1) + MARK)
 
@@ -296,55 +294,55 @@ def test_run_above_the_quarantine_share_fails_with_counts_and_keeps_the_quaranti
     assert not Path(layout.features).exists()
 
 
-def test_run_that_loses_images_on_the_way_fails_with_the_figures(
+def test_run_that_loses_images_fails_with_the_counts(
     spark: SparkSession, photos: Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fill(photos)
     extract = SparkRunner.extract
 
-    def forgetful(*everything: Any) -> PartitionResult:  # noqa: ANN401
+    def lose_a_part(*everything: Any) -> PartitionResult:  # noqa: ANN401
         result = extract(*everything)
         assert len(result.parts) == 2
         return replace(result, parts=result.parts[:1])
 
-    monkeypatch.setattr(SparkRunner, "extract", forgetful)
+    monkeypatch.setattr(SparkRunner, "extract", lose_a_part)
 
     with pytest.raises(CacheError, match=r"^\d+ of 24 objects to extract have no outcome"):
         run.run(lambda: spark.sparkContext, arguments(photos, k=2))
 
 
 @pytest.mark.parametrize(("folder", "writer"), [("features", (SparkRunner, "map")), ("quarantine", (spark_ml, "save"))])
-def test_run_beside_which_somebody_else_writes_fails(
+def test_run_fails_if_another_process_writes_to_its_folders(
     spark: SparkSession, photos: Bucket, monkeypatch: pytest.MonkeyPatch, folder: str, writer: tuple[Any, str]
 ) -> None:
     fill(photos)
     written = getattr(*writer)
 
-    def intruding(*everything: Any, **wish: Any) -> Any:  # noqa: ANN401
-        outcome = written(*everything, **wish)
+    def write_and_intrude(*arguments: Any, **options: Any) -> Any:  # noqa: ANN401
+        outcome = written(*arguments, **options)
         photos.runs.joinpath("run", folder, "part-00007.parquet").touch()
         return outcome
 
-    monkeypatch.setattr(*writer, intruding)
+    monkeypatch.setattr(*writer, write_and_intrude)
 
     with pytest.raises(run.JobError, match=f"{folder} contains other files than this run has written"):
         run.run(lambda: spark.sparkContext, arguments(photos, k=2))
 
 
-def test_run_with_more_components_than_images_says_how_many_there_can_be(spark: SparkSession, photos: Bucket) -> None:
+def test_run_with_more_components_than_images_names_the_maximum(spark: SparkSession, photos: Bucket) -> None:
     fill(photos)
 
     with pytest.raises(ReductionError, match=r"--k is 300, but the 18 images to fit .* at most 17"):
         run.run(lambda: spark.sparkContext, arguments(photos, k=300))
 
 
-def test_run_on_an_empty_inventory_says_so(spark: SparkSession, photos: Bucket) -> None:
+def test_run_on_empty_inventory_raises(spark: SparkSession, photos: Bucket) -> None:
     with pytest.raises(InventoryError, match="lists no object"):
         run.run(lambda: spark.sparkContext, arguments(photos))
 
 
 @pytest.mark.parametrize(("photographs", "images"), [("fruits-360-sample", 100), ("grocery-fruit", 1253)])
-def test_run_on_real_photographs_describes_all(
+def test_run_on_real_photographs_extracts_all(
     spark: SparkSession, photos: Bucket, real_images: Path, photographs: str, images: int
 ) -> None:
     for path in (real_images / photographs).rglob("*.jpg"):

@@ -1,4 +1,4 @@
-"""One run over every format, read as the data dictionary says, with everything that people read Parquet with."""
+"""One run over all image formats, read with each library by the code of the data dictionary."""
 
 import re
 from pathlib import Path
@@ -23,7 +23,7 @@ EXTENSIONS = (".JPG", ".png", ".Tiff", ".txt", "")
 
 @pytest.fixture(scope="module")
 def features(spark: SparkSession, s3_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The features of a run over photographs and over one picture in every format, the extensions at random."""
+    """The features of a run over photographs and one picture in each format, with unrelated extensions."""
     bucket = Bucket("readers", s3_folder / "readers", tmp_path_factory.mktemp("readers"))
     fill(bucket)
     for number, (name, stored) in enumerate(pictures.stored().items()):
@@ -34,12 +34,12 @@ def features(spark: SparkSession, s3_folder: Path, tmp_path_factory: pytest.Temp
 
 @pytest.fixture(scope="module")
 def read(spark: SparkSession, features: str) -> dict[str, Any]:
-    """What the data dictionary's pieces of Python leave behind."""
+    """Variables that the data dictionary's Python examples define."""
     names: dict[str, Any] = {"features": features, "spark": spark}
-    pieces = re.findall(r"```python\n(.*?)```", data_dictionary.render(), re.DOTALL)
-    assert len(pieces) == 6
-    for piece in pieces:
-        exec(piece, names)  # noqa: S102 - our own page
+    examples = re.findall(r"```python\n(.*?)```", data_dictionary.render(), re.DOTALL)
+    assert len(examples) == 6
+    for example in examples:
+        exec(example, names)  # noqa: S102 - our own page
     return names
 
 
@@ -48,13 +48,13 @@ def expected(features: str) -> list[dict[str, Any]]:
     return pq.read_table(features).to_pylist()
 
 
-def test_run_over_every_format_describes_all_whatever_their_extension(expected: list[dict[str, Any]]) -> None:
-    described = [row for row in expected if row["category"] == "Pictures"]
+def test_run_over_each_format_extracts_all_whatever_their_extension(expected: list[dict[str, Any]]) -> None:
+    pictures_rows = [row for row in expected if row["category"] == "Pictures"]
 
-    assert len(described) == len(pictures.stored())
-    assert {(row["height"], row["width"], row["split"]) for row in described} == {(40, 60, None)}
+    assert len(pictures_rows) == len(pictures.stored())
+    assert {(row["height"], row["width"], row["split"]) for row in pictures_rows} == {(40, 60, None)}
     corners = {
-        row["path"]: np.frombuffer(row["image"], np.uint8).reshape(40, 60, 3)[5, 5].tolist() for row in described
+        row["path"]: np.frombuffer(row["image"], np.uint8).reshape(40, 60, 3)[5, 5].tolist() for row in pictures_rows
     }
     assert [path for path, (red, green, blue) in corners.items() if red < max(green, blue)] == []
 
@@ -112,7 +112,7 @@ def test_spark_reads_every_column(read: dict[str, Any], expected: list[dict[str,
     assert [row.asDict() for row in frame.collect()] == expected
 
 
-def test_files_are_one_sorted_compressed_and_tell_what_wrote_them(features: str, read: dict[str, Any]) -> None:
+def test_run_writes_one_sorted_compressed_file_with_metadata(features: str, read: dict[str, Any]) -> None:
     (path,) = Path(features).iterdir()
     file = pq.ParquetFile(path)
     rows = file.read(["category", "path"])

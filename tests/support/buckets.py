@@ -1,4 +1,4 @@
-"""Buckets for tests: a real S3 server over a folder, and a bucket whose objects are files."""
+"""A real S3 server over a folder, and a bucket whose objects are files."""
 
 import hashlib
 import os
@@ -23,12 +23,12 @@ ACCESS_KEY, SECRET_KEY = "local-only", "local-only-secret"
 
 @dataclass(frozen=True)
 class Bucket:
-    """A bucket whose objects are files, and a folder for the runs about it.
+    """A bucket whose objects are files, and a folder for its runs.
 
     Args:
-        name: the bucket's name.
-        folder: its objects.
-        runs: where inventories and outputs go.
+        name: Name of the bucket.
+        folder: Folder of the objects.
+        runs: Folder of the inventories and outputs.
     """
 
     name: str
@@ -36,13 +36,13 @@ class Bucket:
     runs: Path
 
     def put(self, key: str, data: bytes) -> None:
-        """Put an object."""
+        """Write an object."""
         path = self.folder / key
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
 
     def entries(self) -> list[dict[str, object]]:
-        """List the bucket as an inventory does."""
+        """Return the bucket's objects as rows of an inventory."""
         files = sorted(path for path in self.folder.rglob("*") if path.is_file())
         return [self._entry(path) for path in files]
 
@@ -59,7 +59,7 @@ class Bucket:
         }
 
     def inventory(self, entries: list[dict[str, object]] | None = None) -> str:
-        """Write an inventory, by default of everything; returns its folder."""
+        """Write an inventory, by default of all objects, and return its folder."""
         folder = self.runs / "inventory"
         folder.mkdir(parents=True, exist_ok=True)
         schema = arrow_schema(INVENTORY)
@@ -70,13 +70,13 @@ class Bucket:
 
 @contextmanager
 def s3_server(folder: Path, etag_hash: str = "MD5") -> Iterator[str]:
-    """Serve a folder, each of its folders a bucket; gives the address."""
+    """Serve a folder, in which each folder is a bucket, and yield the endpoint URL."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
     program = str(Path(sys.executable).with_name("rclone"))
     command = [program, "serve", "s3", "--addr", address, "--auth-key", f"{ACCESS_KEY},{SECRET_KEY}"]
-    # tests write behind its back, so a directory is not believed; but at 0s, rclone 1.75 keeps a core busy for good
+    # Tests write to the folder directly, so listings must not be cached. With 0s, rclone 1.75 keeps a core busy.
     options = ["--vfs-cache-mode", "off", "--dir-cache-time", "1ms", "--etag-hash", etag_hash, "--config", os.devnull]
     with subprocess.Popen([*command, *options, str(folder)], stderr=subprocess.DEVNULL) as server:
         try:

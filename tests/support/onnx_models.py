@@ -1,4 +1,4 @@
-"""Small ONNX models whose embeddings numpy computes too: the mean of each channel, times a matrix."""
+"""Small ONNX models whose embeddings NumPy can compute too: the mean of each channel times a matrix."""
 
 from collections.abc import Sequence
 
@@ -22,13 +22,13 @@ def model(
     first: Sequence[NodeProto] = (),
     matrix: NDArray[np.float32] = MATRIX,
 ) -> bytes:
-    """Make a model of global pooling and one linear layer.
+    """Return a model of global pooling and one linear layer.
 
     Args:
-        shape: of its input, `images`.
-        kind: of its input's numbers.
-        first: what is done to the tensor `floats`, giving the tensor `changed`.
-        matrix: of the linear layer.
+        shape: Shape of the input `images`.
+        kind: Element type of the input.
+        first: Nodes before the pooling, from the tensor `floats` to the tensor `changed`.
+        matrix: Matrix of the linear layer.
     """
     nodes = [helper.make_node("Cast", ["images"], ["floats"], to=TensorProto.FLOAT), *first]
     last = "changed" if first else "floats"
@@ -45,25 +45,25 @@ def assemble(
     outputs: dict[str, tuple[int, Sequence[Side] | None]],
     constants: dict[str, NDArray[np.generic]] | None = None,
 ) -> bytes:
-    """Make a model of parts."""
+    """Return a model of inputs, nodes, outputs and constants."""
     graph = helper.make_graph(
         nodes,
         "model",
-        [helper.make_tensor_value_info(name, *told) for name, told in inputs.items()],
-        [helper.make_tensor_value_info(name, *told) for name, told in outputs.items()],
+        [helper.make_tensor_value_info(name, *shape) for name, shape in inputs.items()],
+        [helper.make_tensor_value_info(name, *shape) for name, shape in outputs.items()],
         [numpy_helper.from_array(value, name) for name, value in (constants or {}).items()],
     )
-    made: ModelProto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
-    return bytes(made.SerializeToString())
+    built: ModelProto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
+    return bytes(built.SerializeToString())
 
 
 def expected(image: bytes, size: tuple[int, int] = (8, 6), *, normalised: bool = True) -> NDArray[np.float64]:
-    """Compute what the model gives for an image file."""
+    """Return the model's embedding of an image file."""
     pixels = cv2.imdecode(np.frombuffer(image, np.uint8), cv2.IMREAD_COLOR_RGB)
     small = cv2.resize(pixels, size[::-1], interpolation=cv2.INTER_AREA).astype(np.float64)
     return pooled((small / 255 - MEAN) / DEVIATION if normalised else small)
 
 
 def pooled(pixels: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Compute what the model gives for pixels, height x width x 3, as its input has them."""
+    """Return the model's embedding of input pixels, height x width x 3."""
     return np.asarray(pixels.mean(axis=(0, 1)) @ MATRIX)

@@ -1,7 +1,7 @@
-"""One small picture in every format and variant that people store photographs in, and what a reader should see.
+"""One small picture in each format and variant of image files, and the colours that a reader should return.
 
-Pillow writes what OpenCV cannot: CMYK, palettes, transparency by colour, several frames, EXIF. What neither writes is
-put together from bytes here.
+Pillow writes variants that OpenCV cannot write: CMYK, palettes, transparent colours, several frames, EXIF. Variants
+that neither writes are built from bytes here.
 """
 
 import io
@@ -16,7 +16,7 @@ from PIL import Image, ImageDraw, ImageOps
 HEIGHT, WIDTH = 40, 60
 RED, GREEN, BLUE, YELLOW, WHITE = (250, 0, 0), (0, 200, 0), (0, 0, 250), (240, 200, 40), (255, 255, 255)
 HALF_BLUE = (127, 127, 252)
-"""Blue of which half can be seen through, on white."""
+"""Half-transparent blue on white."""
 SEEN = {
     "colour": (RED, GREEN, BLUE, YELLOW),
     "grey": ((75,) * 3, (117,) * 3, (28,) * 3, (194,) * 3),
@@ -33,9 +33,9 @@ class Stored:
     """The picture as a file.
 
     Args:
-        data: the file's content.
-        seen: which of `SEEN`.
-        tolerance: how far colours may be off, as the format loses some.
+        data: Content of the file.
+        seen: Key of the expected colours in `SEEN`.
+        tolerance: Largest difference of a colour in levels, for lossy formats.
     """
 
     data: bytes
@@ -44,12 +44,12 @@ class Stored:
 
     @property
     def quarters(self) -> tuple[tuple[int, ...], ...]:
-        """The colours to be seen."""
+        """Expected colours of the quarters."""
         return SEEN[self.seen]
 
 
 def picture(mode: str = "RGB") -> Image.Image:
-    """Draw four quarters of different colours."""
+    """Return an image of four quarters in different colours."""
     image = Image.new("RGB", (WIDTH, HEIGHT))
     for number, colour in enumerate(SEEN["colour"]):
         left, top = WIDTH // 2 * (number % 2), HEIGHT // 2 * (number // 2)
@@ -58,7 +58,7 @@ def picture(mode: str = "RGB") -> Image.Image:
 
 
 def half_seen(mode: str = "RGBA") -> Image.Image:
-    """Draw the picture with a quarter that cannot be seen and one that is seen by half."""
+    """Return the picture with one transparent quarter and one half-transparent quarter."""
     image, opacity = picture("RGBA"), Image.new("L", (WIDTH, HEIGHT), 255)
     ImageDraw.Draw(opacity).rectangle((WIDTH // 2, 0, WIDTH, HEIGHT // 2 - 1), 0)
     ImageDraw.Draw(opacity).rectangle((0, HEIGHT // 2, WIDTH // 2 - 1, HEIGHT), 128)
@@ -67,24 +67,24 @@ def half_seen(mode: str = "RGBA") -> Image.Image:
 
 
 def few_colours() -> Image.Image:
-    """Draw the picture with a palette of eight colours."""
+    """Return the picture with a palette of eight colours."""
     return picture().quantize(8)
 
 
 def black_and_white() -> Image.Image:
-    """Draw the picture in one bit a pixel: its brightest quarter is white."""
+    """Return the picture with one bit per pixel. Its brightest quarter is white."""
     return picture("L").point(lambda value: 255 * (value > 128)).convert("1")
 
 
 def save(image: Image.Image, kind: str, **options: object) -> bytes:
-    """Write an image in one of Pillow's formats."""
+    """Return an image as a file in one of Pillow's formats."""
     file = io.BytesIO()
     image.save(file, kind, **options)
     return file.getvalue()
 
 
 def turned(kind: str, orientation: int, image: Image.Image | None = None) -> bytes:
-    """Write the picture, turned so that a reader who minds its EXIF orientation sees it upright."""
+    """Return the picture as a file with an EXIF orientation. Readers that apply it return the upright picture."""
     exif = Image.Exif()
     exif[0x0112] = orientation
     undo = {1: None, 2: 0, 3: 3, 4: 1, 5: 5, 6: 2, 7: 6, 8: 4}[orientation]  # Image.Transpose
@@ -96,12 +96,12 @@ def turned(kind: str, orientation: int, image: Image.Image | None = None) -> byt
 
 
 def deep(image: Image.Image) -> NDArray[np.uint16]:
-    """Give an image's values in 16 bits."""
+    """Return an image's values in 16 bits."""
     return np.asarray(image).astype(np.uint16) * 257
 
 
 def png(colour_type: int, values: NDArray[np.uint16]) -> bytes:
-    """Write a PNG of 16 bits."""
+    """Return a PNG of 16 bits."""
     rows = b"".join(b"\x00" + row.astype(">u2").tobytes() for row in values)
     header = struct.pack(">IIBBBBB", WIDTH, HEIGHT, 16, colour_type, 0, 0, 0)
     chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
@@ -111,23 +111,23 @@ def png(colour_type: int, values: NDArray[np.uint16]) -> bytes:
 
 
 def tiff(pixels: bytes, tags: dict[int, int | list[int]]) -> bytes:
-    """Write a TIFF of one strip or tile behind the header, with any tags; a list is of SHORT, a number LONG."""
+    """Return a TIFF of one strip or tile with any tags. A list is stored as SHORT, a number as LONG."""
     directory = 8 + len(pixels)
-    elsewhere = directory + 2 + 12 * len(tags) + 4
-    entries = behind = b""
+    values_start = directory + 2 + 12 * len(tags) + 4
+    entries = values_behind = b""
     for tag, value in sorted(tags.items()):
         values = value if isinstance(value, list) else [value]
         kind, letter = (3, "H") if isinstance(value, list) else (4, "I")
         stored = struct.pack(f"<{len(values)}{letter}", *values)
         if len(stored) > 4:
-            stored, behind = struct.pack("<I", elsewhere + len(behind)), behind + stored
+            stored, values_behind = struct.pack("<I", values_start + len(values_behind)), values_behind + stored
         entries += struct.pack("<HHI", tag, kind, len(values)) + stored.ljust(4, b"\x00")
     header = b"II*\x00" + struct.pack("<I", directory)
-    return header + pixels + struct.pack("<H", len(tags)) + entries + bytes(4) + behind
+    return header + pixels + struct.pack("<H", len(tags)) + entries + bytes(4) + values_behind
 
 
 def tiff_of_16_bits(extra_samples: int) -> bytes:
-    """Write RGBA of 16 bits; opacity is of the given kind: 1, colours are multiplied by it; 2, they are not."""
+    """Return a TIFF in RGBA of 16 bits. `extra_samples` is 1 for premultiplied colours and 2 for others."""
     values = deep(half_seen()).astype(np.uint32)
     if extra_samples == 1:
         values[..., :3] = values[..., :3] * values[..., 3:] // 65535
@@ -137,7 +137,7 @@ def tiff_of_16_bits(extra_samples: int) -> bytes:
 
 
 def bmp_with_opacity() -> bytes:
-    """Write a BITMAPV5HEADER with masks for red, green, blue and opacity."""
+    """Return a BMP with a BITMAPV5HEADER and masks for red, green, blue and opacity."""
     red, green, blue, opacity = half_seen().transpose(Image.Transpose.FLIP_TOP_BOTTOM).split()
     pixels = Image.merge("RGBA", (blue, green, red, opacity)).tobytes()
     header = struct.pack("<IiiHHIIiiII", 124, WIDTH, HEIGHT, 1, 32, 3, len(pixels), 2835, 2835, 0, 0)
@@ -146,7 +146,7 @@ def bmp_with_opacity() -> bytes:
 
 
 def jpeg_of_ycck() -> bytes:
-    """Write a JPEG as Photoshop does: CMY as luma and chroma, all stored inverted, and Adobe's marker to say so."""
+    """Return a JPEG as Photoshop writes it: CMY as luma and chroma, all inverted, with Adobe's marker."""
     cyan, magenta, yellow, black = picture("CMYK").split()
     luma, blue, red = Image.merge("RGB", (cyan, magenta, yellow)).convert("YCbCr").split()
     inverted = [ImageOps.invert(band) for band in (luma, blue, red)]  # Pillow inverts once more
@@ -156,7 +156,7 @@ def jpeg_of_ycck() -> bytes:
 
 
 def stored() -> dict[str, Stored]:
-    """Store the picture in every way; the name's first word is the format."""
+    """Return the picture in each variant by name. The first word of the name is the format."""
     colours, grey, another = picture(), picture("L"), Image.new("RGB", (WIDTH, HEIGHT))
     palette, best = few_colours(), {"quality": 95, "subsampling": 0}
     right = palette.getpixel((WIDTH - 9, 9))

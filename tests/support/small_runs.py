@@ -1,6 +1,6 @@
-"""Whole runs of the application in this process: no Spark, a bucket of objects in memory, results in a folder.
+"""Complete runs of the application in this process, without Spark: a bucket in memory and results in a folder.
 
-A run takes some hundredths of a second. What stands in for Spark calls the same functions with the same arguments.
+A run takes a fraction of a second. The replacement of Spark calls the same functions with the same arguments.
 """
 
 import hashlib
@@ -26,7 +26,7 @@ PARALLEL = 2
 
 
 def photograph(seed: int, size: int = 24) -> bytes:
-    """Draw a coloured disc on white, a little noisy."""
+    """Return a PNG of a coloured disc on white with some noise."""
     random = np.random.default_rng(seed)
     pixels = np.full((size, size, 3), 255, np.uint8)
     colour = [int(value) for value in random.integers(0, 255, 3)]
@@ -36,7 +36,7 @@ def photograph(seed: int, size: int = 24) -> bytes:
 
 @dataclass(frozen=True)
 class Stored:
-    """An object, and its ETag: the MD5 of its bytes, or something else."""
+    """An object and its ETag, which is the MD5 of its bytes or another string."""
 
     data: bytes
     etag: str
@@ -48,27 +48,27 @@ class Stored:
 
 @dataclass
 class Images:
-    """A bucket in memory, as `Fetcher` asks it; counts what it was asked for."""
+    """A bucket in memory for `Fetcher`. Records the requested keys."""
 
     objects: dict[str, Stored] = field(default_factory=dict)
-    asked: list[str] = field(default_factory=list)
+    requested: list[str] = field(default_factory=list)
 
     def put(self, key: str, data: bytes, etag: str | None = None) -> None:
         self.objects[key] = Stored(data, etag) if etag else Stored.plain(data)
 
-    def get(self, key: str) -> Any:  # noqa: ANN401 - what obstore gives
-        self.asked.append(key)
+    def get(self, key: str) -> Any:  # noqa: ANN401 - obstore's result
+        self.requested.append(key)
         if key not in self.objects:
             raise FileNotFoundError(key)
-        return _Answer(self.objects[key])
+        return _GetResult(self.objects[key])
 
     def inventory(self) -> list[dict[str, object]]:
-        """List the bucket as an inventory does."""
+        """Return the bucket's objects as rows of an inventory."""
         return [_entry(key, stored) for key, stored in sorted(self.objects.items())]
 
 
 @dataclass(frozen=True)
-class _Answer:
+class _GetResult:
     stored: Stored
 
     @property
@@ -93,12 +93,12 @@ def _entry(key: str, stored: Stored) -> dict[str, object]:
 
 @dataclass(frozen=True)
 class Runs:
-    """Runs about one bucket.
+    """Runs on one bucket.
 
     Args:
-        folder: where inventories, results and the store go.
-        images: the bucket.
-        stages: what Spark's workers were asked for.
+        folder: Folder of the inventories, the results and the feature cache.
+        images: The bucket.
+        stages: Job descriptions that Spark's workers received.
     """
 
     folder: Path
@@ -118,7 +118,7 @@ class Runs:
         entries: Sequence[dict[str, object]] | None = None,
         **changes: Any,  # noqa: ANN401
     ) -> run.Outcome:
-        """Run the application on what the bucket holds, or on other inventory rows."""
+        """Run the application on the bucket's objects, or on other inventory rows."""
         layout = self.layout(name)
         rows = self.images.inventory() if entries is None else list(entries)
         Path(layout.inventory).mkdir(parents=True, exist_ok=True)
@@ -126,11 +126,11 @@ class Runs:
             pa.Table.from_pylist(rows, schema=arrow_schema(INVENTORY)), f"{layout.inventory}/part-00000.parquet"
         )
         places = {"bucket": "fruits", "inventory": layout.inventory, "output": layout.prefix, "run": name}
-        wish = {"store": self.store, "features": ("color",), "max_quarantine_share": 1.0, "k": 3}
-        return run.run(lambda: _Context(self.stages), Arguments(**places | wish | changes))  # type: ignore[arg-type, return-value]
+        options = {"store": self.store, "features": ("color",), "max_quarantine_share": 1.0, "k": 3}
+        return run.run(lambda: _Context(self.stages), Arguments(**places | options | changes))  # type: ignore[arg-type, return-value]
 
     def sweep(self, now: datetime, leftovers: timedelta, unused: timedelta) -> list[str]:
-        """Remove what nobody needs of the stores; return what that was."""
+        """Remove the orphans of the feature caches, and return their names."""
         paths = [path for path in Path(self.store).rglob("*") if path.is_file()]
         times = {
             path.relative_to(self.store).as_posix(): datetime.fromtimestamp(path.stat().st_mtime, UTC) for path in paths
@@ -143,13 +143,13 @@ class Runs:
         return [*manifests, *rest]
 
     def table(self, name: str, table: str = "features") -> pa.Table:
-        """Read a run's table."""
+        """Return a table of a run."""
         return pq.read_table(getattr(self.layout(name), table))
 
 
 @dataclass(frozen=True)
 class _Context:
-    """As much of a SparkContext as the application asks: every task is done here, one after the other."""
+    """The part of SparkContext that the application uses. Tasks run in this process, one after another."""
 
     stages: list[str]
     defaultParallelism: ClassVar[int] = PARALLEL  # noqa: N815 - Spark's name
@@ -167,12 +167,12 @@ class _Context:
 
 @dataclass(frozen=True)
 class _Tasks:
-    """As much of an RDD."""
+    """The part of RDD that the application uses."""
 
     results: Sequence[Any]
 
     def map(self, call: Callable[[Any], Any]) -> "_Tasks":
-        return _Tasks([call(one) for one in self.results])
+        return _Tasks([call(task) for task in self.results])
 
     def treeReduce(self, merge: Callable[[Any, Any], Any]) -> Any:  # noqa: ANN401, N802 - Spark's name
         return reduce(merge, self.results)

@@ -1,4 +1,4 @@
-"""Waiting for what happens elsewhere: in another thread, another process, another server."""
+"""Waits for a condition in another thread, process or server."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ T = TypeVar("T")
 
 
 def wait_for(
-    read: Callable[[], T], wanted: Callable[[T], bool] = bool, *, within_s: float = 60.0, pause_s: float = 0.02
+    read: Callable[[], T], condition: Callable[[T], bool] = bool, *, within_s: float = 60.0, pause_s: float = 0.02
 ) -> T:
-    """Read until the value is wanted, and return it; the value is the message if it never is."""
-    until = time.monotonic() + within_s
-    while not wanted(value := read()):
-        assert time.monotonic() < until, f"still {value!r} after {within_s} s"
+    """Call `read` until its value meets the condition, and return the value. Fail with the last value."""
+    deadline = time.monotonic() + within_s
+    while not condition(value := read()):
+        assert time.monotonic() < deadline, f"still {value!r} after {within_s} s"
         time.sleep(pause_s)
     return value

@@ -1,4 +1,4 @@
-"""Small wheels, the same to the byte each time, and a pip that knows no index but their folder."""
+"""Small reproducible wheels, and a fixture that makes pip install from a folder only."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def make_wheel(folder: Path, name: str, version: str, tag: str = "py3-none-any") -> str:
-    """Make a wheel of one module that tells its tag; return the wheel's hash."""
+    """Write a wheel with one module that contains its tag. Return the SHA-256 of the wheel."""
     path, info = folder / f"{name}-{version}-{tag}.whl", f"{name}-{version}.dist-info"
     members = {
         f"{name}.py": f"TAG = {tag!r}\n",
@@ -29,7 +29,7 @@ def make_wheel(folder: Path, name: str, version: str, tag: str = "py3-none-any")
 
 @pytest.fixture
 def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder that pip takes for all there is."""
+    """A folder that is the only package source of pip."""
     folder = tmp_path / "index"
     folder.mkdir()
     monkeypatch.setenv("PIP_NO_INDEX", "1")

@@ -144,12 +144,12 @@ class Arguments:
                 )
 
     def _check_families(self) -> None:
-        known = ", ".join(FAMILIES)
+        names = ", ".join(FAMILIES)
         if not self.features:
-            raise InvalidArgumentsError(f"--features is empty; give one or more of {known}.")
+            raise InvalidArgumentsError(f"--features is empty; give one or more of {names}.")
         for name in self.features:
             if name not in FAMILIES:
-                raise InvalidArgumentsError(f"--features names {name!r}, which is not a family; choose from {known}.")
+                raise InvalidArgumentsError(f"--features names {name!r}, which is not a family; choose from {names}.")
         if len(set(self.features)) < len(self.features):
             raise InvalidArgumentsError(f"--features is {','.join(self.features)}; name each family once.")
 

@@ -41,7 +41,7 @@ class InProcess(Generic[_A, _T]):
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
-        """Do nothing: there is no process to end."""
+        """Return without an action, because there is no process to end."""
 
     def call(self, arguments: Sequence[_A]) -> list[_T | None]:
         """Call the function with each argument."""

@@ -41,17 +41,17 @@ class Snapshot:
 
     @classmethod
     def of(cls, lookup: CacheLookup, extracted: CacheIndex) -> "Snapshot":
-        """Combine what the cache knew with what this run has extracted.
+        """Combine the outcomes in the cache with those of this run.
 
         Raises:
             CacheError: An object has no outcome.
         """
-        found = extracted.find(lookup.missing)
-        if found.null_count:
+        added = extracted.find(lookup.missing)
+        if added.null_count:
             raise CacheError(
-                f"{found.null_count} of {len(found)} objects to extract have no outcome: report this, it is a bug."
+                f"{added.null_count} of {len(added)} objects to extract have no outcome: report this, it is a bug."
             )
-        shifted = pc.add(found, lookup.index.index.num_rows)
+        shifted = pc.add(added, lookup.index.index.num_rows)
         positions = pc.replace_with_mask(lookup.positions, pc.is_null(lookup.positions), shifted)
         index = lookup.index.concat(extracted)
         outcomes, rows = index.rows(positions), lookup.inventory
@@ -72,7 +72,7 @@ class Snapshot:
 
     @property
     def of_earlier_runs(self) -> pa.ChunkedArray:
-        """Whether an earlier run has extracted each image."""
+        """Mask of the images whose features earlier runs have extracted."""
         return pc.less(self.extracted["file"], self.earlier_files)
 
     def of_split(self, split: str | None) -> pa.ChunkedArray:
@@ -93,7 +93,7 @@ class Snapshot:
         count = min(max_selections, max(1, rows.num_rows // MIN_SELECTION_ROWS))
         ends = np.linspace(0, rows.num_rows, count + 1).astype(int).tolist()
         slices = [rows.slice(start, end - start) for start, end in pairwise(ends) if end > start]
-        return [Selection.of(one, self.files) for one in slices]
+        return [Selection.of(selected, self.files) for selected in slices]
 
     def quarantine(self, bucket: str) -> pa.Table:
         """Return the rejected objects as rows of `schemas.QUARANTINE`."""

@@ -1,4 +1,4 @@
-"""Python runs this first where the folder is on its path: from then on, OpenCV dies of images that bear a mark."""
+"""Makes OpenCV crash on images that contain a mark. Python imports this module at start from its path."""
 
 import os
 import signal
@@ -10,11 +10,11 @@ MARK = b"kills its decoder"
 _imdecode = cv2.imdecode
 
 
-def _imdecode_or_die(encoded, flags):  # noqa: ANN001, ANN202 - OpenCV's own
+def _imdecode_or_crash(encoded, flags):  # noqa: ANN001, ANN202 - OpenCV's signature
     if MARK in encoded.tobytes():
         os.kill(os.getpid(), signal.SIGSEGV)
     return _imdecode(encoded, flags)
 
 
-if __name__ == "sitecustomize":  # and not a test that asks for the mark
-    cv2.imdecode = _imdecode_or_die
+if __name__ == "sitecustomize":  # not in tests that import the mark
+    cv2.imdecode = _imdecode_or_crash

@@ -1,4 +1,4 @@
-"""Published runs by name and by time; errors name those that there are."""
+"""Published runs by name and by time, and errors for runs that do not exist."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ RUNS = {"a": "2026-11-20T08:00:00+00:00", "Z-a": "2026-11-21T08:00:00+00:00", "c
 
 @pytest.fixture
 def orchard(local_aws: LocalAws, bucket: str) -> str:
-    """A bucket in which three runs were published, each of one row that names it."""
+    """A bucket with three published runs, each with one row that contains its name."""
     for run, published_at in RUNS.items():
         features = layout.RunLayout.of(bucket, run).features
         content = json.dumps({"run": run, "published_at": published_at, "paths": {"features": features}}).encode()
@@ -53,18 +53,18 @@ def test_run_is_opened_by_its_name(orchard: str, run: str) -> None:
         ("2027-01-01", "c"),
     ],
 )
-def test_run_of_a_time_is_the_one_that_was_published_then(orchard: str, as_of: str | date, run: str) -> None:
+def test_run_of_time_is_the_one_published_then(orchard: str, as_of: str | date, run: str) -> None:
     assert dataset.published(orchard, as_of=as_of)["run"] == run
 
 
-def test_time_before_all_runs_names_them(orchard: str) -> None:
+def test_time_before_all_runs_names_the_published_ones(orchard: str) -> None:
     with pytest.raises(
         dataset.NothingPublishedError, match=r"a run published by 2026-11-19T23.*newest first: c, Z-a, a\."
     ):
         dataset.open(orchard, as_of="2026-11-19")
 
 
-def test_unknown_run_names_those_there_are(orchard: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unknown_run_names_the_published_ones(orchard: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dataset, "_MAX_NAMES", 2)
 
     with pytest.raises(dataset.NothingPublishedError, match=r"does not contain the run 'b'.*: c, Z-a and 1 more\."):

@@ -1,4 +1,4 @@
-"""The package as a whole: what the DAG shares with it stays light."""
+"""The package: modules that the DAG shares import little."""
 
 import subprocess
 import sys
@@ -10,8 +10,8 @@ import pytest
 import fruits_features
 
 
-@pytest.mark.parametrize("name", ["arguments", "errors", "families", "layout", "rejections"])
-def test_module_shared_with_the_dag_loads_the_standard_library_only(name: str) -> None:
+@pytest.mark.parametrize("name", ["arguments", "errors", "families", "layout", "rejections", "workload"])
+def test_module_shared_with_the_dag_imports_the_standard_library_only(name: str) -> None:
     heavy = "{'cv2', 'numpy', 'obstore', 'pyarrow', 'pyspark'}"
     program = f"import sys, fruits_features.contract.{name}; sys.exit(', '.join({heavy} & set(sys.modules)) or 0)"
     here = Path(fruits_features.__path__[0]).parent
@@ -21,14 +21,14 @@ def test_module_shared_with_the_dag_loads_the_standard_library_only(name: str) -
     assert (result.returncode, result.stderr) == (0, "")
 
 
-def test_module_schemas_loads_without_spark() -> None:
+def test_module_schemas_does_not_import_spark() -> None:
     program = "import sys, fruits_features.schemas; sys.exit('pyspark' in sys.modules)"
     here = Path(fruits_features.__path__[0]).parent
 
     assert subprocess.run([sys.executable, "-c", program], cwd=here, check=False).returncode == 0
 
 
-def test_version_is_the_projects() -> None:
+def test_version_equals_the_projects() -> None:
     project = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text(encoding="utf-8"))
 
     assert fruits_features.__version__ == project["project"]["version"]

@@ -1,4 +1,4 @@
-"""Small volumes put together, and what nobody needs any more removed."""
+"""Compaction of small segments, and removal of orphans."""
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,7 +16,7 @@ DAY = timedelta(days=1)
 
 @pytest.fixture
 def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Runs:
-    """A bucket with two sound images and one that is none."""
+    """A bucket with five images and a text file."""
     images = Images()
     monkeypatch.setattr(batches, "open_bucket", lambda *_: images)
     monkeypatch.setattr(compaction, "MAX_SEGMENTS", 3)
@@ -26,19 +26,19 @@ def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Runs:
     return Runs(tmp_path, images)
 
 
-def volumes(runs: Runs) -> list[str]:
+def segments(runs: Runs) -> list[str]:
     return sorted(path.parent.name for path in Path(runs.store).rglob("manifest.json"))
 
 
 def days(runs: Runs, count: int) -> None:
-    """Run once a day, an image more and one replaced each time."""
+    """Run once per day, each time with one more image and one replaced image."""
     for number in range(count):
         runs.images.put(f"images/Lime/more{number}.png", photograph(100 + number))
         runs.images.put("images/Lime/0.png", photograph(200 + number))
         runs.run(f"day {number}")
 
 
-def volume(name: str, rows: int) -> CacheSegment:
+def segment(name: str, rows: int) -> CacheSegment:
     return CacheSegment(name, "run", (StoredPart("index", 1, (StoredFile("file", rows, 1, 1),)),))
 
 
@@ -53,53 +53,53 @@ def volume(name: str, rows: int) -> CacheSegment:
         ([10, 10, 10, 10], [10, 10, 10, 10]),
     ],
 )
-def test_volumes_put_together_are_those_not_larger_than_all_smaller_ones(rows: list[int], chosen: list[int]) -> None:
-    found = select_segments([volume(f"{n}", one) for n, one in enumerate(rows)], max_segments=3)
+def test_selected_segments_are_not_larger_than_all_smaller_ones_together(rows: list[int], chosen: list[int]) -> None:
+    selected = select_segments([segment(f"{n}", count) for n, count in enumerate(rows)], max_segments=3)
 
-    assert [one.rows for one in found] == chosen
+    assert [one.rows for one in selected] == chosen
 
 
-def test_volumes_above_the_threshold_become_one_that_knows_as_much(runs: Runs) -> None:
+def test_segments_above_the_limit_become_one_with_the_same_rows(runs: Runs) -> None:
     days(runs, 4)
-    assert len(volumes(runs)) == 5
-    runs.images.asked.clear()
+    assert len(segments(runs)) == 5
+    runs.images.requested.clear()
 
     outcome = runs.run("after")
 
-    assert (outcome.reused, runs.images.asked) == (10, [])
+    assert (outcome.reused, runs.images.requested) == (10, [])
     runs.run("from scratch", store=None)
     assert runs.table("after").drop(["pca"]) == runs.table("from scratch").drop(["pca"])
     assert runs.table("after", "quarantine") == runs.table("from scratch", "quarantine")
 
 
-def test_volumes_of_rejected_images_only_are_put_together_too(runs: Runs) -> None:
+def test_segments_of_rejected_images_are_compacted_too(runs: Runs) -> None:
     runs.run("first")
     for number in range(4):
         runs.images.put(f"images/Lime/bad{number}.png", b"no image at all: %d" % number)
         runs.run(f"day {number}")
-    assert len(volumes(runs)) == 6
-    runs.images.asked.clear()
+    assert len(segments(runs)) == 6
+    runs.images.requested.clear()
 
     runs.run("after")
 
-    assert runs.images.asked == []
+    assert runs.images.requested == []
     assert runs.table("after", "quarantine").num_rows == 5
 
 
-def test_superseded_volumes_stay_for_their_readers_and_go_when_they_are_old(runs: Runs) -> None:
+def test_superseded_segments_are_removed_only_when_they_are_old(runs: Runs) -> None:
     days(runs, 4)
-    (compacted,) = [name for name in volumes(runs) if name.startswith("compacted")]
+    (compacted,) = [name for name in segments(runs) if name.startswith("compacted")]
     now = datetime.now(UTC)
 
     assert runs.sweep(now + DAY, leftovers=2 * DAY, unused=30 * DAY) == []
     removed = runs.sweep(now + 3 * DAY, leftovers=2 * DAY, unused=30 * DAY)
 
-    assert volumes(runs) == [compacted]
+    assert segments(runs) == [compacted]
     assert len({name.split("/")[1] for name in removed}) == 4
     assert runs.run("after").reused == 10
 
 
-def test_leftovers_of_a_crashed_run_go_when_they_are_old(runs: Runs) -> None:
+def test_leftovers_of_crashed_run_are_removed_when_they_are_old(runs: Runs) -> None:
     runs.run("day")
     (folder,) = Path(runs.store).iterdir()
     (folder / "crashed-1").mkdir()
@@ -113,7 +113,7 @@ def test_leftovers_of_a_crashed_run_go_when_they_are_old(runs: Runs) -> None:
     assert runs.run("after").reused == 6
 
 
-def test_store_that_no_run_has_used_for_long_goes_as_a_whole(runs: Runs) -> None:
+def test_cache_that_no_run_has_used_for_long_is_removed_completely(runs: Runs) -> None:
     runs.run("day")
     runs.run("other", features=("texture",))
     old, now = datetime.now(UTC) - 40 * DAY, datetime.now(UTC)

@@ -1,4 +1,4 @@
-"""The store's files, written and read again row by row, from a real S3 server and from a folder."""
+"""Reading rows of the cache's files, from a real S3 server and from a folder."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -24,20 +24,20 @@ def table() -> pa.Table:
 
 
 def read(folder: str, table: pa.Table, rows: list[int]) -> pa.Table:
-    """Write a table as two files of the store, and read some rows of the second one and the first."""
+    """Write a table as two files of the cache, and read some rows of the second file and the first."""
     data = arrow.to_parquet(table, 100)
     files = [StoredFile(name, ROWS, len(data), table.nbytes) for name in ("a.parquet", "b.parquet")]
-    for file in files:
-        object_store.write_bytes(folder, file.name, data)
+    for stored in files:
+        object_store.write_bytes(folder, stored.name, data)
     assert len(data) > data_files.FULL_READ_BYTES
-    which = np.array([1, 0] * len(rows), np.int32)
-    reader = RowReader(folder, files, Counter(which.tolist()), table.column_names)
-    return reader.read(which, np.repeat(rows, 2))
+    file = np.array([1, 0] * len(rows), np.int32)
+    reader = RowReader(folder, files, Counter(file.tolist()), table.column_names)
+    return reader.read(file, np.repeat(rows, 2))
 
 
 @pytest.mark.parametrize("share", [0.0, 2.0])
 @pytest.mark.parametrize("least_run", [1, 1000])
-def test_rows_are_read_in_the_order_wanted_from_whole_files_and_from_parts(
+def test_rows_are_read_in_the_given_order_from_complete_files_and_from_ranges(
     tmp_path: Path, table: pa.Table, share: float, least_run: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(data_files, "FULL_READ_SHARE", share)
@@ -48,21 +48,21 @@ def test_rows_are_read_in_the_order_wanted_from_whole_files_and_from_parts(
     assert found == table.take([3999, 3999, 7, 7, 8, 8, 1234, 1234, 0, 0])
 
 
-def test_few_rows_of_a_large_file_travel_without_the_rest(
+def test_few_rows_of_large_file_are_fetched_without_the_rest(
     tmp_path: Path, table: pa.Table, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    parts: list[int] = []
-    read_part = object_store.Ranges.read
+    sizes: list[int] = []
+    read_range = object_store.Ranges.read
     monkeypatch.setattr(object_store, "read_bytes", None)
     monkeypatch.setattr(
-        object_store.Ranges, "read", lambda *wanted: parts.append(len(part := read_part(*wanted))) or part
+        object_store.Ranges, "read", lambda *arguments: sizes.append(len(data := read_range(*arguments))) or data
     )
 
     assert read(str(tmp_path), table, [1234]).num_rows == 2
-    assert sum(parts) < 800_000
+    assert sum(sizes) < 800_000
 
 
-def test_rows_are_read_from_a_server_that_does_not_say_that_a_part_is_one(
+def test_rows_are_read_from_server_that_answers_ranges_without_status_206(
     faulty_bucket: Callable[[FaultRule], FaultyBucket], table: pa.Table
 ) -> None:
     bucket = faulty_bucket(lambda _: None)

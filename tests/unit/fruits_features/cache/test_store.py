@@ -1,4 +1,4 @@
-"""What runs remember of each other: whole runs in this process, about a bucket in memory."""
+"""The feature cache in complete runs in this process, on a bucket in memory."""
 
 import json
 from pathlib import Path
@@ -14,12 +14,12 @@ from tests.support.small_runs import Images, Runs, photograph
 
 CATEGORIES = ("Apple", "Lime", "Plum")
 EXTRACT, WRITE = "extract features", "project and write features"
-"""What Spark's workers are asked for, in its own words."""
+"""Job descriptions that Spark's workers receive."""
 
 
 @pytest.fixture
 def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Runs:
-    """A bucket of a dozen images."""
+    """A bucket of twelve images."""
     images = Images()
     monkeypatch.setattr(batches, "open_bucket", lambda *_: images)
     for number in range(12):
@@ -27,37 +27,37 @@ def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Runs:
     return Runs(tmp_path, images)
 
 
-def asked(runs: Runs) -> list[str]:
-    """Tell which objects were asked for since the last time."""
-    names = [key.rpartition("/")[2] for key in runs.images.asked]
-    runs.images.asked.clear()
+def requested(runs: Runs) -> list[str]:
+    """Return the names of the objects that were requested since the last call, sorted."""
+    names = [key.rpartition("/")[2] for key in runs.images.requested]
+    runs.images.requested.clear()
     return sorted(names)
 
 
-def same_rows(runs: Runs, name: str, fresh: str) -> None:
-    """See that a run has the rows of one from scratch, but for the components, which are fitted anew."""
+def check_rows(runs: Runs, name: str, fresh: str) -> None:
+    """Check that a run has the rows of one from scratch, except the components, which are fitted again."""
     runs.run(fresh, store=None)
-    asked(runs)
+    requested(runs)
     assert runs.table(name).drop(["pca"]) == runs.table(fresh).drop(["pca"])
     assert runs.table(name, "quarantine") == runs.table(fresh, "quarantine")
 
 
-def test_second_run_describes_only_what_was_added_and_replaced(runs: Runs) -> None:
+def test_second_run_extracts_only_added_and_replaced_images(runs: Runs) -> None:
     first = runs.run("monday")
-    assert (first.reused, len(asked(runs))) == (0, 12)
+    assert (first.reused, len(requested(runs))) == (0, 12)
     runs.images.put("images/Training/Lime/new.png", photograph(100))
     runs.images.put("images/Training/Plum/2.png", photograph(101))
     del runs.images.objects["images/Training/Apple/0.png"]
 
     second = runs.run("tuesday")
 
-    assert asked(runs) == ["2.png", "new.png"]
+    assert requested(runs) == ["2.png", "new.png"]
     assert (second.inventoried, second.described, second.reused) == (12, 12, 10)
-    same_rows(runs, "tuesday", "from scratch")
+    check_rows(runs, "tuesday", "from scratch")
 
 
 @pytest.mark.parametrize("refit", ["always", "never", "auto"])
-def test_rerun_of_little_asks_nothing_of_sparks_workers(runs: Runs, refit: str) -> None:
+def test_small_rerun_does_not_use_sparks_workers(runs: Runs, refit: str) -> None:
     runs.run("monday")
     assert runs.stages == [EXTRACT, WRITE]
     runs.images.put("images/Training/Lime/new.png", photograph(100))
@@ -65,10 +65,10 @@ def test_rerun_of_little_asks_nothing_of_sparks_workers(runs: Runs, refit: str) 
     runs.run("tuesday", refit=refit, published=runs.layout("monday").portable_projection)
 
     assert runs.stages == [EXTRACT, WRITE]
-    same_rows(runs, "tuesday", "from scratch")
+    check_rows(runs, "tuesday", "from scratch")
 
 
-def test_rerun_of_much_is_spread_over_sparks_workers(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_large_rerun_uses_sparks_workers(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
     runs.run("monday")
     monkeypatch.setattr(inventory, "MAX_DRIVER_COST", 40_000)  # about one image
     monkeypatch.setattr(snapshot, "MIN_SELECTION_ROWS", 6)
@@ -78,10 +78,10 @@ def test_rerun_of_much_is_spread_over_sparks_workers(runs: Runs, monkeypatch: py
     runs.run("tuesday")
 
     assert runs.stages == [EXTRACT, WRITE, EXTRACT, "compute moments of cached features", WRITE]
-    same_rows(runs, "tuesday", "from scratch")
+    check_rows(runs, "tuesday", "from scratch")
 
 
-def test_image_that_kills_its_decoder_in_a_rerun_of_little_is_quarantined_alone(
+def test_image_that_crashes_the_decoder_in_small_rerun_is_quarantined_alone(
     runs: Runs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     runs.run("monday")
@@ -95,64 +95,64 @@ def test_image_that_kills_its_decoder_in_a_rerun_of_little_is_quarantined_alone(
     assert runs.table("tuesday", "quarantine")["reason"].to_pylist() == ["decoder_crash"]
 
 
-def test_run_on_an_unchanged_bucket_describes_nothing_and_adds_nothing(runs: Runs) -> None:
+def test_run_on_unchanged_bucket_extracts_and_writes_nothing(runs: Runs) -> None:
     runs.run("monday")
     before = sorted(Path(runs.store).rglob("*"))
-    asked(runs)
+    requested(runs)
 
     second = runs.run("tuesday")
 
-    assert (asked(runs), second.reused) == ([], 12)
+    assert (requested(runs), second.reused) == ([], 12)
     assert sorted(Path(runs.store).rglob("*")) == before
-    same_rows(runs, "tuesday", "from scratch")
+    check_rows(runs, "tuesday", "from scratch")
 
 
-def test_renamed_folder_changes_the_category_and_describes_nothing(runs: Runs) -> None:
+def test_renamed_folder_changes_the_category_without_extraction(runs: Runs) -> None:
     runs.run("monday")
-    asked(runs)
+    requested(runs)
     for key in [key for key in runs.images.objects if "/Lime/" in key]:
         moved = runs.images.objects.pop(key)
         runs.images.put(key.replace("/Training/Lime/", "/Test/Yuzu/"), moved.data)
 
     runs.run("tuesday")
 
-    assert asked(runs) == []
+    assert requested(runs) == []
     assert set(runs.table("tuesday")["category"].to_pylist()) == {"Apple", "Plum", "Yuzu"}
-    same_rows(runs, "tuesday", "from scratch")
+    check_rows(runs, "tuesday", "from scratch")
 
 
-def test_etag_that_is_no_md5_is_trusted_under_its_own_key_only(runs: Runs) -> None:
+def test_etag_that_is_not_an_md5_identifies_an_image_only_under_its_key(runs: Runs) -> None:
     for number, etag in enumerate(["f" * 32, "0" * 32 + "-2"]):
         runs.images.put(f"images/Training/Lime/opaque{number}.png", photograph(50 + number), etag)
     runs.run("monday")
-    asked(runs)
+    requested(runs)
     for number, etag in enumerate(["f" * 32, "0" * 32 + "-2"]):
         runs.images.put(f"images/Training/Plum/elsewhere{number}.png", photograph(60 + number), etag)
 
     runs.run("tuesday")
 
-    assert asked(runs) == ["elsewhere0.png", "elsewhere1.png"]
-    same_rows(runs, "tuesday", "from scratch")
+    assert requested(runs) == ["elsewhere0.png", "elsewhere1.png"]
+    check_rows(runs, "tuesday", "from scratch")
 
 
-def test_rejection_of_the_image_itself_is_remembered_and_one_of_the_bucket_is_not(runs: Runs) -> None:
+def test_rejection_of_image_is_cached_and_one_of_the_bucket_is_not(runs: Runs) -> None:
     runs.images.put("images/Training/Lime/text.png", b"no image at all")
     runs.images.put("images/Training/Lime/gone.png", photograph(70))
     entries = runs.images.inventory()
     gone = runs.images.objects.pop("images/Training/Lime/gone.png")
     runs.run("monday", entries)
     assert sorted(runs.table("monday", "quarantine")["reason"].to_pylist()) == ["gone", "not_an_image"]
-    asked(runs)
+    requested(runs)
     runs.images.put("images/Training/Lime/gone.png", gone.data)
 
     runs.run("tuesday")
 
-    assert asked(runs) == ["gone.png"]
+    assert requested(runs) == ["gone.png"]
     assert runs.table("tuesday", "quarantine")["reason"].to_pylist() == ["not_an_image"]
-    same_rows(runs, "tuesday", "from scratch")
+    check_rows(runs, "tuesday", "from scratch")
 
 
-def test_object_that_is_in_no_category_by_another_prefix_is_not_looked_for(runs: Runs) -> None:
+def test_object_without_category_by_another_prefix_is_not_looked_up(runs: Runs) -> None:
     runs.run("monday")
     entries = runs.images.inventory()
     for entry in entries[:3]:
@@ -165,73 +165,73 @@ def test_object_that_is_in_no_category_by_another_prefix_is_not_looked_for(runs:
     assert (outside.described, inside.described) == (9, 12)
 
 
-def test_run_that_learns_nothing_for_good_adds_no_volume(runs: Runs) -> None:
+def test_run_with_only_transient_rejections_adds_no_segment(runs: Runs) -> None:
     runs.images.put("images/Training/Lime/gone.png", photograph(70))
     entries = runs.images.inventory()
     del runs.images.objects["images/Training/Lime/gone.png"]
     for day in range(3):
         assert runs.run(f"day {day}", entries).quarantined == 1
 
-    assert len(volumes(runs)) == 1
+    assert len(segments(runs)) == 1
 
 
 @pytest.mark.parametrize(
     "change", [{"features": ("color", "texture")}, {"include_pixels": True}, {"max_image_pixels": 10_000}]
 )
-def test_run_that_asks_for_something_else_describes_everything(runs: Runs, change: dict[str, object]) -> None:
+def test_run_with_other_arguments_extracts_all_images(runs: Runs, change: dict[str, object]) -> None:
     runs.run("monday")
-    asked(runs)
+    requested(runs)
 
     assert runs.run("tuesday", **change).reused == 0
-    assert len(asked(runs)) == 12
+    assert len(requested(runs)) == 12
 
 
-def test_run_of_other_code_describes_everything(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_run_of_other_code_extracts_all_images(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
     runs.run("monday")
     monkeypatch.setattr("fruits_features.cache.store.fingerprint", lambda _: {"code": "another"})
 
     assert runs.run("tuesday").reused == 0
 
 
-def volumes(runs: Runs) -> list[Path]:
+def segments(runs: Runs) -> list[Path]:
     return sorted(path.parent for path in Path(runs.store).rglob("manifest.json"))
 
 
 @pytest.mark.parametrize("lost", ["manifest.json", "index-*.parquet", "described-*.parquet"])
-def test_volume_that_is_not_whole_is_described_again(runs: Runs, lost: str) -> None:
+def test_incomplete_segment_is_extracted_again(runs: Runs, lost: str) -> None:
     runs.run("monday")
-    asked(runs)
-    next(volumes(runs)[0].glob(lost)).unlink()
+    requested(runs)
+    next(segments(runs)[0].glob(lost)).unlink()
 
     assert runs.run("tuesday").reused == 0
-    assert len(asked(runs)) == 12
-    same_rows(runs, "tuesday", "from scratch")
+    assert len(requested(runs)) == 12
+    check_rows(runs, "tuesday", "from scratch")
 
 
-def test_run_that_is_tried_again_writes_beside_its_first_try_and_reuses_it(runs: Runs) -> None:
+def test_retried_run_writes_a_new_segment_and_reuses_the_first(runs: Runs) -> None:
     runs.run("monday")
     runs.images.put("images/Training/Lime/new.png", photograph(100))
 
     assert runs.run("monday").reused == 12
-    assert len(volumes(runs)) == 2
+    assert len(segments(runs)) == 2
 
 
-def test_file_with_other_rows_than_the_index_says_stops_the_run(runs: Runs) -> None:
+def test_file_with_other_rows_than_its_index_fails_the_run(runs: Runs) -> None:
     from fruits_features.cache.selection import CacheError
 
     runs.run("monday")
-    first, second = sorted(volumes(runs)[0].glob("described-*.parquet"))
-    manifest = json.loads((volumes(runs)[0] / "manifest.json").read_bytes())
+    first, second = sorted(segments(runs)[0].glob("described-*.parquet"))
+    manifest = json.loads((segments(runs)[0] / "manifest.json").read_bytes())
     for part in manifest["parts"]:
         part["files"][0]["size"] = second.stat().st_size
-    (volumes(runs)[0] / "manifest.json").write_text(json.dumps(manifest))
+    (segments(runs)[0] / "manifest.json").write_text(json.dumps(manifest))
     first.write_bytes(second.read_bytes())
 
     with pytest.raises(CacheError, match="contains other rows than its index lists; remove its folder"):
         runs.run("tuesday")
 
 
-def test_rows_are_read_by_row_group_where_few_are_wanted(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_few_rows_are_read_by_row_group(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fruits_features.cache.data_files.GROUP_BYTES", 1)
     monkeypatch.setattr("fruits_features.cache.data_files.FULL_READ_SHARE", 2.0)
     monkeypatch.setattr("fruits_features.cache.data_files.FULL_READ_BYTES", 0)
@@ -241,5 +241,5 @@ def test_rows_are_read_by_row_group_where_few_are_wanted(runs: Runs, monkeypatch
         runs.images.put(f"images/Training/Apple/{number}.png", photograph(100 + number))
 
     assert runs.run("tuesday").reused == 9
-    same_rows(runs, "tuesday", "from scratch")
+    check_rows(runs, "tuesday", "from scratch")
     assert isinstance(runs.table("tuesday"), pa.Table)

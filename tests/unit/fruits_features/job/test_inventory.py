@@ -1,4 +1,4 @@
-"""The inventory in the order of the features, cut into parts."""
+"""Sorting and partitioning of the inventory."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from fruits_features.schemas import INVENTORY, arrow_schema
 
 
 def write(folder: Path, *files: list[tuple[str, str | None]]) -> str:
-    """Write an inventory of (key, category), in as many files as are given."""
+    """Write an inventory with one file per list of (key, category)."""
     folder.mkdir()
     for number, entries in enumerate(files):
         rows = [
@@ -27,7 +27,7 @@ def sized(*sizes: int) -> pa.Table:
     return pa.table({"size": pa.array(sizes, pa.int64())})
 
 
-def test_inventory_is_sorted_by_category_and_key_with_what_has_no_category_last(tmp_path: Path) -> None:
+def test_inventory_is_sorted_by_category_and_key_with_null_categories_last(tmp_path: Path) -> None:
     entries = [("Test/é/1", "é"), ("Test/a/1", "a"), ("Training/a/2", "a"), ("x", None), ("Training/B/1", "B")]
     folder = write(tmp_path / "inventory", entries[:2], entries[2:])
 
@@ -36,38 +36,38 @@ def test_inventory_is_sorted_by_category_and_key_with_what_has_no_category_last(
     assert keys == ["Training/B/1", "Test/a/1", "Training/a/2", "Test/é/1", "x"]
 
 
-def test_inventory_that_lists_a_key_twice_is_refused(tmp_path: Path) -> None:
+def test_inventory_with_duplicate_key_raises(tmp_path: Path) -> None:
     folder = write(tmp_path / "inventory", [("a/1", "a"), ("b/1", "b")], [("a/1", "a")])
 
     with pytest.raises(InventoryError, match="lists 'a/1' twice"):
         read_inventory(folder)
 
 
-def test_inventory_without_objects_is_refused(tmp_path: Path) -> None:
+def test_inventory_without_objects_raises(tmp_path: Path) -> None:
     with pytest.raises(InventoryError, match="lists no object"):
         read_inventory(write(tmp_path / "inventory", []))
 
 
-def test_parts_of_a_small_inventory_are_as_many_as_cores() -> None:
-    assert [part.num_rows for part in partition(sized(*[5000] * 10), cores=3)] == [3, 3, 4]
+def test_small_inventory_has_one_partition_per_core() -> None:
+    assert [rows.num_rows for rows in partition(sized(*[5000] * 10), cores=3)] == [3, 3, 4]
 
 
-def test_parts_of_fewer_images_than_cores_are_one_an_image() -> None:
-    assert [part.num_rows for part in partition(sized(1, 1), cores=8)] == [1, 1]
+def test_inventory_of_fewer_images_than_cores_has_one_partition_per_image() -> None:
+    assert [rows.num_rows for rows in partition(sized(1, 1), cores=8)] == [1, 1]
 
 
-def test_parts_of_a_large_inventory_are_as_many_for_every_core() -> None:
+def test_large_inventory_has_a_multiple_of_the_cores_as_partitions() -> None:
     images = 5 * IMAGES_PER_PARTITION
 
-    parts = [part.num_rows for part in partition(sized(*[5000] * images), cores=2)]
+    partitions = [rows.num_rows for rows in partition(sized(*[5000] * images), cores=2)]
 
-    assert len(parts) == 6
-    assert sum(parts) == images
-    assert max(parts) - min(parts) <= 2
+    assert len(partitions) == 6
+    assert sum(partitions) == images
+    assert max(partitions) - min(partitions) <= 2
 
 
-def test_parts_with_large_objects_hold_fewer() -> None:
-    parts = [part.num_rows for part in partition(sized(*[4_000_000] * 10, *[5000] * 100), cores=2)]
+def test_partitions_with_large_objects_have_fewer_rows() -> None:
+    partitions = [rows.num_rows for rows in partition(sized(*[4_000_000] * 10, *[5000] * 100), cores=2)]
 
-    assert parts[0] < 10 < parts[1]
-    assert sum(parts) == 110
+    assert partitions[0] < 10 < partitions[1]
+    assert sum(partitions) == 110

@@ -1,8 +1,7 @@
-"""Random histories of a bucket and of runs about it: each published snapshot is what a run from scratch would publish.
+"""Random histories of a bucket and its runs: each run publishes the same rows as a run without cache.
 
-Images are added, replaced, removed, renamed one by one and folder by folder; runs come through, are killed at any
-write, and are tried again; the store is put together and swept. Whole runs of the application in this process, without
-Spark.
+Images and folders are added, replaced, removed and renamed. Runs succeed, are killed at any write, and are retried. The
+cache is compacted and vacuumed. All runs are complete runs in this process, without Spark.
 """
 
 from collections.abc import Callable, Iterator
@@ -32,7 +31,7 @@ WRITES = ("write_bytes", "writing", "remove_folder")
 
 places = st.builds("images/{}/{}/{}.png".format, *map(st.sampled_from, (SPLITS, CATEGORIES, NAMES)))
 contents = st.one_of(
-    st.integers(0, 30).map(photograph),  # now and then the same image lies under two keys
+    st.integers(0, 30).map(photograph),  # sometimes the same image under two keys
     st.just(b"no image at all"),
     st.integers(0, 30).map(lambda seed: photograph(seed)[:60]),
 )
@@ -40,15 +39,15 @@ etags = st.sampled_from([None, None, None, "opaque"])
 
 
 class Killed(BaseException):
-    """The run's process is no more."""
+    """The run's process was killed."""
 
 
 @contextmanager
 def killed_at(nth: int) -> Iterator[None]:
-    """Let a run die before its nth write, and everything it would still write or remove with it."""
+    """Kill a run before its nth write: this and all later writes and removals raise."""
     count = 0
 
-    def mortal(call: Callable[..., Any]) -> Callable[..., Any]:
+    def killable(call: Callable[..., Any]) -> Callable[..., Any]:
         def called(*arguments: Any, **options: Any) -> Any:  # noqa: ANN401
             nonlocal count
             count += 1
@@ -60,12 +59,12 @@ def killed_at(nth: int) -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         for name in WRITES:
-            patch.setattr(object_store, name, mortal(getattr(object_store, name)))
+            patch.setattr(object_store, name, killable(getattr(object_store, name)))
         yield
 
 
 class Histories(RuleBasedStateMachine):
-    """A bucket, its runs, and the projection that is published."""
+    """A bucket, its runs, and the published projection."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -86,7 +85,7 @@ class Histories(RuleBasedStateMachine):
 
     @initialize()
     def fill(self) -> None:
-        """Begin with images that stay as they are, so that there is always something to fit, and with others."""
+        """Start with images that never change, so that there is always something to fit, and with others."""
         for number in range(5):
             self.images.put(f"images/Training/Kiwi/fixed{number}.png", photograph(40 + number))
         for number, category in enumerate(CATEGORIES):
@@ -94,7 +93,7 @@ class Histories(RuleBasedStateMachine):
 
     @rule(key=places, data=contents, etag=etags)
     def put(self, key: str, data: bytes, etag: str | None) -> None:
-        """Add or replace an image; an ETag that is no MD5 is another one for each upload."""
+        """Add or replace an image. An ETag that is not an MD5 is different for each upload."""
         self.versions += 1
         self.images.put(key, data, etag and f"{self.versions:032x}")
 
@@ -109,7 +108,7 @@ class Histories(RuleBasedStateMachine):
     @precondition(free)
     @rule(data=st.data(), key=places)
     def rename(self, data: st.DataObject, key: str) -> None:
-        """Move an image as S3 does: a copy and a removal. Of a plain upload the ETag stays."""
+        """Rename an image as in S3, by a copy and a removal. The ETag of a plain upload stays."""
         moved = self.images.objects.pop(data.draw(st.sampled_from(self.free())))
         self.images.put(key, moved.data)
 
@@ -120,25 +119,25 @@ class Histories(RuleBasedStateMachine):
 
     @rule(refit=st.sampled_from(["always", "never", "auto"]))
     def run(self, refit: str) -> None:
-        """Run, publish, and compare with a run that remembers nothing."""
+        """Run, publish, and compare with a run without cache."""
         self.days += 1
         self.check(f"run {self.days}", refit)
 
-    @rule(nth=st.integers(1, 14), refit=st.sampled_from(["always", "never", "auto"]), again=st.booleans())
-    def run_that_is_killed(self, nth: int, refit: str, *, again: bool) -> None:
-        """Kill a run at one of its writes; a rerun in its place may follow."""
+    @rule(nth=st.integers(1, 14), refit=st.sampled_from(["always", "never", "auto"]), retry=st.booleans())
+    def run_that_is_killed(self, nth: int, refit: str, *, retry: bool) -> None:
+        """Kill a run at one of its writes, and possibly retry it."""
         self.days += 1
         try:
             with killed_at(nth):
                 self.start(f"run {self.days}", refit)
         except Killed:
             pass
-        if again:
+        if retry:
             self.check(f"run {self.days}", refit)
 
     @rule()
     def sweep(self) -> None:
-        """Remove what nobody needs, as if days had gone by."""
+        """Remove orphans, as if some days had passed."""
         later = datetime.now(UTC) + timedelta(days=3)
         self.runs.sweep(later, leftovers=timedelta(days=2), unused=timedelta(days=30))
 
@@ -158,13 +157,13 @@ class Histories(RuleBasedStateMachine):
             assert self.published == outcome.kept_from
             assert used.version == Projection.from_bytes(Path(self.published).read_bytes()).version
         else:
-            fresh = np.array(scratch["pca"].to_pylist())
-            np.testing.assert_allclose(stored, fresh, atol=1e-4)
+            expected = np.array(scratch["pca"].to_pylist())
+            np.testing.assert_allclose(stored, expected, atol=1e-4)
         self.published = self.runs.layout(name).portable_projection
 
 
 class Silent:
-    """Progress that nobody is told."""
+    """A progress listener that does nothing."""
 
     def __init__(self, *_: object) -> None:
         pass

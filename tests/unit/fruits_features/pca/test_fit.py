@@ -1,4 +1,4 @@
-"""Principal components, against numpy's own singular values."""
+"""Principal components, compared with NumPy's singular value decomposition."""
 
 import numpy as np
 import pytest
@@ -13,14 +13,14 @@ DIMENSION = total_dimension(FAMILIES)
 
 
 def features(rows: int, seed: int = 0) -> NDArray[np.float32]:
-    """Make rows whose columns have different means and variances; one column is constant."""
+    """Return rows whose columns have different means and variances; one column is constant."""
     random = np.random.default_rng(seed)
     wide = random.normal(size=(rows, DIMENSION)) * np.linspace(0.01, 2, DIMENSION) + random.normal(size=DIMENSION)
     wide[:, 5] = 0.3
     return wide.astype(np.float32)
 
 
-def test_moments_of_parts_merge_into_those_of_the_whole() -> None:
+def test_merged_moments_equal_those_of_all_rows() -> None:
     rows = features(50)
 
     merged = merge_all(Moments.of(rows[part]) for part in (slice(0, 1), slice(1, 30), slice(30, 50)))
@@ -30,7 +30,7 @@ def test_moments_of_parts_merge_into_those_of_the_whole() -> None:
     assert merged.scatter[5].tolist() == [0.0] * DIMENSION
 
 
-def test_fit_finds_the_principal_components_of_the_scaled_features() -> None:
+def test_fit_returns_the_principal_components_of_the_scaled_features() -> None:
     rows = features(60)
     projection = fit(Moments.of(rows), FAMILIES, k=4, explained_variance=None)
 
@@ -41,7 +41,7 @@ def test_fit_finds_the_principal_components_of_the_scaled_features() -> None:
     np.testing.assert_allclose(projection.explained_variance, (singular**2 / (singular**2).sum())[:4])
 
 
-def test_fit_makes_families_weigh_what_they_declare_and_keeps_their_columns_proportions() -> None:
+def test_fit_scales_families_to_their_weights_and_keeps_the_proportions_of_columns() -> None:
     rows = features(200)
     rows[:, :256] *= 1000
     moments = Moments.of(rows)
@@ -54,14 +54,14 @@ def test_fit_makes_families_weigh_what_they_declare_and_keeps_their_columns_prop
     assert len(set(spread)) == 2
 
 
-def test_fit_turns_every_component_so_that_its_largest_loading_is_positive() -> None:
+def test_fit_makes_the_largest_loading_of_each_component_positive() -> None:
     components = fit(Moments.of(features(40)), FAMILIES, k=20, explained_variance=None).components
 
     largest = np.abs(components).argmax(axis=0)
     assert (components[largest, range(20)] > 0).all()
 
 
-def test_fit_keeps_the_fewest_components_that_explain_the_wanted_share() -> None:
+def test_fit_keeps_the_fewest_components_that_explain_the_share() -> None:
     shares = fit(Moments.of(features(100)), FAMILIES, k=None, explained_variance=0.8).explained_variance
 
     assert shares.sum() >= 0.8 > shares[:-1].sum()
@@ -71,7 +71,7 @@ def test_fit_for_all_variance_keeps_as_many_components_as_the_images_have() -> N
     assert fit(Moments.of(features(10)), FAMILIES, k=None, explained_variance=1.0).k == 9
 
 
-def test_fit_with_a_family_that_never_varies_gives_it_no_weight() -> None:
+def test_fit_ignores_family_without_variance() -> None:
     rows = features(30)
     rows[:, :256] = 0.5
     projection = fit(Moments.of(rows), FAMILIES, k=3, explained_variance=None)
@@ -81,28 +81,28 @@ def test_fit_with_a_family_that_never_varies_gives_it_no_weight() -> None:
     assert (projection.project(other) == projection.project(rows)).all()
 
 
-def test_fit_with_more_components_than_images_tells_how_many_there_are() -> None:
+def test_fit_of_more_components_than_images_names_their_number() -> None:
     with pytest.raises(ReductionError, match="the 10 images to fit have only 9 components"):
         fit(Moments.of(features(10)), FAMILIES, k=10, explained_variance=None)
 
 
 @pytest.mark.parametrize("rows", [1, 5])
-def test_fit_of_images_that_are_all_the_same_says_so(rows: int) -> None:
+def test_fit_of_equal_images_raises(rows: int) -> None:
     with pytest.raises(ReductionError, match=f"The {rows} images to fit have all the same features"):
         fit(Moments.of(np.ones((rows, DIMENSION), np.float32)), FAMILIES, k=1, explained_variance=None)
 
 
-def test_projection_written_and_read_again_projects_the_same() -> None:
+def test_projection_survives_storing() -> None:
     rows = features(30)
     projection = fit(Moments.of(rows), FAMILIES, k=3, explained_variance=None)
 
-    again = Projection.from_bytes(projection.to_bytes())
+    loaded = Projection.from_bytes(projection.to_bytes())
 
-    assert again.families == FAMILIES
-    assert (again.project(rows) == projection.project(rows)).all()
+    assert loaded.families == FAMILIES
+    assert (loaded.project(rows) == projection.project(rows)).all()
 
 
-def test_projection_of_other_parameters_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_projection_of_other_parameters_raises(monkeypatch: pytest.MonkeyPatch) -> None:
     data = fit(Moments.of(features(30)), FAMILIES, k=3, explained_variance=None).to_bytes()
     monkeypatch.setattr("fruits_features.imaging.normalize.SIDE", 64)
 

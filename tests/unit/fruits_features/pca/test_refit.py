@@ -1,4 +1,4 @@
-"""Whether a run keeps the published projection."""
+"""The choice between a new projection and the published one."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +15,7 @@ from tests.support.small_runs import Images, Runs, photograph
 
 @pytest.fixture
 def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Runs:
-    """A bucket of 90 images of 20 categories, of which one run is published."""
+    """A bucket of 90 images in 20 categories, with one published run."""
     images = Images()
     monkeypatch.setattr(batches, "open_bucket", lambda *_: images)
     for number in range(90):
@@ -30,9 +30,9 @@ def projection(runs: Runs, name: str) -> Projection:
 
 
 def again(runs: Runs, refit: str, **changes: object) -> bool:
-    """Run once more; tells whether the projection was kept."""
-    wish = {"k": None, "refit": refit, "published": runs.layout("published").portable_projection}
-    outcome = runs.run("again", **wish | changes)
+    """Run once more and return whether the projection was kept."""
+    options = {"k": None, "refit": refit, "published": runs.layout("published").portable_projection}
+    outcome = runs.run("again", **options | changes)
     assert outcome.projection == projection(runs, "again").version
     if outcome.kept_from:
         assert outcome.projection == projection(runs, "published").version
@@ -44,7 +44,7 @@ def add(runs: Runs, images: int, categories: int) -> None:
         runs.images.put(f"images/Training/New {number % categories}/{number}.png", photograph(200 + number))
 
 
-def test_never_keeps_the_published_projection_whatever_has_changed(runs: Runs) -> None:
+def test_never_keeps_the_published_projection_despite_changes(runs: Runs) -> None:
     add(runs, images=30, categories=10)
 
     assert again(runs, "never")
@@ -52,19 +52,19 @@ def test_never_keeps_the_published_projection_whatever_has_changed(runs: Runs) -
     np.testing.assert_array_equal(before.components, after.components)
 
 
-def test_always_fits_anew(runs: Runs) -> None:
+def test_always_fits_again(runs: Runs) -> None:
     add(runs, images=1, categories=1)
 
     assert not again(runs, "always")
 
 
-def test_auto_keeps_what_explains_today_as_well_and_knows_its_categories(runs: Runs) -> None:
+def test_auto_keeps_projection_that_explains_todays_images(runs: Runs) -> None:
     add(runs, images=1, categories=1)
 
     assert again(runs, "auto")
 
 
-def test_auto_fits_anew_for_too_many_new_categories(runs: Runs, caplog: pytest.LogCaptureFixture) -> None:
+def test_auto_fits_again_for_too_many_new_categories(runs: Runs, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
     add(runs, images=2, categories=2)
 
@@ -72,7 +72,7 @@ def test_auto_fits_anew_for_too_many_new_categories(runs: Runs, caplog: pytest.L
     assert "2 of 22 categories are new to it" in caplog.text
 
 
-def test_auto_fits_anew_when_the_published_one_explains_less(runs: Runs) -> None:
+def test_auto_fits_again_if_the_published_one_explains_less(runs: Runs) -> None:
     for key in list(runs.images.objects)[:60]:
         pixels = np.random.default_rng(len(key) + hash(key) % 97).integers(0, 255, (24, 24, 3), np.uint8)
         runs.images.put(key, encoded(pixels))
@@ -95,15 +95,15 @@ def encoded(pixels: np.ndarray) -> bytes:
         ({"published": "/nowhere/projection.npz"}, "it cannot be read"),
     ],
 )
-def test_projection_that_does_not_fit_what_is_asked_is_fitted_anew_or_refused(
+def test_incompatible_projection_is_fitted_again_or_raises(
     runs: Runs, refit: str, changes: dict[str, object], why: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     if refit == "never":
         add(runs, images=1, categories=1)
-        asked = len(runs.images.asked)
+        requests = len(runs.images.requested)
         with pytest.raises(RefitError, match=f"--refit is never, but .* cannot be kept: {why}"):
             again(runs, refit, **changes)
-        assert len(runs.images.asked) == asked, "it is refused before anything is fetched"
+        assert len(runs.images.requested) == requests, "raised before anything is fetched"
     else:
         assert not again(runs, refit, **changes)
         assert "is not kept" in caplog.text
@@ -115,19 +115,19 @@ def test_never_without_a_published_projection_fits_one(runs: Runs) -> None:
     assert (outcome.kept_from, outcome.why) == (None, "There is no published projection to keep.")
 
 
-def test_explained_share_of_the_fitted_images_is_the_projections_own() -> None:
+def test_explained_share_of_the_fitted_images_equals_the_projections() -> None:
     random = np.random.default_rng(0)
     rows = (random.normal(size=(50, 432)) * np.linspace(0, 3, 432)).astype(np.float32)
-    found = fit(Moments.of(rows), ["color"], k=5, explained_variance=None)
+    fitted = fit(Moments.of(rows), ["color"], k=5, explained_variance=None)
 
-    assert explained(found, Moments.of(rows)) == pytest.approx(found.explained_variance.sum())
-    assert explained(replace(found, spread=np.zeros_like(found.spread)), Moments.of(rows)) == 0
+    assert explained(fitted, Moments.of(rows)) == pytest.approx(fitted.explained_variance.sum())
+    assert explained(replace(fitted, spread=np.zeros_like(fitted.spread)), Moments.of(rows)) == 0
 
 
-def test_version_follows_every_number_and_survives_storing() -> None:
+def test_version_depends_on_every_number_and_survives_storing() -> None:
     rows = np.random.default_rng(0).normal(size=(50, 432)).astype(np.float32)
-    found = fit(Moments.of(rows), ["color"], k=5, explained_variance=None)
+    fitted = fit(Moments.of(rows), ["color"], k=5, explained_variance=None)
 
-    assert Projection.from_bytes(found.to_bytes()).version == found.version
-    assert replace(found, mean=found.mean + 1e-12).version != found.version
-    assert replace(found, categories=("Lime",)).version == found.version
+    assert Projection.from_bytes(fitted.to_bytes()).version == fitted.version
+    assert replace(fitted, mean=fitted.mean + 1e-12).version != fitted.version
+    assert replace(fitted, categories=("Lime",)).version == fitted.version
