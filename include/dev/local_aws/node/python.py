@@ -75,7 +75,8 @@ class NodePython:
     def _create(self) -> None:
         self.discard()
         venv.EnvBuilder(symlinks=True, with_pip=False).create(self.folder)
-        packages = Path(sysconfig.get_path("purelib", vars={"base": str(self.folder)}))
+        # Debian's system Python installs by default into a folder that no virtual environment has.
+        packages = Path(sysconfig.get_path("purelib", "venv", vars={"base": str(self.folder)}))
         for name in PREINSTALLED:
             spec = importlib.util.find_spec(name)
             if spec is not None and spec.origin:
