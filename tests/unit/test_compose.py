@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 import yaml
 
+from include.dev.local_aws.client import client_environment
+
 ROOT = Path(__file__).parents[2]
 CONTAINERS = ROOT / "include" / "dev" / "containers"
 BOOTSTRAP = ROOT / "include" / "artifacts" / "bootstrap.sh"
@@ -84,8 +86,8 @@ def test_compose_file_holds_no_secret() -> None:
 
     assigned = re.findall(r"^ +(\w*(?:PASSWORD|SECRET|FERNET_KEY)\w*): *(.*)$", text, re.MULTILINE)
     literal = {name for name, value in assigned if not value.startswith("${")}
-    assert len(assigned) == 6
-    assert literal == {"AWS_SECRET_ACCESS_KEY"}  # the local AWS's, which is public
+    assert len(assigned) == 5
+    assert literal == set()
     assert re.findall(r"://\w+:(?!\$\{)[^@\s]*@", text) == []
 
 
@@ -119,6 +121,16 @@ def test_both_dags_find_their_configuration(services: dict[str, Any], monkeypatc
         assert services[name]["environment"]["AWS_ENDPOINT_URL_S3"] == "http://local-aws:4566"
         assert services[name]["environment"]["AWS_ENDPOINT_URL"] == "http://local-aws:4567"
     assert "--host=0.0.0.0" in aws["command"]
+
+
+@needs_compose
+def test_aws_clients_are_told_in_containers_what_they_are_told_outside(services: dict[str, Any]) -> None:
+    outside = client_environment(4566, 4567)
+    for name in ("scheduler", "triggerer", "spark-worker-1", "spark-worker-2", "sample-images"):
+        inside = {key: value for key, value in services[name]["environment"].items() if key.startswith("AWS_")}
+        assert inside == {key: value.replace("127.0.0.1", "local-aws") for key, value in outside.items()}, (
+            f"{name} would find the local AWS otherwise than `make up` does"
+        )
 
 
 @needs_compose

@@ -1,9 +1,9 @@
-"""The state folder of local AWS, and the environment variables with which clients find it.
+"""The state folder of local AWS.
 
 <state>/s3/<bucket>/…      objects, which survive restarts
 <state>/clusters/          disks of the clusters, deleted when local AWS stops
 <state>/local_aws.json     pid, start time, run id and environment of the running local AWS
-<state>/environment.sh     the same environment, to be sourced
+<state>/environment.sh     the environment variables with which clients find it, to be sourced
 <state>/local_aws.log      warnings and errors of the servers
 """
 
@@ -15,32 +15,9 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from include.dev.local_aws.s3.server import ACCESS_KEY_ID, SECRET_ACCESS_KEY
-
 NODES = Path(__file__).resolve().parents[3] / ".local" / "nodes"
 """Python environments of cluster nodes. All local AWS of this checkout share them: their names are content hashes."""
 DEFAULT_BUCKET = "fruits"
-REGION = "eu-west-1"
-
-
-def aws_environment(s3_port: int, emr_port: int) -> dict[str, str]:
-    """Return the variables with which boto3, Airflow's hooks, the AWS CLI and obstore find local AWS.
-
-    botocore uses `AWS_ENDPOINT_URL_S3` for S3 and `AWS_ENDPOINT_URL` for all other services (AWS SDKs and Tools
-    Reference Guide, "Service-specific endpoints").
-    """
-    return {
-        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{emr_port}",
-        "AWS_ENDPOINT_URL_S3": f"http://127.0.0.1:{s3_port}",
-        "AWS_REGION": REGION,
-        "AWS_DEFAULT_REGION": REGION,
-        "AWS_ACCESS_KEY_ID": ACCESS_KEY_ID,
-        "AWS_SECRET_ACCESS_KEY": SECRET_ACCESS_KEY,
-        "AWS_ALLOW_HTTP": "true",
-        "AWS_EC2_METADATA_DISABLED": "true",
-        # rclone answers a ranged GET with the checksum of the complete object, which SDKs compare with the range's
-        "AWS_RESPONSE_CHECKSUM_VALIDATION": "when_required",
-    }
 
 
 class StateFolder:

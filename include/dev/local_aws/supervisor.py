@@ -33,12 +33,13 @@ from botocore.exceptions import BotoCoreError, ClientError
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
 from werkzeug.serving import make_server
 
+from include.dev.local_aws.client import client_environment
 from include.dev.local_aws.emr.api import LocalEmrBackend, install
 from include.dev.local_aws.errors import LocalAwsError
 from include.dev.local_aws.processes import MARK, Identity, end_marked
 from include.dev.local_aws.reaper import start_reaper
 from include.dev.local_aws.s3.server import create_bucket, start_s3_server
-from include.dev.local_aws.state import DEFAULT_BUCKET, NODES, StateFolder, aws_environment
+from include.dev.local_aws.state import DEFAULT_BUCKET, NODES, StateFolder
 
 if TYPE_CHECKING:
     import subprocess
@@ -167,7 +168,7 @@ class Supervisor:
         environment = os.environ | {MARK: self.run_id}
         with self.state.log.open("ab") as log:
             self.s3_server = start_s3_server(self.state.s3, (self.options.host, port), environment, log)
-        aws = aws_environment(port, emr_port)
+        aws = client_environment(port, emr_port)
         self.s3 = boto3.client("s3", **_client_arguments(aws, "AWS_ENDPOINT_URL_S3"))
         until = time.monotonic() + START_DEADLINE_S
         while True:

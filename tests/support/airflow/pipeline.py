@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from include.dev.local_aws.s3.server import ACCESS_KEY_ID, SECRET_ACCESS_KEY
-from include.dev.local_aws.state import REGION
+from include.dev.local_aws.client import ACCESS_KEY_ID, REGION, SECRET_ACCESS_KEY
 from tests.support.airflow.forks import run_in_fork
 
 if TYPE_CHECKING:

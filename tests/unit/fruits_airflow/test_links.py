@@ -16,7 +16,7 @@ from fruits_airflow.emr.sensors import ClusterReadySensor
 from fruits_airflow.hooks import aws
 from fruits_airflow.links import ReportLink
 from fruits_airflow.tasks import publish, validate_parquet
-from include.dev.local_aws.state import REGION
+from include.dev.local_aws.client import REGION
 from include.emr.tags import ClusterOwner
 
 if TYPE_CHECKING:

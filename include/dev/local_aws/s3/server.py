@@ -23,14 +23,13 @@ import sysconfig
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from include.dev.local_aws.client import ACCESS_KEY_ID, SECRET_ACCESS_KEY
 from include.dev.local_aws.errors import LocalAwsError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import IO
 
-ACCESS_KEY_ID = "local-only"
-SECRET_ACCESS_KEY = "local-only-secret"  # noqa: S105 - public, valid on loopback only
 DIR_CACHE_S = 0.1
 """Seconds for which the server caches a directory."""
 
