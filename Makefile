@@ -12,7 +12,7 @@ AUDITED := requirements.txt requirements-dev.txt spark_apps/requirements-onnx.tx
 LOCK = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
        --custom-compile-command "make lock"
 
-.PHONY: help demo up down test test-fast check format docs lock bench bench-daily deploy mwaa audit clean
+.PHONY: help demo up down test test-fast test-docker check format docs lock bench bench-daily deploy mwaa audit clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -35,6 +35,9 @@ test: .venv/.development .venv/.wheels ## Run all tests
 test-fast: .venv/.development ## Run the tests without Spark and complete DAGs, within four minutes
 	@$(PYTHON) include/dev/prerequisites.py
 	@$(IN_ENVIRONMENT) pytest --numprocesses $(TEST_PROCESSES) tests/unit include spark_apps
+
+test-docker: .venv/.development ## Test docker-compose.yaml on a Docker engine of its own; as root (docs/guides/docker.md)
+	@$(IN_ENVIRONMENT) tests/docker/engine.sh tests/docker/run.sh
 
 check: .venv/.development ## Check style, types and imports; changes nothing
 	@$(IN_ENVIRONMENT) ruff check && ruff format --check && mypy && PYTHONPATH="plugins:$$PYTHONPATH" lint-imports

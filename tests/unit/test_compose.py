@@ -168,7 +168,13 @@ def test_lock_has_the_spark_of_emr_once() -> None:
 
 @pytest.mark.skipif(shutil.which("shellcheck") is None, reason="shellcheck is not installed (Debian: shellcheck)")
 def test_scripts_are_clean_to_shellcheck() -> None:
-    scripts = [*CONTAINERS.glob("*.sh"), ROOT / "include" / "dev" / "environment.sh", ROOT / ".ci" / "run", BOOTSTRAP]
+    scripts = [
+        *CONTAINERS.glob("*.sh"),
+        *(ROOT / "tests" / "docker").rglob("*.sh"),
+        ROOT / "include" / "dev" / "environment.sh",
+        ROOT / ".ci" / "run",
+        BOOTSTRAP,
+    ]
     result = subprocess.run(["shellcheck", "-x", *scripts], cwd=ROOT, capture_output=True, text=True, check=False)  # noqa: S607
     assert result.returncode == 0, result.stdout
 

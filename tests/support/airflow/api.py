@@ -116,8 +116,12 @@ class Airflow:
             timeout=TIMEOUT_S,
         )
 
-    def unpause(self, dag_id: str) -> None:
+    def await_dag(self, dag_id: str) -> None:
+        """Wait until the DAG has been parsed."""
         wait_for(lambda: self._client.get(f"dags/{dag_id}").is_success)
+
+    def unpause(self, dag_id: str) -> None:
+        self.await_dag(dag_id)
         self.call("PATCH", f"dags/{dag_id}", is_paused=False)
 
     def end_scheduled_run(self, dag_id: str) -> None:
