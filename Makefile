@@ -39,8 +39,8 @@ test-fast: .venv/.development ## Run the tests without Spark and complete DAGs, 
 test-docker: .venv/.development ## Test docker-compose.yaml on a Docker engine of its own; as root (docs/guides/docker.md)
 	@$(IN_ENVIRONMENT) tests/docker/engine.sh tests/docker/run.sh
 
-check: .venv/.development ## Check style, types and imports; changes nothing
-	@$(IN_ENVIRONMENT) ruff check && ruff format --check && mypy && PYTHONPATH="plugins:$$PYTHONPATH" lint-imports
+check: .venv/.development ## Check style, language, types and imports; changes nothing
+	@$(IN_ENVIRONMENT) ruff check && ruff format --check && codespell && mypy && PYTHONPATH="plugins:$$PYTHONPATH" lint-imports
 
 format: .venv/.development ## Format the code
 	@$(IN_ENVIRONMENT) ruff format && ruff check --fix

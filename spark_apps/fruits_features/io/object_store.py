@@ -134,7 +134,7 @@ class Ranges(io.RawIOBase):
         self._position = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._size}[whence]
         return self._position
 
-    def tell(self) -> int:
+    def tell(self) -> int:  # codespell:ignore tell
         """Return the position of the next read."""
         return self._position
 
