@@ -54,7 +54,7 @@ SCHEDULER = {
     f"yarn.scheduler.capacity.root.accessible-node-labels.{LABEL}.capacity": "100",
     f"yarn.scheduler.capacity.root.default.accessible-node-labels.{LABEL}.capacity": "100",
 }
-PASSED_ON = ("PATH", "JAVA_HOME", "LC_ALL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_ENDPOINT_URL_S3")
+PASSED_ON = ("JAVA_HOME", "LC_ALL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_ENDPOINT_URL_S3")
 """Variables that containers take over from the NodeManager: an EMR node has its programs and its role's credentials."""
 
 
@@ -180,6 +180,8 @@ class YarnCluster:
             "yarn.nodemanager.local-dirs": str(folder / "local"),
             "yarn.nodemanager.log-dirs": str(folder / "logs"),
             "yarn.nodemanager.env-whitelist": ",".join(PASSED_ON),
+            # Hadoop's default, and the programs of a node. The whitelist cannot pass on PATH, as bash always has one.
+            "yarn.nodemanager.admin-env": f"MALLOC_ARENA_MAX=$MALLOC_ARENA_MAX,PATH={self._environment['PATH']}",
         }
         if node.core and self.has_labels:
             site["yarn.nodemanager.node-labels.provider"] = "config"
