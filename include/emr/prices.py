@@ -33,6 +33,7 @@ class InstanceType:
         name: EC2's.
         architecture: of its processors.
         vcpus: how many virtual CPUs it has.
+        yarn_memory_mb: memory that YARN has for containers on a node of EMR, in MB.
         ec2: dollars an hour, on demand.
         emr: dollars an hour that EMR takes on top, in either market.
     """
@@ -40,6 +41,7 @@ class InstanceType:
     name: str
     architecture: Architecture
     vcpus: int
+    yarn_memory_mb: int
     ec2: float
     emr: float
 

@@ -8,7 +8,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from include.emr.sizing import fleets
+from include.emr.sizing import (
+    EXECUTOR_HEAP_MB,
+    EXECUTOR_PYTHON_MB,
+    EXECUTOR_VCPUS,
+    MASTER_HEAP_MB,
+    MASTER_OVERHEAD_MB,
+    fleets,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -28,17 +35,8 @@ PYTHON = "python3.11"
 SPOT_TIMEOUT_MINUTES = 10
 """How long EMR looks for spot capacity while the cluster starts, before it takes instances on demand."""
 
-EXECUTOR_VCPUS = 4
-EXECUTOR_HEAP_MB = 2048
-"""Images and rows stay out of the JVM (decision 5)."""
-EXECUTOR_PYTHON_MB = 9728
-"""For the Python workers, one a core, which hold the images: 2.4 GB each, where 0.4 GB were measured with the default
-features. As overhead and not as `spark.executor.pyspark.memory`, which limits the address space: that counts what
-OpenCV and Arrow reserve and never touch.
-
-With the heap 11.5 GB: two executors and Spark's application master fit on a node of 8 virtual CPUs, where YARN has
-24 GB, and four, not five, on one of 16 with 56 GB. YARN counts memory alone on EMR, so this is what keeps it from
-giving a core to two tasks (EMR Release Guide, "Task configuration")."""
+CORE_LABEL = "CORE"
+"""YARN's node label of core nodes, which EMR makes where node labels are enabled."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +81,6 @@ def job_flow(settings: Settings, cluster: Cluster, prices: PriceTable) -> dict[s
         "LogUri": f"s3://{cluster.bucket}/{settings.log_prefix}",
         "ServiceRole": settings.emr_service_role,
         "JobFlowRole": settings.emr_instance_profile,
-        "VisibleToAllUsers": True,
         "Instances": _instances(settings, fleets(cluster.nodes, settings.emr_architecture, prices)),
         "AutoTerminationPolicy": {"IdleTimeout": settings.emr_idle_timeout_s},
         "BootstrapActions": [
@@ -123,13 +120,27 @@ def _limits(nodes: Nodes) -> dict[str, Any]:
 
 
 def _configurations(cluster: Cluster) -> list[dict[str, Any]]:
-    """Spark's settings for the shape of this job: nearly all memory for Python, and executors that fetch from S3.
+    """Return the settings of Spark and YARN for one cluster."""
+    configurations: list[dict[str, Any]] = [
+        {"Classification": "spark-defaults", "Properties": _spark_defaults(cluster)}
+    ]
+    if cluster.nodes.task:
+        configurations.append({"Classification": "yarn-site", "Properties": _node_labels()})
+    return configurations
 
-    - The application cuts its inventory by `spark.default.parallelism`, which else would be the cores that happen to
-      be there when it starts. Nothing goes through Spark SQL, so neither its partitions nor Arrow's batches matter.
+
+def _spark_defaults(cluster: Cluster) -> dict[str, str]:
+    """Return Spark's settings for the shape of this job: nearly all memory for Python.
+
+    - The application cuts its inventory by `spark.default.parallelism`. Spark would count the cores that are there when
+      it starts. Nothing goes through Spark SQL, so neither its partitions nor Arrow's batches matter.
     - All executors are asked for at once. One with nothing left to do goes after a minute, and managed scaling
       can take its node.
-    - The application master runs on core nodes, where no spot instance is taken away under it.
+    - Executors of different sizes, EMR's default since 5.32 and 6.2, are for instances of different shapes (EMR Best
+      Practices Guide, "BP 5.1.5"). They would undo the sizes here.
+    - With task nodes, Spark asks for its application master on core nodes by itself: `yarn-site` has another name for
+      that in Apache's YARN (`yarn.resourcemanager.node-labels.am.default-node-label-expression`) than in EMR's. With
+      labels and neither, Apache's YARN never starts an application master on a cluster of core nodes alone.
     """
     executors = str(cluster.nodes.vcpus // EXECUTOR_VCPUS)
     spark = {
@@ -138,16 +149,31 @@ def _configurations(cluster: Cluster) -> list[dict[str, Any]]:
         "spark.executor.cores": str(EXECUTOR_VCPUS),
         "spark.executor.memory": f"{EXECUTOR_HEAP_MB}m",
         "spark.executor.memoryOverhead": f"{EXECUTOR_PYTHON_MB}m",
+        "spark.yarn.am.memory": f"{MASTER_HEAP_MB}m",
+        "spark.yarn.am.memoryOverhead": f"{MASTER_OVERHEAD_MB}m",
+        "spark.yarn.heterogeneousExecutors.enabled": "false",
         "spark.default.parallelism": str(cluster.nodes.vcpus),
         "spark.dynamicAllocation.enabled": "true",
         "spark.dynamicAllocation.initialExecutors": executors,
         "spark.dynamicAllocation.maxExecutors": executors,
     }
-    labels = {"yarn.node-labels.enabled": "true", "yarn.node-labels.am.default-node-label-expression": "CORE"}
-    return [
-        {"Classification": "spark-defaults", "Properties": spark},
-        {"Classification": "yarn-site", "Properties": labels},
-    ]
+    if cluster.nodes.task:
+        spark["spark.yarn.am.nodeLabelExpression"] = CORE_LABEL
+    return spark
+
+
+def _node_labels() -> dict[str, str]:
+    """Return YARN's settings that keep the application master on core nodes, where no spot instance is taken away.
+
+    Only for clusters with task nodes: AWS advises against the default expression where application master and executors
+    share nothing but core nodes (EMR Management Guide, `emr-managed-scaling.html`). Executors have no label and run on
+    core and task nodes, since EMR's label is not exclusive (AWS Knowledge Center, `emr-configure-node-labeling-yarn`).
+    `tests/spark/test_yarn.py` shows both.
+    """
+    return {
+        "yarn.node-labels.enabled": "true",
+        "yarn.node-labels.am.default-node-label-expression": CORE_LABEL,
+    }
 
 
 def _instances(settings: Settings, wanted: Sequence[Fleet]) -> dict[str, Any]:

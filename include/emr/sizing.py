@@ -1,7 +1,7 @@
 """How many nodes a run's cluster has, of which kinds, and how long it needs. Pure: no AWS call, no request.
 
-`include.emr.requests` makes EMR's request of it, `include.emr.costs` its price; which instance types there are is told by the table
-of prices. A node is `NODE_VCPUS` virtual CPUs here, whatever the instances are that EMR gets.
+`include.emr.requests` makes EMR's request of it, `include.emr.costs` its price; which instance types there are is told
+by the table of prices. A node is `NODE_VCPUS` virtual CPUs here, whatever the instances are that EMR gets.
 """
 
 from __future__ import annotations
@@ -29,6 +29,20 @@ PRIMARY_SYSTEM_GB: Final = 8
 GB_A_VCPU: Final = 4
 """Memory of the instance types in the table of prices."""
 NODE_VCPUS: Final = 8
+
+EXECUTOR_VCPUS: Final = 4
+EXECUTOR_HEAP_MB: Final = 2048
+"""Images and rows stay out of the JVM (decision 5)."""
+EXECUTOR_PYTHON_MB: Final = 9216
+"""For the Python workers, one per core, which hold the images: 2,304 MB each, where 400 MB were measured with the
+default features. As overhead and not as `spark.executor.pyspark.memory`, which limits the address space: that counts
+what OpenCV and Arrow reserve and never touch."""
+EXECUTOR_MB: Final = EXECUTOR_HEAP_MB + EXECUTOR_PYTHON_MB
+"""11,264 MB is the most with which two executors and the application master fit into the 23,424 MB of a node of 8
+virtual CPUs. The least is 10,855 MB, with which five no longer fit into the 54,272 MB of one of 16."""
+MASTER_HEAP_MB: Final = 512
+MASTER_OVERHEAD_MB: Final = 384
+"""Spark's application master in client mode only asks for executors. Both are Spark's defaults."""
 
 NODES_A_CORE_NODE: Final = 4
 """One node in so many is on demand, and cannot be taken away; what a spot node loses, the others do again."""
@@ -186,6 +200,15 @@ class Fleet:
     types: tuple[InstanceType, ...]
 
 
+def executors_per_node(one: InstanceType) -> int:
+    """Return how many executors YARN starts on an instance that also runs the application master.
+
+    EMR's scheduler counts memory alone: AWS's EMR Best Practices Guide, "BP 5.1.5", shows 77 executors of 4 cores on
+    48 virtual CPUs. So the executors' memory keeps YARN from using a core twice, or not at all.
+    """
+    return (one.yarn_memory_mb - MASTER_HEAP_MB - MASTER_OVERHEAD_MB) // EXECUTOR_MB
+
+
 def fleets(nodes: Nodes, architecture: Architecture, prices: PriceTable) -> tuple[Fleet, ...]:
     """The fleets of a cluster: primary and core, and task where there are task nodes.
 
@@ -206,17 +229,25 @@ def fleets(nodes: Nodes, architecture: Architecture, prices: PriceTable) -> tupl
 
 
 def _types(role: Role, vcpus: int, architecture: Architecture, prices: PriceTable) -> tuple[InstanceType, ...]:
-    """The types that a fleet of so many virtual CPUs can be made of without one too many; of the primary, one alone."""
-    least = vcpus if role == "MASTER" else NODE_VCPUS
+    """Return the types of which whole instances make exactly so many virtual CPUs; for the primary, a single one.
+
+    On core and task nodes the executors must use all virtual CPUs, as `minutes` assumes.
+    """
+    primary = role == "MASTER"
+    least = vcpus if primary else NODE_VCPUS
     fitting = tuple(
         one
         for one in prices.types
-        if one.architecture == architecture and one.vcpus >= least and vcpus % one.vcpus == 0
+        if one.architecture == architecture
+        and one.vcpus >= least
+        and vcpus % one.vcpus == 0
+        and (primary or executors_per_node(one) * EXECUTOR_VCPUS == one.vcpus)
     )
     if not fitting:
+        memory = "" if primary else f" whose `yarn_memory_mb` holds one executor per {EXECUTOR_VCPUS} of them"
         fewer = ", or give the run fewer images (`image_prefix`)" if least > NODE_VCPUS else ""
         raise ClusterError(
-            f"The table of prices has no {architecture} instance type of {least} virtual CPUs for the {role.lower()} "
-            f"fleet: add one, or choose the other FRUITS_EMR_ARCHITECTURE{fewer}."
+            f"The table of prices has no {architecture} instance type of {least} virtual CPUs{memory} for the "
+            f"{role.lower()} fleet: add one, or choose the other FRUITS_EMR_ARCHITECTURE{fewer}."
         )
     return fitting

@@ -44,7 +44,12 @@ LABEL = "CORE"
 START_DEADLINE_S = 90.0
 RESOURCE_MANAGER = "org.apache.hadoop.yarn.server.resourcemanager.ResourceManager"
 NODE_MANAGER = "org.apache.hadoop.yarn.server.nodemanager.NodeManager"
-DAEMON_OPTIONS = ("-Xmx512m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "--add-opens=java.base/java.lang=ALL-UNNAMED")
+DAEMON_OPTIONS = (
+    "-Xmx512m",
+    "-XX:TieredStopAtLevel=1",
+    "-XX:+UseSerialGC",
+    "--add-opens=java.base/java.lang=ALL-UNNAMED",
+)
 
 SCHEDULER = {
     "yarn.scheduler.capacity.root.queues": "default",
@@ -208,7 +213,10 @@ class YarnCluster:
 def write_site(file: Path, settings: Mapping[str, str]) -> None:
     """Write one of Hadoop's XML files of settings."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    lines = [f"<property><name>{escape(key)}</name><value>{escape(value)}</value></property>" for key, value in settings.items()]
+    lines = [
+        f"<property><name>{escape(key)}</name><value>{escape(value)}</value></property>"
+        for key, value in settings.items()
+    ]
     file.write_text("\n".join(["<configuration>", *lines, "</configuration>\n"]), encoding="utf-8")
 
 

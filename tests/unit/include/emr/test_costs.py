@@ -20,9 +20,9 @@ date = 2026-01-31
 source = "made up"
 spot_share = 0.5
 types = [
-    {name = "p.xlarge", architecture = "arm64", vcpus = 4, ec2 = 0.8, emr = 0.2},
-    {name = "a.2xlarge", architecture = "arm64", vcpus = 8, ec2 = 1.6, emr = 0.4},
-    {name = "b.4xlarge", architecture = "arm64", vcpus = 16, ec2 = 4.0, emr = 1.0},
+    {name = "p.xlarge", architecture = "arm64", vcpus = 4, yarn_memory_mb = 11712, ec2 = 0.8, emr = 0.2},
+    {name = "a.2xlarge", architecture = "arm64", vcpus = 8, yarn_memory_mb = 23424, ec2 = 1.6, emr = 0.4},
+    {name = "b.4xlarge", architecture = "arm64", vcpus = 16, yarn_memory_mb = 54272, ec2 = 4.0, emr = 1.0},
 ]
 """
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)

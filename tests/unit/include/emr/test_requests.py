@@ -159,13 +159,49 @@ def test_cluster_is_tagged_with_application_dag_run_owner_and_what_the_deploymen
     assert ClusterOwner.of(tags) == CLUSTER.origin
 
 
-@pytest.mark.parametrize(("vcpus", "yarn_mb"), [(8, 24_576), (16, 57_344)])
-def test_executors_fill_a_nodes_cores_and_no_more(vcpus: int, yarn_mb: int) -> None:
-    spark = _spark(_job_flow())
-    executor_mb = sum(int(spark[f"spark.executor.{name}"].rstrip("m")) for name in ("memory", "memoryOverhead"))
-    master_mb = 512 + 384  # Spark's application master in client mode, at its defaults
+def _mb(spark: dict[str, str], *names: str) -> int:
+    return sum(int(spark[name].removesuffix("m")) for name in names)
 
-    assert (yarn_mb - master_mb) // executor_mb == yarn_mb // executor_mb == vcpus // int(spark["spark.executor.cores"])
+
+@pytest.mark.parametrize("architecture", ["arm64", "x86_64"])
+@pytest.mark.parametrize("size", SIZES)
+def test_executors_use_all_virtual_cpus_of_each_type_that_a_size_may_get_and_none_twice(
+    size: str, architecture: str
+) -> None:
+    request = _job_flow(SIZES[size], emr_architecture=architecture)
+    spark = _spark(request)
+    executor_mb = _mb(spark, "spark.executor.memory", "spark.executor.memoryOverhead")
+    master_mb = _mb(spark, "spark.yarn.am.memory", "spark.yarn.am.memoryOverhead")
+    fleets = [one for one in request["Instances"]["InstanceFleets"] if one["InstanceFleetType"] != "MASTER"]
+
+    for name in {one["InstanceType"] for fleet in fleets for one in fleet["InstanceTypeConfigs"]}:
+        node = price_table().named(name)
+        for master in (0, master_mb):
+            used = (node.yarn_memory_mb - master) // executor_mb * int(spark["spark.executor.cores"])
+            assert 0.9 * node.vcpus <= used <= node.vcpus, f"{name}: {used} of {node.vcpus} virtual CPUs"
+
+
+def test_executors_keep_the_size_that_fills_a_node() -> None:
+    assert _spark(_job_flow())["spark.yarn.heterogeneousExecutors.enabled"] == "false"
+
+
+def test_application_master_stays_on_core_nodes_where_there_are_task_nodes() -> None:
+    request = _job_flow(SIZES["medium"])
+    (yarn,) = [one["Properties"] for one in request["Configurations"] if one["Classification"] == "yarn-site"]
+
+    assert yarn["yarn.node-labels.enabled"] == "true"
+    assert (
+        yarn["yarn.node-labels.am.default-node-label-expression"]
+        == _spark(request)["spark.yarn.am.nodeLabelExpression"]
+        == "CORE"
+    )
+
+
+def test_cluster_of_core_nodes_alone_has_no_node_labels() -> None:
+    request = _job_flow(SIZES["small"])
+
+    assert "yarn-site" not in [one["Classification"] for one in request["Configurations"]]
+    assert "spark.yarn.am.nodeLabelExpression" not in _spark(request)
 
 
 def test_work_is_cut_for_all_cores_though_spot_nodes_come_later() -> None:

@@ -81,6 +81,14 @@ def test_table_without_types_for_the_architecture_is_told_with_the_way_out() -> 
         fleets(Nodes.of(1), "x86_64", prices)
 
 
+@pytest.mark.parametrize("yarn_memory_mb", [12_288, 54_272])
+def test_type_whose_memory_does_not_fit_its_virtual_cpus_is_no_core_node(yarn_memory_mb: int) -> None:
+    half_or_twice = tuple(replace(one, yarn_memory_mb=yarn_memory_mb) for one in price_table().types if one.vcpus < 16)
+
+    with pytest.raises(ClusterError, match=r"8 virtual CPUs whose `yarn_memory_mb` holds one executor per 4 of them"):
+        fleets(Nodes.of(1), "arm64", replace(price_table(), types=half_or_twice))
+
+
 @pytest.mark.parametrize("size", ["auto", "small"])
 def test_primary_node_holds_what_the_driver_of_so_many_images_does(size: str) -> None:
     nodes = choose(size, Workload(images=40_000_000, size_bytes=200_000_000_000), PACE)
