@@ -30,6 +30,8 @@ INDEPENDENT_FILES = {
     "test_browser.py",
     "test_mwaa_package_set.py",
     "test_real_photographs.py",
+    "test_s3a.py",
+    "test_yarn.py",
 }
 """Files that share no fixture with the other files of their level."""
 INDEPENDENT_TESTS = "test_fault_matrix.py"

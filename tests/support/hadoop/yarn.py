@@ -21,7 +21,6 @@ import socket
 import subprocess
 from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 from urllib.error import URLError
@@ -91,7 +90,7 @@ class YarnCluster:
         environment: Of the daemons; containers take over `PASSED_ON`.
 
     Attributes:
-        conf: Folder of the settings, for `HADOOP_CONF_DIR`.
+        site: Content of `yarn-site.xml` for whoever uses the cluster.
     """
 
     def __init__(
@@ -103,16 +102,16 @@ class YarnCluster:
         environment: Mapping[str, str],
     ) -> None:
         self.folder = folder
-        self.conf = folder / "conf"
         self.nodes = nodes
         self._class_path = f"{jars}/*:{PYSPARK}/jars/*"
         self._environment = dict(environment)
+        self._web_ports = dict(zip(nodes, _free_ports(len(nodes)), strict=True))
         services = ("", "scheduler.", "resource-tracker.", "admin.", "webapp.")
         ports = dict(zip(services, _free_ports(len(services)), strict=True))
         self._web = f"http://{LOCALHOST}:{ports['webapp.']}/ws/v1/cluster"
-        self._site = {
+        self.site = {
             **{f"yarn.resourcemanager.{service}address": f"{LOCALHOST}:{port}" for service, port in ports.items()},
-            "yarn.scheduler.minimum-allocation-mb": "32",
+            "yarn.scheduler.minimum-allocation-mb": "1",
             "yarn.scheduler.maximum-allocation-mb": str(max(node.memory_mb for node in nodes)),
             "yarn.node-labels.configuration-type": "distributed",
             "yarn.node-labels.fs-store.root-dir": f"file://{folder}/labels",
@@ -123,19 +122,19 @@ class YarnCluster:
     @property
     def has_labels(self) -> bool:
         """Whether core nodes have a label."""
-        return self._site.get("yarn.node-labels.enabled") == "true"
+        return self.site.get("yarn.node-labels.enabled") == "true"
 
     def __enter__(self) -> Self:
         """Start the daemons, and return when all NodeManagers are registered."""
         with ExitStack() as undo:
             undo.callback(self.stop)
-            self._start("resource-manager", RESOURCE_MANAGER, self.conf, self._site)
+            self._start("resource-manager", RESOURCE_MANAGER, self.folder / "conf", self.site)
             wait_for(lambda: self._answer("info"), within_s=START_DEADLINE_S, pause_s=0.2)
             if self.has_labels:
                 self._add_label()
             for node in self.nodes:
-                self._start(node.name, NODE_MANAGER, self.folder / node.name / "conf", self._site | self._of_node(node))
-            wait_for(partial(self._registered), within_s=START_DEADLINE_S, pause_s=0.2)
+                self._start(node.name, NODE_MANAGER, self.folder / node.name / "conf", self.site | self._of_node(node))
+            wait_for(self._registered, within_s=START_DEADLINE_S, pause_s=0.2)
             undo.pop_all()
         return self
 
@@ -152,8 +151,19 @@ class YarnCluster:
         """Return the daemons and all processes of their containers."""
         return [process for daemon in reversed(self._daemons) for process in tree(daemon.process())]
 
+    def used_mb(self) -> dict[str, int]:
+        """Return the memory of each node's containers in MB, by the node's name."""
+        by_port = {port: node.name for node, port in self._web_ports.items()}
+        return {
+            by_port[int(one["nodeHTTPAddress"].rpartition(":")[2])]: one["usedResource"]["memorySize"]
+            for one in self.get("nodes")["nodes"]
+        }
+
     def get(self, path: str) -> Any:  # noqa: ANN401 - the caller knows what it asks for
-        """Return an answer of the ResourceManager's REST API, `/ws/v1/cluster/<path>`."""
+        """Return an answer of the ResourceManager's REST API, `/ws/v1/cluster/<path>`.
+
+        Its keys are those of Hadoop's classes and not the documented ones, as the minicluster's jar lacks Jettison.
+        """
         with urlopen(f"{self._web}/{path}", timeout=5) as response:  # noqa: S310 - our own address
             return json.load(response)
 
@@ -177,7 +187,7 @@ class YarnCluster:
             "yarn.nodemanager.hostname": LOCALHOST,
             "yarn.nodemanager.address": f"{LOCALHOST}:0",
             "yarn.nodemanager.localizer.address": f"{LOCALHOST}:0",
-            "yarn.nodemanager.webapp.address": f"{LOCALHOST}:0",
+            "yarn.nodemanager.webapp.address": f"{LOCALHOST}:{self._web_ports[node]}",
             "yarn.nodemanager.resource.memory-mb": str(node.memory_mb),
             "yarn.nodemanager.resource.cpu-vcores": str(node.vcpus),
             "yarn.nodemanager.vmem-check-enabled": "false",
