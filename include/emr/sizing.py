@@ -1,7 +1,7 @@
 """How many nodes a run's cluster has, of which kinds, and how long it needs. Pure: no AWS call, no request.
 
-`include.emr.requests` makes EMR's request of it, `include.emr.costs` its price; which instance types there are is told
-by the table of prices. A node is `NODE_VCPUS` virtual CPUs here, whatever the instances are that EMR gets.
+`include.emr.requests` makes EMR's request of it, `include.emr.costs` its price. The table of prices holds the instance
+types. A node is `NODE_VCPUS` virtual CPUs here, whatever the instances are that EMR gets.
 """
 
 from __future__ import annotations

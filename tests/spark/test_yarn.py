@@ -19,7 +19,7 @@ from tests.spark.conftest import Served
 from tests.spark.test_job import fill
 from tests.support.buckets import Bucket
 from tests.support.hadoop.jars import hadoop_jars
-from tests.support.hadoop.primary_node import PrimaryNode, classification, exported
+from tests.support.hadoop.primary_node import PrimaryNode, classification
 from tests.support.hadoop.step import Step, prepare
 from tests.support.hadoop.yarn import YarnCluster, YarnNode
 from tests.support.waiting import wait_for
@@ -39,7 +39,7 @@ def started(
     yarn_site = classification(step.request, "yarn-site")
     with YarnCluster(folder / "yarn", hadoop_jars("yarn"), nodes, yarn_site, primary.environment) as cluster:
         spark = {"spark.master": "yarn"} | classification(step.request, "spark-defaults")
-        process = primary.submit(step.command, spark, cluster.site, **exported(step.request))
+        process = primary.submit(step.command, spark, cluster.site)
         try:
             yield cluster, primary, process
         finally:
@@ -70,7 +70,7 @@ def locally(step: Step, s3: Served, folder: Path) -> pa.Table:
     """Run the step again on Spark's local master, and return its features."""
     primary = PrimaryNode(folder, s3.environment)
     arguments = [word.replace("/runs/r", "/runs/local") if "--output=" in word else word for word in step.command]
-    process = primary.submit(arguments, {"spark.master": "local[2]"}, {}, **exported(step.request))
+    process = primary.submit(arguments, {"spark.master": "local[2]"}, {})
     assert process.wait(STEP_S) == 0, primary.stderr()
     return features(RunLayout(str(step.output.with_name("local"))).features)
 
@@ -95,7 +95,6 @@ def test_step_fills_a_core_node_and_outlives_an_executor(photos: Bucket, s3: Ser
     assert [Path(path).name for path in variables["PYTHONPATH"].split(os.pathsep) if "fruits" in Path(path).name] == [
         step.application
     ]
-    assert variables["AWS_REGION"] == "eu-west-1"
     of_yarn, of_this_machine = features(RunLayout(str(step.output)).features), locally(step, s3, tmp_path / "local")
     assert of_yarn.num_rows == 200
     assert of_yarn.drop_columns("pca").equals(of_this_machine.drop_columns("pca"))

@@ -14,8 +14,6 @@ import pytest
 
 PROJECT = Path(__file__).with_name("pom.xml")
 FOLDER = Path(__file__).parents[3] / ".local" / "hadoop"
-REQUIRED = "FRUITS_REQUIRE_HADOOP"
-"""Environment variable with which a missing jar fails the tests instead of skipping them, as `.ci/run` wants."""
 DOWNLOAD_DEADLINE_S = 600.0
 
 Profile = Literal["yarn", "s3a"]
@@ -24,12 +22,12 @@ Profile = Literal["yarn", "s3a"]
 def hadoop_jars(profile: Profile) -> Path:
     """Return the folder of a profile's jars, after downloading them where they are missing.
 
-    Skips the test where Maven is not installed or cannot reach its repository, and fails it in `.ci/run`.
+    Where Maven is not installed or cannot reach its repository, the test is skipped; where `CI` is set, it fails.
     """
     version = hashlib.sha256(PROJECT.read_bytes()).hexdigest()[:12]
     folder = FOLDER / f"{profile}-{version}"
     if not folder.exists() and (missing := _download(profile, folder)):
-        (pytest.fail if os.environ.get(REQUIRED) else pytest.skip)(missing)
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(missing)
     return folder
 
 

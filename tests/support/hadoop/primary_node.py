@@ -34,12 +34,6 @@ def classification(request: Mapping[str, Any], name: str) -> dict[str, str]:
     return next((one["Properties"] for one in request["Configurations"] if one["Classification"] == name), {})
 
 
-def exported(request: Mapping[str, Any]) -> dict[str, str]:
-    """Return the variables that a RunJobFlow request adds to Spark's environment."""
-    (spark_env,) = [one for one in request["Configurations"] if one["Classification"] == "spark-env"]
-    return {name: value for one in spark_env["Configurations"] for name, value in one["Properties"].items()}
-
-
 class PrimaryNode:
     """Programs, settings and environment of a node.
 
@@ -69,7 +63,7 @@ class PrimaryNode:
         }
 
     def submit(
-        self, command: list[str], spark: Mapping[str, str], hadoop: Mapping[str, str], **environment: str
+        self, command: list[str], spark: Mapping[str, str], hadoop: Mapping[str, str]
     ) -> subprocess.Popen[bytes]:
         """Start a step's command; its output goes to the files `stdout` and `stderr` of the folder.
 
@@ -77,7 +71,6 @@ class PrimaryNode:
             command: `spark-submit` and its arguments.
             spark: Settings of the cluster.
             hadoop: Content of `yarn-site.xml`.
-            environment: Variables that the cluster adds.
         """
         hadoop_conf, step = self.folder / "hadoop-conf", self.folder / "step"
         write_site(hadoop_conf / "yarn-site.xml", hadoop)
@@ -90,7 +83,7 @@ class PrimaryNode:
             return subprocess.Popen(
                 command,
                 cwd=step,
-                env=self.environment | {"SPARK_CONF_DIR": str(conf), "HADOOP_CONF_DIR": str(hadoop_conf)} | environment,
+                env=self.environment | {"SPARK_CONF_DIR": str(conf), "HADOOP_CONF_DIR": str(hadoop_conf)},
                 stdin=subprocess.DEVNULL,
                 stdout=stdout,
                 stderr=stderr,

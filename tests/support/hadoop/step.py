@@ -54,14 +54,18 @@ def prepare(bucket: Bucket, nodes: Nodes) -> Step:
         bucket.put(f"artifacts/{artifact.name}", artifact.content)
     uris = bundle.uris(artifacts, f"{root}/artifacts/", f"{root}/artifacts/wheelhouse.txt")
     arguments = Arguments(
-        bucket=bucket.name, inventory=f"{root}/runs/r/inventory", output=f"{root}/runs/r", run="r", k=3
+        bucket=bucket.name,
+        region=REGION,
+        inventory=f"{root}/runs/r/inventory",
+        output=f"{root}/runs/r",
+        run="r",
+        k=3,
     )
     cluster = requests.Cluster(
         origin=ClusterOwner("tests", "fruits_features", "manual__1"),
         run="r",
         owner="fruits",
         bucket=bucket.name,
-        region=REGION,
         artifacts=uris,
         nodes=nodes,
     )

@@ -90,7 +90,7 @@ class YarnCluster:
         environment: Of the daemons; containers take over `PASSED_ON`.
 
     Attributes:
-        site: Content of `yarn-site.xml` for whoever uses the cluster.
+        site: Content of `yarn-site.xml` for users of the cluster.
     """
 
     def __init__(
