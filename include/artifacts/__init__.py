@@ -1,1 +1,1 @@
-"""What a cluster installs and runs, named by content hash."""
+"""The files that a cluster installs and runs, named by content hash."""

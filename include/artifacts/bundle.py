@@ -1,7 +1,7 @@
-"""What a cluster needs of this project, as files whose names carry the hash of what they are made of.
+"""The application's files for a cluster, named by content hash.
 
-A run names exactly what it ran, a change never disturbs a run under way, and nothing is uploaded twice. Uploading is
-left to the caller.
+The names identify exactly what a run executed. A change does not affect a run in progress, and nothing is uploaded
+twice. The caller uploads the files.
 """
 
 from __future__ import annotations
@@ -29,7 +29,12 @@ BOOTSTRAP = Path(__file__).with_name("bootstrap.sh")
 
 @dataclass(frozen=True)
 class Artifact:
-    """One file to be put in S3 under `name`."""
+    """One file for S3.
+
+    Args:
+        name: Key below the artifacts' prefix.
+        content: Bytes of the file.
+    """
 
     name: str
     content: bytes
@@ -37,7 +42,7 @@ class Artifact:
 
 @dataclass(frozen=True)
 class ArtifactUris:
-    """Where the artifacts of one run lie (`s3://…`)."""
+    """The addresses of one run's artifacts (`s3://…`)."""
 
     application: str
     launcher: str
@@ -46,7 +51,7 @@ class ArtifactUris:
 
 
 def application_folder() -> Path:
-    """`spark_apps/`, wherever Python finds the application."""
+    """Return `spark_apps/`, from which Python imports the application."""
     return Path(fruits_features.__file__).parent.parent
 
 
@@ -54,8 +59,8 @@ def build(folder: Path, *, onnx: bool = False) -> dict[str, Artifact]:
     """Return the small artifacts by role; the roles are fields of `ArtifactUris`.
 
     Args:
-        folder: `spark_apps/`: the package `fruits_features`, `launch.py` and the locked requirements.
-        onnx: whether the cluster needs what the family `onnx` does, too.
+        folder: `spark_apps/`, with the package `fruits_features`, `launch.py` and the locked requirements.
+        onnx: Whether the cluster also needs the requirements of the feature family `onnx`.
     """
     requirements = lock(folder, onnx=onnx)
     return {
@@ -76,7 +81,13 @@ def wheelhouse_name(folder: Path, *, onnx: bool = False) -> str:
 
 
 def uris(artifacts: dict[str, Artifact], base: str, wheels: str) -> ArtifactUris:
-    """Where the artifacts lie below `base` (`s3://bucket/prefix/`), and the URI of the wheelhouse."""
+    """Return the addresses of the artifacts.
+
+    Args:
+        artifacts: Artifacts by role, from `build`.
+        base: Address of the folder that holds them (`s3://bucket/prefix/`).
+        wheels: Address of the wheelhouse.
+    """
     return ArtifactUris(**{role: base + artifact.name for role, artifact in artifacts.items()}, wheelhouse=wheels)
 
 
@@ -109,7 +120,7 @@ def _packed(package: Path) -> Artifact:
 def _compiled(folder: Path, name: str) -> bytes:
     with TemporaryDirectory() as scratch:
         compiled = Path(scratch) / "module.pyc"
-        mode = py_compile.PycInvalidationMode.UNCHECKED_HASH  # those by time would not fit the archive's
+        mode = py_compile.PycInvalidationMode.UNCHECKED_HASH  # the archive does not keep the sources' times
         py_compile.compile(str(folder / name), str(compiled), name, doraise=True, invalidation_mode=mode)
         return compiled.read_bytes()
 

@@ -1,4 +1,4 @@
-"""The bootstrap script on a node whose programs only note what they are asked."""
+"""The bootstrap script on a node whose programs only record their calls."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ esac
 
 
 class Node:
-    """A node whose pip, once it is there, finds all requirements installed."""
+    """A node on which all requirements are installed, with or without pip."""
 
     def __init__(self, folder: Path) -> None:
         self.notes, self.pip = folder / "notes", folder / "pip"
@@ -33,7 +33,7 @@ class Node:
         command = ["/bin/bash", str(SCRIPT), "s3://bucket/artifacts/wheelhouse.txt"]
         return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=30, check=False)
 
-    def asked(self) -> list[str]:
+    def calls(self) -> list[str]:
         return self.notes.read_text().splitlines()
 
 
@@ -46,7 +46,7 @@ def test_node_without_pip_gets_the_one_that_comes_with_python(node: Node) -> Non
     done = node.boot()
 
     assert done.returncode == 0, done.stderr
-    assert "sudo python3.11 -m ensurepip" in node.asked()
+    assert "sudo python3.11 -m ensurepip" in node.calls()
     assert "installed already" in done.stdout
 
 
@@ -56,4 +56,4 @@ def test_node_with_pip_keeps_it(node: Node) -> None:
     done = node.boot()
 
     assert done.returncode == 0, done.stderr
-    assert not [line for line in node.asked() if "ensurepip" in line]
+    assert not [line for line in node.calls() if "ensurepip" in line]

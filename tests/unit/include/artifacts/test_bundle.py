@@ -22,7 +22,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "spark_apps"
 
 
-def test_build_names_artifacts_by_what_they_are_made_of(folder: Path) -> None:
+def test_build_names_artifacts_by_their_sources(folder: Path) -> None:
     before = bundle.build(folder)
     (folder / "fruits_features" / "families" / "orb.py").write_text("A = 2\n")
 
@@ -32,7 +32,7 @@ def test_build_names_artifacts_by_what_they_are_made_of(folder: Path) -> None:
     assert before["launcher"].name == after["launcher"].name
 
 
-def test_build_of_the_same_sources_is_the_same_to_the_byte(folder: Path) -> None:
+def test_build_of_the_same_sources_gives_the_same_bytes(folder: Path) -> None:
     before = bundle.build(folder)
     os.utime(folder / "fruits_features" / "__init__.py", (0, 2_000_000_000))
     (folder / "fruits_features" / "__pycache__").mkdir()
@@ -87,7 +87,7 @@ def test_build_by_another_python_takes_the_archive_of_the_same_sources(
     assert _compiled(folder) == []
 
 
-def test_bytecode_is_for_the_interpreter_of_the_nodes() -> None:
+def test_bytecode_fits_the_interpreter_of_the_nodes() -> None:
     assert requests.PYTHON.removeprefix("python").replace(".", "") == bundle.NODES_CACHE_TAG.removeprefix("cpython-")
 
 
@@ -116,7 +116,7 @@ def test_wheelhouse_is_named_after_the_requirements_in_the_bootstrap_script(fold
     assert bundle.lock(folder) in bundle.build(folder)["bootstrap"].content.decode()
 
 
-def test_uris_lie_below_the_base(folder: Path) -> None:
+def test_uris_are_below_the_base(folder: Path) -> None:
     built = bundle.build(folder)
 
     uris = bundle.uris(built, "s3://b/a/", "s3://c/w.txt")

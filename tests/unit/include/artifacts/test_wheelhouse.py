@@ -1,4 +1,4 @@
-"""Wheels of a lock, from a folder and from pip; no test asks an index."""
+"""Wheels of a lock, from a folder and from pip. No test needs a package index."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 ARM, X86 = EMR[1], EMR[0]
 
 
-def test_pins_follow_the_platform_and_not_the_interpreter_that_asks() -> None:
+def test_pins_depend_on_the_platform_and_not_on_the_running_interpreter() -> None:
     lock = """# made by a tool
 numpy==2.4.6 ; python_full_version < '3.12' \\
     --hash=sha256:aa \\
@@ -36,7 +36,7 @@ arm_only==1.0 ; platform_machine == 'aarch64' \\
     assert numpy.line() == "numpy==2.4.6 --hash=sha256:aa --hash=sha256:bb"
 
 
-def test_gather_gives_each_machine_its_wheel_and_names_all_by_content(index: Path, tmp_path: Path) -> None:
+def test_gather_lists_the_wheels_of_each_machine_by_content_hash(index: Path, tmp_path: Path) -> None:
     arm = make_wheel(index, "seed", "1.0", "cp311-cp311-manylinux_2_24_aarch64")
     x86 = make_wheel(index, "seed", "1.0", "cp311-abi3-manylinux2014_x86_64")
     make_wheel(index, "seed", "1.0", "cp312-cp312-manylinux_2_28_x86_64")
@@ -62,7 +62,7 @@ def test_gather_downloads_nothing_twice(index: Path, tmp_path: Path) -> None:
     assert wheelhouse.gather([lock], [LOCAL], tmp_path / "wheels") == first
 
 
-def test_gather_refuses_a_wheel_that_is_not_the_locked_one(index: Path, tmp_path: Path) -> None:
+def test_gather_rejects_a_wheel_with_another_hash(index: Path, tmp_path: Path) -> None:
     make_wheel(index, "stone", "2.0")
     lock = f"stone==2.0 --hash=sha256:{'0' * 64}\n"
 
@@ -82,5 +82,5 @@ def test_two_locks_share_their_wheels(index: Path, tmp_path: Path) -> None:
 
     house = wheelhouse.gather([seed, seed + stone], [LOCAL], tmp_path / "wheels")
 
-    assert [len(listed.splitlines()) for listed in house.lists.values()] == [1, 2]
+    assert [len(text.splitlines()) for text in house.lists.values()] == [1, 2]
     assert len(house.wheels) == 2

@@ -101,7 +101,7 @@ def test_wheel_that_is_not_the_locked_one_is_rejected(fresh: Deployed, index: Pa
 def test_machine_without_wheels_is_named(fresh: Deployed) -> None:
     fresh.put(fresh.list, b"riscv64 wheels/0123/stone.whl\n")
 
-    assert f"lists no wheel for {wheelhouse.LOCAL.machine}: deploy again" in fresh.failure()
+    assert f"lists no wheel for {wheelhouse.LOCAL.machine}. Deploy again" in fresh.failure()
 
 
 def test_missing_wheelhouse_is_named(fresh: Deployed) -> None:
