@@ -18,7 +18,7 @@ from include.dev.local_aws.deployment import deploy
 from include.dev.local_aws.emr.faults import FAULT_TAG
 from include.dev.local_aws.s3.fault_proxy import S3FaultProxy
 from include.dev.sample_images import generate, make_plan
-from tests.support.airflow.pipeline import DATE, ODD_NAMES, PARAMS, RECORDER, WITH_CREDENTIALS, Pipeline, Published
+from tests.support.airflow.pipeline import DATE, ODD_NAMES, PARAMS, RECORDER, Pipeline, Published, with_credentials
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -60,8 +60,7 @@ def published(pipeline: Pipeline, tmp_path_factory: pytest.TempPathFactory) -> P
     address = str(server.hostname), int(server.port or 0)
     with S3FaultProxy(address) as of_airflow, S3FaultProxy(address) as of_nodes:
         environment = {
-            **pipeline.environment,
-            **WITH_CREDENTIALS,
+            **with_credentials(pipeline.environment),
             "PYTHONPATH": path,
             "FRUITS_TEST_CALLS": str(calls),
             "AWS_ENDPOINT_URL_S3": of_airflow.url,

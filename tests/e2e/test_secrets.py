@@ -11,7 +11,7 @@ import polars as pl
 import polars.selectors as cs
 import pyarrow.parquet as pq
 
-from tests.support.airflow.pipeline import PLANTED
+from tests.support.airflow.pipeline import planted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,7 +51,8 @@ def test_results_of_a_run_contain_no_planted_credential(pipeline: Pipeline, publ
     artefacts = dict(_artefacts(pipeline, published))
     run = published.latest["run"].encode()
 
-    leaks = {(name, secret) for name, content in artefacts.items() for secret in PLANTED if secret.encode() in content}
+    secrets = planted(pipeline.environment)
+    leaks = {(name, secret) for name, content in artefacts.items() for secret in secrets if secret.encode() in content}
 
     assert leaks == set()
     holders = {name.partition("/")[0] for name, content in artefacts.items() if run in content}

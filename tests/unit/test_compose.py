@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
+from botocore.credentials import Credentials
 
 from include.dev.local_aws.client import client_environment
 
@@ -86,7 +87,7 @@ def test_compose_file_holds_no_secret() -> None:
 
     assigned = re.findall(r"^ +(\w*(?:PASSWORD|SECRET|FERNET_KEY)\w*): *(.*)$", text, re.MULTILINE)
     literal = {name for name, value in assigned if not value.startswith("${")}
-    assert len(assigned) == 5
+    assert len(assigned) == 6
     assert literal == set()
     assert re.findall(r"://\w+:(?!\$\{)[^@\s]*@", text) == []
 
@@ -124,8 +125,12 @@ def test_both_dags_find_their_configuration(services: dict[str, Any], monkeypatc
 
 
 @needs_compose
-def test_aws_clients_are_told_in_containers_what_they_are_told_outside(services: dict[str, Any]) -> None:
-    outside = client_environment(4566, 4567)
+def test_aws_clients_have_the_same_environment_in_containers_and_outside(
+    services: dict[str, Any], secrets: dict[str, str]
+) -> None:
+    outside = client_environment(
+        4566, 4567, Credentials(secrets["LOCAL_AWS_ACCESS_KEY_ID"], secrets["LOCAL_AWS_SECRET_ACCESS_KEY"])
+    )
     for name in ("scheduler", "triggerer", "spark-worker-1", "spark-worker-2", "sample-images"):
         inside = {key: value for key, value in services[name]["environment"].items() if key.startswith("AWS_")}
         assert inside == {key: value.replace("127.0.0.1", "local-aws") for key, value in outside.items()}, (

@@ -19,5 +19,7 @@ add AIRFLOW_FERNET_KEY fernet
 add AIRFLOW_JWT_SECRET hexadecimal 64
 add AIRFLOW_API_SECRET_KEY hexadecimal 32
 add AIRFLOW_ADMIN_PASSWORD hexadecimal 12
+add LOCAL_AWS_ACCESS_KEY_ID hexadecimal 10
+add LOCAL_AWS_SECRET_ACCESS_KEY hexadecimal 32
 
 echo "Secrets are in $file. Airflow's login: user admin, password after AIRFLOW_ADMIN_PASSWORD=."

@@ -92,6 +92,7 @@ class LocalAirflow:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
+                umask=0o077,  # passwords, the database and logs are for their owner only
             )
         self._record.write_text(json.dumps(Identity.of(process.pid)))
         until = time.monotonic() + START_DEADLINE_S

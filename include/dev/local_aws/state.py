@@ -53,6 +53,9 @@ class StateFolder:
 
 
 def _write(file: Path, text: str) -> None:
+    """Write a file atomically. It contains keys, so only its owner can read it."""
     partial = file.with_suffix(f".{os.getpid()}")
-    partial.write_text(text, encoding="utf-8")
+    partial.unlink(missing_ok=True)
+    with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as stream:
+        stream.write(text)
     partial.replace(file)

@@ -33,9 +33,10 @@ from botocore.exceptions import BotoCoreError, ClientError
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
 from werkzeug.serving import make_server
 
-from include.dev.local_aws.client import client_environment
+from include.dev.local_aws.client import client_environment, keys_from_environment, random_keys
 from include.dev.local_aws.emr.api import LocalEmrBackend, install
 from include.dev.local_aws.errors import LocalAwsError
+from include.dev.local_aws.gate import Gate
 from include.dev.local_aws.processes import MARK, Identity, end_marked
 from include.dev.local_aws.reaper import start_reaper
 from include.dev.local_aws.s3.server import create_bucket, start_s3_server
@@ -43,7 +44,7 @@ from include.dev.local_aws.state import DEFAULT_BUCKET, NODES, StateFolder
 
 if TYPE_CHECKING:
     import subprocess
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from mypy_boto3_s3 import S3Client
 
@@ -71,7 +72,7 @@ class ClusterRuntime:
 class S3RequestFilter:
     """WSGI filter that rejects S3 requests on EMR's port. Without it, moto answers them from an empty S3 in memory."""
 
-    def __init__(self, application: DomainDispatcherApplication) -> None:
+    def __init__(self, application: Callable[..., Any]) -> None:
         self.application = application
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:  # noqa: ANN401 - WSGI
@@ -94,6 +95,7 @@ class Supervisor:
         self.stop = threading.Event()
         self.s3_server: subprocess.Popen[bytes] | None = None
         self.owns_folder = False
+        self.keys = keys_from_environment() if options.keys_from_environment else random_keys()
 
     def run(self) -> dict[str, Any]:
         """Start all servers and return the report.
@@ -167,8 +169,8 @@ class Supervisor:
             port = bound.getsockname()[1]
         environment = os.environ | {MARK: self.run_id}
         with self.state.log.open("ab") as log:
-            self.s3_server = start_s3_server(self.state.s3, (self.options.host, port), environment, log)
-        aws = client_environment(port, emr_port)
+            self.s3_server = start_s3_server(self.state.s3, (self.options.host, port), self.keys, environment, log)
+        aws = client_environment(port, emr_port, self.keys)
         self.s3 = boto3.client("s3", **_client_arguments(aws, "AWS_ENDPOINT_URL_S3"))
         until = time.monotonic() + START_DEADLINE_S
         while True:
@@ -198,10 +200,13 @@ class Supervisor:
         )
         install(runtime)
         bound.listen(128)
-        application = S3RequestFilter(DomainDispatcherApplication(create_backend_app))
+        port = bound.getsockname()[1]
+        hosts = {f"127.0.0.1:{port}", f"localhost:{port}", *self.options.allow_host}
+        gate = Gate(DomainDispatcherApplication(create_backend_app), self.keys, hosts)
+        application = S3RequestFilter(gate)
         server = make_server(
             self.options.host,
-            bound.getsockname()[1],
+            port,
             application,
             threaded=True,
             request_handler=MotoRequestHandler,
@@ -247,7 +252,19 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--host",
         default="127.0.0.1",
-        help="address to listen on; its keys are public, so use other addresses than loopback only between containers",
+        help="address to listen on; use another than loopback only between containers",
+    )
+    parser.add_argument(
+        "--allow-host",
+        action="append",
+        default=[],
+        metavar="HOST:PORT",
+        help="another name by which clients call EMR (header Host); may be repeated",
+    )
+    parser.add_argument(
+        "--keys-from-environment",
+        action="store_true",
+        help="use AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY instead of random keys",
     )
     parser.add_argument("--s3-port", type=int, default=0)
     parser.add_argument("--emr-port", type=int, default=0)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from include.dev.local_aws.client import ACCESS_KEY_ID, REGION, SECRET_ACCESS_KEY
+from include.dev.local_aws.client import REGION
 from tests.support.airflow.forks import run_in_fork
 
 if TYPE_CHECKING:
@@ -31,17 +31,31 @@ PARAMS = {"max_quarantine_share": 0.2, "k": 8}
 
 ODD_NAMES = ("images/Test/Crème brûlée #1/50% off + tax.jpg", "images/Test/Banana/a b&c=d.jpg")
 
-PLANTED = (SECRET_ACCESS_KEY, "planted-connection-password", "planted-jwt-secret" * 4, "planted-api-secret" * 4)
-"""Credentials that the published run receives, and that must not be in its results and logs."""
-WITH_CREDENTIALS = {
-    "AIRFLOW_CONN_AWS_DEFAULT": json.dumps(
-        {"conn_type": "aws", "login": ACCESS_KEY_ID, "password": SECRET_ACCESS_KEY, "extra": {"region_name": REGION}}
-    ),
-    "AIRFLOW_CONN_SPARK_DEFAULT": f"spark://user:{PLANTED[1]}@nowhere:7077",
-    "AIRFLOW__API_AUTH__JWT_SECRET": PLANTED[2],
-    "AIRFLOW__API__SECRET_KEY": PLANTED[3],
-}
+PLANTED = ("planted-connection-password", "planted-jwt-secret" * 4, "planted-api-secret" * 4)
+"""Secrets that the published run is given besides the local AWS's. No output may contain them."""
 RECORDER = Path(__file__).parents[1] / "recorder"
+
+
+def with_credentials(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return an environment whose connections and settings contain secrets."""
+    connection = {
+        "conn_type": "aws",
+        "login": environment["AWS_ACCESS_KEY_ID"],
+        "password": environment["AWS_SECRET_ACCESS_KEY"],
+        "extra": {"region_name": REGION},
+    }
+    return {
+        **environment,
+        "AIRFLOW_CONN_AWS_DEFAULT": json.dumps(connection),
+        "AIRFLOW_CONN_SPARK_DEFAULT": f"spark://user:{PLANTED[0]}@nowhere:7077",
+        "AIRFLOW__API_AUTH__JWT_SECRET": PLANTED[1],
+        "AIRFLOW__API__SECRET_KEY": PLANTED[2],
+    }
+
+
+def planted(environment: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the secrets that no output may contain."""
+    return (environment["AWS_SECRET_ACCESS_KEY"], *PLANTED)
 
 
 @dataclass(frozen=True)

@@ -23,12 +23,13 @@ import sysconfig
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from include.dev.local_aws.client import ACCESS_KEY_ID, SECRET_ACCESS_KEY
 from include.dev.local_aws.errors import LocalAwsError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import IO
+
+    from botocore.credentials import Credentials
 
 DIR_CACHE_S = 0.1
 """Seconds for which the server caches a directory."""
@@ -43,12 +44,15 @@ _BUCKET_NAME = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 
 
 def start_s3_server(
-    folder: Path, address: tuple[str, int], environment: Mapping[str, str], log: IO[bytes]
+    folder: Path, address: tuple[str, int], keys: Credentials, environment: Mapping[str, str], log: IO[bytes]
 ) -> subprocess.Popen[bytes]:
-    """Start the server on a host and port. The caller waits until it answers."""
+    """Start the server on a host and port, for clients with these keys. The caller waits until it answers.
+
+    The keys go through the environment: every user of the machine can read a command line.
+    """
     host, port = address
     command = [rclone(), "serve", "s3", str(folder), "--addr", f"{host}:{port}"]
-    command += ["--auth-key", f"{ACCESS_KEY_ID},{SECRET_ACCESS_KEY}", "--config", "", "--etag-hash", "MD5"]
+    command += ["--config", "", "--etag-hash", "MD5"]
     command += ["--vfs-cache-mode", "off", "--dir-cache-time", f"{round(DIR_CACHE_S * 1000)}ms", "--poll-interval", "0"]
     command += ["--local-encoding", "None", "--ignore-checksum", "--no-checksum"]
     cores = max(1, (os.cpu_count() or 1) // CORES_PER_THREAD)
@@ -57,7 +61,12 @@ def start_s3_server(
         stdin=subprocess.DEVNULL,
         stdout=log,
         stderr=log,
-        env={**environment, "GOGC": str(GO_GC_PERCENT), "GOMAXPROCS": str(cores)},
+        env={
+            **environment,
+            "RCLONE_AUTH_KEY": f'"{keys.access_key},{keys.secret_key}"',  # a list of pairs in CSV: hence the quotes
+            "GOGC": str(GO_GC_PERCENT),
+            "GOMAXPROCS": str(cores),
+        },
         start_new_session=True,
     )
 

@@ -58,6 +58,22 @@ def test_start_status_stop_report_their_result_and_are_idempotent(state: Path) -
     assert (state / "s3" / "fruits" / "kept").exists()
 
 
+def test_keys_are_random_at_each_start_and_readable_by_their_owner_only(state: Path) -> None:
+    keys = []
+    for _ in range(2):
+        assert run("start", state=state).returncode == 0
+        keys.append(json.loads((state / "local_aws.json").read_text())["environment"]["AWS_SECRET_ACCESS_KEY"])
+        for name in ("local_aws.json", "environment.sh"):
+            assert (state / name).stat().st_mode & 0o777 == 0o600
+        assert keys[-1] not in " ".join(
+            word for p in psutil.process_iter(["cmdline"]) for word in p.info["cmdline"] or []
+        )
+        assert run("stop", state=state).returncode == 0
+
+    assert len(set(keys)) == 2
+    assert all(len(key) >= 32 for key in keys)
+
+
 @pytest.mark.parametrize("option", ["--s3-port", "--emr-port"])
 def test_start_on_used_port_fails_in_one_line_and_leaves_nothing(state: Path, option: str) -> None:
     with socket.socket() as taken:
