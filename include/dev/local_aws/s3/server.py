@@ -1,6 +1,6 @@
 """Local S3 server: `rclone serve s3` over a folder with one sub-folder per bucket.
 
-`tests/unit/include/dev/local_aws/test_local_s3.py` tests it, and `docs/reference/local-aws.md` lists the differences
+`tests/unit/include/dev/local_aws/s3/test_local_s3.py` tests it, and `docs/reference/local-aws.md` lists the differences
 from S3. Reasons for the flags (figures: `docs/measurements/constants.md`):
 
 * `--dir-cache-time 100ms`: Spark writes files without rclone, so rclone may cache a directory only briefly. Without a
