@@ -1,5 +1,5 @@
-"""`make deploy`: the stack of `include/deploy/fruits.yaml`, and what clusters install and run, in its bucket.
+"""`make deploy`: create the stack of `include/deploy/fruits.yaml` and upload the clusters' files to its bucket.
 
-Plain functions over boto3 clients, which the caller makes; the command line is `cli`. Running the pipeline is
-Airflow's business, images are `include.deploy.upload_images`'.
+The command line is in `cli`. The other modules are functions over boto3 clients, which the caller creates. Airflow runs
+the pipeline, and `include.deploy.upload_images` uploads the images.
 """

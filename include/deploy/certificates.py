@@ -1,8 +1,8 @@
-"""The certificate with which a cluster's nodes encrypt what they send each other, as EMR takes it.
+"""The certificate for the encryption of traffic between a cluster's nodes.
 
-EMR wants a ZIP with a private key, its certificate and whom to trust, all in PEM (EMR Management Guide, "Providing
-certificates for encrypting data in transit"). The nodes know each other by nothing else, so the certificate signs
-itself. It lies in the bucket, readable by the clusters' instances alone, and is made anew before it ends.
+EMR reads a ZIP archive with a private key, its certificate and the trusted certificates in PEM format (EMR Management
+Guide, "Providing certificates for encrypting data in transit"). The nodes verify only each other, so the certificate is
+self-signed. It is stored in the bucket, where only the clusters' instances may read it. `make deploy` renews it.
 """
 
 from __future__ import annotations
@@ -22,36 +22,36 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 KEY = "certificates/nodes.zip"
-"""Where the security configuration of the stack looks for it."""
-VALID = timedelta(days=730)
-RENEWED_BEFORE = timedelta(days=180)
-"""Longer than anybody should go without `make deploy`."""
-_ENDS = "not-after"
+"""Key that the stack's security configuration names."""
+VALIDITY = timedelta(days=730)
+RENEWAL_PERIOD = timedelta(days=180)
+"""Time before the expiry in which `make deploy` renews the certificate. Deploy at least twice a year."""
+_EXPIRY_METADATA = "not-after"
 
 
 def is_due(s3: S3Client, bucket: str) -> bool:
-    """Whether there is none, or one that ends soon."""
+    """Return whether the certificate is missing or expires soon."""
     try:
-        ends = s3.head_object(Bucket=bucket, Key=KEY)["Metadata"].get(_ENDS)
+        expiry = s3.head_object(Bucket=bucket, Key=KEY)["Metadata"].get(_EXPIRY_METADATA)
     except ClientError as error:
         if error.response["Error"]["Code"] in {"404", "NoSuchKey"}:
             return True
         raise
-    return ends is None or datetime.fromisoformat(ends) - datetime.now(UTC) < RENEWED_BEFORE
+    return expiry is None or datetime.fromisoformat(expiry) - datetime.now(UTC) < RENEWAL_PERIOD
 
 
 def put(s3: S3Client, bucket: str, region: str) -> None:
-    """Make one and put it into the bucket; it is written nowhere else."""
-    ends = datetime.now(UTC) + VALID
-    s3.put_object(Bucket=bucket, Key=KEY, Body=make(region, ends), Metadata={_ENDS: ends.isoformat()})
+    """Create a certificate and upload it. The private key is written nowhere else."""
+    expiry = datetime.now(UTC) + VALIDITY
+    s3.put_object(Bucket=bucket, Key=KEY, Body=make(region, expiry), Metadata={_EXPIRY_METADATA: expiry.isoformat()})
 
 
-def make(region: str, ends: datetime) -> bytes:
-    """A ZIP with a new key and its certificate.
+def make(region: str, expiry: datetime) -> bytes:
+    """Return a ZIP archive with a new key and its certificate.
 
     Args:
-        region: nodes are called `ip-….<region>.compute.internal` there.
-        ends: until when it is valid.
+        region: Region of the nodes, which is part of their host names (`ip-….<region>.compute.internal`).
+        expiry: End of the certificate's validity.
     """
     key = rsa.generate_private_key(public_exponent=65537, key_size=3072)
     domain = "*.ec2.internal" if region == "us-east-1" else f"*.{region}.compute.internal"
@@ -63,7 +63,7 @@ def make(region: str, ends: datetime) -> bytes:
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(datetime.now(UTC) - timedelta(hours=1))
-        .not_valid_after(ends)
+        .not_valid_after(expiry)
         .add_extension(x509.SubjectAlternativeName([x509.DNSName(domain)]), critical=False)
         .sign(key, hashes.SHA256())
         .public_bytes(serialization.Encoding.PEM)

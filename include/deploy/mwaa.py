@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[2]
 SPARK_APPS = ROOT / "spark_apps"
-LEFT_OUT = ("fruits_features_spark.py",)
-FROM_MWAA = ("aiobotocore", "jinja2", "numpy", "polars", "pyarrow", "pydantic-settings")
+EXCLUDED_DAGS = ("fruits_features_spark.py",)
+MWAA_PACKAGES = ("aiobotocore", "jinja2", "numpy", "polars", "pyarrow", "pydantic-settings")
 """Imported packages that Airflow's constraints pin. MWAA applies these if `requirements.txt` has no constraints:
 https://docs.aws.amazon.com/mwaa/latest/userguide/connections-packages.html, *Constraints file*"""
-PINNED = (
+PINNED_PACKAGES = (
     "bokeh",
     "contourpy",
     "obstore",
@@ -42,12 +42,12 @@ PINNED = (
     "xyzservices",
 )
 """Imported packages that Airflow's constraints do not name, and their dependencies. A test installs all of them."""
-APPLICATION = ("launch.py", "requirements.txt", "requirements-onnx.txt")
-"""Of `spark_apps/`, besides its package: `upload_application` takes them from beside it."""
-NOT_FOR_TASKS = ("deploy", "dev")
+APPLICATION_FILES = ("launch.py", "requirements.txt", "requirements-onnx.txt")
+"""Files of `spark_apps/` besides its package. The task `upload_application` reads them."""
+EXCLUDED_PACKAGES = ("deploy", "dev")
 """Packages of `include/` that no task imports."""
-NO_PLUGINS = "include/\nfruits_features/\nlaunch.py\n"
-"""Airflow imports each file of the plugins folder, looking for plugins, unless `.airflowignore` names it."""
+AIRFLOWIGNORE = "include/\nfruits_features/\nlaunch.py\n"
+"""Files that Airflow must not import while it searches the plugins folder for plugins."""
 EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
@@ -57,24 +57,24 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("folder", type=Path, nargs="?", default=ROOT / "dist" / "mwaa", help="default: %(default)s")
     folder = parser.parse_args(argv).folder
     build(folder)
-    print(f"{folder}: dags/, plugins.zip, requirements.txt. How to use them: docs/guides/aws.md")  # noqa: T201
+    print(f"{folder}: dags/, plugins.zip, requirements.txt. Next steps: docs/guides/aws.md")  # noqa: T201
     return 0
 
 
 def build(folder: Path) -> None:
-    """Write the layout into a folder of its own, in place of what was there."""
+    """Write the layout into a folder. Replace the folder's content."""
     shutil.rmtree(folder, ignore_errors=True)
-    shutil.copytree(ROOT / "dags", folder / "dags", ignore=shutil.ignore_patterns("__pycache__", *LEFT_OUT))
+    shutil.copytree(ROOT / "dags", folder / "dags", ignore=shutil.ignore_patterns("__pycache__", *EXCLUDED_DAGS))
     (folder / "requirements.txt").write_text("".join(f"{line}\n" for line in requirements()))
     with zipfile.ZipFile(folder / "plugins.zip", "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, content in sorted([(".airflowignore", NO_PLUGINS.encode()), *_members(), _application()]):
+        for name, content in sorted([(".airflowignore", AIRFLOWIGNORE.encode()), *_members(), _application()]):
             archive.writestr(zipfile.ZipInfo(name, EPOCH), content, zipfile.ZIP_DEFLATED)
 
 
 def requirements() -> list[str]:
     """Return the lines of `requirements.txt`, with the versions of the lock."""
     locked = {pin.name: pin.version for pin in pins((ROOT / "requirements.txt").read_text(), Platform.emr("x86_64"))}
-    return [*FROM_MWAA, *(f"{name}=={locked[name]}" for name in PINNED)]
+    return [*MWAA_PACKAGES, *(f"{name}=={locked[name]}" for name in PINNED_PACKAGES)]
 
 
 def _members() -> Iterator[tuple[str, bytes]]:
@@ -82,19 +82,19 @@ def _members() -> Iterator[tuple[str, bytes]]:
     for base, package in ((ROOT / "plugins", "."), (SPARK_APPS, "fruits_features"), (ROOT, "include")):
         for file in (base / package).rglob("*"):
             name = file.relative_to(base)
-            if file.is_file() and "__pycache__" not in name.parts and not _is_not_for_tasks(name):
+            if file.is_file() and "__pycache__" not in name.parts and not _is_excluded(name):
                 yield name.as_posix(), file.read_bytes()
-    yield from ((file, (SPARK_APPS / file).read_bytes()) for file in APPLICATION)
+    yield from ((file, (SPARK_APPS / file).read_bytes()) for file in APPLICATION_FILES)
 
 
 def _application() -> tuple[str, bytes]:
-    """Return name and content of the application's archive: MWAA's Python cannot compile for the nodes."""
+    """Return name and content of the application's archive, since MWAA's Python cannot compile for the nodes."""
     application = bundle.build(SPARK_APPS)["application"]
     return application.name, application.content
 
 
-def _is_not_for_tasks(name: Path) -> bool:
-    return name.parts[0] == "include" and name.parts[1] in NOT_FOR_TASKS
+def _is_excluded(name: Path) -> bool:
+    return name.parts[0] == "include" and name.parts[1] in EXCLUDED_PACKAGES
 
 
 if __name__ == "__main__":

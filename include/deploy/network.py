@@ -1,4 +1,4 @@
-"""The network of clusters: what EMR and the nodes need of a VPC and its subnets. Only reads."""
+"""Checks of the clusters' VPC and subnets. Only reads."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     )
 
 EMR_TAG: Final = "for-use-with-amazon-emr-managed-policies"
-"""EMR's managed policy lets the service use only networks that carry it (`AmazonEMRServicePolicy_v2`)."""
+"""EMR's managed policy allows only networks with this tag (`AmazonEMRServicePolicy_v2`)."""
 
 
 def network(ec2: EC2Client, deployment: Deployment) -> Iterator[Problem]:
-    """Check the VPC, its subnets and their ways out."""
+    """Yield the problems of the VPC, its subnets and their routes to S3 and KMS."""
     region, vpc = deployment.region, deployment.vpc
     if vpc is None:
         yield Problem("A new stack needs a VPC for its clusters.", 'make deploy DEPLOY="--vpc vpc-…"')
@@ -46,7 +46,7 @@ def network(ec2: EC2Client, deployment: Deployment) -> Iterator[Problem]:
     subnets, problems = _subnets(ec2, deployment, vpc)
     yield from problems
     if subnets:
-        yield from _ways_out(ec2, subnets, vpc, deployment)
+        yield from _routes(ec2, subnets, vpc, deployment)
 
 
 def _untagged(resource: str, kind: str, tags: Sequence[Any], region: str) -> Iterator[Problem]:
@@ -58,26 +58,26 @@ def _untagged(resource: str, kind: str, tags: Sequence[Any], region: str) -> Ite
 
 
 def _dns(ec2: EC2Client, vpc: str, region: str) -> Iterator[Problem]:
-    """Both attributes are required for private names of endpoints (VPC User Guide, "DNS attributes for your VPC")."""
+    """Check the attributes that private names of endpoints need (VPC User Guide, "DNS attributes for your VPC")."""
     support = ec2.describe_vpc_attribute(VpcId=vpc, Attribute="enableDnsSupport")["EnableDnsSupport"]
     names = ec2.describe_vpc_attribute(VpcId=vpc, Attribute="enableDnsHostnames")["EnableDnsHostnames"]
-    for what, attribute, option in (
+    for name, attribute, option in (
         ("DNS support", support, "--enable-dns-support"),
         ("DNS host names", names, "--enable-dns-hostnames"),
     ):
         if not attribute.get("Value"):
             yield Problem(
-                f"VPC {vpc} has {what} switched off; EMR's endpoint needs it.",
+                f"VPC {vpc} has {name} switched off; EMR's endpoint needs it.",
                 f"aws ec2 modify-vpc-attribute --region {region} --vpc-id {vpc} {option}",
             )
 
 
 def _subnets(ec2: EC2Client, deployment: Deployment, vpc: str) -> tuple[list[SubnetTypeDef], list[Problem]]:
-    """Return the subnets to look at: those named, or else the VPC's that are tagged for EMR."""
+    """Return the subnets to check: those named, or else the VPC's subnets that are tagged for EMR."""
     region = deployment.region
     of_vpc = ec2.describe_subnets(Filters=[{"Name": "vpc-id", "Values": [vpc]}])["Subnets"]
     if not deployment.subnets:
-        tagged = [one for one in of_vpc if not list(_untagged(one["SubnetId"], "", one.get("Tags", []), region))]
+        tagged = [net for net in of_vpc if not list(_untagged(net["SubnetId"], "", net.get("Tags", []), region))]
         if tagged:
             return tagged, []
         return [], [
@@ -86,28 +86,28 @@ def _subnets(ec2: EC2Client, deployment: Deployment, vpc: str) -> tuple[list[Sub
                 f"aws ec2 create-tags --region {region} --resources subnet-… --tags Key={EMR_TAG},Value=true",
             )
         ]
-    found = {one["SubnetId"]: one for one in of_vpc}
+    by_id = {net["SubnetId"]: net for net in of_vpc}
     problems = [
         Problem(
             f"VPC {vpc} has no subnet {name} in {region}.",
             f"aws ec2 describe-subnets --region {region} --filters Name=vpc-id,Values={vpc} --query Subnets[].SubnetId",
         )
         for name in deployment.subnets
-        if name not in found
+        if name not in by_id
     ]
-    named = [found[name] for name in deployment.subnets if name in found]
-    for one in named:
-        problems += _untagged(one["SubnetId"], "Subnet", one.get("Tags", []), region)
+    named = [by_id[name] for name in deployment.subnets if name in by_id]
+    for net in named:
+        problems += _untagged(net["SubnetId"], "Subnet", net.get("Tags", []), region)
     return named, problems
 
 
-def _ways_out(ec2: EC2Client, subnets: Sequence[SubnetTypeDef], vpc: str, deployment: Deployment) -> Iterator[Problem]:
-    """Check that nodes in each subnet reach S3 and KMS, and that EMR takes the subnet for a private one."""
+def _routes(ec2: EC2Client, subnets: Sequence[SubnetTypeDef], vpc: str, deployment: Deployment) -> Iterator[Problem]:
+    """Check that each subnet is private and that its nodes reach S3 and KMS."""
     of_vpc: list[FilterTypeDef] = [{"Name": "vpc-id", "Values": [vpc]}]
     tables = ec2.describe_route_tables(Filters=of_vpc)["RouteTables"]
     endpoints = ec2.describe_vpc_endpoints(Filters=of_vpc)["VpcEndpoints"]
     region, create = deployment.region, f"aws ec2 create-vpc-endpoint --region {deployment.region} --vpc-id {vpc}"
-    for name in (one["SubnetId"] for one in subnets):
+    for name in (net["SubnetId"] for net in subnets):
         table = _route_table(tables, name)
         default = _default_route(table)
         if default and default.get("GatewayId", "").startswith("igw-"):
@@ -125,7 +125,7 @@ def _ways_out(ec2: EC2Client, subnets: Sequence[SubnetTypeDef], vpc: str, deploy
                 f"{create} --service-name com.amazonaws.{region}.s3 --route-table-ids {table.get('RouteTableId')}",
             )
         if s3:
-            yield from _closed_endpoint(s3, deployment)
+            yield from _restrictive_policy(s3, deployment)
         if not default and not _endpoint(endpoints, f"com.amazonaws.{region}.kms", table):
             yield Problem(
                 f"Nodes in subnet {name} do not reach KMS.",
@@ -137,29 +137,30 @@ def _ways_out(ec2: EC2Client, subnets: Sequence[SubnetTypeDef], vpc: str, deploy
 def _route_table(tables: Sequence[RouteTableTypeDef], subnet: str) -> RouteTableTypeDef:
     """Return the table that is associated with a subnet, or else the VPC's main one."""
     none: RouteTableTypeDef = {}
-    pairs = [(table, one) for table in tables for one in table.get("Associations", [])]
-    main = next((table for table, one in pairs if one.get("Main")), none)
-    return next((table for table, one in pairs if one.get("SubnetId") == subnet), main)
+    pairs = [(table, association) for table in tables for association in table.get("Associations", [])]
+    main = next((table for table, association in pairs if association.get("Main")), none)
+    return next((table for table, association in pairs if association.get("SubnetId") == subnet), main)
 
 
 def _default_route(table: RouteTableTypeDef) -> RouteTypeDef | None:
     routes = table.get("Routes", [])
-    usable = (one for one in routes if one.get("State") != "blackhole")
-    return next((one for one in usable if one.get("DestinationCidrBlock") == "0.0.0.0/0"), None)
+    usable = (route for route in routes if route.get("State") != "blackhole")
+    return next((route for route in usable if route.get("DestinationCidrBlock") == "0.0.0.0/0"), None)
 
 
 def _endpoint(
     endpoints: Sequence[VpcEndpointTypeDef], service: str, table: RouteTableTypeDef
 ) -> VpcEndpointTypeDef | None:
-    """Return the endpoint through which the subnets of a route table reach a service under its own name."""
-    for one in endpoints:
-        if one.get("ServiceName") != service or one.get("State", "").lower() != "available":
+    """Return the endpoint through which the subnets of a route table reach a service, without changes of its name."""
+    for endpoint in endpoints:
+        if endpoint.get("ServiceName") != service or endpoint.get("State", "").lower() != "available":
             continue
-        if one.get("VpcEndpointType") == "Gateway" and table.get("RouteTableId") in one.get("RouteTableIds", []):
-            return one
+        kind = endpoint.get("VpcEndpointType")
+        if kind == "Gateway" and table.get("RouteTableId") in endpoint.get("RouteTableIds", []):
+            return endpoint
         # An interface endpoint serves all subnets of its VPC.
-        if one.get("VpcEndpointType") == "Interface" and one.get("PrivateDnsEnabled"):
-            return one
+        if kind == "Interface" and endpoint.get("PrivateDnsEnabled"):
+            return endpoint
     return None
 
 
@@ -169,8 +170,8 @@ def endpoint_buckets(region: str, bucket: str) -> tuple[str, ...]:
     Source: EMR Management Guide, "Sample policies for private subnets that access Amazon S3".
 
     Args:
-        region: Where clusters run.
-        bucket: The deployment's own.
+        region: Region of the clusters.
+        bucket: Name of the deployment's bucket.
     """
     data = "aws157-instance-data-bucket" if region == "ap-southeast-2" else "aws157-instance-data"
     logs = "aws157-logs-prod" if region == "us-east-1" else f"aws157-logs-prod-{region}"
@@ -185,24 +186,27 @@ def endpoint_buckets(region: str, bucket: str) -> tuple[str, ...]:
     )
 
 
-def _closed_endpoint(endpoint: VpcEndpointTypeDef, deployment: Deployment) -> Iterator[Problem]:
-    """Compare an S3 endpoint's policy with the buckets that EMR needs; conditions and actions are not looked at."""
-    statements = _listed(json.loads(endpoint.get("PolicyDocument") or "{}").get("Statement", []))
+def _restrictive_policy(endpoint: VpcEndpointTypeDef, deployment: Deployment) -> Iterator[Problem]:
+    """Compare an S3 endpoint's policy with the buckets that EMR needs. Conditions and actions are not checked."""
+    statements = _as_list(json.loads(endpoint.get("PolicyDocument") or "{}").get("Statement", []))
     allowed = [
-        pattern for one in statements if one.get("Effect") == "Allow" for pattern in _listed(one.get("Resource", []))
+        pattern
+        for statement in statements
+        if statement.get("Effect") == "Allow"
+        for pattern in _as_list(statement.get("Resource", []))
     ]
     needed = endpoint_buckets(deployment.region, deployment.bucket)
-    closed = [
+    blocked = [
         name for name in needed if not any(fnmatchcase(f"arn:aws:s3:::{name}/key", pattern) for pattern in allowed)
     ]
-    if statements and closed:
+    if statements and blocked:
         name = endpoint.get("VpcEndpointId")
         yield Problem(
-            f"The policy of S3 endpoint {name} does not allow {joined(closed)}.",
+            f"The policy of S3 endpoint {name} does not allow {joined(blocked)}.",
             f"aws ec2 modify-vpc-endpoint --region {deployment.region} --vpc-endpoint-id {name} "
             "--policy-document file://…",
         )
 
 
-def _listed(value: Any) -> list[Any]:  # noqa: ANN401 - policies hold one or a list of each
+def _as_list(value: Any) -> list[Any]:  # noqa: ANN401 - in a policy, each is one value or a list
     return value if isinstance(value, list) else [value]

@@ -1,7 +1,7 @@
-"""What would make a deployment or the first run on it fail, found before anything is created or costs money.
+"""Checks of an AWS account before anything is created or costs money.
 
-`check` looks at credentials, region, permissions, network, quotas and what an earlier try left behind. It only reads.
-Each problem is one sentence and the command that fixes it. The facts about AWS name their sources.
+`check` covers permissions, network, quotas and the leftovers of an earlier deployment. It only reads. Each problem has
+one sentence and the command that fixes it. The facts about AWS name their sources.
 """
 
 from __future__ import annotations
@@ -41,12 +41,12 @@ LINKED_ROLES: Final = {
     "AWSServiceRoleForEMRCleanup": "elasticmapreduce.amazonaws.com",
     "AWSServiceRoleForEC2Spot": "spot.amazonaws.com",
 }
-"""Roles that AWS makes once an account, and the service that each is for (EMR Management Guide, "Using service-linked
-roles for cleanup"; EC2 User Guide, "Service-linked role for Spot Instance requests")."""
+"""Service-linked roles, one per account, by name, with their service (EMR Management Guide, "Using service-linked roles
+for cleanup"; EC2 User Guide, "Service-linked role for Spot Instance requests")."""
 KEY_DESCRIPTION: Final = "Disks of clusters, and the bucket if its encryption is SSE-KMS"
-"""Description of the stack's key, by which a left key is found."""
+"""Description of the stack's key, which identifies a leftover key."""
 HOME_REGION: Final = "us-east-1"
-"""A region that no account can switch off, which separates a wrong region from wrong credentials."""
+"""A region that no account can switch off. It distinguishes a wrong region from wrong credentials."""
 
 _EXPIRED = {"ExpiredToken", "ExpiredTokenException", "RequestExpired"}
 _UNKNOWN = {"InvalidClientTokenId", "UnrecognizedClientException", "AuthFailure", "InvalidAccessKeyId"}
@@ -75,7 +75,7 @@ CALLED_ACTIONS: Final = (
     "servicequotas:GetAWSDefaultServiceQuota",
     "servicequotas:GetServiceQuota",
 )
-"""What `make deploy` itself calls. CloudFormation calls the rest with the caller's permissions."""
+"""Actions that `make deploy` itself calls. CloudFormation calls others with the caller's permissions."""
 NEEDED_ACTIONS: Final = (
     "cloudformation:CreateChangeSet",
     "cloudformation:ExecuteChangeSet",
@@ -93,20 +93,25 @@ NEEDED_ACTIONS: Final = (
     "s3:PutObject",
     "sns:CreateTopic",
 )
-"""Of all that a deployment does with the caller's permissions, the actions that create something. CloudFormation's
-registry names those of each resource type (`handlers.create.permissions`)."""
+"""Actions of a deployment that create resources. CloudFormation's registry lists those of each resource type
+(`handlers.create.permissions`)."""
 
 
 @dataclass(frozen=True)
 class Caller:
-    """Who deploys."""
+    """The AWS identity that deploys.
+
+    Args:
+        account: Account ID.
+        arn: ARN of the user or of the assumed role.
+    """
 
     account: str
     arn: str
 
 
 class PreflightError(Exception):
-    """The account cannot be asked; `problem` says why."""
+    """The account cannot be checked; `problem` has the reason."""
 
     def __init__(self, problem: Problem) -> None:
         super().__init__(problem.sentence)
@@ -114,7 +119,7 @@ class PreflightError(Exception):
 
 
 def identify(region: str) -> Caller:
-    """Return who deploys.
+    """Return the AWS identity that deploys.
 
     Raises:
         PreflightError: Credentials are missing, expired or unknown, or the region is wrong.
@@ -132,8 +137,8 @@ def identify(region: str) -> Caller:
 
 
 def _caller(region: str) -> Caller:
-    answer = boto3.client("sts", region_name=region).get_caller_identity()
-    return Caller(answer["Account"], answer["Arn"])
+    response = boto3.client("sts", region_name=region).get_caller_identity()
+    return Caller(response["Account"], response["Arn"])
 
 
 def _refusal(error: ClientError, region: str) -> Problem:
@@ -162,54 +167,55 @@ def check(deployment: Deployment, caller: Caller) -> list[Problem]:
     """Return all problems, those of permissions first. Only reads.
 
     Args:
-        deployment: What is to be deployed.
-        caller: Who deploys, from `identify`.
+        deployment: Deployment to check.
+        caller: AWS identity that deploys, from `identify`.
     """
     region = deployment.region
     ec2 = boto3.client("ec2", region_name=region)
     iam = boto3.client("iam", region_name=region)
     checks: list[Callable[[], Iterable[Problem]]] = [
         lambda: missing_permissions(iam, caller),
-        lambda: left_bucket(boto3.client("s3", region_name=region), deployment),
-        lambda: left_keys(boto3.client("kms", region_name=region), deployment),
+        lambda: leftover_bucket(boto3.client("s3", region_name=region), deployment),
+        lambda: leftover_keys(boto3.client("kms", region_name=region), deployment),
         lambda: network(ec2, deployment),
         lambda: small_quotas(boto3.client("service-quotas", region_name=region), deployment),
         lambda: missing_linked_roles(iam, deployment),
     ]
-    found = [problem for one in checks for problem in _unless_denied(one)]
-    return list(dict.fromkeys(found))
+    problems = [problem for run in checks for problem in _unless_denied(run)]
+    return list(dict.fromkeys(problems))
 
 
-def _unless_denied(one: Callable[[], Iterable[Problem]]) -> Iterator[Problem]:
-    """Yield the problems of a check; where the caller may not look, that is the problem."""
+def _unless_denied(run: Callable[[], Iterable[Problem]]) -> Iterator[Problem]:
+    """Yield the problems of a check, or one problem if the caller lacks the check's permissions."""
     try:
-        yield from one()
+        yield from run()
     except ClientError as error:
         if code(error) not in _DENIED:
             raise
         yield Problem(
-            f"You may not call {error.operation_name}, so a part of the account was not checked.",
+            f"You may not call {error.operation_name}, so this check was skipped.",
             "export AWS_PROFILE=…",
             stops=False,
         )
 
 
 def missing_permissions(iam: IAMClient, caller: Caller) -> Iterator[Problem]:
-    """Ask IAM's simulator for the actions that create something.
+    """Simulate the actions that create resources.
 
-    The simulator is asked for any resource, so an action that is allowed on certain resources only is reported too: the
-    problem does not stop a deployment. Nothing is reported of callers that the simulator cannot be asked about.
+    IAM's simulator checks them for any resource. It also denies actions that are allowed on certain resources only, so
+    the problem does not stop a deployment. Root users and callers without permission to simulate are not checked.
     """
     source = _policy_source(caller.arn)
     if source is None:
         return
     try:
-        answer = iam.simulate_principal_policy(PolicySourceArn=source, ActionNames=list(NEEDED_ACTIONS))
+        response = iam.simulate_principal_policy(PolicySourceArn=source, ActionNames=list(NEEDED_ACTIONS))
     except ClientError as error:
         if code(error) in {*_DENIED, "NoSuchEntity", "InvalidInput"}:
             return
         raise
-    denied = [one["EvalActionName"] for one in answer["EvaluationResults"] if one["EvalDecision"] != "allowed"]
+    results = response["EvaluationResults"]
+    denied = [result["EvalActionName"] for result in results if result["EvalDecision"] != "allowed"]
     if denied:
         yield Problem(
             f"IAM's simulator denies {joined(denied)} on some or all resources.",
@@ -219,7 +225,7 @@ def missing_permissions(iam: IAMClient, caller: Caller) -> Iterator[Problem]:
 
 
 def _policy_source(arn: str) -> str | None:
-    """Return the user or role whose policies decide; None for the account's root user.
+    """Return the ARN of the caller's user or role; None for the account's root user.
 
     >>> _policy_source("arn:aws:sts::123456789012:assumed-role/Admin/ada")
     'arn:aws:iam::123456789012:role/Admin'
@@ -231,8 +237,8 @@ def _policy_source(arn: str) -> str | None:
     return arn if ":iam:" in arn and ":user/" in arn else None
 
 
-def left_bucket(s3: S3Client, deployment: Deployment) -> Iterator[Problem]:
-    """Look for a bucket that has the new one's name, such as one of a failed try."""
+def leftover_bucket(s3: S3Client, deployment: Deployment) -> Iterator[Problem]:
+    """Check that no bucket has the new bucket's name, for example after a failed deployment."""
     name = deployment.bucket
     if deployment.exists:
         return
@@ -243,7 +249,7 @@ def left_bucket(s3: S3Client, deployment: Deployment) -> Iterator[Problem]:
         if code(error) in {"404", "NoSuchBucket"}:
             return
         if code(error) == "403":
-            yield Problem(f"Bucket {name} is somebody else's, or you may not see it.", another)
+            yield Problem(f"Bucket {name} belongs to another account, or you may not access it.", another)
             return
         if code(error) == "301":
             yield Problem(f"Bucket {name} exists in another region.", another)
@@ -254,8 +260,8 @@ def left_bucket(s3: S3Client, deployment: Deployment) -> Iterator[Problem]:
     )
 
 
-def left_keys(kms: KMSClient, deployment: Deployment) -> Iterator[Problem]:
-    """Look for keys of an earlier stack; each costs $1 a month (KMS pricing)."""
+def leftover_keys(kms: KMSClient, deployment: Deployment) -> Iterator[Problem]:
+    """Search for keys of an earlier stack. Each costs $1 per month (KMS pricing)."""
     if deployment.exists:
         return
     for page in kms.get_paginator("list_keys").paginate():
@@ -263,14 +269,14 @@ def left_keys(kms: KMSClient, deployment: Deployment) -> Iterator[Problem]:
             metadata = kms.describe_key(KeyId=key["KeyId"])["KeyMetadata"]
             if metadata.get("Description") == KEY_DESCRIPTION and metadata.get("KeyState") == "Enabled":
                 yield Problem(
-                    f"Key {key['KeyId']} of an earlier stack costs $1 a month; what it encrypted is lost without it.",
+                    f"Key {key['KeyId']} of an earlier stack costs $1 per month; data it encrypted is lost without it.",
                     f"aws kms schedule-key-deletion --region {deployment.region} --key-id {key['KeyId']}",
                     stops=False,
                 )
 
 
 def small_quotas(quotas: ServiceQuotasClient, deployment: Deployment) -> Iterator[Problem]:
-    """Compare the account's vCPU quotas with a cluster of the chosen size; new accounts have 5 of each."""
+    """Compare the account's vCPU quotas with a cluster of the chosen size. New accounts have 5 of each."""
     nodes = SIZES[deployment.size]
     needed = {
         ON_DEMAND_QUOTA: ("on-demand", nodes.primary_vcpus + nodes.core_vcpus),
@@ -287,10 +293,10 @@ def small_quotas(quotas: ServiceQuotasClient, deployment: Deployment) -> Iterato
 
 
 def _quota(quotas: ServiceQuotasClient, quota: str) -> float | None:
-    """Return the account's value, or AWS's default where the account has none of its own."""
-    for ask in (quotas.get_service_quota, quotas.get_aws_default_service_quota):
+    """Return the account's value of a quota, or else AWS's default."""
+    for request in (quotas.get_service_quota, quotas.get_aws_default_service_quota):
         try:
-            return ask(ServiceCode="ec2", QuotaCode=quota)["Quota"]["Value"]
+            return request(ServiceCode="ec2", QuotaCode=quota)["Quota"]["Value"]
         except ClientError as error:
             if code(error) != "NoSuchResourceException":
                 raise
@@ -298,7 +304,7 @@ def _quota(quotas: ServiceQuotasClient, quota: str) -> float | None:
 
 
 def missing_linked_roles(iam: IAMClient, deployment: Deployment) -> Iterator[Problem]:
-    """Look for the roles that neither EMR nor Airflow may create here."""
+    """Search for the service-linked roles that neither EMR nor Airflow has permission to create."""
     for name, service in LINKED_ROLES.items():
         if service.startswith("spot") and not SIZES[deployment.size].task:
             continue

@@ -1,4 +1,4 @@
-"""A problem of a deployment, what is to be deployed, and the table that shows problems."""
+"""Problems that block a deployment, and the table that shows them."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong.
+    """One problem.
 
     Args:
-        sentence: What is wrong, with the value.
-        command: What fixes it, to be typed.
-        stops: Whether the deployment or the first run fails for it.
+        sentence: Description of the problem, with the value.
+        command: Command that fixes it.
+        stops: Whether the deployment or the first run would fail.
     """
 
     sentence: str
@@ -28,13 +28,13 @@ class Problem:
 
 @dataclass(frozen=True)
 class Deployment:
-    """What is to be deployed.
+    """The deployment to check.
 
     Args:
-        region: Where.
-        vpc: Where clusters run; None if neither the command line nor an existing stack names one.
-        subnets: Where clusters run; empty for all subnets of the VPC that are tagged for EMR.
-        size: Cluster size whose vCPUs the quotas must allow.
+        region: AWS region.
+        vpc: VPC of the clusters; None if neither the command line nor an existing stack names one.
+        subnets: Subnets of the clusters; empty for all subnets of the VPC that are tagged for EMR.
+        size: Cluster size that the quotas must allow.
         bucket: Name of the bucket.
         exists: Whether the stack has its bucket already.
     """
@@ -56,18 +56,18 @@ def table(problems: Sequence[Problem]) -> str:
     No role. (does not stop)    aws iam
     """
     rows = [("problem", "fix it with")]
-    rows += [(one.sentence + ("" if one.stops else " (does not stop)"), one.command) for one in problems]
+    rows += [(item.sentence + ("" if item.stops else " (does not stop)"), item.command) for item in problems]
     width = max(len(sentence) for sentence, _ in rows)
     return "\n".join(f"{sentence:<{width}}    {command}" for sentence, command in rows)
 
 
 def code(error: ClientError) -> str:
-    """Return the code of an answer that is an error."""
+    """Return the error code of AWS's response."""
     return str(error.response["Error"]["Code"])
 
 
 def joined(words: Sequence[str]) -> str:
-    """Join words.
+    """Join words with commas and "and".
 
     >>> joined(["a", "b", "c"])
     'a, b and c'

@@ -1,4 +1,4 @@
-"""The CloudFormation stack: what a deployment would change in it, and changing it."""
+"""The CloudFormation stack: planned changes and their execution."""
 
 from __future__ import annotations
 
@@ -21,17 +21,24 @@ TAG: TagTypeDef = {"Key": "application", "Value": "fruits-image-features"}
 EVERY_5_S: WaiterConfigTypeDef = {"Delay": 5, "MaxAttempts": 240}
 _NOTHING_NEW = re.compile("didn't contain changes|No updates are to be performed")
 _NOT_YET = "REVIEW_IN_PROGRESS"
-"""State of a stack that a change set has announced and nobody has made."""
+"""State of a stack that has a change set and no resources yet."""
 _UPDATABLE = ("CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE", "IMPORT_COMPLETE")
 
 
 class StackError(Exception):
-    """The stack cannot be deployed; the message says why and what to do."""
+    """The stack cannot be deployed; the message has the reason and the fix."""
 
 
 @dataclass(frozen=True)
 class Change:
-    """One resource that a deployment would add, change or remove."""
+    """One resource that a deployment would add, change or remove.
+
+    Args:
+        action: Action in CloudFormation's words (`Add`, `Modify`, `Remove`).
+        resource: Logical ID of the resource.
+        kind: Resource type, such as `AWS::S3::Bucket`.
+        replacement: Whether the resource may be replaced by a new one.
+    """
 
     action: str
     resource: str
@@ -41,7 +48,13 @@ class Change:
 
 @dataclass(frozen=True)
 class Plan:
-    """A change set that waits for a word."""
+    """A change set that is ready to be executed.
+
+    Args:
+        change_set: Name of the change set.
+        creates: Whether the stack is new.
+        changes: Changes of the stack's resources.
+    """
 
     change_set: str
     creates: bool
@@ -49,11 +62,11 @@ class Plan:
 
 
 class Stack:
-    """One stack, there or not.
+    """One stack, which may not exist yet.
 
     Args:
-        formation: a client in the stack's region.
-        name: the stack's.
+        formation: Client in the stack's region.
+        name: Name of the stack.
     """
 
     def __init__(self, formation: CloudFormationClient, name: str) -> None:
@@ -61,17 +74,17 @@ class Stack:
         self.name = name
 
     def plan(self, parameters: Mapping[str, str]) -> Plan | None:
-        """Return what a deployment would change; None if nothing.
+        """Return the changes that a deployment would make; None if there is none.
 
         Args:
-            parameters: values of the template's; those not given keep what they are, or their defaults.
+            parameters: Values of template parameters; others keep their current value, or have their default.
 
         Raises:
-            StackError: the stack is in a state from which it cannot be changed, or the template is refused.
+            StackError: The stack's state does not allow a change, or CloudFormation rejects the template.
         """
-        there = self._described()
-        self._require_deployable(there)
-        creates = there is None or there["StackStatus"] == _NOT_YET
+        current = self._describe()
+        self._require_deployable(current)
+        creates = current is None or current["StackStatus"] == _NOT_YET
         change_set = f"deploy-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
         try:
             self.formation.create_change_set(
@@ -79,7 +92,7 @@ class Stack:
                 ChangeSetName=change_set,
                 ChangeSetType="CREATE" if creates else "UPDATE",
                 TemplateBody=TEMPLATE.read_text(),
-                Parameters=_parameters(parameters, {} if creates else dict(there or {})),
+                Parameters=_parameters(parameters, {} if creates else dict(current or {})),
                 Capabilities=["CAPABILITY_IAM"],
                 Tags=[TAG],
             )
@@ -87,13 +100,13 @@ class Stack:
             if _NOTHING_NEW.search(str(error)):
                 return None
             raise
-        return self._settled(change_set, creates=creates)
+        return self._wait_for_plan(change_set, creates=creates)
 
     def apply(self, plan: Plan) -> None:
-        """Do what was planned, and wait until it is done.
+        """Execute a plan and wait for its end.
 
         Raises:
-            StackError: it could not be done; the message has each resource's reason.
+            StackError: The deployment failed; the message has the reason for each failed resource.
         """
         self.formation.execute_change_set(StackName=self.name, ChangeSetName=plan.change_set)
         waiter = self.formation.get_waiter("stack_create_complete" if plan.creates else "stack_update_complete")
@@ -103,22 +116,22 @@ class Stack:
             raise StackError(f"Stack {self.name} could not be deployed:\n{self._reasons()}") from None
 
     def drop(self, plan: Plan) -> None:
-        """Forget a plan; a stack that it only announced is forgotten with it."""
+        """Delete a plan, together with the empty stack that it created."""
         self.formation.delete_change_set(StackName=self.name, ChangeSetName=plan.change_set)
         if plan.creates:
             self.formation.delete_stack(StackName=self.name)
 
     def outputs(self) -> dict[str, str]:
-        """Return the outputs of the stack; empty if there is none."""
-        stack = self._described()
-        return {one["OutputKey"]: one["OutputValue"] for one in stack.get("Outputs", [])} if stack else {}
+        """Return the outputs of the stack; empty without a stack."""
+        stack = self._describe()
+        return {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])} if stack else {}
 
     def parameters(self) -> dict[str, str]:
-        """Return the parameters of the stack; empty where there is none."""
-        stack = self._described()
-        return {one["ParameterKey"]: one["ParameterValue"] for one in stack.get("Parameters", [])} if stack else {}
+        """Return the parameters of the stack; empty without a stack."""
+        stack = self._describe()
+        return {item["ParameterKey"]: item["ParameterValue"] for item in stack.get("Parameters", [])} if stack else {}
 
-    def _described(self) -> StackTypeDef | None:
+    def _describe(self) -> StackTypeDef | None:
         try:
             return self.formation.describe_stacks(StackName=self.name)["Stacks"][0]
         except ClientError as error:
@@ -126,37 +139,38 @@ class Stack:
                 return None
             raise
 
-    def _require_deployable(self, there: StackTypeDef | None) -> None:
-        status = there["StackStatus"] if there else _NOT_YET
+    def _require_deployable(self, current: StackTypeDef | None) -> None:
+        status = current["StackStatus"] if current else _NOT_YET
         if status in {_NOT_YET, *_UPDATABLE}:
             return
         if status in {"ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "CREATE_FAILED", "DELETE_FAILED"}:
             raise StackError(
-                f"Stack {self.name} is in {status}: its creation failed and it can only be deleted. See why below, "
-                f"then `aws cloudformation delete-stack --stack-name {self.name}` and deploy again.\n{self._reasons()}"
+                f"Stack {self.name} is in {status}: its creation failed, and it can only be deleted. Fix the causes "
+                f"below, run `aws cloudformation delete-stack --stack-name {self.name}`, and deploy again.\n"
+                f"{self._reasons()}"
             )
-        raise StackError(f"Stack {self.name} is in {status}: wait until that is over, then deploy again.")
+        raise StackError(f"Stack {self.name} is in {status}. Wait until the change is complete, then deploy again.")
 
-    def _settled(self, change_set: str, *, creates: bool) -> Plan | None:
-        """Wait until CloudFormation has worked out a change set."""
+    def _wait_for_plan(self, change_set: str, *, creates: bool) -> Plan | None:
+        """Wait until CloudFormation has computed a change set, and return it; None if it contains no change."""
         waiter = self.formation.get_waiter("change_set_create_complete")
         try:
             waiter.wait(StackName=self.name, ChangeSetName=change_set, WaiterConfig=EVERY_5_S)
         except WaiterError:
-            answer = self.formation.describe_change_set(StackName=self.name, ChangeSetName=change_set)
-            reason = answer.get("StatusReason", "")
+            response = self.formation.describe_change_set(StackName=self.name, ChangeSetName=change_set)
+            reason = response.get("StatusReason", "")
             self.drop(Plan(change_set, creates, []))
             if _NOTHING_NEW.search(reason):
                 return None
-            raise StackError(f"CloudFormation refuses the change: {reason}") from None
+            raise StackError(f"CloudFormation rejects the change: {reason}") from None
         pages = self.formation.get_paginator("describe_change_set").paginate(
             StackName=self.name, ChangeSetName=change_set
         )
-        changes = [_change(one["ResourceChange"]) for page in pages for one in page["Changes"]]
+        changes = [_change(change["ResourceChange"]) for page in pages for change in page["Changes"]]
         return Plan(change_set, creates, changes)
 
     def _reasons(self) -> str:
-        """Return why resources failed, the first one first, as CloudFormation reports it."""
+        """Return CloudFormation's reason for each failed resource, in the order of the failures."""
         pages = self.formation.get_paginator("describe_stack_events").paginate(StackName=self.name)
         failed = [
             f"  {event['LogicalResourceId']}: {event.get('ResourceStatusReason', 'no reason given')}"
@@ -167,24 +181,24 @@ class Stack:
         return "\n".join(reversed(failed)) or "  CloudFormation reports no reason."
 
 
-def _parameters(given: Mapping[str, str], there: Mapping[str, Any]) -> list[ParameterTypeDef]:
+def _parameters(given: Mapping[str, str], current: Mapping[str, Any]) -> list[ParameterTypeDef]:
     values: list[ParameterTypeDef] = [{"ParameterKey": key, "ParameterValue": value} for key, value in given.items()]
-    kept = [one["ParameterKey"] for one in there.get("Parameters", []) if one["ParameterKey"] not in given]
+    kept = [item["ParameterKey"] for item in current.get("Parameters", []) if item["ParameterKey"] not in given]
     values += [{"ParameterKey": key, "UsePreviousValue": True} for key in kept]
     return values
 
 
-def _change(shown: Any) -> Change:  # noqa: ANN401 - one of botocore's many shapes
+def _change(response: Any) -> Change:  # noqa: ANN401 - one of botocore's many shapes
     return Change(
-        shown["Action"],
-        shown["LogicalResourceId"],
-        shown["ResourceType"],
-        shown.get("Replacement") in {"True", "Conditional"},
+        response["Action"],
+        response["LogicalResourceId"],
+        response["ResourceType"],
+        response.get("Replacement") in {"True", "Conditional"},
     )
 
 
 def settings(outputs: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables that Airflow needs, from a stack's outputs.
+    """Return Airflow's environment variables from a stack's outputs.
 
     >>> settings({"SettingEmrServiceRole": "r", "AirflowRoleArn": "a"})
     {'FRUITS_EMR_SERVICE_ROLE': 'r'}

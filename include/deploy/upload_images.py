@@ -1,9 +1,12 @@
-"""Upload a folder of files to S3, many at once, skipping what is there: `python -m include.deploy.upload_images FOLDER s3://…`.
+"""Upload a folder to S3 concurrently and skip unchanged files.
 
-boto3 finds the credentials, the endpoint and the bucket, so profiles and SSO work as everywhere; obstore moves the
-bytes. A file is skipped when the object of its key has the same size and the same MD5. The MD5 is the listing's ETag
-under plain or SSE-S3 storage. It is not under SSE-KMS or after a multipart upload, so every upload also stores it as
-metadata (`x-amz-meta-fruits-md5`), which is asked for only where the size agrees and the ETag does not.
+    python -m include.deploy.upload_images FOLDER s3://BUCKET/PREFIX/
+
+boto3 resolves credentials, endpoint and region, so profiles and SSO work as usual. obstore transfers the data.
+
+A file is skipped if its object has the same size and MD5. With plain or SSE-S3 storage, the MD5 is the ETag in the
+listing. With SSE-KMS or a multipart upload it is not, so each upload also stores the MD5 as metadata
+(`x-amz-meta-fruits-md5`). The metadata is read only if the size is equal and the ETag is not.
 """
 
 from __future__ import annotations
@@ -39,20 +42,20 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
     from obstore.store import ClientConfig
 
-_MD5: Final = "fruits-md5"
-_INTERRUPTED: Final = 130
-_IN_MEMORY: Final = 8 * 1024 * 1024
-"""Larger files are read in parts, in bytes."""
-_NAMED: Final = 20
-"""Failures named at the end; the rest is counted."""
+_MD5_METADATA: Final = "fruits-md5"
+_EXIT_INTERRUPTED: Final = 130
+_MAX_IN_MEMORY_BYTES: Final = 8 * 1024 * 1024
+"""Larger files are uploaded in parts."""
+_MAX_LISTED_FAILURES: Final = 20
+"""Failures listed at the end. The summary counts all of them."""
 
 
 class UploadError(Exception):
-    """The upload cannot start; the message says why and what to do."""
+    """The upload cannot start or continue; the message has the reason and the fix."""
 
 
 class Outcome(Enum):
-    """What became of one file."""
+    """The result for one file."""
 
     UPLOADED = "uploaded"
     SKIPPED = "skipped"
@@ -64,8 +67,8 @@ class File:
     """One file to upload.
 
     Attributes:
-        path: Where it is.
-        key: The object's key.
+        path: Path of the file.
+        key: Key of the object.
     """
 
     path: Path
@@ -74,7 +77,13 @@ class File:
 
 @dataclass
 class Summary:
-    """What happened so far."""
+    """The result so far.
+
+    Attributes:
+        counts: Number of files by outcome.
+        sent_bytes: Uploaded bytes.
+        failures: Reason of each failure, by key.
+    """
 
     counts: dict[Outcome, int] = field(default_factory=lambda: dict.fromkeys(Outcome, 0))
     sent_bytes: int = 0
@@ -91,12 +100,12 @@ class _Result:
 
 @dataclass(frozen=True)
 class Bucket:
-    """A bucket, reached both ways.
+    """A bucket and its two clients.
 
     Attributes:
-        name: Its name.
-        client: boto3's client, for questions.
-        store: obstore's, for bytes.
+        name: Name of the bucket.
+        client: boto3's client, for listings.
+        store: obstore's store, for data.
     """
 
     name: str
@@ -107,28 +116,28 @@ class Bucket:
 def upload(folder: Path, destination: str, jobs: int = 32, *, progress: bool = True) -> Summary:
     """Upload every visible file under a folder.
 
-    Safe to interrupt and to run again. A file that fails, after retries, is reported and holds up no other.
+    An interrupted upload can be run again. A file that fails after retries is reported and does not stop the others.
 
     Args:
-        folder: What to upload, recursively.
-        destination: `s3://bucket/prefix/`; a key is the prefix and the path inside the folder, in Unicode's NFC.
-        jobs: Files in flight.
-        progress: Show a progress bar.
+        folder: Folder to upload, recursively.
+        destination: `s3://bucket/prefix/`. A key is the prefix and the path inside the folder, in Unicode form NFC.
+        jobs: Number of concurrent uploads.
+        progress: Whether to show a progress bar.
 
     Raises:
-        UploadError: When nothing can be uploaded at all.
+        UploadError: Nothing can be uploaded.
     """
     name, prefix = parse_destination(destination)
     files, hidden = find_files(folder, prefix)
     if hidden:
-        print(f"leaving out {hidden:,} hidden files or folders, such as .DS_Store", file=sys.stderr)  # noqa: T201
+        print(f"skipping {hidden:,} hidden files or folders, such as .DS_Store", file=sys.stderr)  # noqa: T201
     if not files:
         raise UploadError(f"{folder} has no file to upload")
     bucket = _open_bucket(name)
-    there = _list_objects(bucket, prefix)
+    existing = _list_objects(bucket, prefix)
     summary = Summary()
     bar = tqdm(total=len(files), unit=" files", disable=not progress)
-    with bar, closing(_upload_all(bucket, files, there, jobs)) as results:
+    with bar, closing(_upload_all(bucket, files, existing, jobs)) as results:
         for result in results:
             summary.counts[result.outcome] += 1
             summary.sent_bytes += result.sent_bytes
@@ -146,28 +155,28 @@ def parse_destination(destination: str) -> tuple[str, str]:
     (('fruits', 'images/'), ('fruits', ''))
 
     Raises:
-        UploadError: When it is no such address.
+        UploadError: The address is not an S3 address.
     """
     scheme, _, rest = destination.partition("://")
     name, _, prefix = rest.partition("/")
     if scheme != "s3" or not name:
-        raise UploadError(f"{destination!r} is no S3 address; write s3://bucket/prefix/")
+        raise UploadError(f"{destination!r} is not an S3 address; write s3://bucket/prefix/")
     prefix = prefix.rstrip("/")
     return name, f"{prefix}/" if prefix else ""
 
 
 def find_files(folder: Path, prefix: str) -> tuple[list[File], int]:
-    """List the files under a folder, sorted by key, and count what is hidden.
+    """Return the files under a folder, sorted by key, and the number of hidden entries.
 
-    macOS writes accents in two characters (NFD) where others write one (NFC): keys are NFC, so that the same folder has
-    the same keys from any machine.
+    macOS stores an accented letter as two characters (NFD), other systems as one (NFC). Keys are NFC, so a folder has
+    the same keys on all systems.
 
     Raises:
-        UploadError: When it is no folder, or two names differ only in how their accents are written.
+        UploadError: The path is not a folder, or two names differ only in the encoding of accents.
     """
     if not folder.is_dir():
-        raise UploadError(f"{folder} is no folder")
-    found: dict[str, Path] = {}
+        raise UploadError(f"{folder} is not a folder")
+    paths: dict[str, Path] = {}
     hidden = 0
     for parent, folders, names in os.walk(folder):
         visible = [name for name in names if not name.startswith(".")]
@@ -176,17 +185,17 @@ def find_files(folder: Path, prefix: str) -> tuple[list[File], int]:
         for name in visible:
             path = Path(parent, name)
             key = prefix + unicodedata.normalize("NFC", path.relative_to(folder).as_posix())
-            if key in found:
-                raise UploadError(f"{found[key]} and {path} would both become {key}; rename one")
-            found[key] = path
-    return [File(found[key], key) for key in sorted(found)], hidden
+            if key in paths:
+                raise UploadError(f"{paths[key]} and {path} would both become {key}; rename one")
+            paths[key] = path
+    return [File(paths[key], key) for key in sorted(paths)], hidden
 
 
 def _open_bucket(name: str) -> Bucket:
-    """Find the bucket and its region with boto3, and give obstore the same endpoint and credentials.
+    """Open a bucket in its region, for both clients, with boto3's endpoint and credentials.
 
     Raises:
-        UploadError: When the bucket, the credentials or the permission is missing, or S3 does not answer.
+        UploadError: The bucket, the credentials or the permission is missing, or S3 does not respond.
     """
     session = boto3.Session()
     try:
@@ -211,7 +220,7 @@ def _open_bucket(name: str) -> Bucket:
 
 
 def _list_objects(bucket: Bucket, prefix: str) -> dict[str, tuple[int, str]]:
-    """List once what is under the prefix: key -> size in bytes, ETag without quotes."""
+    """Return the objects under a prefix: size in bytes and ETag without quotes, by key."""
     pages = bucket.client.get_paginator("list_objects_v2").paginate(Bucket=bucket.name, Prefix=prefix)
     try:
         return {
@@ -226,29 +235,31 @@ def _list_objects(bucket: Bucket, prefix: str) -> dict[str, tuple[int, str]]:
 def _explain(error: Exception, bucket: str) -> str:
     code = error.response["Error"]["Code"] if isinstance(error, botocore.exceptions.ClientError) else ""
     if code in {"404", "NoSuchBucket"}:
-        return f"there is no bucket {bucket}; make it, or correct the address"
+        return f"bucket {bucket} does not exist; create it, or correct the address"
     if code in {"403", "AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch"}:
-        return f"access to bucket {bucket} is denied; it takes s3:ListBucket, s3:GetObject and s3:PutObject ({code})"
+        return f"access to bucket {bucket} is denied; allow s3:ListBucket, s3:GetObject and s3:PutObject ({code})"
     if isinstance(error, botocore.exceptions.NoCredentialsError):
-        return "there are no AWS credentials; set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+        return "no AWS credentials were found; set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
     if isinstance(error, botocore.exceptions.EndpointConnectionError):
-        return f"S3 does not answer; check AWS_ENDPOINT_URL_S3 and the network ({error})"
+        return f"S3 does not respond; check AWS_ENDPOINT_URL_S3 and the network ({error})"
     return f"bucket {bucket} cannot be used: {error}"
 
 
 def _upload_all(
-    bucket: Bucket, files: Iterable[File], there: Mapping[str, tuple[int, str]], jobs: int
+    bucket: Bucket, files: Iterable[File], existing: Mapping[str, tuple[int, str]], jobs: int
 ) -> Generator[_Result]:
-    """Keep `jobs` files in flight and a few waiting: neither contents nor futures of the rest are held.
+    """Yield the result of each file, from `jobs` concurrent uploads and a short queue, which bounds the memory.
 
     Raises:
-        UploadError: When permission is refused, which stops the rest.
+        UploadError: Access is denied. The remaining files are not uploaded.
     """
     waiting = iter(files)
     stop = threading.Event()
 
     def work(file: File) -> _Result:
-        return _Result(Outcome.SKIPPED, file.key) if stop.is_set() else _upload_one(bucket, file, there.get(file.key))
+        if stop.is_set():
+            return _Result(Outcome.SKIPPED, file.key)
+        return _upload_one(bucket, file, existing.get(file.key))
 
     with ThreadPoolExecutor(jobs) as pool:
         try:
@@ -261,12 +272,12 @@ def _upload_all(
             stop.set()
 
 
-def _upload_one(bucket: Bucket, file: File, there: tuple[int, str] | None) -> _Result:
+def _upload_one(bucket: Bucket, file: File, existing: tuple[int, str] | None) -> _Result:
     try:
         size = file.path.stat().st_size
-        data = file.path.read_bytes() if size <= _IN_MEMORY else None
+        data = file.path.read_bytes() if size <= _MAX_IN_MEMORY_BYTES else None
         md5 = _md5(file.path, data)
-        if there is not None and _is_same(bucket.store, file.key, (size, md5), there):
+        if existing is not None and _is_same(bucket.store, file.key, (size, md5), existing):
             return _Result(Outcome.SKIPPED, file.key)
         kind = mimetypes.guess_type(file.path.name)[0] or "application/octet-stream"
         content = file.path if data is None else data
@@ -274,25 +285,25 @@ def _upload_one(bucket: Bucket, file: File, there: tuple[int, str] | None) -> _R
             bucket.store,
             file.key,
             content,
-            attributes={"Content-Type": kind, _MD5: md5},
+            attributes={"Content-Type": kind, _MD5_METADATA: md5},
             use_multipart=data is None,
         )
-    except (PermissionDeniedError, UnauthenticatedError) as error:  # would fail for every other file, too
-        raise UploadError(f"access to {file.key} is denied; it takes s3:PutObject ({_first_line(error)})") from error
+    except (PermissionDeniedError, UnauthenticatedError) as error:  # all other files would fail, too
+        raise UploadError(f"access to {file.key} is denied; allow s3:PutObject ({_first_line(error)})") from error
     except (OSError, BaseError, ValueError) as error:
         return _Result(Outcome.FAILED, file.key, reason=_first_line(error))
     return _Result(Outcome.UPLOADED, file.key, sent_bytes=size)
 
 
-def _is_same(store: S3Store, key: str, here: tuple[int, str], there: tuple[int, str]) -> bool:
-    """Whether size and MD5 agree; asks for the object's metadata only where its ETag is no proof."""
-    size, md5 = here
-    if size != there[0]:
+def _is_same(store: S3Store, key: str, local: tuple[int, str], existing: tuple[int, str]) -> bool:
+    """Return whether size and MD5 are equal. Read the object's metadata only if its ETag differs."""
+    size, md5 = local
+    if size != existing[0]:
         return False
-    if md5 == there[1]:
+    if md5 == existing[1]:
         return True
-    found: Mapping[str, str] = obstore.get(store, key, options={"head": True}).attributes
-    return found.get(_MD5) == md5
+    attributes: Mapping[str, str] = obstore.get(store, key, options={"head": True}).attributes
+    return attributes.get(_MD5_METADATA) == md5
 
 
 def _md5(path: Path, data: bytes | None) -> str:
@@ -307,7 +318,7 @@ def _first_line(error: Exception) -> str:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the command; returns its exit code: 0, 1 when anything failed, 130 after Ctrl-C."""
+    """Run the command and return its exit code: 0, 1 if anything failed, 130 after Ctrl-C."""
     arguments = _parser().parse_args(argv)
     try:
         summary = upload(arguments.folder, arguments.destination, arguments.jobs)
@@ -315,9 +326,9 @@ def main(argv: list[str] | None = None) -> int:
         print(f"upload_images: error: {error}", file=sys.stderr)  # noqa: T201 -- a command
         return 1
     except KeyboardInterrupt:
-        print("upload_images: stopped; run the same command again to go on", file=sys.stderr)  # noqa: T201 -- a command
-        return _INTERRUPTED
-    for key, reason in islice(summary.failures.items(), _NAMED):
+        print("upload_images: stopped; run the same command again to continue", file=sys.stderr)  # noqa: T201 -- a command
+        return _EXIT_INTERRUPTED
+    for key, reason in islice(summary.failures.items(), _MAX_LISTED_FAILURES):
         print(f"upload_images: {key}: {reason}", file=sys.stderr)  # noqa: T201 -- a command
     line = ", ".join(f"{count:,} {outcome.value}" for outcome, count in summary.counts.items())
     print(f"{arguments.destination}: {line} ({summary.sent_bytes / 1e6:,.1f} MB sent)")  # noqa: T201 -- a command's result
@@ -327,11 +338,11 @@ def main(argv: list[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m include.deploy.upload_images",
-        description="Upload a folder to S3; what is there already is skipped.",
+        description="Upload a folder to S3. Unchanged files are skipped.",
     )
-    parser.add_argument("folder", type=Path, metavar="FOLDER", help="uploaded recursively, without hidden files")
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help="folder to upload, without hidden files")
     parser.add_argument("destination", metavar="s3://BUCKET/PREFIX/", help="keys are PREFIX/ and the path in FOLDER")
-    parser.add_argument("--jobs", type=_positive, default=32, metavar="N", help="files in flight (default 32)")
+    parser.add_argument("--jobs", type=_positive, default=32, metavar="N", help="concurrent uploads (default 32)")
     return parser
 
 

@@ -1,4 +1,4 @@
-"""What clusters install and run, put into S3 under names that carry its content's hash: nothing is uploaded twice."""
+"""Upload of the files that clusters install and run. Names contain hashes, so nothing is uploaded twice."""
 
 from __future__ import annotations
 
@@ -16,36 +16,42 @@ if TYPE_CHECKING:
     from include.artifacts.wheelhouse import Platform
 
 WHEELS = Path(__file__).resolve().parents[2] / ".local" / "wheels"
-"""Where downloaded wheels stay."""
+"""Local cache of downloaded wheels."""
 
 
 @dataclass(frozen=True)
 class Upload:
-    """One object to be."""
+    """One object to upload.
+
+    Args:
+        name: Key below the artifacts' prefix.
+        content: Bytes of the object, or the file that contains them.
+    """
 
     name: str
     content: bytes | Path
 
     @property
     def size_bytes(self) -> int:
-        """How large it is."""
+        """Size of the object in bytes."""
         return self.content.stat().st_size if isinstance(self.content, Path) else len(self.content)
 
 
 def build(folder: Path, platforms: Iterable[Platform], wheels: Path = WHEELS) -> list[Upload]:
-    """All that a deployment holds, in the order of uploading: a list of wheels comes after the wheels it names.
+    """Return the objects of a deployment in upload order, a list of wheels after the wheels that it names.
 
     Args:
         folder: `spark_apps/`.
-        platforms: the kinds of machine that are to be served.
-        wheels: where downloaded wheels are kept.
+        platforms: Types of the clusters' machines.
+        wheels: Local cache of downloaded wheels.
 
     Raises:
-        include.artifacts.wheelhouse.WheelhouseError: wheels cannot be had.
+        include.artifacts.wheelhouse.WheelhouseError: Wheels cannot be downloaded.
     """
-    both = (False, True)
-    house = wheelhouse.gather([bundle.lock(folder, onnx=onnx) for onnx in both], platforms, wheels)
-    small = {one.name: one.content for onnx in both for one in bundle.build(folder, onnx=onnx).values()}
+    variants = (False, True)
+    house = wheelhouse.gather([bundle.lock(folder, onnx=onnx) for onnx in variants], platforms, wheels)
+    artifacts = [artifact for onnx in variants for artifact in bundle.build(folder, onnx=onnx).values()]
+    small = {artifact.name: artifact.content for artifact in artifacts}
     return [
         *(Upload(name, content) for name, content in small.items()),
         *(Upload(wheel.name, wheel.path) for wheel in house.wheels),
@@ -54,14 +60,14 @@ def build(folder: Path, platforms: Iterable[Platform], wheels: Path = WHEELS) ->
 
 
 def missing(s3: S3Client, bucket: str, prefix: str, uploads: Sequence[Upload]) -> list[Upload]:
-    """Those that the bucket does not have yet, in the same order."""
+    """Return the objects that the bucket lacks, in the same order."""
     pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
-    there = {entry["Key"] for page in pages for entry in page.get("Contents", [])}
-    return [upload for upload in uploads if prefix + upload.name not in there]
+    present = {entry["Key"] for page in pages for entry in page.get("Contents", [])}
+    return [upload for upload in uploads if prefix + upload.name not in present]
 
 
 def send(s3: S3Client, bucket: str, prefix: str, upload: Upload) -> None:
-    """Put one into the bucket."""
+    """Upload one object."""
     if isinstance(upload.content, Path):
         s3.upload_file(str(upload.content), bucket, prefix + upload.name)
     else:

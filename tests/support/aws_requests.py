@@ -1,6 +1,6 @@
-"""Requests of AWS as they were recorded: what the API's model says against them, and what IAM has to allow for them.
+"""Recorded requests to AWS: their violations of the API's models, and the permissions that they need.
 
-The models are botocore's. A newer botocore's are used where AWS_DATA_PATH names its `data` folder.
+The models are botocore's. AWS_DATA_PATH may name the `data` folder of a newer botocore.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ if TYPE_CHECKING:
     from botocore.model import OperationModel
 
 _SURROGATES = r"\uD800\uDC00-\uDBFF\uDFFF"
-"""Java's way to write the characters beyond the first plane in the models' patterns."""
+"""Characters beyond the first plane in the models' patterns, in Java's notation."""
 
 
 class Call(NamedTuple):
-    """One request as botocore was asked for it."""
+    """One request, as passed to botocore."""
 
     service: str
     operation: str
@@ -39,13 +39,13 @@ class Call(NamedTuple):
 
 
 def recorded(file: Path) -> list[Call]:
-    """Read what `tests/support/recorder` noted."""
+    """Read the records of `tests/support/recorder`."""
     return [Call(*json.loads(line)) for line in file.read_text().splitlines()]
 
 
 @contextmanager
 def recording() -> Iterator[list[Call]]:
-    """Note the requests that this process makes of AWS."""
+    """Record this process's requests to AWS."""
     calls: list[Call] = []
     send = ParamValidationDecorator.serialize_to_request
 
@@ -68,10 +68,10 @@ def _model(service: str) -> ServiceModel:
 
 
 def violations(call: Call) -> list[str]:
-    """Return what the model says against a request.
+    """Return a request's violations of the API's model.
 
-    botocore itself checks names, types, required members and least lengths when it sends. This adds enumerations,
-    patterns and greatest lengths, which only AWS checks.
+    botocore checks names, types, required members and minimum lengths when it sends a request. This function adds
+    enumerations, patterns and maximum lengths, which only AWS checks.
     """
     shape = _model(call.service).operation_model(call.operation).input_shape
     if shape is None:
@@ -79,7 +79,7 @@ def violations(call: Call) -> list[str]:
     report = ParamValidator().validate(call.parameters, shape)
     if report.has_errors():
         return [f"{call.operation}: {report.generate_report()}"]
-    return [f"{call.operation}: {one}" for one in _violations(shape, call.parameters, "")]
+    return [f"{call.operation}: {violation}" for violation in _violations(shape, call.parameters, "")]
 
 
 def _violations(shape: Shape, value: Any, path: str) -> Iterator[str]:  # noqa: ANN401 - any member of any request
@@ -108,7 +108,7 @@ def _of_text(shape: StringShape, value: str, path: str) -> Iterator[str]:
         yield f"{path} has {len(value)} characters; {shape.metadata['max']} are allowed"
 
 
-# --- what IAM has to allow --------------------------------------------------------------------------------------------
+# --- permissions ------------------------------------------------------------------------------------------------------
 
 S3_ACTIONS = {
     "AbortMultipartUpload": "s3:AbortMultipartUpload",
@@ -126,40 +126,39 @@ S3_ACTIONS = {
     "PutObject": "s3:PutObject",
     "UploadPart": "s3:PutObject",
 }
-"""After "Required permissions for Amazon S3 API operations" (S3 User Guide). An operation that is missing here fails
-the test that meets it."""
+"""Source: S3 User Guide, "Required permissions for Amazon S3 API operations". A missing operation fails the test."""
 KEY_ACTIONS = {
     "s3:GetObject": ("kms:Decrypt",),
     "s3:PutObject": ("kms:Decrypt", "kms:GenerateDataKey"),
 }
-"""What S3 does with the key of an encrypted bucket in the caller's name (S3 User Guide, "Using server-side encryption
-with AWS KMS keys"); decryption belongs to uploads in parts."""
+"""Actions of S3 on the key of an encrypted bucket, on the caller's behalf (S3 User Guide, "Using server-side encryption
+with AWS KMS keys"). Multipart uploads need decryption."""
 PREFIXES = {"emr": "elasticmapreduce", "service-quotas": "servicequotas"}
-"""IAM's names of services that botocore calls otherwise."""
+"""IAM's names of services with another name in botocore."""
 NOT_CHECKED = {"sts:GetCallerIdentity"}
-"""Allowed to everybody (STS API Reference, "GetCallerIdentity")."""
+"""Actions that need no permission (STS API Reference, "GetCallerIdentity")."""
 
 
 def keys(call: Call) -> list[str]:
-    """Return the objects that a request of S3 names; `DeleteObjects` names many."""
+    """Return the keys in a request to S3; `DeleteObjects` has several."""
     if "Key" in call.parameters:
         return [call.parameters["Key"]]
     return [one["Key"] for one in call.parameters.get("Delete", {}).get("Objects", [])]
 
 
 def action(call: Call) -> str:
-    """Return the action that a request is, by its own name."""
+    """Return the IAM action of the request's operation."""
     if call.service == "s3":
         return S3_ACTIONS[call.operation]
     return f"{PREFIXES.get(call.service, call.service)}:{call.operation}"
 
 
 def of_s3(call: Call, bucket: str, key: str) -> list[Request]:
-    """Return what IAM has to allow for a request of S3, if the bucket is encrypted with a key.
+    """Return the permissions that a request to S3 needs, for a bucket encrypted with a key.
 
     Args:
-        call: As recorded.
-        bucket: ARN of the deployment's bucket, in the place of the one of the test.
+        call: Recorded request.
+        bucket: ARN of the deployment's bucket, which replaces the test's bucket.
         key: ARN of the deployment's key.
     """
     name = action(call)
@@ -168,15 +167,15 @@ def of_s3(call: Call, bucket: str, key: str) -> list[Request]:
 
 
 def of_run_job_flow(call: Call, cluster: str, roles: Mapping[str, str]) -> list[Request]:
-    """Return what IAM has to allow for RunJobFlow: what it does besides needs actions of their own.
+    """Return the permissions that RunJobFlow needs, including those for tags, policies and roles.
 
     Source: Service Authorization Reference and EMR Management Guide, "Policies for tag-based access to clusters" and
     "IAM policies that allow users to use PassRole".
 
     Args:
-        call: As recorded.
-        cluster: ARN of the cluster that it makes.
-        roles: ARNs of the roles that it passes, by the service that gets them.
+        call: Recorded request.
+        cluster: ARN of the new cluster.
+        roles: ARNs of the passed roles, by the service that receives them.
     """
     given = call.parameters
     tags = {f"elasticmapreduce:RequestTag/{tag['Key']}": tag["Value"] for tag in given["Tags"]}
@@ -192,7 +191,7 @@ def of_run_job_flow(call: Call, cluster: str, roles: Mapping[str, str]) -> list[
     ]
 
 
-# --- S3 over HTTP: what clients other than botocore send --------------------------------------------------------------
+# --- S3 over HTTP: requests of clients other than botocore ------------------------------------------------------------
 
 _OPERATIONS: tuple[tuple[str, bool, str | None, str], ...] = (
     ("GET", False, "location", "GetBucketLocation"),
@@ -208,17 +207,17 @@ _OPERATIONS: tuple[tuple[str, bool, str | None, str], ...] = (
     ("DELETE", True, "uploadId", "AbortMultipartUpload"),
     ("DELETE", True, None, "DeleteObject"),
 )
-"""Method, whether a key is named, a parameter that has to be there, and the operation; the first that fits counts."""
+"""Method, whether there is a key, a required parameter, and the operation. The first match counts."""
 
 
 def of_http(requests: Iterable[tuple[str, str]]) -> list[Call]:
     """Return the S3 operations of HTTP requests to path-style addresses.
 
     Args:
-        requests: Method and target of each. `POST /bucket?delete` is left out: its body names the objects.
+        requests: Method and target of each. `POST /bucket?delete` is skipped, since its body names the objects.
 
     Raises:
-        KeyError: A request is no operation that is known here.
+        KeyError: A request is not one of the operations above.
     """
     return [
         _of_http(method, target) for method, target in requests if not target.partition("?")[2].startswith("delete")

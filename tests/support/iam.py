@@ -1,9 +1,8 @@
-"""What IAM decides about a request: the parts of its language that our policies use, and an error for any other.
+"""An evaluator of IAM policies for the elements that our policies use. It raises an error for any other element.
 
-After "Policy evaluation logic" and "IAM JSON policy elements: Condition operators" of the IAM User Guide: an explicit
-deny wins, an allow is needed, a condition whose key the request lacks is not met. moto's own evaluator takes such a
-condition for met and passes over operators it does not know, which would prove too little here. A request that IAM
-could not see, by the service reference, is refused.
+Sources: IAM User Guide, "Policy evaluation logic" and "IAM JSON policy elements: Condition operators". An explicit deny
+wins, an allow is required, and a condition on a missing key is not met. moto's evaluator treats such a condition as met
+and ignores unknown operators, which proves too little here. Requests that the service reference rules out are rejected.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Request:
-    """One action on one resource, with what conditions may ask for."""
+    """One action on one resource, with the values of condition keys."""
 
     action: str
     resource: str
@@ -44,11 +43,11 @@ ELEMENTS = {"Action", "Condition", "Effect", "Principal", "Resource", "Sid"}
 
 
 def allows(policies: Iterable[Mapping[str, Any]], request: Request) -> bool:
-    """Whether the policies of one principal allow a request.
+    """Return whether the policies of one principal allow a request.
 
     Raises:
-        ImpossibleRequestError: IAM cannot see such a request.
-        NotImplementedError: a policy uses an element or operator that is not known here.
+        ImpossibleRequestError: The service reference rules out the request.
+        NotImplementedError: A policy uses an element or operator that is not implemented here.
     """
     require_possible(request.action, request.resource, request.context)
     statements = [one for policy in policies for one in _listed(policy["Statement"])]
@@ -76,5 +75,5 @@ def _met(operator: str, wanted: Mapping[str, Any], context: Mapping[str, str]) -
     )
 
 
-def _listed(value: Any) -> list[Any]:  # noqa: ANN401 - IAM takes one or a list of each
+def _listed(value: Any) -> list[Any]:  # noqa: ANN401 - in a policy, each is one value or a list
     return value if isinstance(value, list) else [value]

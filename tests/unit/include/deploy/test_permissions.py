@@ -1,4 +1,4 @@
-"""The roles: they may do what the pipeline does, and nothing else."""
+"""The roles allow what the pipeline does, and nothing else."""
 
 from __future__ import annotations
 
@@ -19,16 +19,17 @@ from tests.support.stacks import REGION, TEMPLATE, Stack, managed_policy
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-pytestmark = pytest.mark.filterwarnings("ignore:Tried to parse AWS:UserWarning")  # moto makes no policies of buckets
+pytestmark = pytest.mark.filterwarnings("ignore:Tried to parse AWS:UserWarning")  # moto has no bucket policies
 
 OURS = {"elasticmapreduce:ResourceTag/application": "fruits-image-features"}
 CREATING = {"elasticmapreduce:RequestTag/application": "fruits-image-features"}
 TO_EMR = {"iam:PassedToService": "elasticmapreduce.amazonaws.com"}
 TO_EC2 = {"iam:PassedToService": "ec2.amazonaws.com"}
 
-Ask = tuple[str, str, dict[str, str]]
+Case = tuple[str, str, dict[str, str]]
+"""Action, resource and condition keys of a request."""
 
-NOBODY_MAY: list[Ask] = [
+DENIED_TO_ALL: list[Case] = [
     ("s3:GetObject", "{foreign}/images/a.jpg", {}),
     ("s3:ListBucket", "{foreign}", {}),
     ("s3:DeleteObject", "{bucket}/images/Training/Lime/1.jpg", {}),
@@ -66,8 +67,8 @@ NOBODY_MAY: list[Ask] = [
     ("secretsmanager:GetSecretValue", "arn:aws:secretsmanager:eu-west-1:{account}:secret:payroll", {}),
 ]
 
-MAY: dict[str, list[Ask]] = {
-    "AirflowRole": [  # what whole runs ask for besides is held against this role by tests/e2e/test_permissions.py
+ALLOWED: dict[str, list[Case]] = {
+    "AirflowRole": [  # tests/e2e/test_permissions.py checks the requests of complete runs
         ("s3:ListBucket", "{bucket}", {}),
         ("s3:GetObject", "{bucket}/images/Training/Lime/1.jpg", {}),
         ("s3:GetObject", "{bucket}/logs/emr/j-1/steps/s-1/stderr.gz", {}),
@@ -108,7 +109,7 @@ MAY: dict[str, list[Ask]] = {
         ("ec2:ModifyVpcEndpoint", "{subnet}", {"ec2:Vpc": "{vpc}"}),
     ],
 }
-ONLY_AIRFLOW_MAY: list[Ask] = [
+ALLOWED_TO_AIRFLOW_ONLY: list[Case] = [
     ("s3:PutObject", "{bucket}/artifacts/launch-1.py", {}),
     ("elasticmapreduce:RunJobFlow", "*", CREATING),
     ("elasticmapreduce:TerminateJobFlows", "{cluster}", OURS),
@@ -118,7 +119,7 @@ ONLY_AIRFLOW_MAY: list[Ask] = [
 
 @pytest.fixture(scope="module")
 def names(stack: Stack) -> dict[str, str]:
-    """What the requests above name, as this stack has it."""
+    """The names of this stack's resources, for the requests above."""
     import boto3
 
     roles = ("AirflowRole", "InstanceRole", "EmrServiceRole")
@@ -140,36 +141,36 @@ def names(stack: Stack) -> dict[str, str]:
     }
 
 
-def _request(ask: Ask, names: Mapping[str, str]) -> Request:
-    action, resource, context = ask
+def _request(case: Case, names: Mapping[str, str]) -> Request:
+    action, resource, context = case
     filled = {key: value.format(**names) for key, value in context.items()}
     return Request(action, resource.format(**names), filled)
 
 
-@pytest.mark.parametrize("role", MAY)
-def test_role_may_do_its_work(stack: Stack, names: dict[str, str], role: str) -> None:
+@pytest.mark.parametrize("role", ALLOWED)
+def test_role_allows_its_work(stack: Stack, names: dict[str, str], role: str) -> None:
     policies = stack.policies(role)
 
-    assert [ask for ask in MAY[role] if not allows(policies, _request(ask, names))] == []
+    assert [case for case in ALLOWED[role] if not allows(policies, _request(case, names))] == []
 
 
-@pytest.mark.parametrize("role", MAY)
-def test_role_may_do_nothing_else(stack: Stack, names: dict[str, str], role: str) -> None:
+@pytest.mark.parametrize("role", ALLOWED)
+def test_role_allows_nothing_else(stack: Stack, names: dict[str, str], role: str) -> None:
     policies = stack.policies(role)
 
-    assert [ask for ask in NOBODY_MAY if allows(policies, _request(ask, names))] == []
+    assert [case for case in DENIED_TO_ALL if allows(policies, _request(case, names))] == []
 
 
 @pytest.mark.parametrize("role", ["InstanceRole", "EmrServiceRole"])
-def test_cluster_may_not_do_what_airflow_may(stack: Stack, names: dict[str, str], role: str) -> None:
+def test_clusters_roles_deny_airflows_work(stack: Stack, names: dict[str, str], role: str) -> None:
     policies = stack.policies(role)
 
-    assert [ask for ask in ONLY_AIRFLOW_MAY if allows(policies, _request(ask, names))] == []
+    assert [case for case in ALLOWED_TO_AIRFLOW_ONLY if allows(policies, _request(case, names))] == []
 
 
 FOR_EMR = "for-use-with-amazon-emr-managed-policies"
 ENDPOINT_TAGS = {f"aws:RequestTag/{FOR_EMR}": "true", "aws:RequestTag/Name": "emr-service-vpce"}
-"""What EMR tags its endpoint with, by the managed policy."""
+"""Tags that EMR sets on its endpoint, from the managed policy."""
 
 
 def test_managed_policy_is_the_version_that_knows_the_endpoint() -> None:
@@ -179,13 +180,13 @@ def test_managed_policy_is_the_version_that_knows_the_endpoint() -> None:
 
 
 def _of_emr(stack: Stack) -> list[dict[str, Any]]:
-    """All policies of EMR's service role."""
+    """Return all policies of EMR's service role."""
     return [*stack.policies("EmrServiceRole"), managed_policy()["Document"]]
 
 
 def test_emr_may_create_its_endpoint_in_an_untagged_network_of_this_vpc(stack: Stack, names: dict[str, str]) -> None:
     group_tag = {f"aws:ResourceTag/{FOR_EMR}": "true"}
-    asks: list[Ask] = [
+    cases: list[Case] = [
         ("ec2:CreateVpcEndpoint", "{vpc}", {}),
         ("ec2:CreateVpcEndpoint", "{subnet}", {}),
         ("ec2:CreateVpcEndpoint", "{service_group}", group_tag),
@@ -196,7 +197,7 @@ def test_emr_may_create_its_endpoint_in_an_untagged_network_of_this_vpc(stack: S
         ("ec2:ModifyVpcEndpoint", "{service_group}", group_tag),
     ]
 
-    assert [ask for ask in asks if not allows(_of_emr(stack), _request(ask, names))] == []
+    assert [case for case in cases if not allows(_of_emr(stack), _request(case, names))] == []
 
 
 @pytest.mark.parametrize(
@@ -231,7 +232,7 @@ def _may_apply(statement: Mapping[str, Any], action: str) -> bool:
     return False
 
 
-@pytest.mark.parametrize("role", MAY)
+@pytest.mark.parametrize("role", ALLOWED)
 def test_every_action_of_a_policy_fits_its_resources_and_conditions(stack: Stack, role: str) -> None:
     pairs = [
         (statement, action)
@@ -252,7 +253,7 @@ def test_statement_with_a_key_that_its_action_lacks_does_not_fit() -> None:
     assert not _may_apply(statement, "elasticmapreduce:PutManagedScalingPolicy")
 
 
-@pytest.mark.parametrize("role", MAY)
+@pytest.mark.parametrize("role", ALLOWED)
 def test_role_has_what_its_actions_depend_on(stack: Stack, role: str) -> None:
     patterns = [one for statement in _statements(stack, role) for one in _listed(statement["Action"])]
     allowed = {action for pattern in patterns for action in actions(pattern)}
@@ -261,7 +262,7 @@ def test_role_has_what_its_actions_depend_on(stack: Stack, role: str) -> None:
     assert needed - allowed == set()
 
 
-@pytest.mark.parametrize("role", MAY)
+@pytest.mark.parametrize("role", ALLOWED)
 def test_no_policy_of_ours_allows_all_actions_of_a_service(stack: Stack, role: str) -> None:
     patterns = [pattern for one in _statements(stack, role) for pattern in _listed(one["Action"])]
 
@@ -270,7 +271,7 @@ def test_no_policy_of_ours_allows_all_actions_of_a_service(stack: Stack, role: s
 
 
 def test_roles_are_assumed_by_their_service_alone(stack: Stack) -> None:
-    principals = {role: stack.trust(role)["Statement"][0]["Principal"] for role in MAY}
+    principals = {role: stack.trust(role)["Statement"][0]["Principal"] for role in ALLOWED}
 
     assert principals == {
         "AirflowRole": {"AWS": f"arn:aws:iam::{stack.account}:root"},
@@ -287,7 +288,7 @@ def test_roles_are_assumed_by_their_service_alone(stack: Stack) -> None:
         ({"aws:SecureTransport": "false"}, True),
     ],
 )
-def test_bucket_refuses_whoever_comes_without_tls(context: dict[str, str], *, refused: bool) -> None:
+def test_bucket_denies_requests_without_modern_tls(context: dict[str, str], *, refused: bool) -> None:
     import cfnlint.decode.cfn_yaml
 
     template = cfnlint.decode.cfn_yaml.load(str(TEMPLATE))
@@ -300,7 +301,7 @@ def test_bucket_refuses_whoever_comes_without_tls(context: dict[str, str], *, re
     assert may is not refused
 
 
-def test_evaluator_lets_a_deny_win_and_refuses_what_it_does_not_know() -> None:
+def test_evaluator_lets_a_deny_win_and_rejects_unknown_operators() -> None:
     allow = {"Statement": {"Effect": "Allow", "Action": "s3:*", "Resource": "*"}}
     deny = {"Statement": {"Effect": "Deny", "Action": "s3:Delete*", "Resource": "*"}}
     odd = {"Statement": {"Effect": "Allow", "Action": "s3:*", "Resource": "*", "Condition": {"DateLessThan": {}}}}
@@ -318,15 +319,15 @@ def test_evaluator_lets_a_deny_win_and_refuses_what_it_does_not_know() -> None:
             Request("elasticmapreduce:PutManagedScalingPolicy", "arn:aws:elasticmapreduce:r:1:cluster/j-1", CREATING),
             "has no condition key elasticmapreduce:RequestTag/application",
         ),
-        (Request("elasticmapreduce:RunJobFlows", "*"), "is no action"),
+        (Request("elasticmapreduce:RunJobFlows", "*"), "is not an action"),
         (Request("s3:GetObject", "arn:aws:s3:::bucket"), "does not act on"),
         (Request("iam:CreateRole", "*"), "does not act on"),
     ],
 )
-def test_evaluator_refuses_a_request_that_iam_cannot_see(request_: Request, complaint: str) -> None:
+def test_evaluator_rejects_an_impossible_request(request_: Request, complaint: str) -> None:
     with pytest.raises(ImpossibleRequestError, match=complaint):
         allows([{"Statement": {"Effect": "Allow", "Action": "*", "Resource": "*"}}], request_)
 
 
-def _listed(value: Any) -> list[Any]:  # noqa: ANN401 - IAM takes one or a list of each
+def _listed(value: Any) -> list[Any]:  # noqa: ANN401 - in a policy, each is one value or a list
     return value if isinstance(value, list) else [value]

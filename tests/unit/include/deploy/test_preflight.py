@@ -1,4 +1,4 @@
-"""What `make deploy` says of credentials, permissions, quotas and leftovers; answers have the API models' shapes."""
+"""Checks of credentials, permissions, quotas and leftovers. Responses have the shapes of the API's models."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.support.service_reference import condition_keys, sample_arns
 from tests.support.stacks import REGION, TEMPLATE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
 NEW = Deployment(REGION, "vpc-1", (), "small", "orchard", exists=False)
 ADA = Caller("123456789012", "arn:aws:sts::123456789012:assumed-role/Admin/ada")
@@ -28,7 +28,7 @@ KEY = "0a1b2c3d-0000-0000-0000-000000000000"
 
 @pytest.fixture
 def client(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Stubber]:
-    """Make a client whose answers a test gives, and whose requests are checked."""
+    """A function that creates a client with prepared responses. The client's requests are checked."""
     monkeypatch.delenv("AWS_PROFILE", raising=False)
 
     def make(service: str) -> Stubber:
@@ -45,10 +45,6 @@ def client(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Stubber]:
         return stubber
 
     return make
-
-
-def _found(problems: Iterator[Problem]) -> list[Problem]:
-    return list(problems)
 
 
 # --- credentials and region -------------------------------------------------------------------------------------------
@@ -113,8 +109,8 @@ def test_profile_that_does_not_exist_is_named(monkeypatch: pytest.MonkeyPatch) -
         preflight.identify(REGION)
 
 
-def test_region_that_emr_does_not_know_is_refused_before_anything_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    _refuse(monkeypatch, AssertionError("asked"))
+def test_unknown_region_is_rejected_before_any_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    _refuse(monkeypatch, AssertionError("a request was sent"))
 
     with pytest.raises(PreflightError, match=r"EMR has no region eu-west-9\."):
         preflight.identify("eu-west-9")
@@ -142,7 +138,7 @@ def test_missing_permissions_are_one_problem_that_does_not_stop(client: Callable
     iam = client("iam")
     iam.add_response("simulate_principal_policy", _simulated("iam:CreateRole", "kms:CreateKey"), SIMULATION)
 
-    assert _found(preflight.missing_permissions(iam.client, ADA)) == [
+    assert list(preflight.missing_permissions(iam.client, ADA)) == [
         Problem(
             "IAM's simulator denies iam:CreateRole and kms:CreateKey on some or all resources.",
             "aws iam simulate-principal-policy --policy-source-arn arn:aws:iam::123456789012:role/Admin "
@@ -156,14 +152,14 @@ def test_caller_who_may_do_everything_has_no_problem(client: Callable[[str], Stu
     iam = client("iam")
     iam.add_response("simulate_principal_policy", _simulated(), SIMULATION)
 
-    assert _found(preflight.missing_permissions(iam.client, ADA)) == []
+    assert list(preflight.missing_permissions(iam.client, ADA)) == []
 
 
-def test_caller_who_may_not_ask_the_simulator_has_no_problem(client: Callable[[str], Stubber]) -> None:
+def test_caller_without_permission_to_simulate_has_no_problem(client: Callable[[str], Stubber]) -> None:
     iam = client("iam")
     iam.add_client_error("simulate_principal_policy", "AccessDenied")
 
-    assert _found(preflight.missing_permissions(iam.client, ADA)) == []
+    assert list(preflight.missing_permissions(iam.client, ADA)) == []
 
 
 def test_actions_that_are_simulated_are_those_that_create_the_templates_resources() -> None:
@@ -177,13 +173,13 @@ def test_actions_that_are_simulated_are_those_that_create_the_templates_resource
     assert all(condition_keys(action, sample_arns(action)[0]) for action in preflight.NEEDED_ACTIONS)
 
 
-def test_check_that_the_caller_may_not_make_is_a_problem_of_its_own() -> None:
+def test_check_without_permissions_is_one_problem() -> None:
     def denied() -> list[Problem]:
         raise ClientError({"Error": {"Code": "UnauthorizedOperation", "Message": "No."}}, "DescribeVpcs")
 
     (problem,) = preflight._unless_denied(denied)  # noqa: SLF001
 
-    assert problem.sentence == "You may not call DescribeVpcs, so a part of the account was not checked."
+    assert problem.sentence == "You may not call DescribeVpcs, so this check was skipped."
     assert not problem.stops
 
 
@@ -193,39 +189,39 @@ def test_check_that_the_caller_may_not_make_is_a_problem_of_its_own() -> None:
 @pytest.mark.parametrize(
     ("status", "sentence", "command"),
     [
-        (403, "Bucket orchard is somebody else's, or you may not see it.", "make deploy"),
+        (403, "Bucket orchard belongs to another account, or you may not access it.", "make deploy"),
         (301, "Bucket orchard exists in another region.", "make deploy"),
     ],
 )
-def test_bucket_that_cannot_be_had_is_a_problem(
+def test_bucket_name_that_is_taken_is_a_problem(
     client: Callable[[str], Stubber], status: int, sentence: str, command: str
 ) -> None:
     s3 = client("s3")
     s3.add_client_error("head_bucket", str(status), http_status_code=status)
 
-    (problem,) = preflight.left_bucket(s3.client, NEW)
+    (problem,) = preflight.leftover_bucket(s3.client, NEW)
 
     assert problem.sentence == sentence
     assert problem.command.startswith(command)
     assert problem.stops
 
 
-def test_bucket_of_a_failed_try_is_a_problem(client: Callable[[str], Stubber]) -> None:
+def test_bucket_of_a_failed_deployment_is_a_problem(client: Callable[[str], Stubber]) -> None:
     s3 = client("s3")
     s3.add_response("head_bucket", {}, {"Bucket": "orchard"})
 
-    assert _found(preflight.left_bucket(s3.client, NEW)) == [
+    assert list(preflight.leftover_bucket(s3.client, NEW)) == [
         Problem(
             "Bucket orchard exists and belongs to no stack; it must be empty to be removed.", "aws s3 rb s3://orchard"
         )
     ]
 
 
-def test_bucket_that_is_not_there_is_no_problem(client: Callable[[str], Stubber]) -> None:
+def test_missing_bucket_is_no_problem(client: Callable[[str], Stubber]) -> None:
     s3 = client("s3")
     s3.add_client_error("head_bucket", "404", http_status_code=404)
 
-    assert _found(preflight.left_bucket(s3.client, NEW)) == []
+    assert list(preflight.leftover_bucket(s3.client, NEW)) == []
 
 
 @pytest.mark.parametrize(
@@ -244,14 +240,14 @@ def test_key_of_an_earlier_stack_is_found_and_does_not_stop(
     metadata = {"KeyId": KEY, "Description": description, "KeyState": state}
     kms.add_response("describe_key", {"KeyMetadata": metadata}, {"KeyId": KEY})
 
-    problems = _found(preflight.left_keys(kms.client, NEW))
+    problems = list(preflight.leftover_keys(kms.client, NEW))
 
-    assert [one.stops for one in problems] == ([False] if found else [])
+    assert [problem.stops for problem in problems] == ([False] if found else [])
     if found:
         assert problems[0].command == f"aws kms schedule-key-deletion --region {REGION} --key-id {KEY}"
 
 
-def test_description_of_a_left_key_is_that_of_the_template() -> None:
+def test_description_of_a_leftover_key_is_that_of_the_template() -> None:
     template = cfnlint.decode.cfn_yaml.load(str(TEMPLATE))
 
     assert template["Resources"]["Key"]["Properties"]["Description"] == preflight.KEY_DESCRIPTION
@@ -274,7 +270,7 @@ def test_quotas_of_a_new_account_are_too_small_for_medium(client: Callable[[str]
     quotas.add_response("get_service_quota", _quota(5), _asked("L-34B43A08"))
 
     raise_it = f"aws service-quotas request-service-quota-increase --region {REGION} --service-code ec2"
-    assert _found(
+    assert list(
         preflight.small_quotas(quotas.client, Deployment(REGION, "vpc-1", (), "medium", "b", exists=False))
     ) == [
         Problem(
@@ -295,15 +291,15 @@ def test_small_cluster_needs_no_spot_and_the_default_counts_where_the_account_ha
     quotas.add_client_error("get_service_quota", "NoSuchResourceException")
     quotas.add_response("get_aws_default_service_quota", _quota(12), _asked("L-1216C47A"))
 
-    assert _found(preflight.small_quotas(quotas.client, NEW)) == []
+    assert list(preflight.small_quotas(quotas.client, NEW)) == []
     quotas.assert_no_pending_responses()
 
 
-def test_missing_linked_roles_are_made_by_a_command(client: Callable[[str], Stubber]) -> None:
+def test_missing_linked_roles_are_a_problem(client: Callable[[str], Stubber]) -> None:
     iam = client("iam")
     iam.add_client_error("get_role", "NoSuchEntity", expected_params={"RoleName": "AWSServiceRoleForEMRCleanup"})
 
-    assert _found(preflight.missing_linked_roles(iam.client, NEW)) == [
+    assert list(preflight.missing_linked_roles(iam.client, NEW)) == [
         Problem(
             "The account has no role AWSServiceRoleForEMRCleanup.",
             "aws iam create-service-linked-role --aws-service-name elasticmapreduce.amazonaws.com",

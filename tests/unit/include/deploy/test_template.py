@@ -1,4 +1,4 @@
-"""The CloudFormation template: what cfn-lint says of it, and what a stack made from it is like."""
+"""The CloudFormation template: cfn-lint's checks, and the resources of a stack."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from cfnlint.schema import PROVIDER_SCHEMA_MANAGER
 from include.settings import Settings
 from tests.support.stacks import REGION, TEMPLATE, Stack, create
 
-pytestmark = pytest.mark.filterwarnings("ignore:Tried to parse AWS:UserWarning")  # moto makes no policies of buckets
+pytestmark = pytest.mark.filterwarnings("ignore:Tried to parse AWS:UserWarning")  # moto has no bucket policies
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +27,7 @@ def template() -> dict[str, Any]:
 
 
 OFFERED = Session().get_available_regions("emr")
-"""Where `make deploy` can go: inside the European Union, and elsewhere when asked to."""
+"""Regions of `make deploy`. Those outside the European Union need an option."""
 
 
 def test_template_is_clean_to_cfn_lint_in_every_offered_region() -> None:
@@ -75,7 +75,7 @@ def test_bucket_is_named_after_account_and_region_and_encrypted(stack: Stack) ->
 
 
 @pytest.mark.usefixtures("aws")
-def test_bucket_and_cluster_use_the_key_when_told_so() -> None:
+def test_bucket_and_cluster_use_the_key_with_sse_kms() -> None:
     stack = create("with-key", {"BucketEncryption": "SSE-KMS", "BucketName": "orchard"})
     at_rest = stack.security_configuration()["EncryptionConfiguration"]["AtRestEncryptionConfiguration"]
 
@@ -86,7 +86,7 @@ def test_bucket_and_cluster_use_the_key_when_told_so() -> None:
     assert at_rest["S3EncryptionConfiguration"] == {"EncryptionMode": "SSE-KMS", "AwsKmsKey": key["KMSMasterKeyID"]}
 
 
-def test_lifecycle_ends_leftovers_and_never_what_is_published_unless_told_so(template: dict[str, Any]) -> None:
+def test_lifecycle_expires_leftovers_and_runs_only_by_a_parameter(template: dict[str, Any]) -> None:
     *rules, runs = template["Resources"]["Bucket"]["Properties"]["LifecycleConfiguration"]["Rules"]
     condition, by_age, otherwise = runs["Fn::If"]
 
@@ -154,7 +154,7 @@ def test_key_and_bucket_outlive_the_stack_but_not_a_failed_creation(template: di
         assert template["Resources"][name]["UpdateReplacePolicy"] == "Retain"
 
 
-def test_region_outside_europe_is_refused_unless_asked_for(template: dict[str, Any]) -> None:
+def test_region_outside_europe_is_refused_by_default(template: dict[str, Any]) -> None:
     rule = template["Rules"]["DataStayInEurope"]
     (assertion,) = rule["Assertions"]
     regions, region = assertion["Assert"]["Fn::Contains"]

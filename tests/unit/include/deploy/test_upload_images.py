@@ -40,7 +40,7 @@ def keys(s3: S3Server) -> list[str]:
     return [entry["Key"] for entry in s3.client.list_objects_v2(Bucket="fruits").get("Contents", [])]
 
 
-def test_upload_keeps_ugly_names_and_content(tmp_path: Path, s3: S3Server) -> None:
+def test_upload_keeps_special_characters_and_content(tmp_path: Path, s3: S3Server) -> None:
     folder = make_files(tmp_path / "in", UGLY)
     assert counts(upload(folder, "s3://fruits/images/", progress=False)) == (len(UGLY), 0, 0)
     assert sorted(keys(s3)) == sorted(f"images/{name}" for name in UGLY)
@@ -50,7 +50,7 @@ def test_upload_keeps_ugly_names_and_content(tmp_path: Path, s3: S3Server) -> No
         assert found["ContentType"] == "image/jpeg"
 
 
-def test_second_upload_skips_what_is_the_same_and_sends_what_is_not(tmp_path: Path, s3: S3Server) -> None:
+def test_second_upload_sends_only_changed_files(tmp_path: Path, s3: S3Server) -> None:
     folder = make_files(tmp_path / "in", ["same.jpg", "longer.jpg", "other.jpg"])
     upload(folder, "s3://fruits/images/", progress=False)
     (folder / "longer.jpg").write_bytes(b"longer than before, by far")
@@ -78,16 +78,14 @@ def test_large_file_goes_in_parts_and_is_skipped_the_second_time(tmp_path: Path,
     assert counts(upload(folder, "s3://fruits/", progress=False)) == (0, 1, 0)
 
 
-def test_hidden_files_are_left_out_and_said_so(
-    tmp_path: Path, s3: S3Server, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_hidden_files_are_skipped_and_counted(tmp_path: Path, s3: S3Server, capsys: pytest.CaptureFixture[str]) -> None:
     folder = make_files(tmp_path / "in", ["fig.jpg", ".DS_Store", "a/.DS_Store", ".git/config"])
     upload(folder, "s3://fruits/", progress=False)
     assert keys(s3) == ["fig.jpg"]
-    assert "leaving out 3 hidden" in capsys.readouterr().err
+    assert "skipping 3 hidden" in capsys.readouterr().err
 
 
-def test_failing_file_is_named_and_holds_up_no_other(
+def test_failing_file_is_named_and_does_not_stop_the_others(
     tmp_path: Path, s3: S3Server, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = make_files(tmp_path / "in", ["a.jpg", "c.jpg"])
@@ -104,7 +102,7 @@ def test_missing_bucket_is_one_sentence(tmp_path: Path, s3: S3Server, capsys: py
     folder = make_files(tmp_path / "in", ["a.jpg"])
     assert main([str(folder), "s3://nowhere/images/"]) == 1
     assert capsys.readouterr().err.strip() == (
-        "upload_images: error: there is no bucket nowhere; make it, or correct the address"
+        "upload_images: error: bucket nowhere does not exist; create it, or correct the address"
     )
 
 
@@ -126,7 +124,7 @@ def test_no_credentials_is_one_sentence(
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
     folder = make_files(tmp_path / "in", ["a.jpg"])
     assert main([str(folder), "s3://fruits/images/"]) == 1
-    assert capsys.readouterr().err.strip().startswith("upload_images: error: there are no AWS credentials; set AWS_")
+    assert capsys.readouterr().err.strip().startswith("upload_images: error: no AWS credentials were found; set AWS_")
 
 
 def test_profile_gives_endpoint_and_credentials(tmp_path: Path, s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -149,7 +147,7 @@ def test_denied_put_stops_with_one_sentence(
 
     monkeypatch.setattr(obstore, "put", deny)
     assert main([str(make_files(tmp_path / "in", ["a.jpg"])), "s3://fruits/"]) == 1
-    assert "error: access to a.jpg is denied; it takes s3:PutObject (403 Forbidden)" in capsys.readouterr().err
+    assert "error: access to a.jpg is denied; allow s3:PutObject (403 Forbidden)" in capsys.readouterr().err
     assert keys(s3) == []
 
 
@@ -157,16 +155,16 @@ def test_folder_without_file_is_one_sentence(tmp_path: Path, capsys: pytest.Capt
     assert main([str(tmp_path), "s3://fruits/"]) == 1
     assert capsys.readouterr().err.strip() == f"upload_images: error: {tmp_path} has no file to upload"
     assert main([str(tmp_path / "nowhere"), "s3://fruits/"]) == 1
-    assert capsys.readouterr().err.strip() == f"upload_images: error: {tmp_path / 'nowhere'} is no folder"
+    assert capsys.readouterr().err.strip() == f"upload_images: error: {tmp_path / 'nowhere'} is not a folder"
 
 
 @pytest.mark.parametrize("destination", ["fruits/images", "s3://", "s3:///images", "https://fruits"])
-def test_destination_that_is_no_s3_address_is_refused(destination: str) -> None:
-    with pytest.raises(UploadError, match="is no S3 address"):
+def test_destination_must_be_an_s3_address(destination: str) -> None:
+    with pytest.raises(UploadError, match="is not an S3 address"):
         parse_destination(destination)
 
 
-def test_accents_become_nfc_and_collisions_are_refused(tmp_path: Path) -> None:
+def test_accents_become_nfc_and_collisions_are_rejected(tmp_path: Path) -> None:
     make_files(tmp_path, [unicodedata.normalize("NFD", "pêche.jpg")])
     assert [file.key for file in find_files(tmp_path, "x/")[0]] == [unicodedata.normalize("NFC", "x/pêche.jpg")]
     make_files(tmp_path, [unicodedata.normalize("NFC", "pêche.jpg")])
@@ -174,7 +172,7 @@ def test_accents_become_nfc_and_collisions_are_refused(tmp_path: Path) -> None:
         find_files(tmp_path, "x/")
 
 
-def test_interrupt_leaves_an_upload_to_go_on_with(tmp_path: Path, s3: S3Server) -> None:
+def test_interrupted_upload_can_be_continued(tmp_path: Path, s3: S3Server) -> None:
     folder = make_files(tmp_path / "in", [f"{i:05d}.jpg" for i in range(2000)])
     process = subprocess.Popen(
         [sys.executable, "-m", "include.deploy.upload_images", str(folder), "s3://fruits/", "--jobs", "4"],
