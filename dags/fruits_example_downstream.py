@@ -16,7 +16,7 @@ from typing import Any
 from airflow.sdk import DAG, get_current_context, task
 
 from fruits_airflow import run_context
-from fruits_airflow.params import PARAMS, START
+from fruits_airflow.params import PARAMS, REQUEST_TIMEOUT, START
 from fruits_airflow.tasks.announce import FEATURES
 
 log = logging.getLogger(__name__)
@@ -30,7 +30,7 @@ with DAG(
     catchup=False,
     tags=["fruits", "example"],
     params={"bucket": PARAMS["bucket"]},
-    default_args={"owner": "fruits", "retries": 2},
+    default_args={"owner": "fruits", "retries": 2, "execution_timeout": REQUEST_TIMEOUT},
 ) as dag:
 
     @task(doc_md="Counts the images of each category in the published run.")

@@ -19,7 +19,7 @@ from airflow.sdk import DAG, chain
 from fruits_airflow import run_context
 from fruits_airflow.emr.operators import CreateClusterOperator, RunStepOperator, TerminateClusterOperator
 from fruits_airflow.emr.sensors import ClusterReadySensor
-from fruits_airflow.params import DAILY_ON_EMR
+from fruits_airflow.params import DAILY_ON_EMR, REQUEST_TIMEOUT
 from fruits_airflow.s3.sensors import ImagesSensor
 from fruits_airflow.task_ids import (
     CLUSTER_READY,
@@ -45,11 +45,12 @@ with DAG(
     tags=["fruits", "emr", "spark"],
     **DAILY_ON_EMR,
 ) as dag:
-    wait_for_images = ImagesSensor(task_id=WAIT_FOR_IMAGES)
+    wait_for_images = ImagesSensor(task_id=WAIT_FOR_IMAGES, execution_timeout=REQUEST_TIMEOUT)
     create_cluster = CreateClusterOperator(
         task_id=CREATE_CLUSTER,
         job_flow_overrides=run_context.job_flow,
         retries=4,
+        execution_timeout=REQUEST_TIMEOUT,
         doc_md="Creates the cluster and returns its id without waiting. A retry adopts the cluster of an earlier try.",
     )
     cluster_ready = ClusterReadySensor(
@@ -68,6 +69,7 @@ with DAG(
         task_id=TERMINATE_CLUSTER,
         job_flow_id=create_cluster.output,
         retries=5,
+        execution_timeout=REQUEST_TIMEOUT,
         doc_md="Ends the cluster in any case, waits until it is terminated, and logs its cost.",
     ).as_teardown(setups=create_cluster, on_failure_fail_dagrun=True)
 

@@ -19,7 +19,7 @@ from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOpe
 from airflow.sdk import DAG, chain
 
 from fruits_airflow import run_context
-from fruits_airflow.params import DAILY
+from fruits_airflow.params import DAILY, REQUEST_TIMEOUT
 from fruits_airflow.s3.sensors import ImagesSensor
 from fruits_airflow.task_ids import FEATURIZE_AND_REDUCE, WAIT_FOR_IMAGES
 from fruits_airflow.tasks.announce import announce
@@ -38,7 +38,7 @@ with DAG(
     tags=["fruits", "spark"],
     **DAILY,
 ) as dag:
-    wait_for_images = ImagesSensor(task_id=WAIT_FOR_IMAGES)
+    wait_for_images = ImagesSensor(task_id=WAIT_FOR_IMAGES, execution_timeout=REQUEST_TIMEOUT)
     artifacts = upload_application(for_emr=False)  # the requirements are installed on the cluster
     featurize_and_reduce = SparkSubmitOperator(
         task_id=FEATURIZE_AND_REDUCE,

@@ -157,9 +157,21 @@ CLUSTER_PARAMS = {
 
 START = datetime(2026, 1, 1)  # noqa: DTZ001 - Airflow interprets it in its default time zone, UTC
 
+TASK_TIMEOUT = timedelta(hours=3)
+"""Longest time of one attempt of a task on a worker. Waits in the triggerer have limits of their own.
+
+The longest tasks list or read all images. Listing nine million takes 12 minutes of CPU time
+(docs/measurements/constants.md). A failed step waits up to two hours for its logs, with the largest
+`FRUITS_LOG_WAIT_S`.
+"""
+REQUEST_TIMEOUT = timedelta(minutes=15)
+"""The same for a task that makes some requests. A throttled RunJobFlow is repeated for two minutes, other requests for
+about one (`fruits_airflow.hooks.aws`)."""
+
 TASKS: dict[str, Any] = {
     "owner": "fruits",
     "retries": 2,
+    "execution_timeout": TASK_TIMEOUT,
     "retry_delay": timedelta(seconds=15),
     "retry_exponential_backoff": True,
     "max_retry_delay": timedelta(minutes=5),

@@ -1,5 +1,6 @@
 """Structure of the DAGs: ids, edges, teardown flags, owners, retries, documentation."""
 
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -94,6 +95,17 @@ def test_every_task_has_an_owner_retries_and_documentation(dagbag: DagBag, dag_i
         assert task.owner == "fruits", task.task_id
         assert task.doc_md, task.task_id
         assert task.retries > 0 or (dag_id, task.task_id) == ("fruits_features_spark", "featurize_and_reduce")
+
+
+def test_every_attempt_of_a_task_has_a_time_limit(dagbag: DagBag) -> None:
+    limits = {
+        (dag_id, task.task_id): task.execution_timeout for dag_id, dag in dagbag.dags.items() for task in dag.tasks
+    }
+
+    assert [task for task, limit in limits.items() if limit is None] == []
+    assert max(limits.values()) <= timedelta(hours=6)
+    for task_id in ("create_cluster", "terminate_cluster"):  # the cluster costs money meanwhile
+        assert limits["fruits_features", task_id] <= timedelta(minutes=15)
 
 
 def test_downstream_dag_is_scheduled_on_the_published_features(dagbag: DagBag) -> None:
