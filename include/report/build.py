@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from fruits_features.contract.arguments import DEFAULT_MAX_IMAGE_PIXELS
 from include.report import categories, comparison, components, nearest, page, pictures, plane, quarantine, rows
 from include.report.about import About
 from include.report.comparison import Previous
@@ -40,6 +41,7 @@ class Inputs:
         expected_dollars: Expected total cost.
         previous: Run that was published before, or `None`.
         about: Origin of the run, or `None` if it is unknown.
+        max_image_pixels: Largest image in pixels. Pictures of larger ones are omitted.
     """
 
     run: str
@@ -52,6 +54,7 @@ class Inputs:
     expected_dollars: float | None = None
     previous: Previous | None = None
     about: About | None = None
+    max_image_pixels: int = DEFAULT_MAX_IMAGE_PIXELS
 
 
 @dataclass(frozen=True)
@@ -70,7 +73,7 @@ class Report:
 def build(inputs: Inputs) -> Report:
     """Build the report of a run."""
     figures = _figures(inputs)
-    shown = pictures.load(_paths(figures), inputs.files.bucket, inputs.fetch)
+    shown = pictures.load(_paths(figures), inputs.files.bucket, inputs.fetch, inputs.max_image_pixels)
     return Report(figures, page.render(figures, shown).encode())
 
 

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from fruits_features.contract.rejections import Rejected
-from fruits_features.imaging.decode import decode
+from fruits_features.imaging.decode import decode, exceeded_limit
 from fruits_features.imaging.headers import MalformedHeaderError, read_header
 
 if TYPE_CHECKING:
@@ -25,9 +25,9 @@ _QUALITY = 70
 _END_OF_JPEG = b"\xff\xd9"
 
 
-def thumbnail(data: bytes) -> bytes | None:
+def thumbnail(data: bytes, max_pixels: int = MAX_PIXELS) -> bytes | None:
     """Return a small WebP of an image, or `None` if nothing can be decoded. Damaged images are shown partly."""
-    pixels = _decode(data)
+    pixels = _decode(data, max_pixels)
     if pixels is None:
         return None
     height, width = pixels.shape[:2]
@@ -38,14 +38,14 @@ def thumbnail(data: bytes) -> bytes | None:
     return bytes(encoded)
 
 
-def _decode(data: bytes) -> NDArray[np.uint8] | None:
+def _decode(data: bytes, max_pixels: int) -> NDArray[np.uint8] | None:
     try:
         header = read_header(data)
     except MalformedHeaderError:
         return None
-    if header is None or max(header.width * header.height, header.tile_pixels) > MAX_PIXELS:
+    if header is None or exceeded_limit(header, max_pixels):
         return None
-    pixels = decode(data, MAX_PIXELS)
+    pixels = decode(data, max_pixels)
     if not isinstance(pixels, Rejected):
         return pixels
     truncated = header.format == "jpeg" and not header.complete

@@ -14,6 +14,7 @@ import polars as pl
 import pyarrow as pa
 
 from fruits_features import schemas
+from fruits_features.contract.arguments import DEFAULT_MAX_IMAGE_PIXELS
 from fruits_features.contract.layout import FITTED_SPLIT
 from include.validation import accounting, drift, projection_checks, sample_check
 from include.validation.checks import Check, Severity, ValidationReport, table
@@ -44,6 +45,7 @@ class Audit:
         fetch: Function that fetches the images of the sample.
         published: Published run to compare with, or `None`.
         kept: Stored projection that the run kept, empty if it no longer exists. `None` if the run fitted its own.
+        max_image_pixels: Largest image of the run in pixels. Larger images of the sample are not decoded.
     """
 
     files: RunFiles
@@ -53,6 +55,7 @@ class Audit:
     fetch: sample_check.Fetch
     published: Published | None = None
     kept: bytes | None = None
+    max_image_pixels: int = DEFAULT_MAX_IMAGE_PIXELS
 
     def validate(self, stored: bytes) -> ValidationReport:
         """Run all checks.
@@ -101,7 +104,7 @@ class Audit:
 
     def _sample_checks(self, features: FeatureChecks, projection: Projection) -> Iterator[Check]:
         if features.sample is not None:
-            yield from sample_check.check(features.sample, projection, self.files, self.fetch)
+            yield from sample_check.check(features.sample, projection, self.files, self.fetch, self.max_image_pixels)
 
     def _drift_checks(self, features: FeatureChecks, projection: Projection) -> Iterator[Check]:
         if self.published is not None:

@@ -6,6 +6,7 @@ This is the only check that reads images. It finds rows whose vectors were swapp
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,7 +14,10 @@ import polars as pl
 from obstore.exceptions import BaseError
 
 from fruits_features.extraction.extract import ImageFeatures
-from fruits_features.extraction.families.onnx import ModelError
+from fruits_features.extraction.families.onnx import DEADLINE_S as MODEL_DEADLINE_S
+from fruits_features.extraction.families.onnx import ModelError, try_out
+from fruits_features.extraction.subprocess_pool import Failure, SubprocessPool
+from fruits_features.imaging.limits import DEADLINE_S, opencv_environment
 from include.validation.checks import Check, Severity
 
 if TYPE_CHECKING:
@@ -22,8 +26,6 @@ if TYPE_CHECKING:
     from fruits_features.projection import Projection
     from include.run_files import RunFiles
 
-MAX_PIXELS = 10**9
-"""Limit of pixels in this check. The job has already applied the limit of the run to images in `features/`."""
 TOLERANCE = 1e-4
 """Largest difference of a feature or component, relative to the row's largest value if that is above 1. Processors
 round differently."""
@@ -35,35 +37,53 @@ Fetch = Callable[[str, str], bytes | None]
 """Function that fetches an object by key and ETag. Returns `None` if the object was deleted or replaced since."""
 
 
-def check(sample: pl.DataFrame, projection: Projection, files: RunFiles, fetch: Fetch) -> Iterator[Check]:
+def check(
+    sample: pl.DataFrame, projection: Projection, files: RunFiles, fetch: Fetch, max_pixels: int
+) -> Iterator[Check]:
     """Extract the features of the sampled images again and yield the check of their rows.
+
+    The model is tried out, and images are decoded, in a child process with a deadline. An image may have been made to
+    crash or to block a decoder.
 
     Args:
         sample: Rows with `path`, `features` and `pca`.
         projection: Projection of the run.
         files: Tables of the run. The inventory is read.
         fetch: Function that fetches the images.
+        max_pixels: Limit of the run; no image in `features/` has more pixels.
     """
     try:
         if projection.model:
-            projection.model.open()
+            try_out(projection.model)
     except (ModelError, BaseError) as error:
         yield Check(_CHECK_NAME, passed=False, saw=str(error), wanted="the model", severity=Severity.WARNING)
         return
+    different = gone = failed = 0
+    extract = partial(projection.extract, max_pixels=max_pixels)
+    deadline_s = MODEL_DEADLINE_S if projection.model else DEADLINE_S
+    with SubprocessPool(extract, deadline_s, opencv_environment(max_pixels)) as pool:
+        for key, etag, features, pca in _rows(sample, files):
+            data = fetch(key, etag)
+            if data is None:
+                gone += 1
+                continue
+            (outcome,) = pool.map([data], [f"s3://{files.bucket}/{key}"])
+            if isinstance(outcome, Failure):
+                failed += 1
+            elif not isinstance(outcome, ImageFeatures) or not _close(outcome.features, features, projection, pca):
+                different += 1
+    checked = sample.height - gone - failed
+    saw = f"{different} of {checked} images" + (f"; {failed} crashed or took too long" if failed else "")
+    yield Check(_CHECK_NAME, different == 0 and failed <= checked, saw, "none")
+
+
+def _rows(sample: pl.DataFrame, files: RunFiles) -> Iterator[tuple[str, str, object, object]]:
+    """Yield key, ETag, features and components of each sampled row."""
     keys = sample.with_columns(key=pl.col("path").str.strip_prefix(f"s3://{files.bucket}/"))
     etags = pl.concat(
         [batch.filter(pl.col("key").is_in(keys["key"].implode())) for batch in files.inventory.batches(["key", "etag"])]
     )
-    different = gone = 0
-    for key, etag, features, pca in keys.join(etags, on="key").select("key", "etag", "features", "pca").iter_rows():
-        data = fetch(key, etag)
-        outcome = None if data is None else projection.extract(data, MAX_PIXELS)
-        if data is None:
-            gone += 1
-        elif not isinstance(outcome, ImageFeatures) or not _close(outcome.features, features, projection, pca):
-            different += 1
-    checked = sample.height - gone
-    yield Check(_CHECK_NAME, different == 0, f"{different} of {checked} images", "none")
+    yield from keys.join(etags, on="key").select("key", "etag", "features", "pca").iter_rows()
 
 
 def _close(features: object, stored: object, projection: Projection, pca: object) -> bool:

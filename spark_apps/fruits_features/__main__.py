@@ -61,7 +61,8 @@ def _run(arguments: Arguments) -> "Outcome":
     if arguments.region:
         os.environ["AWS_REGION"] = arguments.region
     with ExitStack() as stack, ThreadPoolExecutor(1) as thread:
-        starting = thread.submit(stack.enter_context, running_context(arguments.run, arguments.region))
+        context = running_context(arguments.run, arguments.region, arguments.max_image_pixels)
+        starting = thread.submit(stack.enter_context, context)
         from fruits_features.job import run  # noqa: PLC0415 - imported while Spark starts
 
         return run.run(starting.result, arguments)

@@ -51,8 +51,9 @@ def s3_folder(s3: Served) -> Iterator[Path]:
 def spark(s3: Served, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
     """One session with two cores and without UI. Failed tasks are retried, as on a cluster.
 
-    The workers inherit the environment of the session's start: the S3 server's address, and a decoder that some images
-    crash. The environment is reset afterwards, because other tests of this process start programs too.
+    The workers inherit the environment of the session's start: the S3 server's address, a decoder that some images
+    crash or block, and a short deadline for it. The environment is reset afterwards, because other tests of this
+    process start programs too.
     """
     folders = (ROOT / "spark_apps", ROOT / "tests" / "support" / "deadly_decoder")
     environment = {
@@ -60,6 +61,7 @@ def spark(s3: Served, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Spar
         "SPARK_LOCAL_IP": "127.0.0.1",
         "PYSPARK_PYTHON": sys.executable,
         "PYTHONPATH": os.pathsep.join(map(str, folders)),
+        "FRUITS_TEST_DEADLINE_S": "10",
     }
     with pytest.MonkeyPatch.context() as patch:
         for name, value in environment.items():

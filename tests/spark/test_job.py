@@ -32,7 +32,7 @@ from fruits_features.pca.fit import ReductionError
 from fruits_features.schemas import QUARANTINE, arrow_schema, features_columns
 from include.dev.local_aws.s3.fault_proxy import Fault, Request, S3FaultProxy
 from tests.support.buckets import Bucket
-from tests.support.deadly_decoder.sitecustomize import MARK
+from tests.support.deadly_decoder.sitecustomize import ENDLESS_MARK, MARK
 from tests.support.onnx_models import DIMENSION, expected, model
 
 
@@ -267,15 +267,18 @@ def test_first_line_of_failed_task_is_its_python_error(spark: SparkSession) -> N
     assert first_line(raised.value) == "BucketError: The bucket gave up."
 
 
-def test_run_with_image_that_crashes_the_decoder_keeps_the_others(spark: SparkSession, photos: Bucket) -> None:
+@pytest.mark.parametrize(("mark", "reason"), [(MARK, "decoder_crash"), (ENDLESS_MARK, "decoder_timeout")])
+def test_run_with_image_that_stops_the_decoder_keeps_the_others(
+    spark: SparkSession, photos: Bucket, mark: bytes, reason: str
+) -> None:
     fill(photos)
-    photos.put("images/Training/100% Kiwi+Lime/deadly.jpg", photograph(1) + MARK)
+    photos.put("images/Training/100% Kiwi+Lime/deadly.jpg", photograph(1) + mark)
 
     outcome = run.run(lambda: spark.sparkContext, arguments(photos, k=2, max_quarantine_share=0.1))
 
     layout = RunLayout(str(photos.runs / "run"))
     rejected = [(row["path"].rsplit("/", 1)[1], row["stage"], row["reason"]) for row in rows_of(layout.quarantine)]
-    assert rejected == [("deadly.jpg", "decode", "decoder_crash")]
+    assert rejected == [("deadly.jpg", "decode", reason)]
     assert (outcome.inventoried, outcome.described, outcome.quarantined) == (25, 24, 1)
     assert len({row["path"] for row in rows_of(layout.features)}) == 24
 

@@ -27,13 +27,14 @@ class ListingHook(S3Hook):
         return session
 
 
-def read(s3: S3Hook, uri: str, etag: str | None = None) -> bytes | None:
-    """Return the content of an object, or `None` if it does not exist or has another ETag.
+def read(s3: S3Hook, uri: str, etag: str | None = None, max_bytes: int | None = None) -> bytes | None:
+    """Return the content of an object, or `None` if it does not exist, has another ETag or is too large.
 
     Args:
         s3: Hook that reaches the bucket.
         uri: `s3://bucket/key`.
         etag: Expected ETag without quotes. `None` accepts any.
+        max_bytes: Largest size in bytes. `None` accepts any.
     """
     bucket, key = S3Hook.parse_s3_url(uri)
     try:
@@ -42,7 +43,9 @@ def read(s3: S3Hook, uri: str, etag: str | None = None) -> bytes | None:
         if error.response["Error"]["Code"] in {"NoSuchKey", "NoSuchBucket", "404"}:
             return None
         raise
-    return response["Body"].read() if etag in {None, response["ETag"].strip('"')} else None
+    is_other = etag not in {None, response["ETag"].strip('"')}
+    is_too_large = max_bytes is not None and response["ContentLength"] > max_bytes
+    return None if is_other or is_too_large else response["Body"].read()
 
 
 def read_json(s3: S3Hook, uri: str) -> dict[str, Any]:

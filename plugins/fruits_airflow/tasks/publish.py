@@ -75,14 +75,16 @@ def _write_report(s3: S3Hook, layout: RunLayout, context: Context, validation: M
     from include.publication import documents
     from include.report import build
     from include.run_files import RunFiles
+    from include.settings import settings
 
-    files, seconds = RunFiles(layout, aws.filesystem(s3)), _durations(context)
+    files, seconds, limits = RunFiles(layout, aws.filesystem(s3)), _durations(context), settings()
     inputs = build.Inputs(
         run=layout.name,
         files=files,
         projection=Projection.from_bytes(read(s3, layout.portable_projection) or b""),
         validation=validation,
-        fetch=lambda key: read(s3, f"s3://{files.bucket}/{key}"),
+        fetch=lambda key: read(s3, f"s3://{files.bucket}/{key}", max_bytes=limits.max_image_bytes),
+        max_image_pixels=limits.max_image_pixels,
         seconds=seconds,
         **cost.reported_cost(cost.run_cost(context), seconds),
         previous=_previous(s3, files.bucket),

@@ -57,6 +57,7 @@ def validate_parquet() -> dict[str, Any]:
 
 def _audit(run: Mapping[str, Any], params: Mapping[str, Any], s3: S3Hook) -> ValidationReport:
     from include.run_files import RunFiles
+    from include.settings import settings
     from include.validation.audit import Audit
 
     layout = RunLayout(run["uri"])
@@ -75,6 +76,7 @@ def _audit(run: Mapping[str, Any], params: Mapping[str, Any], s3: S3Hook) -> Val
         fetch=lambda key, etag: read(s3, f"s3://{run['bucket']}/{key}", etag),
         published=_published(s3, run["bucket"]),
         kept=(read(s3, kept_from) or b"") if kept_from else None,
+        max_image_pixels=settings().max_image_pixels,
     )
     return audit.validate(stored)
 

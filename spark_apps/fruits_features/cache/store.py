@@ -43,6 +43,7 @@ TRANSIENT_REASONS = tuple(
         Reason.FORBIDDEN,
         Reason.UNAVAILABLE,
         Reason.DECODER_CRASH,
+        Reason.DECODER_TIMEOUT,
     )
 )
 """Reasons that depend on S3, on the image prefix or on a machine, and not on the object. They are not cached."""

@@ -49,8 +49,10 @@ class Reason(StrEnum):
         "too_many_pixels",
         "The image has more than `max_image_pixels` (default 50,000,000). It was not decoded.",
     )
+    TOO_MANY_SCANS = "too_many_scans", "The JPEG has so many scans that decoding would be slow. It was not decoded."
     UNDECODABLE = "undecodable", "The file has the header of an image, but OpenCV cannot decode it."
     DECODER_CRASH = "decoder_crash", "Decoding crashed the worker process, and crashed it again in fresh processes."
+    DECODER_TIMEOUT = "decoder_timeout", "Decoding took longer than the deadline. Its process was ended."
     NOT_DESCRIBABLE = "not_describable", "The image was decoded, but its features could not be computed."
 
 

@@ -4,11 +4,11 @@ Does not know Spark: the same generator runs in a test or in a plain process.
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -16,8 +16,10 @@ import pyarrow.compute as pc
 
 from fruits_features.contract.rejections import Reason, Rejected, Stage
 from fruits_features.extraction.extract import ImageExtractor, ImageFeatures, add_embeddings
-from fruits_features.extraction.families.onnx import BATCH_IMAGES, Model, Weights
-from fruits_features.extraction.subprocess_pool import InProcess, SubprocessPool
+from fruits_features.extraction.families.onnx import BATCH_IMAGES, Embedder, GuardedModel, Weights, call_model
+from fruits_features.extraction.families.onnx import DEADLINE_S as MODEL_DEADLINE_S
+from fruits_features.extraction.subprocess_pool import Failure, InProcess, Pool, SubprocessPool
+from fruits_features.imaging.limits import DEADLINE_S, opencv_environment
 from fruits_features.io.fetcher import IMAGE_RETRIES, Fetcher, ObjectRef
 from fruits_features.io.object_store import open_bucket
 from fruits_features.io.prefetch import prefetch_map
@@ -33,11 +35,19 @@ CHUNK_BYTES = 16 * 1024 * 1024
 CHUNKS_AHEAD = 2
 """Chunks fetched in advance. With only one, fewer requests are in flight at the end of each chunk."""
 
-_CRASHED = Rejected(Stage.DECODE, Reason.DECODER_CRASH, "Decoding crashed the worker, and again in a fresh process.")
+DECODED_BYTES = 128 * 1024 * 1024
+"""Decoded bytes per chunk, if the pixels are kept. One image may exceed it. A chunk that exceeds it is divided."""
 
-_Pool = (
-    InProcess[bytes | Rejected, ImageFeatures | Rejected] | SubprocessPool[bytes | Rejected, ImageFeatures | Rejected]
-)
+_FAILURES = {
+    Failure.CRASHED: Rejected(
+        Stage.DECODE, Reason.DECODER_CRASH, "Decoding crashed the worker, and again in a fresh process."
+    ),
+    Failure.TIMED_OUT: Rejected(Stage.DECODE, Reason.DECODER_TIMEOUT, f"Decoding took longer than {DEADLINE_S:g} s."),
+}
+
+_A = TypeVar("_A")
+_T = TypeVar("_T")
+_ExtractorPool = Pool[bytes | Rejected, ImageFeatures | Rejected]
 
 
 class Chunk(NamedTuple):
@@ -73,31 +83,45 @@ class BatchExtractor:
     def extract(self, inventory: pa.Table) -> Iterator[Chunk]:
         """Yield the outcomes of inventory rows in their order. The next chunks are fetched meanwhile."""
         chunks = list(_chunks(inventory))
-        model = self.model.open() if self.model else None
-        with (
-            closing(Fetcher(open_bucket(self.bucket, IMAGE_RETRIES), self.max_bytes)) as fetcher,
-            self._pool(model) as pool,
-        ):
+        with ExitStack() as stack:
+            fetcher = stack.enter_context(closing(Fetcher(open_bucket(self.bucket, IMAGE_RETRIES), self.max_bytes)))
+            model = self._open_model(stack)
+            extractor = ImageExtractor(
+                self.families, self.max_pixels, self.include_pixels, model.size if model else None
+            )
+            pool = stack.enter_context(self._pool(extractor.extract, DEADLINE_S))
             fetched_chunks = prefetch_map(partial(_fetch, fetcher), chunks, CHUNKS_AHEAD)
             for chunk, fetched in zip(chunks, fetched_chunks, strict=True):
-                yield self._assemble(chunk, fetched, self._outcomes(pool, fetched, model))
-
-    def _pool(self, model: Model | None) -> _Pool:
-        """Return the pool that runs the extractor: this process, or a child process."""
-        size = model.size if model else None
-        extractor = ImageExtractor(self.families, self.max_pixels, self.include_pixels, size)
-        return SubprocessPool(extractor.extract) if self.isolated else InProcess(extractor.extract)
+                start = 0
+                for outcomes in _batches(self._outcomes(pool, model, chunk, fetched), CHUNK_IMAGES):
+                    end = start + len(outcomes)
+                    yield self._assemble(chunk.slice(start, len(outcomes)), fetched[start:end], outcomes)
+                    start = end
 
     def _outcomes(
-        self, pool: _Pool, fetched: Sequence[bytes | Rejected], model: Model | None
-    ) -> list[ImageFeatures | Rejected]:
-        """Extract the features of fetched images. With a model, a batch at a time: its inputs are large."""
-        step = BATCH_IMAGES if model else max(1, len(fetched))
-        outcomes: list[ImageFeatures | Rejected] = []
-        for start in range(0, len(fetched), step):
-            extracted = [outcome or _CRASHED for outcome in pool.call(fetched[start : start + step])]
-            outcomes += add_embeddings(extracted, self.families, model) if model else extracted
-        return outcomes
+        self, pool: _ExtractorPool, model: Embedder | None, chunk: pa.RecordBatch, fetched: Sequence[bytes | Rejected]
+    ) -> Iterator[ImageFeatures | Rejected]:
+        """Yield the outcomes of fetched images. With a model, a batch at a time, because its inputs are large."""
+        results = pool.map(fetched, [f"s3://{self.bucket}/{key}" for key in chunk["key"].to_pylist()])
+        outcomes = (_FAILURES[result] if isinstance(result, Failure) else result for result in results)
+        if model is None:
+            yield from outcomes
+            return
+        for batch in _batches(outcomes, BATCH_IMAGES):
+            yield from add_embeddings(batch, self.families, model)
+
+    def _open_model(self, stack: ExitStack) -> Embedder | None:
+        """Return the model, if there is one. Its calls have a deadline until the stack is closed."""
+        if self.model is None:
+            return None
+        pool = stack.enter_context(self._pool(partial(call_model, self.model), MODEL_DEADLINE_S))
+        return GuardedModel(self.model, pool)
+
+    def _pool(self, function: Callable[[_A], _T], deadline_s: float) -> Pool[_A, _T]:
+        """Return a pool for a function: this process, or a child process."""
+        if self.isolated:
+            return SubprocessPool(function, deadline_s, opencv_environment(self.max_pixels))
+        return InProcess(function, deadline_s)
 
     def _assemble(
         self, chunk: pa.RecordBatch, fetched: Sequence[bytes | Rejected], outcomes: Sequence[ImageFeatures | Rejected]
@@ -113,6 +137,20 @@ class BatchExtractor:
             _batch(columns, rows.filter(is_extracted), _extracted_values(extracted)),
             _batch(arrow_schema(REJECTED), rows.filter(pc.invert(is_extracted)), _rejected_values(rejected)),
         )
+
+
+def _batches(outcomes: Iterable[ImageFeatures | Rejected], max_images: int) -> Iterator[list[ImageFeatures | Rejected]]:
+    """Yield batches of at most `max_images` outcomes and about `DECODED_BYTES` bytes of pixels."""
+    batch: list[ImageFeatures | Rejected] = []
+    size = 0
+    for outcome in outcomes:
+        batch.append(outcome)
+        size += outcome.pixels.nbytes if isinstance(outcome, ImageFeatures) and outcome.pixels is not None else 0
+        if len(batch) == max_images or size >= DECODED_BYTES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
 
 
 def _extracted_values(images: Sequence[ImageFeatures]) -> dict[str, object]:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from fruits_features.contract.families import MODEL_FAMILY, total_dimension
 from fruits_features.contract.rejections import Reason, Rejected, Stage
-from fruits_features.extraction.families.onnx import Model, scale
+from fruits_features.extraction.families.onnx import Embedder, scale
 from fruits_features.imaging.decode import decode
 from fruits_features.imaging.normalize import NormalizedImage
 
@@ -96,7 +96,7 @@ class ImageExtractor:
 
 
 def add_embeddings(
-    outcomes: Sequence[ImageFeatures | Rejected], families: Sequence[str], model: Model
+    outcomes: Sequence[ImageFeatures | Rejected], families: Sequence[str], model: Embedder
 ) -> list[ImageFeatures | Rejected]:
     """Insert the model's embeddings into features that `ImageExtractor` computed."""
     scaled = [one.scaled for one in outcomes if isinstance(one, ImageFeatures) and one.scaled is not None]

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from fruits_features.contract.rejections import Reason, Rejected, Stage
 from fruits_features.imaging.headers import Alpha, Header, MalformedHeaderError, read_header, read_orientation
+from fruits_features.imaging.limits import MAX_JPEG_SCANS
 
 # Executors run one Python worker per core. OpenCV's own threads would compete with them and do not survive a fork.
 cv2.setNumThreads(1)
@@ -49,7 +50,8 @@ def decode(data: bytes, max_pixels: int) -> NDArray[np.uint8] | Rejected:
     header = _read_header(data)
     if isinstance(header, Rejected):
         return header
-    return _check_header(header, len(data), max_pixels) or _decode(data, header)
+    rejected = exceeded_limit(header, max_pixels) or _check_complete(header, len(data))
+    return rejected or _check_shape(_decode(data, header), header)
 
 
 def _read_header(data: bytes) -> Header | Rejected:
@@ -64,17 +66,36 @@ def _read_header(data: bytes) -> Header | Rejected:
     return header
 
 
-def _check_header(header: Header, size: int, max_pixels: int) -> Rejected | None:
-    """Return why a file is rejected by its header alone; `None` if it is not."""
+def exceeded_limit(header: Header, max_pixels: int) -> Rejected | None:
+    """Return why a file must not be decoded, given its header; `None` if it may be."""
     shape = f"{header.width} x {header.height} pixels"
     if header.width * header.height > max_pixels:
         return _rejected(Reason.TOO_MANY_PIXELS, f"The image has {shape}; the limit is {max_pixels}.")
     if header.tile_pixels > max_pixels:
         tiles = f"{shape} in tiles of {header.tile_pixels} pixels"
         return _rejected(Reason.TOO_MANY_PIXELS, f"The image has {tiles}; the limit is {max_pixels}.")
-    if not header.complete:
-        return _rejected(Reason.TRUNCATED, f"The {header.format} image continues after the file's {size} bytes.")
+    if header.scans > MAX_JPEG_SCANS:
+        return _rejected(Reason.TOO_MANY_SCANS, f"The JPEG has more than {MAX_JPEG_SCANS} scans.")
     return None
+
+
+def _check_complete(header: Header, size: int) -> Rejected | None:
+    if header.complete:
+        return None
+    return _rejected(Reason.TRUNCATED, f"The {header.format} image continues after the file's {size} bytes.")
+
+
+def _check_shape(pixels: NDArray[np.uint8] | Rejected, header: Header) -> NDArray[np.uint8] | Rejected:
+    """Reject an image of another size than its header states: the limits were checked for the stated size."""
+    if isinstance(pixels, Rejected):
+        return pixels
+    height, width = pixels.shape[:2]
+    if {height, width} == {header.height, header.width}:  # the EXIF orientation may have swapped them
+        return pixels
+    return _rejected(
+        Reason.UNDECODABLE,
+        f"The header states {header.width} x {header.height} pixels, but OpenCV decoded {width} x {height}.",
+    )
 
 
 def _decode(data: bytes, header: Header) -> NDArray[np.uint8] | Rejected:

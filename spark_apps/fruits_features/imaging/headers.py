@@ -13,9 +13,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 from itertools import chain
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from fruits_features.imaging.limits import MAX_JPEG_SCANS, MAX_JPEG_SEGMENTS, MAX_TIFF_VALUES
 
 
 class MalformedHeaderError(ValueError):
@@ -43,6 +46,7 @@ class Header:
         complete: Whether the file contains the complete image.
         alpha: Kind of transparency.
         tile_pixels: Number of pixels of a tile, which may be larger than the image; 0 without tiles.
+        scans: Number of scans of a JPEG. Counting stops after the limit; then `complete` is false.
     """
 
     format: str
@@ -51,6 +55,7 @@ class Header:
     complete: bool
     alpha: Alpha = Alpha.NONE
     tile_pixels: int = 0
+    scans: int = 0
 
 
 def read_header(data: bytes) -> Header | None:
@@ -80,6 +85,7 @@ def read_header(data: bytes) -> Header | None:
 # --- JPEG (ITU-T T.81) ----------------------------------------------------------------------------------------
 
 _START_OF_FRAME = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # DHT, JPG and DAC share the range
+_START_OF_SCAN = 0xDA
 _END_OF_IMAGE = 0xD9
 _NEXT_MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd8\xff]")
 """Next marker with a payload, or the end marker.
@@ -95,23 +101,33 @@ def _read_jpeg(data: bytes) -> Header:
     APP segments are skipped, because thumbnails inside them have end markers too. Bytes after the end are ignored.
     """
     size: tuple[int, int] | None = None
-    complete = False
+    complete, scans = False, 0
     for marker, payload in _jpeg_segments(data):
         if marker in _START_OF_FRAME and size is None:
             height, width = struct.unpack_from(">HH", data, payload + 1)
             size = (width, height)
+        scans += marker == _START_OF_SCAN
+        if scans > MAX_JPEG_SCANS:
+            break
         complete = marker == _END_OF_IMAGE
     if size is None:
         if not complete:
-            return Header("jpeg", 0, 0, complete=False)
+            return Header("jpeg", 0, 0, complete=False, scans=scans)
         raise MalformedHeaderError("the JPEG has no frame")
-    return Header("jpeg", *size, complete=complete)
+    return Header("jpeg", *size, complete=complete, scans=scans)
 
 
 def _jpeg_segments(data: bytes) -> Iterator[tuple[int, int]]:
-    """Yield each marker and the position of its payload, up to the end marker or the end of the file."""
+    """Yield each marker and the position of its payload, up to the end marker or the end of the file.
+
+    Raises:
+        MalformedHeaderError: The file has too many segments.
+    """
     position = 2
-    while match := _NEXT_MARKER.search(data, position):
+    for _ in range(MAX_JPEG_SEGMENTS):
+        match = _NEXT_MARKER.search(data, position)
+        if match is None:
+            return
         position = match.end()
         marker = data[position - 1]
         if marker == _END_OF_IMAGE:
@@ -121,6 +137,7 @@ def _jpeg_segments(data: bytes) -> Iterator[tuple[int, int]]:
             return
         yield marker, position + 2
         position += struct.unpack_from(">H", data, position)[0]
+    raise MalformedHeaderError(f"the JPEG has more than {MAX_JPEG_SEGMENTS} segments")
 
 
 # --- PNG (ISO/IEC 15948) --------------------------------------------------------------------------------------
@@ -197,7 +214,11 @@ def _read_webp(data: bytes) -> Header:
 
 # --- TIFF 6.0 -------------------------------------------------------------------------------------------------
 
-_TIFF_TYPES = {1: "u1", 3: "u2", 4: "u4"}  # NumPy types of BYTE, SHORT and LONG
+_TIFF_TYPES = {1: "u1", 3: "u2", 4: "u4", 6: "i1", 8: "i2", 9: "i4", 16: "u8", 17: "i8"}
+"""NumPy types of BYTE, SHORT, LONG, their signed variants, LONG8 and SLONG8.
+
+libtiff reads a size of each of these types (`TIFFReadDirEntryLong` in tif_dirread.c) and of no other.
+"""
 _TIFF_INLINE_BYTES = 4  # largest value stored in the entry itself; larger ones are stored elsewhere
 _IMAGE_WIDTH, _IMAGE_LENGTH = 256, 257
 _ORIENTATION = 274
@@ -205,7 +226,8 @@ _TILE_WIDTH, _TILE_LENGTH = 322, 323
 _EXTRA_SAMPLES = 338
 _ALPHA = {1: Alpha.PREMULTIPLIED, 2: Alpha.STRAIGHT}  # by ExtraSamples: associated, unassociated
 _PIXEL_DATA = ((273, 279), (324, 325))  # offsets and byte counts of strips, of tiles
-_TAGS = {_IMAGE_WIDTH, _IMAGE_LENGTH, _ORIENTATION, _TILE_WIDTH, _TILE_LENGTH, _EXTRA_SAMPLES, *chain(*_PIXEL_DATA)}
+_TAGS = {_IMAGE_WIDTH, _IMAGE_LENGTH, _TILE_WIDTH, _TILE_LENGTH, _EXTRA_SAMPLES, *chain(*_PIXEL_DATA)}
+_LARGEST_POSITION = 2**62  # larger than any file; the sum of two such positions fits into 64 bits
 
 
 def _read_tiff(data: bytes) -> Header:
@@ -214,7 +236,7 @@ def _read_tiff(data: bytes) -> Header:
     (directory,) = struct.unpack_from(f"{order}I", data, 4)
     if directory >= len(data):  # often written last, so a truncated file loses it first
         return Header("tiff", 0, 0, complete=False)
-    tags = _tiff_tags(data)
+    tags = _tiff_tags(data, _TAGS, strict=True)
     if _IMAGE_WIDTH not in tags or _IMAGE_LENGTH not in tags:
         raise MalformedHeaderError("the first directory of the TIFF contains no size")
     width, height, tile_width, tile_height, extra = (
@@ -235,23 +257,40 @@ def _last_byte(tags: dict[int, NDArray[np.uint64]]) -> int:
     return last
 
 
-def _tiff_tags(data: bytes) -> dict[int, NDArray[np.uint64]]:
-    """Return the relevant entries of the first directory. Of duplicate entries the first counts, as in libtiff."""
+def _tiff_tags(data: bytes, wanted: set[int], *, strict: bool) -> dict[int, NDArray[np.uint64]]:
+    """Return entries of the first directory by tag. Of duplicate entries the first counts, as in libtiff.
+
+    Args:
+        data: Content of the file, or an EXIF block.
+        wanted: Tags to return.
+        strict: Whether a wanted entry that cannot be read is an error. A decoder might read it and find another size.
+
+    Raises:
+        MalformedHeaderError: An entry has no values or too many, or they are no integers.
+    """
     order = "<" if data[:2] == b"II" else ">"
     (directory,) = struct.unpack_from(f"{order}I", data, 4)
     (entries,) = struct.unpack_from(f"{order}H", data, directory)
     tags: dict[int, NDArray[np.uint64]] = {}
     for entry in range(directory + 2, directory + 2 + 12 * entries, 12):
         tag, field_type, count = struct.unpack_from(f"{order}HHI", data, entry)
-        if tag not in _TAGS or tag in tags or field_type not in _TIFF_TYPES or not count:
+        if tag not in wanted or tag in tags:
             continue
-        dtype = np.dtype(order + _TIFF_TYPES[field_type])
-        inline = count * dtype.itemsize <= _TIFF_INLINE_BYTES
-        start = entry + 8 if inline else struct.unpack_from(f"{order}I", data, entry + 8)[0]
-        if start + count * dtype.itemsize > len(data):
-            raise struct.error(f"tag {tag} has {count} values")
-        tags[tag] = np.frombuffer(data, dtype, count, start).astype(np.uint64)
+        if field_type in _TIFF_TYPES and 0 < count <= MAX_TIFF_VALUES:
+            tags[tag] = _tiff_values(data, entry, np.dtype(order + _TIFF_TYPES[field_type]), count)
+        elif strict:
+            raise MalformedHeaderError(f"entry {tag} of the TIFF has {count} values of type {field_type}")
     return tags
+
+
+def _tiff_values(data: bytes, entry: int, dtype: np.dtype[Any], count: int) -> NDArray[np.uint64]:
+    """Return the values of a directory entry. Negative values, which are invalid, become very large."""
+    order = "<" if data[:2] == b"II" else ">"
+    inline = count * dtype.itemsize <= _TIFF_INLINE_BYTES
+    start = entry + 8 if inline else struct.unpack_from(f"{order}I", data, entry + 8)[0]
+    if start + count * dtype.itemsize > len(data):
+        raise struct.error(f"{count} values at position {start}")
+    return np.frombuffer(data, dtype, count, start).astype(np.uint64).clip(max=_LARGEST_POSITION)
 
 
 def read_orientation(exif: bytes) -> int:
@@ -262,8 +301,9 @@ def read_orientation(exif: bytes) -> int:
     >>> read_orientation(b"no EXIF")
     1
     """
+    block = exif.removeprefix(b"Exif\0\0")
     try:
-        (orientation,) = _tiff_tags(exif.removeprefix(b"Exif\0\0")).get(_ORIENTATION, (1,))
+        (orientation,) = _tiff_tags(block, {_ORIENTATION}, strict=False).get(_ORIENTATION, (1,))
     except (struct.error, ValueError):
         return 1
     return int(orientation) if orientation in range(1, 9) else 1

@@ -13,24 +13,32 @@ The complete decoded image is scaled to the model's height and width. The 100-pi
 used, because networks are trained on larger ones.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, replace
+from functools import lru_cache, partial
 from hashlib import sha256
 from importlib import import_module
+from operator import attrgetter, methodcaller
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from fruits_features.contract.errors import RunError
+from fruits_features.extraction.subprocess_pool import Failure, Pool, SubprocessPool
 from fruits_features.io.uri import read
 
 BATCH_IMAGES = 32
+DEADLINE_S = 120.0
+"""Longest time to load a model or to embed one batch, in seconds.
+
+A batch takes half a second with a network for phones (docs/measurements/constants.md). The largest networks take a
+hundred times as long.
+"""
 DEFAULT_SIDE = 224
 MAX_DIMENSION = 4096
 """Largest dimension of an embedding. The PCA needs a float64 matrix of features x features: 134 MB for 4,096."""
@@ -44,6 +52,10 @@ _CHANNELS = 3
 _NCHW, _NHWC = (0, 3, 1, 2), (0, 1, 2, 3)
 _ERRORS = ("Fail", "InvalidArgument", "InvalidGraph", "InvalidProtobuf", "NotImplemented", "RuntimeException")
 """Errors of onnxruntime for models that it cannot load or run. They have no common base class."""
+
+
+_T = TypeVar("_T")
+_ModelCall = Callable[["Model"], Any]
 
 
 class ModelError(RunError, ValueError):
@@ -165,6 +177,57 @@ class Model:
         return dimension
 
 
+class Embedder(Protocol):
+    """Computes embeddings of images: `Model`, or `GuardedModel`."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the input images in pixels."""
+
+    def embed(self, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        """Compute embeddings of images of this size."""
+
+
+class GuardedModel:
+    """A model whose calls have the deadline of a pool.
+
+    Args:
+        weights: Reference to the model.
+        pool: Pool of `call_model` with these weights.
+    """
+
+    def __init__(self, weights: Weights, pool: Pool[_ModelCall, Any]) -> None:
+        self._weights, self._pool = weights, pool
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the input images in pixels."""
+        return self._call(attrgetter("size"))  # type: ignore[no-any-return]
+
+    @property
+    def dimension(self) -> int:
+        """Number of values per image in the output."""
+        return self._call(attrgetter("dimension"))  # type: ignore[no-any-return]
+
+    def embed(self, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        """Compute embeddings, as `Model.embed`."""
+        return self._call(methodcaller("embed", images))  # type: ignore[no-any-return]
+
+    def _call(self, call: _ModelCall) -> Any:  # noqa: ANN401 - the type of the call's result
+        name = f"The ONNX model {self._weights.uri}"
+        (outcome,) = self._pool.map([call], [name])
+        if outcome is Failure.TIMED_OUT:
+            raise ModelError(f"{name} took longer than {DEADLINE_S:g} s for one batch; use a smaller model.")
+        if outcome is Failure.CRASHED:
+            raise ModelError(f"{name} crashed its process twice; check the model, and the memory of the machine.")
+        return outcome
+
+
+def call_model(weights: Weights, call: Callable[[Model], _T]) -> _T:
+    """Load a model, once per process, and return the result of a call with it."""
+    return call(weights.open())
+
+
 @contextmanager
 def fetched_weights(uri: str | None) -> Iterator[Weights | None]:
     """Fetch and check a model, and keep a local copy until the context ends.
@@ -185,7 +248,18 @@ def fetched_weights(uri: str | None) -> Iterator[Weights | None]:
 def _fetch(uri: str, path: Path) -> Weights:
     data = _read(uri)
     path.write_bytes(data)
-    return Weights(uri, sha256(data).hexdigest(), Model(data, uri).dimension, str(path))
+    weights = Weights(uri, sha256(data).hexdigest(), 0, str(path))
+    return replace(weights, dimension=try_out(weights))
+
+
+def try_out(weights: Weights) -> int:
+    """Load a model and run it once, in a child process, and return the number of values per image in its output.
+
+    Raises:
+        ModelError: The model cannot be used, crashes, or takes too long.
+    """
+    with SubprocessPool(partial(call_model, weights), DEADLINE_S) as pool:
+        return GuardedModel(weights, pool).dimension
 
 
 def scale(pixels: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:

@@ -13,19 +13,17 @@ from fruits_features.extraction import batches
 from fruits_features.extraction.batches import BatchExtractor
 from fruits_features.extraction.families.onnx import fetched_weights
 from fruits_features.schemas import INVENTORY, arrow_schema
-from tests.support.deadly_decoder.sitecustomize import MARK
+from tests.support.deadly_decoder.sitecustomize import ENDLESS_MARK, MARK
 from tests.support.onnx_models import expected, model
 from tests.support.pictures import stored
 
 PICTURE = stored()["jpeg"].data
 
 
-@pytest.fixture
-def inventory(monkeypatch: pytest.MonkeyPatch) -> pa.Table:
-    """The inventory of a bucket with two images, one image that crashes a marked decoder, and a text file."""
+def inventory_of(objects: dict[str, bytes], monkeypatch: pytest.MonkeyPatch) -> pa.Table:
+    """Store objects in a bucket that the extractor reads, and return their inventory."""
     bucket = MemoryStore()
     monkeypatch.setattr(batches, "open_bucket", lambda *_: bucket)
-    objects = {"a.jpg": PICTURE, "b.jpg": PICTURE + MARK, "c.jpg": b"no image", "d.jpg": PICTURE}
     rows = [
         {
             "key": f"images/Lime/{name}",
@@ -38,6 +36,13 @@ def inventory(monkeypatch: pytest.MonkeyPatch) -> pa.Table:
         for name, data in objects.items()
     ]
     return pa.Table.from_pylist(rows, schema=arrow_schema(INVENTORY))
+
+
+@pytest.fixture
+def inventory(monkeypatch: pytest.MonkeyPatch) -> pa.Table:
+    """The inventory of a bucket with two images, one image that crashes a marked decoder, and a text file."""
+    objects = {"a.jpg": PICTURE, "b.jpg": PICTURE + MARK, "c.jpg": b"no image", "d.jpg": PICTURE}
+    return inventory_of(objects, monkeypatch)
 
 
 def outcome(inventory: pa.Table, *, isolated: bool) -> tuple[list[str], dict[str, tuple[str, str]]]:
@@ -84,3 +89,37 @@ def test_isolated_extractor_rejects_only_the_image_that_crashes(
         ["a.jpg", "d.jpg"],
         {"b.jpg": ("decode", "decoder_crash"), "c.jpg": ("decode", "not_an_image")},
     )
+
+
+def test_isolated_extractor_rejects_only_the_image_that_never_ends(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[3] / "support" / "deadly_decoder"))
+    monkeypatch.setattr(batches, "DEADLINE_S", 3)
+    objects = {"a.jpg": PICTURE, "b.jpg": PICTURE + ENDLESS_MARK, "c.jpg": b"no image", "d.jpg": PICTURE}
+
+    assert outcome(inventory_of(objects, monkeypatch), isolated=True) == (
+        ["a.jpg", "d.jpg"],
+        {"b.jpg": ("decode", "decoder_timeout"), "c.jpg": ("decode", "not_an_image")},
+    )
+    assert [message for message in caplog.messages if "longer" in message] == [
+        "s3://fruits/images/Lime/b.jpg took longer than 3 s. Its process was killed."
+    ]
+
+
+@pytest.mark.parametrize("isolated", [False, True])
+def test_chunk_with_pixels_has_a_limited_size(
+    inventory: pa.Table, monkeypatch: pytest.MonkeyPatch, *, isolated: bool
+) -> None:
+    monkeypatch.setattr(batches, "DECODED_BYTES", 2 * 60 * 40 * 3)
+    extractor = BatchExtractor(
+        "fruits", ("orb",), max_bytes=10**6, max_pixels=10**6, include_pixels=True, isolated=isolated
+    )
+
+    chunks = [*extractor.extract(inventory)]
+
+    assert [[path[-5:] for path in chunk.extracted["path"].to_pylist()] for chunk in chunks] == [
+        ["a.jpg", "b.jpg"],
+        ["d.jpg"],
+    ]
+    assert [chunk.rejected.num_rows for chunk in chunks] == [0, 1]

@@ -12,6 +12,7 @@ from onnx import TensorProto, helper
 from fruits_features.contract.families import dimensions, total_dimension
 from fruits_features.contract.rejections import Reason, Rejected
 from fruits_features.extraction.extract import ImageExtractor, ImageFeatures, add_embeddings
+from fruits_features.extraction.families import onnx as family
 from fruits_features.extraction.families.onnx import (
     BATCH_IMAGES,
     MAX_DIMENSION,
@@ -182,6 +183,48 @@ def test_fetched_model_is_a_file_until_the_context_ends(tmp_path: Path) -> None:
 def test_fetching_missing_model_raises(tmp_path: Path) -> None:
     with (
         pytest.raises(ModelError, match=r"There is no ONNX model .+/m\.onnx"),
+        fetched_weights(str(tmp_path / "m.onnx")),
+    ):
+        pass
+
+
+def endless_model() -> bytes:
+    """Return a model that runs a loop of 2**60 steps before it computes its output."""
+    scalar = {"elem_type": TensorProto.BOOL, "shape": []}
+    body = helper.make_graph(
+        [helper.make_node("Identity", [one], [f"next_{one}"]) for one in ("go", "x")],
+        "body",
+        [
+            helper.make_tensor_value_info("step", TensorProto.INT64, []),
+            helper.make_tensor_value_info("go", **scalar),
+            helper.make_tensor_value_info("x", TensorProto.FLOAT, None),
+        ],
+        [
+            helper.make_tensor_value_info("next_go", **scalar),
+            helper.make_tensor_value_info("next_x", TensorProto.FLOAT, None),
+        ],
+    )
+    steps, always = (
+        helper.make_tensor(name, kind, [], [value])
+        for name, kind, value in (("steps", TensorProto.INT64, 2**60), ("always", TensorProto.BOOL, True))
+    )
+    return model(
+        first=[
+            helper.make_node("Constant", [], ["steps"], value=steps),
+            helper.make_node("Constant", [], ["always"], value=always),
+            helper.make_node("Loop", ["steps", "always", "floats"], ["changed"], body=body),
+        ]
+    )
+
+
+def test_model_that_never_answers_is_refused_after_the_deadline(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(family, "DEADLINE_S", 3)
+    (tmp_path / "m.onnx").write_bytes(endless_model())
+
+    with (
+        pytest.raises(ModelError, match=r"m\.onnx took longer than 3 s for one batch; use a smaller model"),
         fetched_weights(str(tmp_path / "m.onnx")),
     ):
         pass

@@ -28,6 +28,7 @@ def test_modules_are_all_that_affect_the_features() -> None:
         "fruits_features.extraction.families.texture",
         "fruits_features.imaging.decode",
         "fruits_features.imaging.headers",
+        "fruits_features.imaging.limits",
         "fruits_features.imaging.normalize",
         "fruits_features.io.vectors",
     ]

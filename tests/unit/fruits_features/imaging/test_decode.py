@@ -1,6 +1,11 @@
 """Decoding: each format, and each reason of a rejection."""
 
+import os
+import re
 import struct
+import subprocess
+import sys
+import time
 import zlib
 
 import cv2
@@ -10,6 +15,7 @@ import pytest
 from fruits_features.contract.rejections import Reason, Rejected
 from fruits_features.imaging.decode import decode
 from fruits_features.imaging.headers import read_header
+from fruits_features.imaging.limits import MAX_JPEG_SCANS, opencv_environment
 from tests.support import pictures
 from tests.support.pictures import HEIGHT, SEEN, WIDTH
 
@@ -207,3 +213,137 @@ def test_decode_of_other_bytes_returns_the_reason(data: bytes, reason: Reason) -
 
     assert isinstance(outcome, Rejected)
     assert outcome.reason == reason
+
+
+def with_scans(count: int) -> bytes:
+    """Return a progressive JPEG whose last scan is repeated until it has so many scans."""
+    data = STORED["jpeg, progressive"].data
+    last = data.rindex(b"\xff\xda")
+    return data[:last] + data[last:-2] * (count - data.count(b"\xff\xda") + 1) + data[-2:]
+
+
+def test_decode_of_jpeg_with_too_many_scans_rejects_before_decoding(monkeypatch: pytest.MonkeyPatch) -> None:
+    decoded = decode(with_scans(MAX_JPEG_SCANS), MAX_PIXELS)
+    monkeypatch.setattr(cv2, "imdecode", None)
+
+    outcome = decode(with_scans(MAX_JPEG_SCANS + 1), MAX_PIXELS)
+
+    assert not isinstance(decoded, Rejected)
+    assert isinstance(outcome, Rejected)
+    assert (outcome.reason, outcome.detail) == (Reason.TOO_MANY_SCANS, "The JPEG has more than 100 scans.")
+
+
+def test_header_of_jpeg_with_millions_of_segments_is_rejected_quickly() -> None:
+    hostile = b"\xff\xd8" + b"\xff\xe0\x00\x02" * 4_000_000
+    started = time.process_time()
+
+    outcome = decode(hostile, MAX_PIXELS)
+
+    assert isinstance(outcome, Rejected)
+    assert outcome.reason == Reason.UNDECODABLE
+    assert time.process_time() - started < 2
+
+
+TIFF_TYPES = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i", 16: "Q", 17: "q"}
+"""Letters of `struct` by TIFF type: all integers that libtiff reads as a size."""
+
+
+def tiff_with_width(field_type: int, letter: str, value: int) -> bytes:
+    """Return a TIFF whose width has another type, as libtiff writes it."""
+    pixels = bytes(120 * 40 * 3)
+    tags = {256: 120, 257: 40, 258: [8] * 3, 259: [1], 262: [2], 273: 8, 277: [3], 278: 40, 279: len(pixels)}
+    data = pictures.tiff(pixels, tags)
+    width = struct.pack(f"<{letter}", value)
+    stored = width.ljust(4, b"\0") if len(width) <= 4 else struct.pack("<I", len(data))
+    entry = struct.pack("<HHII", 256, 4, 1, 120)
+    assert data.count(entry) == 1
+    return data.replace(entry, struct.pack("<HHI", 256, field_type, 1) + stored) + width
+
+
+@pytest.mark.parametrize(("field_type", "letter"), TIFF_TYPES.items())
+def test_limit_of_pixels_applies_to_a_tiff_size_of_any_integer_type(field_type: int, letter: str) -> None:
+    data = tiff_with_width(field_type, letter, 120)
+    decoded = decode(data, 120 * 40)
+
+    outcome = decode(data, 120 * 40 - 1)
+
+    assert isinstance(decoded, np.ndarray)
+    assert decoded.shape == (40, 120, 3)
+    assert isinstance(outcome, Rejected)
+    assert outcome.reason == Reason.TOO_MANY_PIXELS
+
+
+@pytest.mark.parametrize("field_type", [0, 2, 5, 7, 10, 11, 12, 13, 18, 99])
+def test_decode_of_tiff_whose_size_has_another_type_is_malformed(
+    field_type: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cv2, "imdecode", None)
+    data = tiff_with_width(field_type, "I", 120)
+    second = data.replace(struct.pack("<HHI", 258, 3, 3), struct.pack("<HHI", 256, 4, 1))  # a valid entry follows
+
+    for malformed in (data, second):
+        outcome = decode(malformed, MAX_PIXELS)
+
+        assert isinstance(outcome, Rejected)
+        assert outcome.reason == Reason.UNDECODABLE
+        assert f"entry 256 of the TIFF has 1 values of type {field_type}" in outcome.detail
+
+
+@pytest.mark.parametrize("letter", ["b", "h", "i", "q"])
+def test_decode_of_tiff_with_negative_width_is_rejected(letter: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cv2, "imdecode", None)
+    field_type = {letter: number for number, letter in TIFF_TYPES.items()}[letter]
+
+    outcome = decode(tiff_with_width(field_type, letter, -1), MAX_PIXELS)
+
+    assert isinstance(outcome, Rejected)
+
+
+def test_decode_of_tiff_whose_strip_positions_overflow_is_truncated(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cv2, "imdecode", None)
+    pixels = struct.pack("<QQ", 2**64 - 8, 16) + bytes(100)
+    data = pictures.tiff(pixels, {256: 4, 257: 4, 258: [8], 259: [1], 262: [1], 273: 8, 279: 16})
+    for tag, position in ((273, 8), (279, 16)):
+        data = re.sub(struct.pack("<HHI", tag, 4, 1) + b"....", struct.pack("<HHII", tag, 16, 1, position), data)
+
+    outcome = decode(data, MAX_PIXELS)
+
+    assert isinstance(outcome, Rejected)
+    assert outcome.reason == Reason.TRUNCATED
+
+
+@pytest.mark.parametrize("shape", [(HEIGHT + 1, WIDTH), (WIDTH * 20, HEIGHT * 20), (HEIGHT, HEIGHT)])
+def test_decode_to_another_size_than_the_header_states_is_rejected(
+    shape: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cv2, "imdecode", lambda *_: np.zeros((*shape, 3), np.uint8))
+
+    outcome = decode(STORED["jpeg"].data, MAX_PIXELS)
+
+    assert isinstance(outcome, Rejected)
+    assert outcome.reason == Reason.UNDECODABLE
+    assert outcome.detail == (f"The header states 60 x 40 pixels, but OpenCV decoded {shape[1]} x {shape[0]}.")
+
+
+def test_opencv_refuses_large_images_itself_in_the_environment_of_workers() -> None:
+    program = """
+import sys
+import cv2
+import numpy as np
+try:
+    print(cv2.imdecode(np.frombuffer(sys.stdin.buffer.read(), np.uint8), cv2.IMREAD_COLOR).shape)
+except cv2.error as error:
+    print("refused")
+"""
+    shown = [
+        subprocess.run(
+            [sys.executable, "-c", program],
+            env=os.environ | opencv_environment(limit),
+            input=STORED["png"].data,
+            check=True,
+            capture_output=True,
+        ).stdout
+        for limit in (WIDTH * HEIGHT, WIDTH * HEIGHT - 1)
+    ]
+
+    assert shown == [b"(40, 60, 3)\n", b"refused\n"]

@@ -19,10 +19,11 @@ def test_workers_know_the_buckets_region(
     context = Mock()
     monkeypatch.setattr(spark_context, "SparkContext", context)
 
-    with spark_context.running_context("r", region):
+    with spark_context.running_context("r", region, 10**6):
         pass
 
     assert context.call_args.kwargs["environment"].get("AWS_REGION") == expected
+    assert context.call_args.kwargs["environment"]["OPENCV_IO_MAX_IMAGE_PIXELS"] == "1000000"
 
 
 def test_driver_knows_the_buckets_region(monkeypatch: pytest.MonkeyPatch) -> None:

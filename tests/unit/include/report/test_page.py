@@ -9,6 +9,7 @@ from base64 import b64decode, b64encode
 from hashlib import sha256
 from html.parser import HTMLParser
 from importlib.resources import files
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import cv2
@@ -19,11 +20,11 @@ from fruits_features.contract.families import FAMILIES
 from include.report import pictures
 from include.report.build import About
 from include.report.thumbnails import thumbnail
+from tests.support.deadly_decoder.sitecustomize import ENDLESS_MARK, MARK
+from tests.support.pictures import stored
 from tests.support.report_runs import KNOWN, QUERIES, report
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from include.report.build import Report
 
 LINKS = {"src", "href", "srcset", "action", "formaction", "poster", "data", "background", "xlink:href"}
@@ -172,6 +173,29 @@ def test_page_shows_pictures_where_there_is_something_to_see(tmp_path: Path) -> 
 @pytest.mark.parametrize("data", [b"", b"no image", b"\x89PNG\r\n\x1a\n" + b"\0" * 40, b"\xff\xd8\xff\xe0"])
 def test_thumbnail_of_what_shows_nothing_is_none(data: bytes) -> None:
     assert thumbnail(data) is None
+
+
+def test_picture_that_stops_its_decoder_costs_one_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[3] / "support" / "deadly_decoder"))
+    monkeypatch.setattr(pictures, "DEADLINE_S", 3)
+    image = cv2.imencode(".png", np.full((20, 30, 3), 200, np.uint8))[1].tobytes()
+    bucket = {"a": image, "b": image + ENDLESS_MARK, "c": image, "d": image + MARK, "e": image}
+
+    shown = pictures.load((f"s3://fruits/{key}" for key in bucket), "fruits", bucket.get)
+
+    assert sorted(shown) == ["s3://fruits/a", "s3://fruits/c", "s3://fruits/e"]
+
+
+def test_thumbnail_above_a_limit_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    image = cv2.imencode(".png", np.full((20, 30, 3), 200, np.uint8))[1].tobytes()
+    jpeg = stored()["jpeg, progressive"].data
+    scan = jpeg[jpeg.rindex(b"\xff\xda") : -2]
+    assert thumbnail(image, max_pixels=600)
+    assert thumbnail(jpeg)
+    monkeypatch.setattr(cv2, "imdecode", None)
+
+    assert thumbnail(image, max_pixels=599) is None
+    assert thumbnail(jpeg[:-2] + scan * 100 + jpeg[-2:]) is None
 
 
 def test_thumbnail_of_small_image_keeps_its_size() -> None:

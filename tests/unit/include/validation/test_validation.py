@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,11 +18,11 @@ from fruits_features.pca.fit import Moments, fit
 from include.run_files import RunFiles
 from include.validation import sample_check
 from include.validation.audit import Published, Severity, table
+from tests.support.deadly_decoder.sitecustomize import ENDLESS_MARK, MARK
 from tests.support.validation_runs import COMPONENTS, FAMILIES, Run
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from include.validation.audit import Audit, ValidationReport
 
@@ -384,7 +385,7 @@ def test_sample_whose_model_cannot_be_used_is_a_warning(run: Run, tmp_path: Path
     gone = replace(run.projection, model=Weights(str(tmp_path / "net.onnx"), "0" * 64, 5))
     files = RunFiles(run.layout, LocalFileSystem())
 
-    (check,) = sample_check.check(pl.DataFrame(), gone, files, lambda *_: None)
+    (check,) = sample_check.check(pl.DataFrame(), gone, files, lambda *_: None, 10**6)
 
     assert (check.passed, check.severity, check.wanted) == (False, Severity.WARNING, "the model")
     assert check.saw.startswith("There is no ONNX model")
@@ -394,3 +395,30 @@ def test_published_projection_that_cannot_be_read_is_a_warning(run: Run) -> None
     report = run.validate(published=Published({"Apple": 12, "Lime": 12}, None))
 
     assert "drift: families" in [check.name for check in report.warnings]
+
+
+@pytest.mark.parametrize("mark", [MARK, ENDLESS_MARK])
+def test_sampled_image_that_stops_its_decoder_costs_one_image(
+    run: Run, mark: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[3] / "support" / "deadly_decoder"))
+    monkeypatch.setattr(sample_check, "DEADLINE_S", 3)
+    hostile = min(run.images)
+
+    def change(audit: Audit) -> Audit:
+        def fetch(key: str, etag: str) -> bytes | None:
+            return run.images[key] + mark if key == hostile else audit.fetch(key, etag)
+
+        return replace(audit, fetch=fetch)
+
+    (check,) = (check for check in run.validate(change=change).checks if check.name.startswith("sample"))
+
+    assert check.passed
+    assert check.saw == "0 of 23 images; 1 crashed or took too long"
+
+
+def test_sampled_image_above_the_limit_of_pixels_is_not_decoded(run: Run) -> None:
+    report = run.validate(change=lambda audit: replace(audit, max_image_pixels=40 * 40 - 1))
+
+    (check,) = (check for check in report.checks if check.name.startswith("sample"))
+    assert (check.passed, check.saw) == (False, "24 of 24 images")

@@ -1,0 +1,32 @@
+"""Limits that bound what one image may cost. Standard library only: a process needs them before it imports OpenCV."""
+
+DEADLINE_S = 30.0
+"""Longest time to decode an image and extract its features, in seconds.
+
+An ordinary image of 50 megapixels takes up to some seconds (docs/measurements/constants.md). A decoder that takes
+longer is in a loop, or the file was made to be slow.
+"""
+
+MAX_JPEG_SCANS = 100
+"""Largest number of scans of a JPEG.
+
+Each scan of a progressive JPEG makes the decoder pass over the complete image, even if the scan contains almost no
+bytes (libjpeg-turbo, "Two Issues with the JPEG Standard"). The standard script of libjpeg writes 10 scans.
+"""
+
+MAX_JPEG_SEGMENTS = 100_000
+"""Largest number of segments of a JPEG. Photographs have hundreds. So many take a tenth of a second to read."""
+
+MAX_TIFF_VALUES = 1_000_000
+"""Largest number of values in one entry of a TIFF's directory. A strip per row of the largest images is 65,535."""
+
+
+def opencv_environment(max_pixels: int) -> dict[str, str]:
+    """Return the environment variables that make OpenCV refuse larger images before it allocates memory for them.
+
+    OpenCV reads them when it is imported. The limit is a second one: the header of a file has been checked before.
+
+    >>> opencv_environment(50_000_000)
+    {'OPENCV_IO_MAX_IMAGE_PIXELS': '50000000'}
+    """
+    return {"OPENCV_IO_MAX_IMAGE_PIXELS": str(max_pixels)}
