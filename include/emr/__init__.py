@@ -1,1 +1,1 @@
-"""Cluster size, price and the requests sent to EMR. Pure functions: no AWS call."""
+"""Cluster size, cost and the requests to EMR, as functions without AWS calls."""

@@ -1,6 +1,6 @@
-"""What a cluster is going to cost, and what it has cost: its instances' hours at the prices of a table. Pure.
+"""Estimated and actual cost of a cluster, from its instances' hours and a table of prices.
 
-Neither says what the bill says: storage, requests, traffic, taxes and discounts are left out (docs/guides/costs.md).
+The bill differs: storage, requests, traffic, taxes and discounts are not included (docs/guides/costs.md).
 """
 
 from __future__ import annotations
@@ -17,25 +17,25 @@ if TYPE_CHECKING:
     from include.emr.prices import Market, PriceTable
     from include.emr.sizing import Fleet
 
-LEAST_BILLED_S: Final = 60.0
-"""EC2 and EMR bill by the second, and at least a minute (their price pages)."""
+MIN_BILLED_S: Final = 60.0
+"""Minimum that EC2 and EMR bill per instance, in seconds (their price pages). They bill by the second."""
 
 CLUSTER_TASKS: Final = ("create_cluster", "cluster_ready", "featurize_and_reduce", "terminate_cluster")
-"""The tasks during which there is a cluster."""
+"""The tasks during which the cluster exists."""
 
 
 class TooExpensiveError(ClusterError):
-    """The run is refused; the message tells estimate, limit and way out."""
+    """The estimate exceeds the limit; the message has both and the options."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a run's cluster is taken to need.
+    """Estimated time and cost of a run's cluster.
 
     Args:
-        minutes: from its request to its end.
-        dollars: for that time, with the dearest type that each fleet may get.
-        most_dollars: if EMR finds no spot capacity and takes instances on demand instead.
+        minutes: Minutes from the request of the cluster to its end.
+        dollars: Cost in dollars, with the most expensive type of each fleet.
+        most_dollars: Cost in dollars if EMR finds no spot capacity and starts on-demand instances.
     """
 
     minutes: float
@@ -44,7 +44,7 @@ class Estimate:
 
 
 def estimate(fleets: Sequence[Fleet], minutes: float, prices: PriceTable) -> Estimate:
-    """Price the fleets for a time."""
+    """Return the cost of the fleets for a number of minutes."""
     hours = minutes / 60
     dollars = sum(_hourly(fleet, fleet.market, prices) for fleet in fleets) * hours
     most = sum(_hourly(fleet, "ON_DEMAND", prices) for fleet in fleets) * hours
@@ -52,34 +52,38 @@ def estimate(fleets: Sequence[Fleet], minutes: float, prices: PriceTable) -> Est
 
 
 def _hourly(fleet: Fleet, market: Market, prices: PriceTable) -> float:
-    """The most that an hour of a fleet costs."""
-    return max(prices.hourly(one, market) * fleet.vcpus / one.vcpus for one in fleet.types)
+    """Return the maximum cost of a fleet in dollars per hour."""
+    return max(prices.hourly(kind, market) * fleet.vcpus / kind.vcpus for kind in fleet.types)
 
 
 def check(expected: Estimate, max_cost: float | None) -> None:
-    """Refuse what may cost too much.
+    """Raise an error if the cluster may cost more than the limit.
+
+    Args:
+        expected: Estimate of the cluster.
+        max_cost: Limit in dollars; None for no limit.
 
     Raises:
-        TooExpensiveError: it may.
+        TooExpensiveError: The estimate without spot capacity exceeds the limit.
     """
     if max_cost is not None and expected.most_dollars > max_cost:
         raise TooExpensiveError(
-            f"The cluster would cost about ${expected.dollars:.2f}, up to ${expected.most_dollars:.2f} where no spot "
-            f"capacity is found, for {expected.minutes:.0f} minutes; `max_cost` allows ${max_cost:.2f}. No cluster was "
-            "created. Raise `max_cost`, choose a smaller `cluster_size`, or give `auto` more `target_minutes`."
+            f"The cluster would cost about ${expected.dollars:.2f} for {expected.minutes:.0f} minutes, and up to "
+            f"${expected.most_dollars:.2f} without spot capacity; `max_cost` allows ${max_cost:.2f}. No cluster was "
+            "created. Increase `max_cost`, choose a smaller `cluster_size`, or increase `target_minutes` of `auto`."
         )
 
 
 @dataclass(frozen=True)
 class Hours:
-    """What the instances of one type and market amounted to.
+    """Billed hours of the instances of one type and market.
 
     Args:
-        type: the instance type.
-        market: on demand or spot.
-        instances: how many.
-        hours: of all of them, as they are billed.
-        dollars: for them; `None` where the table of prices does not have the type.
+        type: Instance type.
+        market: On-demand or spot.
+        instances: Number of instances.
+        hours: Billed hours of all these instances.
+        dollars: Cost in dollars; None if the table of prices lacks the type.
     """
 
     type: str
@@ -91,13 +95,13 @@ class Hours:
 
 @dataclass(frozen=True)
 class Cost:
-    """What a cluster has cost.
+    """Actual cost of a cluster.
 
     Args:
-        dollars: all in all; `None` where a type has no price.
-        hours: by type and market.
-        prices: region and date of the prices.
-        spot_share: what spot instances are taken to cost, as a share of the price on demand.
+        dollars: Total in dollars; None if a type has no price.
+        hours: Hours by type and market.
+        prices: Region and date of the prices.
+        spot_share: Assumed spot price as a share of the on-demand price.
     """
 
     dollars: float | None
@@ -106,43 +110,48 @@ class Cost:
     spot_share: float
 
     def as_dict(self) -> dict[str, Any]:
-        """The cost in plain types."""
-        return asdict(self) | {"hours": [asdict(one) for one in self.hours]}
+        """Return the cost in plain types."""
+        return asdict(self) | {"hours": [asdict(entry) for entry in self.hours]}
 
     @property
     def unpriced(self) -> list[str]:
-        """The types that the table does not have."""
-        return [one.type for one in self.hours if one.dollars is None]
+        """Instance types that the table of prices lacks."""
+        return [entry.type for entry in self.hours if entry.dollars is None]
 
 
 def actual(instances: Iterable[Mapping[str, Any]], prices: PriceTable, now: datetime) -> Cost:
-    """Add up a cluster's instances.
+    """Return the cost of a cluster's instances.
 
     Args:
-        instances: as ListInstances gives them; what never became an EC2 instance costs nothing.
-        prices: of an hour.
-        now: when an instance that still runs is taken to end.
+        instances: Instances in ListInstances' format. Those without an EC2 instance cost nothing.
+        prices: Table of prices.
+        now: End that is assumed for running instances.
     """
     seconds: dict[tuple[str, Market], list[float]] = {}
-    for one in instances:
-        if "Ec2InstanceId" in one:
-            timeline = one["Status"]["Timeline"]
-            lived = (timeline.get("EndDateTime", now) - timeline["CreationDateTime"]).total_seconds()
-            seconds.setdefault((one["InstanceType"], one["Market"]), []).append(max(lived, LEAST_BILLED_S))
-    hours = tuple(_hours(kind, market, lived, prices) for (kind, market), lived in sorted(seconds.items()))
-    known = [one.dollars for one in hours if one.dollars is not None]
+    for instance in instances:
+        if "Ec2InstanceId" in instance:
+            timeline = instance["Status"]["Timeline"]
+            lifetime_s = (timeline.get("EndDateTime", now) - timeline["CreationDateTime"]).total_seconds()
+            key = (instance["InstanceType"], instance["Market"])
+            seconds.setdefault(key, []).append(max(lifetime_s, MIN_BILLED_S))
+    hours = tuple(_hours(name, market, billed, prices) for (name, market), billed in sorted(seconds.items()))
+    known = [entry.dollars for entry in hours if entry.dollars is not None]
     dollars = round(sum(known), 4) if len(known) == len(hours) else None
     return Cost(dollars, hours, prices.name, prices.spot_share)
 
 
-def _hours(kind: str, market: Market, lived: Sequence[float], prices: PriceTable) -> Hours:
-    hours, found = sum(lived) / 3600, prices.named(kind)
-    dollars = round(hours * prices.hourly(found, market), 4) if found else None
-    return Hours(kind, market, len(lived), round(hours, 4), dollars)
+def _hours(name: str, market: Market, billed_s: Sequence[float], prices: PriceTable) -> Hours:
+    hours, kind = sum(billed_s) / 3600, prices.named(name)
+    dollars = round(hours * prices.hourly(kind, market), 4) if kind else None
+    return Hours(name, market, len(billed_s), round(hours, 4), dollars)
 
 
 def by_task(dollars: float, seconds: Mapping[str, float]) -> dict[str, float]:
-    """Share out a cluster's cost over the tasks it was there for, by their time.
+    """Divide a cluster's cost among its tasks in proportion to their durations.
+
+    Args:
+        dollars: Cost of the cluster in dollars.
+        seconds: Duration of each task of the run in seconds.
 
     >>> by_task(1.0, {"take_inventory": 9.0, "cluster_ready": 30.0, "featurize_and_reduce": 90.0})
     {'cluster_ready': 0.25, 'featurize_and_reduce': 0.75}

@@ -1,6 +1,6 @@
-"""The table of prices: which instance types a cluster may have, and what an hour of each costs.
+"""The table of prices, with the instance types of clusters and their cost per hour.
 
-`prices.toml` is ours; `FRUITS_PRICES` names another one, for another region, other types or a negotiated price.
+The default is `prices.toml`. `FRUITS_PRICES` names another file, for another region, other types or negotiated prices.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from include.settings import Architecture  # noqa: TC001 - pydantic reads it
 
 Market = Literal["ON_DEMAND", "SPOT"]
 
-OURS = Path(__file__).parent / "prices.toml"
+DEFAULT_FILE = Path(__file__).parent / "prices.toml"
 
 
 class PricesError(ValueError):
-    """The table cannot be used; the message names file and place."""
+    """The table of prices is invalid; the message names the file and the entry."""
 
 
 @dataclass(frozen=True)
@@ -30,12 +30,12 @@ class InstanceType:
     """A type of EC2 instance.
 
     Args:
-        name: EC2's.
-        architecture: of its processors.
-        vcpus: how many virtual CPUs it has.
-        yarn_memory_mb: memory that YARN has for containers on a node of EMR, in MB.
-        ec2: dollars an hour, on demand.
-        emr: dollars an hour that EMR takes on top, in either market.
+        name: EC2's name of the type.
+        architecture: Architecture of the processors.
+        vcpus: Number of virtual CPUs.
+        yarn_memory_mb: Memory for YARN's containers on a node of EMR, in MB.
+        ec2: EC2's on-demand price in dollars per hour.
+        emr: EMR's additional price in dollars per hour, on demand and spot.
     """
 
     name: str
@@ -48,14 +48,14 @@ class InstanceType:
 
 @dataclass(frozen=True)
 class PriceTable:
-    """What instances cost in one region.
+    """Prices of one region.
 
     Args:
-        region: where.
-        date: when the prices were looked up.
-        source: where they are from.
-        spot_share: what a spot instance is taken to cost, as a share of the price on demand; the market knows better.
-        types: those that a cluster may have.
+        region: AWS region.
+        date: Date of the prices.
+        source: Source of the prices.
+        spot_share: Assumed spot price as a share of the on-demand price. Actual spot prices vary.
+        types: Instance types that a cluster may have.
     """
 
     region: str
@@ -66,16 +66,16 @@ class PriceTable:
 
     @property
     def name(self) -> str:
-        """The table in few words: where and when."""
+        """Region and date of the prices."""
         return f"{self.region}, {self.date:%Y-%m-%d}"
 
-    def hourly(self, one: InstanceType, market: Market) -> float:
-        """Dollars for an hour of an instance."""
-        return one.emr + one.ec2 * (self.spot_share if market == "SPOT" else 1.0)
+    def hourly(self, kind: InstanceType, market: Market) -> float:
+        """Return the price of an instance in dollars per hour."""
+        return kind.emr + kind.ec2 * (self.spot_share if market == "SPOT" else 1.0)
 
     def named(self, name: str) -> InstanceType | None:
-        """The type of that name; `None` where the table does not have it."""
-        return next((one for one in self.types if one.name == name), None)
+        """Return the type with a name; None if the table lacks it."""
+        return next((kind for kind in self.types if kind.name == name), None)
 
 
 @cache
@@ -83,15 +83,15 @@ def price_table(file: Path | None = None) -> PriceTable:
     """Read a table of prices.
 
     Args:
-        file: ours by default.
+        file: Path of the file; None for `DEFAULT_FILE`.
 
     Raises:
-        PricesError: there is no such file, or it is no table of prices.
+        PricesError: The file is missing or is not a table of prices.
     """
-    file = file or OURS
+    file = file or DEFAULT_FILE
     try:
         return TypeAdapter(PriceTable).validate_python(tomllib.loads(file.read_text(encoding="utf-8")))
     except OSError as error:
         raise PricesError(f"Cannot read the table of prices {file}: {error.strerror}; see FRUITS_PRICES.") from error
     except (tomllib.TOMLDecodeError, ValidationError) as error:
-        raise PricesError(f"{file} is no table of prices like {OURS.name}: {error}") from error
+        raise PricesError(f"{file} is not a table of prices like {DEFAULT_FILE.name}: {error}") from error

@@ -1,6 +1,6 @@
-"""The requests we make of EMR: settings and parameters in, job-flow and step dictionaries out. Pure: no AWS call.
+"""Requests to EMR: the cluster (RunJobFlow) and its step (AddJobFlowSteps). No AWS call.
 
-Sources: EMR's API reference (RunJobFlow, AddJobFlowSteps) and its release guide for `emr-spark-8.x`.
+Sources: EMR's API Reference and its Release Guide for `emr-spark-8.x`.
 """
 
 from __future__ import annotations
@@ -28,54 +28,54 @@ if TYPE_CHECKING:
     from include.settings import Settings
 
 EMR_MAY_MANAGE = {"Key": "for-use-with-amazon-emr-managed-policies", "Value": "true"}
-"""EMR's service role may touch only what carries it (`AmazonEMRServicePolicy_v2`, also of `EMR_DefaultRole_V2`)."""
+"""Tag of the resources that EMR's service role may manage (`AmazonEMRServicePolicy_v2`, in `EMR_DefaultRole_V2`)."""
 PYTHON = "python3.11"
-"""PySpark's interpreter on `emr-spark-8.x`, and one of two on `emr-7.1` and later; the system's Python is 3.9."""
+"""PySpark's interpreter on `emr-spark-8.x`, and one of two on `emr-7.1` and later. The system's Python is 3.9."""
 
 SPOT_TIMEOUT_MINUTES = 10
-"""How long EMR looks for spot capacity while the cluster starts, before it takes instances on demand."""
+"""Time in which EMR searches for spot capacity at the start, before it starts on-demand instances."""
 
 CORE_LABEL = "CORE"
-"""YARN's node label of core nodes, which EMR makes where node labels are enabled."""
+"""YARN's label of core nodes, which EMR creates if node labels are enabled."""
 
 
 @dataclass(frozen=True)
 class Cluster:
-    """What tells one run's cluster from another's.
+    """Properties of one run's cluster.
 
     Args:
-        origin: the DAG run it works for; a retry finds its cluster by the origin's tags.
-        run: the run's name, for tags.
-        owner: who answers for the DAG, for tags.
-        bucket: where logs go.
-        artifacts: what the cluster runs.
-        nodes: how many there are.
+        owner: DAG run of the cluster. A retry finds the cluster by the owner's tags.
+        run: Name of the run, for the tags.
+        dag_owner: Owner of the DAG, for the tags.
+        bucket: Bucket of the logs.
+        artifacts: Files that the cluster installs and runs.
+        nodes: Number and kind of the nodes.
     """
 
-    origin: ClusterOwner
+    owner: ClusterOwner
     run: str
-    owner: str
+    dag_owner: str
     bucket: str
     artifacts: ArtifactUris
     nodes: Nodes
 
 
 def job_flow(settings: Settings, cluster: Cluster, prices: PriceTable) -> dict[str, Any]:
-    """A RunJobFlow request for one transient cluster, which lives as long as its run.
+    """Return the RunJobFlow request for a run's transient cluster.
 
-    `KeepJobFlowAliveWhenNoSteps` is on because the step comes later, from another task; `AutoTerminationPolicy` is
-    AWS's own safety net for the day when Airflow cannot end the cluster.
+    `KeepJobFlowAliveWhenNoSteps` is set because another task adds the step later. With `AutoTerminationPolicy`, EMR
+    terminates an idle cluster if Airflow cannot.
 
     Args:
-        settings: the deployment's.
-        cluster: the run's.
-        prices: tell which instance types there are.
+        settings: Settings of the deployment.
+        cluster: Properties of the run's cluster.
+        prices: Table of prices, with the available instance types.
 
     Raises:
-        ClusterError: the table of prices has no instance type for a fleet.
+        ClusterError: The table of prices has no instance type for a fleet.
     """
     request: dict[str, Any] = {
-        "Name": cluster.origin.cluster_name,
+        "Name": cluster.owner.cluster_name,
         "ReleaseLabel": settings.emr_release,
         "Applications": [{"Name": "Spark"}],
         "LogUri": f"s3://{cluster.bucket}/{settings.log_prefix}",
@@ -103,13 +103,18 @@ def job_flow(settings: Settings, cluster: Cluster, prices: PriceTable) -> dict[s
 
 
 def tags(cluster: Cluster, more: Mapping[str, str]) -> list[dict[str, str]]:
-    """What the cluster, its instances and the bill say of where they are from, and what the deployment adds."""
-    told = {"run": cluster.run, "owner": cluster.owner, **more}
-    return [*cluster.origin.tags(), *({"Key": key, "Value": value} for key, value in told.items()), EMR_MAY_MANAGE]
+    """Return the tags of the cluster and its instances, which also appear on the bill.
+
+    Args:
+        cluster: Properties of the run's cluster.
+        more: Additional tags of the deployment.
+    """
+    values = {"run": cluster.run, "owner": cluster.dag_owner, **more}
+    return [*cluster.owner.tags(), *({"Key": key, "Value": value} for key, value in values.items()), EMR_MAY_MANAGE]
 
 
 def _limits(nodes: Nodes) -> dict[str, Any]:
-    """Managed scaling may take away task nodes that have nothing to do, and give them back; core nodes stay."""
+    """Return the limits of managed scaling, which may remove idle task nodes and add them again. Core nodes stay."""
     return {
         "UnitType": "InstanceFleetUnits",
         "MinimumCapacityUnits": nodes.core_vcpus,
@@ -130,17 +135,17 @@ def _configurations(cluster: Cluster) -> list[dict[str, Any]]:
 
 
 def _spark_defaults(cluster: Cluster) -> dict[str, str]:
-    """Return Spark's settings for the shape of this job: nearly all memory for Python.
+    """Return Spark's settings, which leave nearly all memory to Python.
 
-    - The application cuts its inventory by `spark.default.parallelism`. Spark would count the cores that are there when
-      it starts. Nothing goes through Spark SQL, so neither its partitions nor Arrow's batches matter.
-    - All executors are asked for at once. One with nothing left to do goes after a minute, and managed scaling
-      can take its node.
-    - Executors of different sizes, EMR's default since 5.32 and 6.2, are for instances of different shapes (EMR Best
-      Practices Guide, "BP 5.1.5"). They would undo the sizes here.
-    - With task nodes, Spark asks for its application master on core nodes by itself: `yarn-site` has another name for
-      that in Apache's YARN (`yarn.resourcemanager.node-labels.am.default-node-label-expression`) than in EMR's. With
-      labels and neither, Apache's YARN never starts an application master on a cluster of core nodes alone.
+    - `spark.default.parallelism` is the number of the inventory's partitions. Spark's default depends on the cores that
+      are present at the start. Nothing runs in Spark SQL, so the number of its partitions does not matter.
+    - Spark requests all executors at once. An idle executor ends after a minute, and managed scaling can then remove
+      its node.
+    - Heterogeneous executors, EMR's default since 5.32 and 6.2, would change the sizes set here. They are for clusters
+      with instances of different shapes (EMR Best Practices Guide, "BP 5.1.5").
+    - With task nodes, Spark itself requests core nodes for its application master. The setting of `yarn-site` has
+      another name in Apache's YARN (`yarn.resourcemanager.node-labels.am.default-node-label-expression`) than in EMR's.
+      With labels and without both settings, Apache's YARN starts no application master on core nodes.
     """
     executors = str(cluster.nodes.vcpus // EXECUTOR_VCPUS)
     spark = {
@@ -163,12 +168,12 @@ def _spark_defaults(cluster: Cluster) -> dict[str, str]:
 
 
 def _node_labels() -> dict[str, str]:
-    """Return YARN's settings that keep the application master on core nodes, where no spot instance is taken away.
+    """Return YARN's settings that keep the application master on core nodes, which are never spot instances.
 
-    Only for clusters with task nodes: AWS advises against the default expression where application master and executors
-    share nothing but core nodes (EMR Management Guide, `emr-managed-scaling.html`). Executors have no label and run on
-    core and task nodes, since EMR's label is not exclusive (AWS Knowledge Center, `emr-configure-node-labeling-yarn`).
-    `tests/spark/test_yarn.py` shows both.
+    They are only for clusters with task nodes. AWS advises against the default expression for clusters with core nodes
+    only (EMR Management Guide, `emr-managed-scaling.html`). Executors have no label and run on core and task nodes,
+    since EMR's label is not exclusive (AWS Knowledge Center, `emr-configure-node-labeling-yarn`).
+    `tests/spark/test_yarn.py` tests both.
     """
     return {
         "yarn.node-labels.enabled": "true",
@@ -176,11 +181,11 @@ def _node_labels() -> dict[str, str]:
     }
 
 
-def _instances(settings: Settings, wanted: Sequence[Fleet]) -> dict[str, Any]:
+def _instances(settings: Settings, fleets: Sequence[Fleet]) -> dict[str, Any]:
     instances: dict[str, Any] = {
         "KeepJobFlowAliveWhenNoSteps": True,
         "TerminationProtected": False,
-        "InstanceFleets": [_fleet(fleet) for fleet in wanted],
+        "InstanceFleets": [_fleet(fleet) for fleet in fleets],
     }
     if settings.emr_subnet_id:
         instances["Ec2SubnetIds"] = settings.emr_subnet_id.split(",")
@@ -188,17 +193,17 @@ def _instances(settings: Settings, wanted: Sequence[Fleet]) -> dict[str, Any]:
 
 
 def _security_groups(settings: Settings) -> dict[str, str]:
-    """The deployment's groups; EMR makes its own where none is named."""
-    named = {
+    """Return the deployment's security groups. EMR creates those that are missing."""
+    groups = {
         "EmrManagedMasterSecurityGroup": settings.emr_primary_security_group,
         "EmrManagedSlaveSecurityGroup": settings.emr_core_security_group,
         "ServiceAccessSecurityGroup": settings.emr_service_security_group,
     }
-    return {key: group for key, group in named.items() if group}
+    return {key: group for key, group in groups.items() if group}
 
 
 def _fleet(fleet: Fleet) -> dict[str, Any]:
-    """One fleet; its units are virtual CPUs, but for the primary's, which is one instance."""
+    """Return the request of one fleet. Its units are virtual CPUs; the primary fleet is one instance."""
     primary, spot = fleet.role == "MASTER", fleet.market == "SPOT"
     specifications: dict[str, Any] = {"OnDemandSpecification": {"AllocationStrategy": "lowest-price"}}
     if spot:
@@ -212,17 +217,17 @@ def _fleet(fleet: Fleet) -> dict[str, Any]:
         "InstanceFleetType": fleet.role,
         "TargetSpotCapacity" if spot else "TargetOnDemandCapacity": 1 if primary else fleet.vcpus,
         "InstanceTypeConfigs": [
-            {"InstanceType": one.name, "WeightedCapacity": 1 if primary else one.vcpus} for one in fleet.types
+            {"InstanceType": kind.name, "WeightedCapacity": 1 if primary else kind.vcpus} for kind in fleet.types
         ],
         "LaunchSpecifications": specifications,
     }
 
 
 def featurize_step(arguments: Arguments, artifacts: ArtifactUris) -> dict[str, Any]:
-    """The step that runs the application from its copy in S3.
+    """Return the step that runs the application from S3.
 
-    Client mode puts the driver's output into the step's logs, where a failure's cause can be read. `CONTINUE` leaves
-    the cluster's end to the DAG's teardown, which alone knows when its work is over.
+    In client mode, the step's logs contain the driver's output. With `CONTINUE`, a failed step does not terminate the
+    cluster, which the DAG's teardown does.
     """
     return {
         "Name": "featurize and reduce",

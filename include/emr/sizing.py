@@ -1,7 +1,7 @@
-"""How many nodes a run's cluster has, of which kinds, and how long it needs. Pure: no AWS call, no request.
+"""Number, kind and running time of a cluster's nodes. No AWS call.
 
-`include.emr.requests` makes EMR's request of it, `include.emr.costs` its price. The table of prices holds the instance
-types. A node is `NODE_VCPUS` virtual CPUs here, whatever the instances are that EMR gets.
+The table of prices contains the instance types. In this module, a node is a unit of `NODE_VCPUS` virtual CPUs; EMR may
+start smaller or larger instances.
 """
 
 from __future__ import annotations
@@ -20,65 +20,66 @@ if TYPE_CHECKING:
 
 Role = Literal["MASTER", "CORE", "TASK"]
 
-PRIMARY_VCPUS: Final = 4
-"""At least, of the primary node. It runs the driver, which holds the inventory and what is known of it: no images."""
-DRIVER_BYTES_AN_IMAGE: Final = 500
-"""What the driver of a rerun holds (docs/measurements/speed.md, "Millions of objects")."""
+MIN_PRIMARY_VCPUS: Final = 4
+"""Minimum virtual CPUs of the primary node. It runs the driver, which holds the inventory and no images."""
+DRIVER_BYTES_PER_IMAGE: Final = 500
+"""Driver memory per image in a rerun (docs/measurements/speed.md, "Millions of objects")."""
 PRIMARY_SYSTEM_GB: Final = 8
-"""What else lives on the primary node: the driver's JVM, YARN's and HDFS's daemons, the system. An estimate."""
-GB_A_VCPU: Final = 4
-"""Memory of the instance types in the table of prices."""
+"""Estimated memory of the driver's JVM, the daemons of YARN and HDFS, and the system on the primary node."""
+GB_PER_VCPU: Final = 4
+"""Memory per virtual CPU of the instance types in the table of prices."""
 NODE_VCPUS: Final = 8
+"""Virtual CPUs of a core or task node, the unit of cluster sizes."""
 
 EXECUTOR_VCPUS: Final = 4
 EXECUTOR_HEAP_MB: Final = 2048
-"""Images and rows stay out of the JVM (decision 5)."""
+"""JVM heap of an executor. Images and rows stay out of the JVM (decision 5)."""
 EXECUTOR_PYTHON_MB: Final = 9216
-"""For the Python workers, one per core, which hold the images: 2,304 MB each, where 400 MB were measured with the
-default features. As overhead and not as `spark.executor.pyspark.memory`, which limits the address space: that counts
-what OpenCV and Arrow reserve and never touch."""
+"""Memory of an executor's Python workers, one per core, which hold the images. It is set as overhead, because
+`spark.executor.pyspark.memory` limits the address space, in which OpenCV and Arrow reserve more than they use."""
 EXECUTOR_MB: Final = EXECUTOR_HEAP_MB + EXECUTOR_PYTHON_MB
-"""11,264 MB is the most with which two executors and the application master fit into the 23,424 MB of a node of 8
-virtual CPUs. The least is 10,855 MB, with which five no longer fit into the 54,272 MB of one of 16."""
+"""At most 11,264 MB, so that two executors and the application master fit into the 23,424 MB of a node of 8 virtual
+CPUs. At least 10,855 MB, so that five executors do not fit into the 54,272 MB of a node of 16 virtual CPUs."""
 MASTER_HEAP_MB: Final = 512
 MASTER_OVERHEAD_MB: Final = 384
-"""Spark's application master in client mode only asks for executors. Both are Spark's defaults."""
+"""Spark's defaults for its application master, which only requests executors in client mode."""
+MASTER_MB: Final = MASTER_HEAP_MB + MASTER_OVERHEAD_MB
 
-NODES_A_CORE_NODE: Final = 4
-"""One node in so many is on demand, and cannot be taken away; what a spot node loses, the others do again."""
+NODES_PER_CORE_NODE: Final = 4
+"""One of this many nodes is an on-demand core node, the others are spot instances, whose lost work is repeated."""
 
 MEASURED_IMAGE_BYTES: Final = 5_000
-"""Size of the images that `Settings.emr_images_per_core_s` was measured with."""
+"""Mean image size in the measurement of `Settings.emr_images_per_core_s`."""
 
 START_MINUTES: Final = 8.0
-"""From RunJobFlow to the first step. Not measured yet: AWS's guides speak of five to ten minutes."""
+"""Time from RunJobFlow to the first step. An estimate: AWS's guides name five to ten minutes."""
 STEP_OVERHEAD_MINUTES: Final = 1.5
-"""Of the step, whatever it works on: Spark's start, the fit, the files."""
+"""Time of the step that does not depend on the number of images: Spark's start, the fit and the files."""
 END_MINUTES: Final = 1.0
-"""From TerminateJobFlows to the end of the last instance. Not measured yet."""
+"""Time from TerminateJobFlows to the end of the last instance. An estimate."""
 
 
 class ClusterError(ValueError):
-    """There is no such cluster to be had; the message tells the way out."""
+    """The cluster is not possible; the message has the options."""
 
 
 @dataclass(frozen=True)
 class Workload:
-    """What there is to describe.
+    """The images to process.
 
     Args:
-        images: how many.
-        size_bytes: all of them together.
+        images: Number of images.
+        size_bytes: Total size in bytes.
     """
 
     images: int
     size_bytes: int
 
     def core_seconds(self, images_per_core_s: float) -> float:
-        """How long one core takes.
+        """Return the processing time of one core in seconds.
 
         Args:
-            images_per_core_s: images of `MEASURED_IMAGE_BYTES` that one core describes in a second.
+            images_per_core_s: Images of `MEASURED_IMAGE_BYTES` that one core processes per second.
 
         >>> Workload(images=1000, size_bytes=5_000_000).core_seconds(200)
         5.0
@@ -88,14 +89,14 @@ class Workload:
 
     @property
     def primary_vcpus(self) -> int:
-        """How large the primary node has to be for its memory: the least one, twice, four times ... as large.
+        """Virtual CPUs of a primary node with enough memory, `MIN_PRIMARY_VCPUS` times a power of two.
 
         >>> [Workload(millions * 1_000_000, 0).primary_vcpus for millions in (1, 10, 40, 100)]
         [4, 4, 8, 16]
         """
-        needed_gb = PRIMARY_SYSTEM_GB + self.images * DRIVER_BYTES_AN_IMAGE / 1e9
-        doublings = math.ceil(math.log2(needed_gb / (PRIMARY_VCPUS * GB_A_VCPU)))
-        return PRIMARY_VCPUS << max(0, doublings)
+        needed_gb = PRIMARY_SYSTEM_GB + self.images * DRIVER_BYTES_PER_IMAGE / 1e9
+        doublings = math.ceil(math.log2(needed_gb / (MIN_PRIMARY_VCPUS * GB_PER_VCPU)))
+        return MIN_PRIMARY_VCPUS << max(0, doublings)
 
 
 @dataclass(frozen=True)
@@ -103,38 +104,38 @@ class Nodes:
     """A cluster's nodes.
 
     Args:
-        core: how many are on demand.
-        task: how many are spot, or on demand where there is no spot capacity when the cluster starts.
-        primary_vcpus: virtual CPUs of the primary node, which is one more.
+        core: Number of on-demand nodes.
+        task: Number of spot nodes. They are on demand if there is no spot capacity at the start.
+        primary_vcpus: Virtual CPUs of the primary node, which is additional.
     """
 
     core: int
     task: int
-    primary_vcpus: int = PRIMARY_VCPUS
+    primary_vcpus: int = MIN_PRIMARY_VCPUS
 
     @property
     def core_vcpus(self) -> int:
-        """Of the core nodes."""
+        """Virtual CPUs of the core nodes."""
         return self.core * NODE_VCPUS
 
     @property
     def task_vcpus(self) -> int:
-        """Of the task nodes."""
+        """Virtual CPUs of the task nodes."""
         return self.task * NODE_VCPUS
 
     @property
     def vcpus(self) -> int:
-        """Of core and task nodes together."""
+        """Virtual CPUs of core and task nodes."""
         return self.core_vcpus + self.task_vcpus
 
     @classmethod
     def of(cls, count: int) -> Nodes:
-        """Share out so many nodes.
+        """Divide a number of nodes into core and task nodes.
 
         >>> Nodes.of(6)
         Nodes(core=2, task=4, primary_vcpus=4)
         """
-        core = math.ceil(count / NODES_A_CORE_NODE)
+        core = math.ceil(count / NODES_PER_CORE_NODE)
         return cls(core, count - core)
 
 
@@ -144,12 +145,12 @@ AUTO: Final = "auto"
 
 @dataclass(frozen=True)
 class SizingTargets:
-    """How fast a cluster is to be, and may be.
+    """Targets of the size `auto`.
 
     Args:
-        images_per_core_s: what one core does in a second (`Settings.emr_images_per_core_s`).
-        target_minutes: what `auto` aims at for describing the images.
-        max_nodes: how many nodes `auto` may take for that.
+        images_per_core_s: Images that one core processes per second (`Settings.emr_images_per_core_s`).
+        target_minutes: Maximum processing time of the images, in minutes.
+        max_nodes: Maximum number of nodes.
     """
 
     images_per_core_s: float
@@ -157,41 +158,41 @@ class SizingTargets:
     max_nodes: int
 
 
-def choose(size: str, work: Workload, pace: SizingTargets) -> Nodes:
-    """Choose the nodes: those of a size, or for `auto` the fewest that describe the images in time.
+def choose(size: str, workload: Workload, targets: SizingTargets) -> Nodes:
+    """Return the nodes of a size. For `auto`, return the fewest nodes that meet the targets.
 
     >>> choose("auto", Workload(10_000_000, 50_000_000_000), SizingTargets(200, target_minutes=15, max_nodes=32))
     Nodes(core=2, task=5, primary_vcpus=4)
     """
-    nodes = _fewest(work, pace) if size == AUTO else SIZES[size]
-    return replace(nodes, primary_vcpus=work.primary_vcpus)
+    nodes = _fewest(workload, targets) if size == AUTO else SIZES[size]
+    return replace(nodes, primary_vcpus=workload.primary_vcpus)
 
 
-def _fewest(work: Workload, pace: SizingTargets) -> Nodes:
-    node_seconds = work.core_seconds(pace.images_per_core_s) / NODE_VCPUS
-    wanted = math.ceil(node_seconds / (pace.target_minutes * 60))
-    return Nodes.of(min(max(wanted, 1), pace.max_nodes))
+def _fewest(workload: Workload, targets: SizingTargets) -> Nodes:
+    node_seconds = workload.core_seconds(targets.images_per_core_s) / NODE_VCPUS
+    needed = math.ceil(node_seconds / (targets.target_minutes * 60))
+    return Nodes.of(min(max(needed, 1), targets.max_nodes))
 
 
-def minutes(nodes: Nodes, work: Workload, images_per_core_s: float) -> float:
-    """How long a cluster lives for a run, from its request to its end.
+def minutes(nodes: Nodes, workload: Workload, images_per_core_s: float) -> float:
+    """Return the lifetime of a run's cluster in minutes, from its request to its end.
 
     >>> minutes(Nodes(1, 0), Workload(90_380, 450_000_000), 200)
     11.4
     """
-    describing = work.core_seconds(images_per_core_s) / nodes.vcpus / 60
-    return round(START_MINUTES + STEP_OVERHEAD_MINUTES + describing + END_MINUTES, 1)
+    processing = workload.core_seconds(images_per_core_s) / nodes.vcpus / 60
+    return round(START_MINUTES + STEP_OVERHEAD_MINUTES + processing + END_MINUTES, 1)
 
 
 @dataclass(frozen=True)
 class Fleet:
-    """Instances of one role, which EMR picks from several types.
+    """Instances of one role, which EMR selects from several types.
 
     Args:
-        role: in EMR's words.
-        market: on demand or spot.
-        vcpus: of all its instances together.
-        types: those that EMR may pick; any number of any of them makes exactly `vcpus`.
+        role: Role in EMR's API.
+        market: On-demand or spot.
+        vcpus: Virtual CPUs of all instances.
+        types: Types that EMR may select. Their virtual CPUs divide `vcpus`.
     """
 
     role: Role
@@ -200,54 +201,54 @@ class Fleet:
     types: tuple[InstanceType, ...]
 
 
-def executors_per_node(one: InstanceType) -> int:
-    """Return how many executors YARN starts on an instance that also runs the application master.
+def executors_per_node(kind: InstanceType) -> int:
+    """Return the number of executors that YARN starts on an instance with the application master.
 
-    EMR's scheduler counts memory alone: AWS's EMR Best Practices Guide, "BP 5.1.5", shows 77 executors of 4 cores on
-    48 virtual CPUs. So the executors' memory keeps YARN from using a core twice, or not at all.
+    EMR's scheduler considers only memory: AWS's EMR Best Practices Guide, "BP 5.1.5", shows 77 executors of 4 cores on
+    48 virtual CPUs. So the executors' memory must match the instance's cores.
     """
-    return (one.yarn_memory_mb - MASTER_HEAP_MB - MASTER_OVERHEAD_MB) // EXECUTOR_MB
+    return (kind.yarn_memory_mb - MASTER_MB) // EXECUTOR_MB
 
 
 def fleets(nodes: Nodes, architecture: Architecture, prices: PriceTable) -> tuple[Fleet, ...]:
-    """The fleets of a cluster: primary and core, and task where there are task nodes.
+    """Return the fleets of a cluster: primary, core, and with task nodes also task.
 
-    All nodes are of one architecture: EMR's default image is, and a cluster of both needs an image of one's own for
-    each instance type (EMR Management Guide, "Working with Amazon Linux AMIs").
+    All nodes have one architecture, like EMR's default image. A cluster with both needs a custom image for each
+    instance type (EMR Management Guide, "Working with Amazon Linux AMIs").
 
     Raises:
-        ClusterError: the table of prices has no fitting instance type.
+        ClusterError: The table of prices has no suitable instance type.
     """
-    asked: tuple[tuple[Role, Market, int], ...] = (
+    roles: tuple[tuple[Role, Market, int], ...] = (
         ("MASTER", "ON_DEMAND", nodes.primary_vcpus),
         ("CORE", "ON_DEMAND", nodes.core_vcpus),
         ("TASK", "SPOT", nodes.task_vcpus),
     )
     return tuple(
-        Fleet(role, market, vcpus, _types(role, vcpus, architecture, prices)) for role, market, vcpus in asked if vcpus
+        Fleet(role, market, vcpus, _types(role, vcpus, architecture, prices)) for role, market, vcpus in roles if vcpus
     )
 
 
 def _types(role: Role, vcpus: int, architecture: Architecture, prices: PriceTable) -> tuple[InstanceType, ...]:
-    """Return the types of which whole instances make exactly so many virtual CPUs; for the primary, a single one.
+    """Return the types whose virtual CPUs divide those of the fleet; for the primary node, the types of equal size.
 
     On core and task nodes the executors must use all virtual CPUs, as `minutes` assumes.
     """
     primary = role == "MASTER"
-    least = vcpus if primary else NODE_VCPUS
-    fitting = tuple(
-        one
-        for one in prices.types
-        if one.architecture == architecture
-        and one.vcpus >= least
-        and vcpus % one.vcpus == 0
-        and (primary or executors_per_node(one) * EXECUTOR_VCPUS == one.vcpus)
+    min_vcpus = vcpus if primary else NODE_VCPUS
+    suitable = tuple(
+        kind
+        for kind in prices.types
+        if kind.architecture == architecture
+        and kind.vcpus >= min_vcpus
+        and vcpus % kind.vcpus == 0
+        and (primary or executors_per_node(kind) * EXECUTOR_VCPUS == kind.vcpus)
     )
-    if not fitting:
-        memory = "" if primary else f" whose `yarn_memory_mb` holds one executor per {EXECUTOR_VCPUS} of them"
-        fewer = ", or give the run fewer images (`image_prefix`)" if least > NODE_VCPUS else ""
+    if not suitable:
+        memory = "" if primary else f" whose `yarn_memory_mb` fits one executor per {EXECUTOR_VCPUS} of them"
+        fewer = ", or process fewer images (`image_prefix`)" if min_vcpus > NODE_VCPUS else ""
         raise ClusterError(
-            f"The table of prices has no {architecture} instance type of {least} virtual CPUs{memory} for the "
-            f"{role.lower()} fleet: add one, or choose the other FRUITS_EMR_ARCHITECTURE{fewer}."
+            f"The table of prices has no {architecture} instance type of {min_vcpus} virtual CPUs{memory} for the "
+            f"{role.lower()} fleet. Add one, or choose the other FRUITS_EMR_ARCHITECTURE{fewer}."
         )
-    return fitting
+    return suitable

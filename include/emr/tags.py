@@ -1,7 +1,7 @@
-"""Whose a cluster is, told by its tags: the one way to find the cluster of a run, and to leave others' alone.
+"""Tags that identify the owner of a cluster. No AWS call.
 
-EMR has no idempotency token for RunJobFlow (API reference, RunJobFlow), so the tags of the request carry one: a retry
-looks for it before it asks for a cluster. Pure: whoever looks calls AWS.
+RunJobFlow has no idempotency token (EMR's API Reference). So the tags contain one, and a retry searches for it before
+it requests a cluster. Clusters with other tags are never changed.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ if TYPE_CHECKING:
 
 APPLICATION_TAG = "fruits-image-features"
 NAME_PREFIX = "fruits "
-"""Begins the name of each of our clusters: ListClusters tells names but no tags."""
+"""Prefix of the clusters' names, since ListClusters returns names and no tags."""
 
 
 @dataclass(frozen=True)
 class ClusterOwner:
-    """The run that a cluster works for.
+    """The DAG run that a cluster belongs to.
 
     Args:
-        deployment: tells apart the Airflows that share an AWS account (`Settings.deployment_name`).
-        dag_id: its DAG.
-        run_id: its DAG run.
+        deployment: Name of the Airflow deployment, unique in the AWS account (`Settings.deployment_name`).
+        dag_id: ID of the DAG.
+        run_id: ID of the DAG run.
     """
 
     deployment: str
@@ -34,7 +34,7 @@ class ClusterOwner:
 
     @property
     def token(self) -> str:
-        """One word for all three, the same at each try of the same run.
+        """Hash of the three fields, which is the same in each attempt of a run.
 
         >>> ClusterOwner("orchard", "fruits_features", "manual__1").token
         'ecca18cae620d001'
@@ -43,11 +43,11 @@ class ClusterOwner:
 
     @property
     def cluster_name(self) -> str:
-        """What people read in the console; EMR takes 256 characters."""
+        """Name of the cluster in the console, within EMR's limit of 256 characters."""
         return f"{NAME_PREFIX}{self.dag_id} {self.run_id}"[:256]
 
     def tags(self) -> list[dict[str, str]]:
-        """The tags of the run's cluster."""
+        """Return the tags of the run's cluster."""
         values = {
             "application": APPLICATION_TAG,
             "deployment": self.deployment,
@@ -59,14 +59,14 @@ class ClusterOwner:
 
     @classmethod
     def of(cls, tags: Iterable[Mapping[str, Any]]) -> ClusterOwner | None:
-        """Read a cluster's origin from its tags; `None` where it is none of ours, or its tags do not agree.
+        """Return the owner in a cluster's tags; None if the tags are incomplete, inconsistent or another application's.
 
-        >>> origin = ClusterOwner("orchard", "fruits_features", "manual__1")
-        >>> ClusterOwner.of(origin.tags()) == origin, ClusterOwner.of([{"Key": "application", "Value": "another"}])
+        >>> owner = ClusterOwner("orchard", "fruits_features", "manual__1")
+        >>> ClusterOwner.of(owner.tags()) == owner, ClusterOwner.of([{"Key": "application", "Value": "another"}])
         (True, None)
         """
         values = {tag["Key"]: tag.get("Value", "") for tag in tags}
         if values.get("application") != APPLICATION_TAG or not {"deployment", "dag", "dag_run"} <= set(values):
             return None
-        origin = cls(values["deployment"], values["dag"], values["dag_run"])
-        return origin if values.get("token") == origin.token else None
+        owner = cls(values["deployment"], values["dag"], values["dag_run"])
+        return owner if values.get("token") == owner.token else None

@@ -52,9 +52,9 @@ def job_flow(context: Context, jinja_env: jinja2.Environment | None = None) -> d
 
     run, dag_run = run_of(context), context["dag_run"]
     cluster = requests.Cluster(
-        origin=ClusterOwner(settings().deployment_name, dag_run.dag_id, dag_run.run_id),
+        owner=ClusterOwner(settings().deployment_name, dag_run.dag_id, dag_run.run_id),
         run=run["name"],
-        owner=context["task"].owner,
+        dag_owner=context["task"].owner,
         bucket=run["bucket"],
         artifacts=artifacts_of(context),
         nodes=Nodes(**context["ti"].xcom_pull(task_ids=PLAN_CLUSTER)["nodes"]),

@@ -62,9 +62,9 @@ def prepare(bucket: Bucket, nodes: Nodes) -> Step:
         k=3,
     )
     cluster = requests.Cluster(
-        origin=ClusterOwner("tests", "fruits_features", "manual__1"),
+        owner=ClusterOwner("tests", "fruits_features", "manual__1"),
         run="r",
-        owner="fruits",
+        dag_owner="fruits",
         bucket=bucket.name,
         artifacts=uris,
         nodes=nodes,

@@ -1,8 +1,8 @@
-"""What EMR knows by name: release labels and instance types. A cluster that names another one is refused.
+"""Release labels and instance types of EMR. A cluster with another one is rejected.
 
-Evidence for the messages: answers of RunJobFlow, code ValidationException, that public issues quote: "The supplied
-release label is invalid: emr-5.3.1." (a tutorial's transcript, and mrjob's own copy of EMR) and "Instance type
-'r5b.xlarge' is not supported." (boto3 3418; terraform-provider-aws 33998 for a type that is too small).
+Evidence for the messages: public issues quote RunJobFlow's responses with the code ValidationException. "The supplied
+release label is invalid: emr-5.3.1." is in a tutorial's transcript and in mrjob's copy of EMR. "Instance type
+'r5b.xlarge' is not supported." is in boto3 3418, and in terraform-provider-aws 33998 for a type that is too small.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 RELEASES: Final = frozenset({"emr-spark-8.0.0", "emr-spark-8.1.0", *(f"emr-7.{minor}.0" for minor in range(15))})
-"""Those of the EMR Release Guide on 2026-11-29 that the application can run on. EMR has older ones too."""
-TOO_SMALL: Final = frozenset({"nano", "micro", "small", "medium", "large"})
-"""Sizes that EMR does not take of the present generations (EMR Management Guide, "Supported instance types")."""
-NOT_OF_EMR: Final = ("mac", "t1", "t2", "t3", "t4")
-"""Families that EC2 has and EMR does not (the same page)."""
+"""Releases of the EMR Release Guide on 2026-11-29 that can run the application. EMR also has older ones."""
+SMALL_SIZES: Final = frozenset({"nano", "micro", "small", "medium", "large"})
+"""Sizes of current generations that EMR does not support (EMR Management Guide, "Supported instance types")."""
+UNSUPPORTED_FAMILIES: Final = ("mac", "t1", "t2", "t3", "t4")
+"""Families of EC2 that EMR does not support (the same page)."""
 
 
 def require_known(request: Mapping[str, Any]) -> None:
-    """Raise an error for a RunJobFlow request that names what EMR does not have.
+    """Raise EMR's error for a RunJobFlow request with an unknown release label or instance type.
 
     Raises:
-        ValidationException: As EMR says it.
+        ValidationException: The release label or an instance type is unknown.
     """
     label = request.get("ReleaseLabel")
     if label is not None and label not in RELEASES:
@@ -38,17 +38,17 @@ def require_known(request: Mapping[str, Any]) -> None:
 
 
 def is_instance_type(name: str) -> bool:
-    """Return whether EMR takes a type: EC2 has it, by moto's copy of its catalogue, and it is large enough.
+    """Return whether EMR supports an instance type. moto has a copy of EC2's types.
 
     >>> [is_instance_type(name) for name in ("m7g.2xlarge", "m7g.large", "t3.xlarge", "m77g.2xlarge")]
     [True, False, False, False]
     """
     family, _, size = name.partition(".")
-    return name in INSTANCE_TYPES and size not in TOO_SMALL and not family.startswith(NOT_OF_EMR)
+    return name in INSTANCE_TYPES and size not in SMALL_SIZES and not family.startswith(UNSUPPORTED_FAMILIES)
 
 
 def _instance_types(instances: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the types of a request's nodes, in whichever of the three forms it names them."""
+    """Yield the instance types of a request, which has one of three formats."""
     yield from (instances[key] for key in ("MasterInstanceType", "SlaveInstanceType") if key in instances)
     yield from (group["InstanceType"] for group in instances.get("InstanceGroups", []))
     for fleet in instances.get("InstanceFleets", []):

@@ -1,8 +1,8 @@
-"""How many executors YARN would place on a cluster's nodes, which one machine cannot show.
+"""The number of executors that YARN would place on a cluster's nodes.
 
-The local EMR runs a step in one process. This counts what the requested cluster could hold, by its memory alone, as
-EMR's YARN does (`DefaultResourceCalculator`; EMR Release Guide, "Task configuration"). The step's log `controller` says
-it, and a step whose executor does not fit on any node fails with Spark's own message (Spark 4.1,
+The local EMR runs a step in one process, without nodes. This module computes the executors of the requested cluster
+from its memory only, like EMR's YARN (`DefaultResourceCalculator`; EMR Release Guide, "Task configuration"). The step's
+log `controller` contains the result. If an executor fits on no node, the step fails with Spark's message (Spark 4.1,
 `org.apache.spark.deploy.yarn.Client`).
 """
 
@@ -10,21 +10,20 @@ from __future__ import annotations
 
 import math
 import re
-import tomllib
 from dataclasses import dataclass
-from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
-from include.emr.prices import OURS
+from include.emr.prices import price_table
+from include.emr.sizing import MASTER_MB
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
 ALLOCATION_MB: Final = 32
-"""YARN rounds each container up to a multiple of it (`yarn.scheduler.minimum-allocation-mb` on EMR, the same page)."""
-MASTER_MB: Final = 896
-"""Of Spark's application master in client mode: `spark.yarn.am.memory`, 512 MB, and the least overhead, 384 MB."""
+"""YARN rounds each container up to a multiple of this size (`yarn.scheduler.minimum-allocation-mb`, the same page)."""
+MIN_OVERHEAD_MB: Final = 384
+"""Spark's minimum overhead of an executor (Spark's "Configuration", `spark.executor.memoryOverhead`)."""
 _UNITS: Final = {"k": 1 / 1024, "m": 1, "g": 1024, "t": 1024 * 1024}
 
 
@@ -33,9 +32,9 @@ class Node:
     """One core or task node.
 
     Args:
-        type: Of EC2.
-        vcpus: How many virtual CPUs it has.
-        yarn_mb: What YARN has of its memory.
+        type: Instance type.
+        vcpus: Number of virtual CPUs.
+        yarn_mb: Memory of YARN's containers, in MB.
     """
 
     type: str
@@ -45,50 +44,50 @@ class Node:
 
 @dataclass(frozen=True)
 class Executors:
-    """What Spark asks of YARN for each executor.
+    """Spark's request to YARN for executors.
 
     Args:
-        cores: How many tasks run in it at once.
-        heap_mb: Memory of its JVM.
-        overhead_mb: Memory beside that.
-        most: How many are asked for at most; None where there is no limit.
+        cores: Concurrent tasks per executor.
+        heap_mb: JVM heap of an executor, in MB.
+        overhead_mb: Memory of an executor outside the heap, in MB.
+        max_count: Maximum number of executors; None for no limit.
     """
 
     cores: int
     heap_mb: int
     overhead_mb: int
-    most: int | None
+    max_count: int | None
 
     @classmethod
     def of(cls, spark: Mapping[str, str]) -> Executors:
-        """Read Spark's settings; what is missing has Spark's own defaults (Spark's "Configuration").
+        """Return the request from Spark's settings and its defaults (Spark's "Configuration").
 
         >>> Executors.of({"spark.executor.memory": "2g", "spark.executor.memoryOverhead": "9216"})
-        Executors(cores=1, heap_mb=2048, overhead_mb=9216, most=None)
+        Executors(cores=1, heap_mb=2048, overhead_mb=9216, max_count=None)
         """
         heap = megabytes(spark.get("spark.executor.memory", "1g"))
         overhead = spark.get("spark.executor.memoryOverhead")
-        most = spark.get("spark.dynamicAllocation.maxExecutors")
+        max_count = spark.get("spark.dynamicAllocation.maxExecutors")
         return cls(
             cores=int(spark.get("spark.executor.cores", "1")),
             heap_mb=heap,
-            overhead_mb=megabytes(overhead) if overhead else max(384, heap // 10),
-            most=int(most) if most else None,
+            overhead_mb=megabytes(overhead) if overhead else max(MIN_OVERHEAD_MB, heap // 10),
+            max_count=int(max_count) if max_count else None,
         )
 
     @property
     def container_mb(self) -> int:
-        """What YARN gives to one."""
+        """Memory of an executor's container, in MB."""
         return math.ceil((self.heap_mb + self.overhead_mb) / ALLOCATION_MB) * ALLOCATION_MB
 
 
 @dataclass(frozen=True)
 class Placement:
-    """Where executors go.
+    """Placement of executors on nodes.
 
     Args:
-        executors: How many on each node, in the order of the nodes.
-        busy: Of the nodes' virtual CPUs, the share on which a task can run at a time.
+        executors: Number of executors on each node, in the order of the nodes.
+        busy: Share of the nodes' virtual CPUs that can run a task at the same time.
     """
 
     executors: tuple[int, ...]
@@ -96,26 +95,26 @@ class Placement:
 
 
 def place(executors: Executors, nodes: Sequence[Node]) -> Placement:
-    """Fill nodes by memory, the application master on the first one.
+    """Fill the nodes by memory, with the application master on the first one.
 
     >>> place(Executors(4, 2048, 9216, 2), [Node("m7g.2xlarge", 8, 23_424)])
     Placement(executors=(2,), busy=1.0)
     >>> place(Executors(4, 2048, 9728, 2), [Node("m7g.2xlarge", 8, 23_424)])
     Placement(executors=(1,), busy=0.5)
     """
-    left = math.inf if executors.most is None else executors.most
+    remaining = math.inf if executors.max_count is None else executors.max_count
     counts = []
     for number, node in enumerate(nodes):
-        free = node.yarn_mb - (0 if number else MASTER_MB)
-        counts.append(int(min(free // executors.container_mb, left)))
-        left -= counts[-1]
+        free_mb = node.yarn_mb - (0 if number else MASTER_MB)
+        counts.append(int(min(free_mb // executors.container_mb, remaining)))
+        remaining -= counts[-1]
     vcpus = sum(node.vcpus for node in nodes)
     tasks = sum(min(count * executors.cores, node.vcpus) for count, node in zip(counts, nodes, strict=True))
     return Placement(tuple(counts), tasks / vcpus)
 
 
 def refusal(executors: Executors, nodes: Iterable[Node]) -> str | None:
-    """Return what Spark says where no node holds an executor; None where one does."""
+    """Return Spark's error message if no node can hold an executor; None otherwise."""
     largest = max((node.yarn_mb for node in nodes), default=0)
     if executors.container_mb <= largest:
         return None
@@ -126,26 +125,22 @@ def refusal(executors: Executors, nodes: Iterable[Node]) -> str | None:
     )
 
 
-@cache
-def known_nodes(table: Path = OURS) -> Mapping[str, Node]:
-    """Return the nodes of the types whose memory the table of prices knows (`yarn_memory_mb`), by type.
+def known_nodes(table: Path | None = None) -> Mapping[str, Node]:
+    """Return the nodes of the table of prices, by instance type.
 
     Args:
-        table: A file like `include/emr/prices.toml`.
+        table: File like `include/emr/prices.toml`, which is the default.
     """
-    types = tomllib.loads(table.read_text(encoding="utf-8"))["types"]
-    return {
-        one["name"]: Node(one["name"], one["vcpus"], one["yarn_memory_mb"]) for one in types if "yarn_memory_mb" in one
-    }
+    return {kind.name: Node(kind.name, kind.vcpus, kind.yarn_memory_mb) for kind in price_table(table).types}
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What YARN makes of a Spark step.
+    """YARN's decision on a Spark step.
 
     Args:
-        note: A line for the step's log.
-        refusal: What Spark says if no executor can be had; None otherwise.
+        note: Line for the step's log.
+        refusal: Spark's error message if no executor fits on a node; None otherwise.
     """
 
     note: str
@@ -155,14 +150,14 @@ class Verdict:
 def judge(
     configurations: Iterable[Mapping[str, Any]], types: Sequence[str], table: Mapping[str, Node]
 ) -> Verdict | None:
-    """Return where the executors of a cluster go; None where the memory of a node is not known, or there is no node.
+    """Return YARN's decision on a cluster's executors; None without nodes or with a node of unknown memory.
 
     Args:
-        configurations: Of the request.
-        types: The type of each core and task node.
-        table: Known nodes, by type.
+        configurations: Configurations of the RunJobFlow request.
+        types: Instance type of each core and task node.
+        table: Known nodes, by instance type.
     """
-    nodes = [table[one] for one in types if one in table]
+    nodes = [table[name] for name in types if name in table]
     if not nodes or len(nodes) < len(types):
         return None
     executors = Executors.of(spark_defaults(configurations))
@@ -183,15 +178,15 @@ def describe(placement: Placement, executors: Executors) -> str:
 
 def spark_defaults(configurations: Iterable[Mapping[str, Any]]) -> dict[str, str]:
     """Return the properties of a request's classification `spark-defaults`."""
-    found: dict[str, str] = {}
-    for one in configurations:
-        if one.get("Classification") == "spark-defaults":
-            found |= one.get("Properties", {})
-    return found
+    properties: dict[str, str] = {}
+    for configuration in configurations:
+        if configuration.get("Classification") == "spark-defaults":
+            properties |= configuration.get("Properties", {})
+    return properties
 
 
 def megabytes(text: str) -> int:
-    """Read a size as Spark writes it; without a unit it is in MB.
+    """Return a size in Spark's notation in MB. A size without a unit is in MB.
 
     >>> [megabytes(text) for text in ("2048m", "2g", "9216", "1048576k")]
     [2048, 2048, 9216, 1024]

@@ -15,7 +15,7 @@ from fruits_airflow.emr.cost import reported_cost
 from fruits_airflow.emr.operators import TerminateClusterOperator
 from fruits_airflow.tasks import plan_cluster
 from include import settings
-from include.emr.prices import OURS
+from include.emr.prices import DEFAULT_FILE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -179,7 +179,7 @@ def test_cost_of_an_unpriced_instance_type_is_unknown_and_names_the_type_and_set
 ) -> None:
     cluster = _ended(local_aws, local_aws.emr())
     other = tmp_path / "prices.toml"
-    other.write_text(OURS.read_text().replace("m7g.2xlarge", "m9g.2xlarge"))
+    other.write_text(DEFAULT_FILE.read_text().replace("m7g.2xlarge", "m9g.2xlarge"))
     monkeypatch.setenv("FRUITS_PRICES", str(other))
     settings.settings.cache_clear()
 

@@ -1,4 +1,4 @@
-"""Prices, estimates and costs, against sums made by hand."""
+"""Prices, estimates and costs, compared with manual calculations."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from include.emr.costs import TooExpensiveError, actual, by_task, check, estimate
-from include.emr.prices import OURS, PricesError, price_table
+from include.emr.prices import DEFAULT_FILE, PricesError, price_table
 from include.emr.sizing import Nodes, fleets
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def _instance(kind: str, market: str, *, minutes: float | None, **more: Any) -> 
     return {"Ec2InstanceId": "i-1", "InstanceType": kind, "Market": market, "Status": {"Timeline": timeline}, **more}
 
 
-def test_estimate_takes_the_dearest_type_of_each_fleet(file: Path) -> None:
+def test_estimate_uses_the_most_expensive_type_of_each_fleet(file: Path) -> None:
     prices = price_table(file)
     expected = estimate(fleets(Nodes(core=1, task=2), "arm64", prices), 30, prices)
 
@@ -50,13 +50,13 @@ def test_estimate_takes_the_dearest_type_of_each_fleet(file: Path) -> None:
 
 
 @pytest.mark.parametrize("max_cost", [None, 4.0])
-def test_estimate_within_the_limit_is_let_through(file: Path, max_cost: float | None) -> None:
+def test_estimate_within_the_limit_is_accepted(file: Path, max_cost: float | None) -> None:
     prices = price_table(file)
 
     check(estimate(fleets(Nodes(core=1, task=2), "arm64", prices), 30, prices), max_cost)
 
 
-def test_estimate_above_the_limit_is_refused_with_both_figures_and_the_way_out(file: Path) -> None:
+def test_estimate_above_the_limit_is_rejected_with_both_costs_and_the_options(file: Path) -> None:
     prices = price_table(file)
     expected = estimate(fleets(Nodes(core=1, task=2), "arm64", prices), 30, prices)
 
@@ -64,9 +64,9 @@ def test_estimate_above_the_limit_is_refused_with_both_figures_and_the_way_out(f
         check(expected, 3.99)
 
     assert str(error.value) == (
-        "The cluster would cost about $3.00, up to $4.00 where no spot capacity is found, for 30 minutes; `max_cost` "
-        "allows $3.99. No cluster was created. Raise `max_cost`, choose a smaller `cluster_size`, or give `auto` more "
-        "`target_minutes`."
+        "The cluster would cost about $3.00 for 30 minutes, and up to $4.00 without spot capacity; `max_cost` allows "
+        "$3.99. No cluster was created. Increase `max_cost`, choose a smaller `cluster_size`, or increase "
+        "`target_minutes` of `auto`."
     )
 
 
@@ -87,7 +87,7 @@ def test_cost_adds_up_instances_by_type_and_market(file: Path) -> None:
     assert (cost.dollars, cost.prices, cost.spot_share) == (4.0, "eu-west-1, 2026-01-31", 0.5)
 
 
-def test_cost_of_an_instance_that_ended_at_once_is_a_minutes(file: Path) -> None:
+def test_cost_of_a_short_instance_is_that_of_a_minute(file: Path) -> None:
     assert actual([_instance("p.xlarge", "ON_DEMAND", minutes=0.1)], price_table(file), NOON).dollars == 0.0167
 
 
@@ -97,11 +97,11 @@ def test_cost_of_an_instance_that_still_runs_is_counted_until_now(file: Path) ->
     assert actual([_instance("p.xlarge", "ON_DEMAND", minutes=None)], price_table(file), now).dollars == 2.0
 
 
-def test_instance_that_never_was_costs_nothing(file: Path) -> None:
-    awaited = _instance("a.2xlarge", "SPOT", minutes=60)
-    del awaited["Ec2InstanceId"]
+def test_instance_that_never_started_costs_nothing(file: Path) -> None:
+    requested = _instance("a.2xlarge", "SPOT", minutes=60)
+    del requested["Ec2InstanceId"]
 
-    assert actual([awaited], price_table(file), NOON).dollars == 0
+    assert actual([requested], price_table(file), NOON).dollars == 0
 
 
 def test_cost_with_a_type_that_has_no_price_is_unknown_and_names_it(file: Path) -> None:
@@ -117,7 +117,7 @@ def test_cost_by_task_goes_to_the_tasks_of_the_cluster_and_adds_up() -> None:
     assert shared == {"create_cluster": 0.25, "cluster_ready": 0.5, "featurize_and_reduce": 2.25}
 
 
-def test_our_prices_tell_date_and_source_and_cover_both_architectures() -> None:
+def test_default_prices_have_a_source_and_both_architectures() -> None:
     prices = price_table()
 
     assert prices.region == "eu-west-1"
@@ -127,24 +127,24 @@ def test_our_prices_tell_date_and_source_and_cover_both_architectures() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
-        ("region =", "is no table of prices like prices.toml"),
+        ("region =", "is not a table of prices like prices.toml"),
         (TABLE.replace("0.8", '"cheap"'), "types.0.ec2"),
         (TABLE.replace("arm64", "sparc", 1), "types.0.architecture"),
         (TABLE.replace("spot_share", "share"), "spot_share"),
     ],
 )
-def test_table_that_cannot_be_used_names_file_and_place(file: Path, text: str, said: str) -> None:
+def test_error_of_an_invalid_table_names_file_and_entry(file: Path, text: str, message: str) -> None:
     file.write_text(text)
 
-    with pytest.raises(PricesError, match=said) as error:
+    with pytest.raises(PricesError, match=message) as error:
         price_table(file)
 
     assert str(file) in str(error.value)
 
 
-def test_table_that_is_not_there_names_the_setting(tmp_path: Path) -> None:
+def test_error_of_a_missing_table_names_the_setting(tmp_path: Path) -> None:
     with pytest.raises(PricesError, match=r"nowhere.toml: No such file or directory; see FRUITS_PRICES"):
         price_table(tmp_path / "nowhere.toml")
-    assert OURS.exists()
+    assert DEFAULT_FILE.exists()

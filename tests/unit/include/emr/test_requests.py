@@ -1,4 +1,4 @@
-"""The requests we make of EMR, against botocore's own validation: what AWS would refuse fails here."""
+"""Requests to EMR, checked by botocore's validation."""
 
 from dataclasses import replace
 
@@ -29,9 +29,9 @@ GROUPS = {
 }
 
 CLUSTER = requests.Cluster(
-    origin=ClusterOwner("orchard", "fruits_features", "manual__1"),
+    owner=ClusterOwner("orchard", "fruits_features", "manual__1"),
     run="r",
-    owner="fruits",
+    dag_owner="fruits",
     bucket="fruits",
     artifacts=ARTIFACTS,
     nodes=Nodes(core=2, task=4),
@@ -74,13 +74,13 @@ def test_job_flow_names_the_groups_of_the_deployment_or_none() -> None:
     assert [key for key in _job_flow()["Instances"] if key.endswith("SecurityGroup")] == []
 
 
-def test_job_flow_tells_its_bootstrap_script_where_the_wheels_are() -> None:
+def test_job_flow_passes_the_wheelhouse_to_the_bootstrap_script() -> None:
     (action,) = _job_flow()["BootstrapActions"]
 
     assert action["ScriptBootstrapAction"] == {"Path": ARTIFACTS.bootstrap, "Args": [ARTIFACTS.wheelhouse]}
 
 
-def test_job_flow_carries_the_tag_without_which_emr_may_not_touch_it() -> None:
+def test_job_flow_has_the_tag_that_emrs_policy_requires() -> None:
     assert {"Key": "for-use-with-amazon-emr-managed-policies", "Value": "true"} in _job_flow()["Tags"]
 
 
@@ -90,7 +90,7 @@ def test_featurize_step_is_a_valid_request() -> None:
     assert _errors("AddJobFlowSteps", {"JobFlowId": "j-1", "Steps": [step]}) == ""
 
 
-def test_job_flow_stays_up_for_its_step_but_not_for_ever() -> None:
+def test_job_flow_waits_for_its_step_up_to_the_idle_timeout() -> None:
     request = _job_flow(emr_idle_timeout_s=900)
 
     assert request["Instances"]["KeepJobFlowAliveWhenNoSteps"] is True
@@ -106,7 +106,7 @@ def test_job_flow_with_several_subnets_lets_emr_choose_among_them() -> None:
     assert _job_flow(emr_subnet_id="subnet-1,subnet-2")["Instances"]["Ec2SubnetIds"] == ["subnet-1", "subnet-2"]
 
 
-def test_job_flow_has_primary_and_core_on_demand_and_task_on_spot_with_a_way_out() -> None:
+def test_job_flow_has_primary_and_core_on_demand_and_task_on_spot_with_a_fallback() -> None:
     primary, core, task = _job_flow()["Instances"]["InstanceFleets"]
 
     assert (primary["InstanceFleetType"], primary["TargetOnDemandCapacity"]) == ("MASTER", 1)
@@ -132,7 +132,7 @@ def test_job_flow_weighs_instances_by_their_virtual_cpus() -> None:
     }  # fmt: skip
 
 
-def test_managed_scaling_only_takes_and_gives_task_nodes() -> None:
+def test_managed_scaling_only_removes_and_adds_task_nodes() -> None:
     assert _job_flow()["ManagedScalingPolicy"]["ComputeLimits"] == {
         "UnitType": "InstanceFleetUnits",
         "MinimumCapacityUnits": 16,
@@ -156,7 +156,7 @@ def test_cluster_is_tagged_with_application_dag_run_owner_and_what_the_deploymen
         "application": "fruits-image-features", "dag": "fruits_features", "run": "r", "owner": "fruits",
         "deployment": "orchard", "dag_run": "manual__1", "cost-center": "42",
     }.items()  # fmt: skip
-    assert ClusterOwner.of(tags) == CLUSTER.origin
+    assert ClusterOwner.of(tags) == CLUSTER.owner
 
 
 def _mb(spark: dict[str, str], *names: str) -> int:
@@ -204,14 +204,14 @@ def test_cluster_of_core_nodes_alone_has_no_node_labels() -> None:
     assert "spark.yarn.am.nodeLabelExpression" not in _spark(request)
 
 
-def test_work_is_cut_for_all_cores_though_spot_nodes_come_later() -> None:
+def test_work_is_partitioned_for_all_cores_including_later_spot_nodes() -> None:
     spark = _spark(_job_flow(Nodes(core=2, task=4)))
 
     assert spark["spark.default.parallelism"] == "48"
     assert spark["spark.dynamicAllocation.initialExecutors"] == spark["spark.dynamicAllocation.maxExecutors"] == "12"
 
 
-def test_featurize_step_runs_the_copy_in_s3_with_arguments_that_read_back() -> None:
+def test_featurize_step_runs_the_copy_in_s3_with_parsable_arguments() -> None:
     words = requests.featurize_step(ARGUMENTS, ARTIFACTS)["HadoopJarStep"]["Args"]
 
     assert words[:6] == [

@@ -20,11 +20,11 @@ FRUITS_360 = Workload(images=90_380, size_bytes=480_000_000)
         (Workload(images=1, size_bytes=5_000), 1),
         (Workload(images=0, size_bytes=0), 1),
         (Workload(images=10_000_000, size_bytes=50_000_000_000), 7),
-        (Workload(images=1_000_000, size_bytes=1_000_000_000_000), 17),  # a megabyte each: the bytes count
+        (Workload(images=1_000_000, size_bytes=1_000_000_000_000), 17),  # images of 1 MB, whose bytes count
         (Workload(images=1_000_000_000, size_bytes=5_000_000_000_000), 32),  # no more than the limit
     ],
 )
-def test_auto_takes_the_fewest_nodes_that_describe_the_images_in_time(work: Workload, nodes: int) -> None:
+def test_auto_takes_the_fewest_nodes_that_process_the_images_in_time(work: Workload, nodes: int) -> None:
     chosen = choose("auto", work, PACE)
 
     assert chosen.core + chosen.task == nodes
@@ -74,7 +74,7 @@ def test_fleets_make_exactly_their_nodes_of_any_of_several_types(architecture: s
         assert all(fleet.vcpus % one.vcpus == 0 for one in fleet.types)
 
 
-def test_table_without_types_for_the_architecture_is_told_with_the_way_out() -> None:
+def test_table_without_types_for_the_architecture_is_rejected_with_the_options() -> None:
     prices = replace(price_table(), types=tuple(one for one in price_table().types if one.architecture == "arm64"))
 
     with pytest.raises(ClusterError, match=r"no x86_64 instance type of 4 virtual CPUs .* FRUITS_EMR_ARCHITECTURE"):
@@ -85,12 +85,12 @@ def test_table_without_types_for_the_architecture_is_told_with_the_way_out() -> 
 def test_type_whose_memory_does_not_fit_its_virtual_cpus_is_no_core_node(yarn_memory_mb: int) -> None:
     half_or_twice = tuple(replace(one, yarn_memory_mb=yarn_memory_mb) for one in price_table().types if one.vcpus < 16)
 
-    with pytest.raises(ClusterError, match=r"8 virtual CPUs whose `yarn_memory_mb` holds one executor per 4 of them"):
+    with pytest.raises(ClusterError, match=r"8 virtual CPUs whose `yarn_memory_mb` fits one executor per 4 of them"):
         fleets(Nodes.of(1), "arm64", replace(price_table(), types=half_or_twice))
 
 
 @pytest.mark.parametrize("size", ["auto", "small"])
-def test_primary_node_holds_what_the_driver_of_so_many_images_does(size: str) -> None:
+def test_primary_node_grows_with_the_number_of_images(size: str) -> None:
     nodes = choose(size, Workload(images=40_000_000, size_bytes=200_000_000_000), PACE)
 
     primary = fleets(nodes, "arm64", price_table())[0]
@@ -98,8 +98,8 @@ def test_primary_node_holds_what_the_driver_of_so_many_images_does(size: str) ->
     assert (primary.role, {one.vcpus for one in primary.types}) == ("MASTER", {8})
 
 
-def test_more_images_than_any_primary_node_holds_are_told() -> None:
+def test_more_images_than_any_primary_node_can_hold_are_rejected() -> None:
     nodes = choose("auto", Workload(images=200_000_000, size_bytes=1), PACE)
 
-    with pytest.raises(ClusterError, match=r"no arm64 instance type of 32 virtual CPUs .* give the run fewer images"):
+    with pytest.raises(ClusterError, match=r"no arm64 instance type of 32 virtual CPUs .* process fewer images"):
         fleets(nodes, "arm64", price_table())

@@ -1,4 +1,4 @@
-"""Release labels and instance types that EMR does not have."""
+"""Release labels and instance types that EMR does not support."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
         ),
     ],
 )
-def test_cluster_of_what_emr_does_not_have_is_refused(emr: Emr, request_: dict[str, Any], message: str) -> None:
+def test_unknown_release_or_instance_type_is_rejected(emr: Emr, request_: dict[str, Any], message: str) -> None:
     with pytest.raises(ClientError) as raised:
         emr.create(**request_)
 
@@ -52,7 +52,7 @@ def test_cluster_of_what_emr_does_not_have_is_refused(emr: Emr, request_: dict[s
 
 
 @pytest.mark.parametrize("label", ["emr-spark-8.1.0", "emr-spark-8.0.0", "emr-7.9.0"])
-def test_cluster_of_a_release_that_emr_has_is_made(emr: Emr, label: str) -> None:
+def test_cluster_of_a_known_release_is_created(emr: Emr, label: str) -> None:
     cluster = emr.create(ReleaseLabel=label)
 
     assert emr.api.describe_cluster(ClusterId=cluster)["Cluster"]["ReleaseLabel"] == label

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 def _job_flow(emr: Emr) -> dict[str, Any]:
     """Create a cluster as the DAG does, without files in S3."""
     cluster = requests.Cluster(
-        origin=ClusterOwner("tests", "fruits_features", "fleets"),
+        owner=ClusterOwner("tests", "fruits_features", "fleets"),
         run="r",
-        owner="fruits",
+        dag_owner="fruits",
         bucket=emr.bucket,
         artifacts=ArtifactUris("s3://a.zip", "s3://l.py", "s3://b.sh", "s3://wheels/"),
         nodes=Nodes(core=1, task=2),
