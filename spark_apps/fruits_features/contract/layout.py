@@ -28,17 +28,14 @@ PREFIX_PATTERN = r"^([^*?\[\]/][^*?\[\]]*/)?$"
 
 
 def split(uri: str) -> tuple[str, str]:
-    """Return bucket and key of `s3://bucket/key`, or of another scheme: EMR reports its `LogUri` as `s3n://`.
+    """Return bucket and key of `s3://bucket/key`.
 
     The key is taken literally. A URL parser would end it at the first `?` or `#`, which S3 allows in keys.
 
     >>> split("s3://fruits/images/Lime/1#2.jpg")
     ('fruits', 'images/Lime/1#2.jpg')
-    >>> split("s3n://fruits/logs/emr/")
-    ('fruits', 'logs/emr/')
     """
-    _, _, place = uri.partition("://")
-    bucket, _, key = place.partition("/")
+    bucket, _, key = uri.removeprefix("s3://").partition("/")
     return bucket, key
 
 
