@@ -57,7 +57,7 @@ def test_run_above_the_maximum_cost_fails_before_a_cluster_is_created(pipeline: 
     run = pipeline.run("2026-04-07", cluster_size="large", max_cost=1)
 
     assert not run.ok
-    assert "`max_cost` allows $1.00. No cluster was created. Raise `max_cost`" in run.log
+    assert "`max_cost` allows $1.00. No cluster was created. Increase `max_cost`" in run.log
     assert pipeline.cluster_states() == clusters
     assert pipeline.latest() == before
 

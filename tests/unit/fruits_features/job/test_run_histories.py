@@ -75,7 +75,7 @@ class Histories(RuleBasedStateMachine):
         self.patch.setattr(batches, "open_bucket", lambda *_: self.images)
         self.patch.setattr(compaction, "MAX_SEGMENTS", 2)
         self.patch.setattr(run, "ProgressListener", Silent)
-        self.patch.setattr(batches, "SubprocessPool", InProcess)
+        self.patch.setattr(batches, "SubprocessPool", lambda function, deadline_s, _: InProcess(function, deadline_s))
         self.published: str | None = None
         self.days, self.versions = 0, 0
 
