@@ -45,7 +45,7 @@ def packages(home: Path) -> MwaaEnvironment:
 
 @pytest.fixture(scope="module")
 def environment(home: Path, packages: MwaaEnvironment) -> Mapping[str, str]:
-    """What MWAA's processes are given. It sets PYTHONPATH itself, so that ours has to be found without."""
+    """Environment of MWAA's processes. MWAA sets PYTHONPATH itself, so the test does not."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(NOT_INHERITED)}
     return inherited | {
         "AIRFLOW_HOME": str(home),
@@ -69,7 +69,7 @@ def test_all_that_requirements_add_has_a_fixed_version(home: Path, packages: Mwa
 
 @pytest.fixture(scope="module")
 def seen(home: Path, packages: MwaaEnvironment, environment: Mapping[str, str]) -> dict[str, dict[str, Any]]:
-    """What MWAA's interpreter and ours see in the layout."""
+    """Results of parsing the layout, for MWAA's interpreter and for ours."""
     pythons = {"mwaa": str(packages.python), "here": sys.executable}
     return {
         where: _probe([python, "-P", str(PROBE), str(home / "dags")], environment) for where, python in pythons.items()

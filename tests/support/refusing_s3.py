@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Refusal(NamedTuple):
-    """What S3 answers (Amazon S3 API Reference, *Error responses*)."""
+    """An error response of S3 (Amazon S3 API Reference, *Error responses*)."""
 
     status: int
     code: str

@@ -67,7 +67,7 @@ def managed_policy() -> dict[str, Any]:
 
 @contextmanager
 def amazons_policy() -> Iterator[None]:
-    """Give moto only the managed policy that we attach, since reading all of them is slow."""
+    """Load only the managed policy that we attach into moto: reading all of them is slow."""
     policy = managed_policy()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(moto.iam.models, "aws_managed_policies_data", json.dumps({MANAGED: policy}))

@@ -1,4 +1,4 @@
-"""What the tests' own reading of recorded requests finds wrong with one."""
+"""The checks of recorded requests find each kind of wrong request."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `spark-submit` finds on the primary node of a cluster on EMR: programs, settings, and S3A behind `s3://`.
+"""Files that `spark-submit` reads on the primary node of a cluster on EMR: programs, settings, and S3A behind `s3://`.
 
 EMR's settings of the node come from this module, those of the cluster from the request that the DAG sends. On
 `emr-spark-8.x`, `s3://` is S3A (release notes of EMR Spark 8.0.0).

@@ -64,7 +64,7 @@ PASSED_ON = ("JAVA_HOME", "LC_ALL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"
 
 @dataclass(frozen=True)
 class YarnNode:
-    """What one NodeManager offers.
+    """Resources that one NodeManager offers.
 
     Args:
         name: Folder of its files.

@@ -33,8 +33,9 @@ IMAGE = (
     "virtualenv",
     "watchtower",
 )
-"""What the image installs (`bootstrap/02-airflow` of the constraints' source). Left out are psycopg2 and pycurl, which
-have to be compiled, and type stubs: nothing of ours imports them."""
+"""Packages that the image installs (`bootstrap/02-airflow` of the constraints' source).
+
+psycopg2 and pycurl, which have to be compiled, and type stubs are left out: our code does not import them."""
 
 
 @dataclass(frozen=True)
