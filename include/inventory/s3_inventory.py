@@ -15,12 +15,12 @@ import tempfile
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import IO, TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from fruits_features.contract.layout import split
 from include.inventory.writer import BATCH_ROWS, LISTING_SCHEMA
 
 if TYPE_CHECKING:
@@ -79,8 +79,7 @@ def newest(s3: S3Client, folder: str, bucket: str, now: datetime) -> InventoryRe
             f"FRUITS_INVENTORY_REPORT names the Hive manifests, {folder}, which have no checksums: set it to the "
             f"folder above, {folder.rstrip('/').removesuffix('hive')}."
         )
-    location = urlsplit(folder.rstrip("/") + "/")
-    reports = _reports(s3, location.netloc, location.path.lstrip("/"), bucket)
+    reports = _reports(s3, *split(folder.rstrip("/") + "/"), bucket)
     report = next((report for report in reports if report), None)
     if report is None:
         raise ReportError(
@@ -189,9 +188,9 @@ def _below(rows: pa.RecordBatch, bucket: str, prefix: str) -> pa.RecordBatch:
 
 
 def _read(s3: S3Client, uri: str) -> bytes | None:
-    location = urlsplit(uri)
+    bucket, key = split(uri)
     try:
-        return s3.get_object(Bucket=location.netloc, Key=location.path.lstrip("/"))["Body"].read()
+        return s3.get_object(Bucket=bucket, Key=key)["Body"].read()
     except s3.exceptions.NoSuchKey:
         return None
 

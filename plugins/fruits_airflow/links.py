@@ -10,7 +10,6 @@ from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 from airflow.providers.amazon.aws.links.base_aws import BASE_AWS_CONSOLE_LINK, BaseAwsLink
 from airflow.providers.amazon.aws.links.emr import EmrClusterLink
 from airflow.providers.standard.decorators.python import _PythonDecoratedOperator
@@ -19,6 +18,7 @@ from airflow.sdk.bases.decorator import task_decorator_factory
 from airflow.sdk.configuration import conf
 
 from fruits_airflow.task_ids import LOGS_LINK_KEY, RUN_FOLDER_LINK_KEY, STEP_LOGS_LINK_KEY
+from fruits_features.contract.layout import split
 
 if TYPE_CHECKING:
     from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
@@ -43,7 +43,7 @@ class _FolderLink(BaseAwsLink):
     @classmethod
     def to(cls, uri: str, context: Context, hook: AwsBaseHook) -> None:
         """Store the link of a task to a folder."""
-        bucket, prefix = S3Hook.parse_s3_url(f"{uri.rstrip('/')}/")
+        bucket, prefix = split(f"{uri.rstrip('/')}/")
         _store(cls, context, hook, bucket=bucket, prefix=prefix)
 
 

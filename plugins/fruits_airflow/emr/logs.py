@@ -16,7 +16,8 @@ import time
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Self, TypeVar
-from urllib.parse import urlsplit
+
+from fruits_features.contract.layout import split
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -57,8 +58,8 @@ class ClusterLogs:
     @classmethod
     def of(cls, s3: S3Client, cluster: ClusterTypeDef) -> Self:
         """Return the logs of a cluster that DescribeCluster returned."""
-        log_uri = urlsplit(cluster.get("LogUri", ""))
-        return cls(s3, log_uri.netloc, f"{log_uri.path.strip('/')}/{cluster['Id']}/".lstrip("/"))
+        bucket, prefix = split(cluster.get("LogUri", ""))
+        return cls(s3, bucket, f"{prefix.strip('/')}/{cluster['Id']}/".lstrip("/"))
 
     def of_step(self, step_id: str, *, wait_s: float) -> dict[str, str]:
         """Return the last lines of a step's output.

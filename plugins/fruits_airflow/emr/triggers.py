@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.amazon.aws.hooks.emr import EmrHook
-from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 from airflow.providers.amazon.aws.triggers.base import AwsBaseWaiterTrigger
 from airflow.providers.amazon.aws.triggers.emr import (
     EmrAddStepsTrigger,
@@ -19,6 +18,7 @@ from airflow.providers.amazon.aws.triggers.emr import (
 from botocore.exceptions import BotoCoreError, ClientError
 
 from fruits_airflow.hooks.aws import RETRY_CONFIG, s3
+from fruits_features.contract.layout import split
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -83,7 +83,7 @@ class StepProgressTrigger(RetryingTrigger, EmrAddStepsTrigger):
         """Log each new state of the application until cancelled. A failure here does not end the wait for the step."""
         from fruits_features.job.progress import ProgressState
 
-        bucket, key = S3Hook.parse_s3_url(self.progress)
+        bucket, key = split(self.progress)
         last_update = datetime.now(UTC).isoformat()  # ignores the file of an earlier try
         async with await s3(aws_conn_id=self.aws_conn_id).get_async_conn() as client:  # type: ignore[no-untyped-call]
             while True:

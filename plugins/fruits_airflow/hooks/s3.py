@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 from botocore.exceptions import ClientError
 
-from fruits_features.contract.layout import latest
+from fruits_features.contract.layout import latest, split
 
 if TYPE_CHECKING:
     import boto3
@@ -27,16 +27,16 @@ class ListingHook(S3Hook):
         return session
 
 
-def read(s3: S3Hook, uri: str, etag: str | None = None, max_bytes: int | None = None) -> bytes | None:
+def read(s3: S3Hook, bucket: str, key: str, etag: str | None = None, max_bytes: int | None = None) -> bytes | None:
     """Return the content of an object, or `None` if it does not exist, has another ETag or is too large.
 
     Args:
         s3: Hook that reaches the bucket.
-        uri: `s3://bucket/key`.
+        bucket: Name of the bucket.
+        key: Key of the object, taken literally. `S3Hook.parse_s3_url` would end it at the first `?` or `#`.
         etag: Expected ETag without quotes. `None` accepts any.
         max_bytes: Largest size in bytes. `None` accepts any.
     """
-    bucket, key = S3Hook.parse_s3_url(uri)
     try:
         response = cast("S3Client", s3.conn).get_object(Bucket=bucket, Key=key)
     except ClientError as error:
@@ -50,7 +50,7 @@ def read(s3: S3Hook, uri: str, etag: str | None = None, max_bytes: int | None = 
 
 def read_json(s3: S3Hook, uri: str) -> dict[str, Any]:
     """Return a JSON document, or an empty one if the object does not exist."""
-    document: dict[str, Any] = json.loads(read(s3, uri) or b"{}")
+    document: dict[str, Any] = json.loads(read(s3, *split(uri)) or b"{}")
     return document
 
 

@@ -11,7 +11,6 @@ import logging
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, cast
 
-from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 from airflow.sdk.exceptions import AirflowException, AirflowSkipException
 from botocore.exceptions import ClientError
 
@@ -22,6 +21,7 @@ from fruits_features.contract.layout import RunLayout
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from airflow.providers.amazon.aws.hooks.s3 import S3Hook
     from mypy_boto3_s3 import S3Client
 
 log = logging.getLogger(__name__)
@@ -71,14 +71,14 @@ def publish(s3: S3Hook, record: Mapping[str, Any], pointer: Mapping[str, Any]) -
     from include.publication.documents import encode
 
     run = RunLayout(pointer["paths"]["run"].rpartition("/")[0])
-    bucket, _ = S3Hook.parse_s3_url(run.prefix)
+    bucket, _ = layout.split(run.prefix)
     s3.load_bytes(encode(record), run.record, replace=True)
     try:
         for _ in range(MAX_ATTEMPTS):
             if _replace(s3, bucket, pointer):
                 return layout.latest(bucket)
     except AirflowSkipException:
-        s3.delete_objects(*S3Hook.parse_s3_url(run.record))
+        s3.delete_objects(*layout.split(run.record))
         raise
     raise AirflowException(
         f"Run {run.name} was not published: other runs replaced {layout.latest(bucket)} in each of {MAX_ATTEMPTS} "
@@ -98,7 +98,7 @@ def _replace(s3: S3Hook, bucket: str, pointer: Mapping[str, Any]) -> bool:
         pointer = {**pointer, "published_at": before["published_at"]}
     elif before:
         s3.load_bytes(content, layout.publication(bucket, before["published_at"], before["run"]), replace=True)
-    _, key = S3Hook.parse_s3_url(uri)
+    _, key = layout.split(uri)
     body = encode(pointer)
     try:
         client.put_object(Bucket=bucket, Key=key, Body=body, ContentType="application/json; charset=utf-8", **condition)
@@ -112,7 +112,7 @@ def _replace(s3: S3Hook, bucket: str, pointer: Mapping[str, Any]) -> bool:
 
 def _read_pointer(client: S3Client, uri: str) -> tuple[bytes, dict[str, Any]]:
     """Return the pointer's content, and the arguments that make a PUT fail if it has changed since."""
-    bucket, key = S3Hook.parse_s3_url(uri)
+    bucket, key = layout.split(uri)
     try:
         response = client.get_object(Bucket=bucket, Key=key)
     except client.exceptions.NoSuchKey:

@@ -6,7 +6,6 @@ import json
 import logging
 from typing import TYPE_CHECKING, Any, cast
 
-from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 from airflow.sdk import get_current_context, task
 from airflow.sdk.exceptions import AirflowSkipException
 from botocore.exceptions import ClientError
@@ -16,10 +15,12 @@ from fruits_airflow.hooks.s3 import read_json
 from fruits_airflow.task_ids import FIND_CHANGES, STAYS_PUBLISHED_KEY
 from fruits_features.contract.layout import backfill as backfill_uri
 from fruits_features.contract.layout import latest as latest_uri
+from fruits_features.contract.layout import split
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from airflow.providers.amazon.aws.hooks.s3 import S3Hook
     from airflow.sdk import Context
     from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
     from airflow.sdk.types import DagRunProtocol
@@ -134,7 +135,7 @@ def _model_version(s3: S3Hook, context: Context) -> str | None:
     unknown = f"unknown to {run_context.run_of(context)['name']}"
     if not uri.startswith("s3://"):
         return unknown
-    bucket, key = S3Hook.parse_s3_url(uri)
+    bucket, key = split(uri)
     try:
         head = s3.head_object(key, bucket)
     except ClientError as error:

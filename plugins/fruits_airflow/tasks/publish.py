@@ -6,7 +6,6 @@ import logging
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, cast
 
-from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 from airflow.sdk import get_current_context
 
 from fruits_airflow import run_context
@@ -16,12 +15,13 @@ from fruits_airflow.hooks.s3 import published_paths, read, read_json
 from fruits_airflow.links import RunFolderLink, run_task
 from fruits_airflow.s3 import pointer
 from fruits_airflow.task_ids import FIND_CHANGES, VALIDATE_PARQUET
-from fruits_features.contract.layout import RunLayout
+from fruits_features.contract.layout import RunLayout, split
 from fruits_features.contract.layout import latest as latest_uri
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from airflow.providers.amazon.aws.hooks.s3 import S3Hook
     from airflow.sdk import Context
     from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 
@@ -81,9 +81,9 @@ def _write_report(s3: S3Hook, layout: RunLayout, context: Context, validation: M
     inputs = build.Inputs(
         run=layout.name,
         files=files,
-        projection=Projection.from_bytes(read(s3, layout.portable_projection) or b""),
+        projection=Projection.from_bytes(read(s3, *split(layout.portable_projection)) or b""),
         validation=validation,
-        fetch=lambda key: read(s3, f"s3://{files.bucket}/{key}", max_bytes=limits.max_image_bytes),
+        fetch=lambda key: read(s3, files.bucket, key, max_bytes=limits.max_image_bytes),
         max_image_pixels=limits.max_image_pixels,
         seconds=seconds,
         **cost.reported_cost(cost.run_cost(context), seconds),
@@ -128,7 +128,7 @@ def _previous(s3: S3Hook, bucket: str) -> Previous | None:
 
 def _checksums(s3: S3Hook, layout: RunLayout) -> dict[str, str]:
     """Return the ETags of the run's objects, by name below its prefix. Readers can compare them without downloading."""
-    bucket, prefix = S3Hook.parse_s3_url(f"{layout.prefix}/")
+    bucket, prefix = split(f"{layout.prefix}/")
     objects = s3.iter_file_metadata(prefix, bucket)
     etags = {entry["Key"].removeprefix(prefix): entry["ETag"].strip('"') for entry in objects}
     record = layout.record.removeprefix(f"{layout.prefix}/")  # written by an earlier try

@@ -6,14 +6,23 @@ import logging
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 from airflow.sdk import get_current_context, task
 
 from fruits_airflow import run_context
 from fruits_airflow.hooks.s3 import read, read_json
-from fruits_features.contract.layout import FEATURES_ROOT, RunLayout, feature_cache, history, latest, published_run
+from fruits_features.contract.layout import (
+    FEATURES_ROOT,
+    RunLayout,
+    feature_cache,
+    history,
+    latest,
+    published_run,
+    split,
+)
 
 if TYPE_CHECKING:
+    from airflow.providers.amazon.aws.hooks.s3 import S3Hook
+
     from include.publication.retention import Run
 
 log = logging.getLogger(__name__)
@@ -52,13 +61,12 @@ def _vacuum_cache(s3: S3Hook, bucket: str, days: int) -> None:
     """Delete the objects of the feature cache that no run reads and that are older than `days`."""
     from fruits_features.cache import vacuum
 
-    cache = f"{feature_cache(bucket)}/"
-    _, prefix = S3Hook.parse_s3_url(cache)
+    _, prefix = split(f"{feature_cache(bucket)}/")
     times = {
         entry["Key"].removeprefix(prefix): entry["LastModified"] for entry in s3.iter_file_metadata(prefix, bucket)
     }
     before = datetime.now(UTC) - timedelta(days=days)
-    orphans = vacuum.find_orphans(times, lambda name: read(s3, f"{cache}{name}") or b"", before, before)
+    orphans = vacuum.find_orphans(times, lambda name: read(s3, bucket, f"{prefix}{name}") or b"", before, before)
     for names in filter(None, orphans):
         s3.delete_objects(bucket, [f"{prefix}{name}" for name in names])
     log.info("Deleted %d orphan objects of the feature cache.", sum(map(len, orphans)))
@@ -73,7 +81,7 @@ def _runs(s3: S3Hook, bucket: str) -> list[Run]:
         run = RunLayout(f"s3://{bucket}/{prefix}")
         times = {entry["Key"]: entry["LastModified"] for entry in s3.iter_file_metadata(prefix, bucket)}
         if times:
-            _, record = S3Hook.parse_s3_url(run.record)
+            _, record = split(run.record)
             runs.append(Run(run.name, max(times.values()), published=record in times))
     return runs
 
@@ -84,10 +92,10 @@ def _delete_run(s3: S3Hook, bucket: str, name: str) -> None:
     The pointers and the record are deleted first. What remains after a crash then looks like a failed run to readers.
     """
     run = RunLayout.of(bucket, name)
-    _, pointers = S3Hook.parse_s3_url(f"{history(bucket)}/")
+    _, pointers = split(f"{history(bucket)}/")
     published = [key for key in s3.list_keys(bucket, pointers) if published_run(key) == name]
-    _, record = S3Hook.parse_s3_url(run.record)
-    _, prefix = S3Hook.parse_s3_url(f"{run.prefix}/")
+    _, record = split(run.record)
+    _, prefix = split(f"{run.prefix}/")
     for keys in ([*published, record], s3.list_keys(bucket, prefix)):
         if keys:
             s3.delete_objects(bucket, keys)

@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 from itertools import count
 from typing import IO, TYPE_CHECKING, Any, cast
 
-from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 from airflow.sdk import get_current_context, task
 from airflow.sdk.exceptions import AirflowFailException
 
@@ -18,12 +17,13 @@ from fruits_airflow.hooks import aws
 from fruits_airflow.hooks.s3 import ListingHook
 from fruits_airflow.s3.readiness import Readiness
 from fruits_airflow.task_ids import TAKE_INVENTORY
-from fruits_features.contract.layout import RunLayout
+from fruits_features.contract.layout import RunLayout, split
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import pyarrow as pa
+    from airflow.providers.amazon.aws.hooks.s3 import S3Hook
     from airflow.sdk import Context
     from mypy_boto3_s3 import S3Client
 
@@ -118,7 +118,7 @@ def write_inventory(s3: S3Hook, images: tuple[str, str], folder: str, excluded: 
     from include.inventory import s3_inventory, writer
 
     bucket, prefix = images
-    folder_bucket, folder_prefix = S3Hook.parse_s3_url(f"{folder}/")
+    folder_bucket, folder_prefix = split(f"{folder}/")
     leftovers = s3.list_keys(folder_bucket, folder_prefix)
     if leftovers:
         s3.delete_objects(folder_bucket, leftovers)

@@ -13,7 +13,7 @@ from fruits_airflow.hooks import aws
 from fruits_airflow.hooks.s3 import published_paths, read, read_json
 from fruits_airflow.links import RunFolderLink, run_task
 from fruits_airflow.task_ids import FEATURIZE_AND_REDUCE, VALIDATE_PARQUET
-from fruits_features.contract.layout import RunLayout
+from fruits_features.contract.layout import RunLayout, split
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -61,7 +61,7 @@ def _audit(run: Mapping[str, Any], params: Mapping[str, Any], s3: S3Hook) -> Val
     from include.validation.audit import Audit
 
     layout = RunLayout(run["uri"])
-    stored = read(s3, layout.portable_projection)
+    stored = read(s3, *split(layout.portable_projection))
     if stored is None:
         raise AirflowFailException(
             f"{layout.portable_projection} does not exist, so the Spark application did not complete this run. Clear "
@@ -73,9 +73,9 @@ def _audit(run: Mapping[str, Any], params: Mapping[str, Any], s3: S3Hook) -> Val
         run=run["name"],
         include_pixels=params["include_pixels"],
         max_quarantine_share=params["max_quarantine_share"],
-        fetch=lambda key, etag: read(s3, f"s3://{run['bucket']}/{key}", etag),
+        fetch=lambda key, etag: read(s3, run["bucket"], key, etag),
         published=_published(s3, run["bucket"]),
-        kept=(read(s3, kept_from) or b"") if kept_from else None,
+        kept=(read(s3, *split(kept_from)) or b"") if kept_from else None,
         max_image_pixels=settings().max_image_pixels,
     )
     return audit.validate(stored)
@@ -89,5 +89,5 @@ def _published(s3: S3Hook, bucket: str) -> Published | None:
     paths = published_paths(s3, bucket)
     if not paths:
         return None
-    record, stored = read_json(s3, paths["run"]), read(s3, paths["projection"])
+    record, stored = read_json(s3, paths["run"]), read(s3, *split(paths["projection"]))
     return Published(record.get("categories", {}), projection_checks.read(stored)[0] if stored else None)

@@ -26,7 +26,15 @@ from jinja2 import Environment, PackageLoader
 from fruits_airflow.hooks import aws
 from fruits_airflow.hooks.s3 import read, read_json
 from fruits_airflow.task_ids import FIND_CHANGES, STAYS_PUBLISHED_KEY, TAKE_INVENTORY
-from fruits_features.contract.layout import RunLayout, history, latest, publication, publication_time, published_run
+from fruits_features.contract.layout import (
+    RunLayout,
+    history,
+    latest,
+    publication,
+    publication_time,
+    published_run,
+    split,
+)
 from include.settings import settings
 
 MAX_RUNS = 100
@@ -160,7 +168,7 @@ def _report_link(bucket: str, run: str) -> str | None:
 
 
 def _read(uri: str) -> bytes:
-    content = read(aws.s3(), uri)
+    content = read(aws.s3(), *split(uri))
     if content is None:
         raise NoReport(f"{uri} does not exist.")
     return content
@@ -172,7 +180,7 @@ def _records(s3: S3Hook, bucket: str, pointer: dict[str, Any]) -> list[dict[str,
     The order comes from the names of the pointers, which contain that time. The name of a run contains its logical
     date, which is in the past for a backfill.
     """
-    _, prefix = S3Hook.parse_s3_url(f"{history(bucket)}/")
+    _, prefix = split(f"{history(bucket)}/")
     names = [key.removeprefix(prefix) for key in s3.list_keys(bucket, prefix)]
     if pointer:
         names.append(publication("", pointer["published_at"], pointer["run"]).rpartition("/")[2])

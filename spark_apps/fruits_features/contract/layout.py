@@ -27,6 +27,18 @@ PREFIX_PATTERN = r"^([^*?\[\]/][^*?\[\]]*/)?$"
 """Empty, or ends in "/". Excludes the characters that Airflow's `S3KeySensor` treats as wildcards."""
 
 
+def split(uri: str) -> tuple[str, str]:
+    """Return bucket and key of `s3://bucket/key`.
+
+    The key is taken literally. A URL parser would end it at the first `?` or `#`, which S3 allows in keys.
+
+    >>> split("s3://fruits/images/Lime/1#2.jpg")
+    ('fruits', 'images/Lime/1#2.jpg')
+    """
+    bucket, _, key = uri.removeprefix("s3://").partition("/")
+    return bucket, key
+
+
 @dataclass(frozen=True)
 class RunLayout:
     """Paths of one run.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from urllib.parse import urlsplit
 
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
@@ -19,9 +18,9 @@ def main() -> int:
     parser.add_argument("source")
     parser.add_argument("target")
     options = parser.parse_args()
-    source = urlsplit(options.source)
+    bucket, _, key = options.source.removeprefix("s3://").partition("/")
     try:
-        boto3.client("s3").download_file(source.netloc, source.path.lstrip("/"), options.target)
+        boto3.client("s3").download_file(bucket, key, options.target)
     except (BotoCoreError, ClientError, OSError) as error:
         print(f"download failed: {options.source} to {options.target} {error}", file=sys.stderr)  # noqa: T201
         return 1
