@@ -39,6 +39,7 @@ ROWS_PER_TABLE = 5_000
 CATEGORIES = 131
 KEYPOINTS = 100
 COMPONENTS = 128
+ARGUMENTS = Arguments(bucket="fruits", inventory=LAYOUT.inventory, output=LAYOUT.prefix, run="benchmark", k=COMPONENTS)
 
 
 def keys(first: int, last: int) -> list[tuple[str, str]]:
@@ -65,16 +66,14 @@ def make(folder: Path, images: int) -> None:
     for name in ("inventory", "projection"):
         (place / name).mkdir(parents=True)
     (place / "projection" / "projection.npz").write_bytes(projection.to_bytes())
-    places = {"bucket": "fruits", "inventory": LAYOUT.inventory, "output": LAYOUT.prefix, "run": "benchmark"}
-    arguments = Arguments(k=COMPONENTS, **places)
     schema = schemas.arrow_schema(schemas.features_columns(include_pixels=False))
-    words = about(arguments, projection)
+    words = about(ARGUMENTS, projection)
     a_file = ROWS_PER_FILE // ROWS_PER_TABLE
     for number in range(0, len(parts), a_file):
         tables = (rows(projection, schema, *part) for part in parts[number : number + a_file])
         write_parquet(str(place / "features"), f"part-{number:05}.parquet", schema, tables, words)
     write_parquet(
-        str(place / "quarantine"), "part-00000.parquet", schemas.arrow_schema(schemas.QUARANTINE), [], about(arguments)
+        str(place / "quarantine"), "part-00000.parquet", schemas.arrow_schema(schemas.QUARANTINE), [], about(ARGUMENTS)
     )
     listed = pa.Table.from_pylist(list(listing(images)), schema=writer.SCHEMA)
     pq.write_table(listed, place / "inventory" / "part-00000.parquet")
@@ -111,7 +110,7 @@ def validate(folder: Path) -> None:
     import pandera.polars  # noqa: F401, PLC0415 - the import is not measured
 
     files = RunFiles(LAYOUT, SubTreeFileSystem(str(folder), LocalFileSystem()))
-    audit = Audit(files, "benchmark", include_pixels=False, max_quarantine_share=0, fetch=lambda _key, _etag: None)
+    audit = Audit(files, ARGUMENTS, fetch=lambda _key, _etag: None)
     stored = (folder / LAYOUT.portable_projection.removeprefix("s3://")).read_bytes()
     began, before = time.perf_counter(), time.process_time()
     report = audit.validate(stored)

@@ -6,15 +6,15 @@ severity, an actual and an expected value (docs/reference/validation.md). The ca
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+import json
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
 import polars as pl
 import pyarrow as pa
 
 from fruits_features import schemas
-from fruits_features.contract.arguments import DEFAULT_MAX_IMAGE_PIXELS
 from fruits_features.contract.layout import FITTED_SPLIT
 from include.validation import accounting, drift, projection_checks, sample_check
 from include.validation.checks import Check, Severity, ValidationReport, table
@@ -23,8 +23,9 @@ from include.validation.feature_checks import FeatureChecks
 from include.validation.table_rules import TableRules, value_rules
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping, Sequence
 
+    from fruits_features.contract.arguments import Arguments
     from fruits_features.projection import Projection
     from include.run_files import RunFiles, Table
 
@@ -39,23 +40,18 @@ class Audit:
 
     Args:
         files: Tables of the run.
-        run: Name of the run.
-        include_pixels: Whether `features/` has the column `image`.
-        max_quarantine_share: Largest share of the inventory that may be in quarantine, from 0 to 1.
+        arguments: Arguments that the run was requested with. `published` is ignored: it names the projection that was
+            published when the step began.
         fetch: Function that fetches the images of the sample.
         published: Published run to compare with, or `None`.
         kept: Stored projection that the run kept, empty if it no longer exists. `None` if the run fitted its own.
-        max_image_pixels: Largest image of the run in pixels. Larger images of the sample are not decoded.
     """
 
     files: RunFiles
-    run: str
-    include_pixels: bool
-    max_quarantine_share: float
+    arguments: Arguments
     fetch: sample_check.Fetch
     published: Published | None = None
     kept: bytes | None = None
-    max_image_pixels: int = DEFAULT_MAX_IMAGE_PIXELS
 
     def validate(self, stored: bytes) -> ValidationReport:
         """Run all checks.
@@ -82,12 +78,14 @@ class Audit:
         schema_checks = tuple(rules.schema_check(table) for rules, table in rules_of_tables)
         if not all(check.passed for check in schema_checks):
             return ValidationReport(checks=schema_checks)
-        seed, kept = crc32(self.run.encode()), self.kept is not None
+        seed, kept = crc32(self.arguments.run.encode()), self.kept is not None
         features = FeatureChecks(rules_of_tables[0][0], projection, has_split=self._has_split(), seed=seed, kept=kept)
         features.read(self.files.features)
         checks = (
             *schema_checks,
-            *accounting.account(self.files, self.max_quarantine_share),
+            Check.any_rows("inventory", self.files.inventory.rows),
+            Check.any_rows("features", self.files.features.rows),
+            *accounting.account(self.files, self.arguments.max_quarantine_share),
             *(check for rules, table in rules_of_tables[1:] for check in rules.read(table)),
             *features.checks(),
             *projection_checks.check(projection),
@@ -103,18 +101,23 @@ class Audit:
         return ValidationReport(counts, features.categories, figures, checks)
 
     def _sample_checks(self, features: FeatureChecks, projection: Projection) -> Iterator[Check]:
-        if features.sample is not None:
-            yield from sample_check.check(features.sample, projection, self.files, self.fetch, self.max_image_pixels)
+        if features.sample is None:
+            yield Check.not_checked(sample_check.CHECK_NAME, "no row of features/ is complete")
+        else:
+            max_pixels = self.arguments.max_image_pixels
+            yield from sample_check.check(features.sample, projection, self.files, self.fetch, max_pixels)
 
     def _drift_checks(self, features: FeatureChecks, projection: Projection) -> Iterator[Check]:
-        if self.published is not None:
+        if self.published is None:
+            yield Check.not_checked("drift: comparison with the published run", "no run is published")
+        else:
             yield from drift.compare(features.categories, features.mean, projection, self.published)
 
     def _rules(self, projection: Projection) -> tuple[tuple[TableRules, Table], ...]:
         """Return the rules of each table with the table."""
         features, components = projection.components.shape
         rules = value_rules(self.files.bucket, features=features, components=components)
-        columns = schemas.features_columns(include_pixels=self.include_pixels)
+        columns = schemas.features_columns(include_pixels=self.arguments.include_pixels)
         return (
             (TableRules("features", columns, rules), self.files.features),
             (TableRules("quarantine", schemas.QUARANTINE, rules), self.files.quarantine),
@@ -125,10 +128,11 @@ class Audit:
         return any((batch["split"] == FITTED_SPLIT).any() for batch in self.files.inventory.batches(["split"]))
 
     def _file_checks(self, projection: Projection) -> Iterator[Check]:
-        """Check that the files belong to this run, have the same parameters and versions, and have usual sizes."""
+        """Check that the files belong to this run, have its parameters and one version, and have usual sizes."""
         documents = [data or {} for table in (self.files.features, self.files.quarantine) for data in table.metadata()]
         runs = sorted({str(document.get("arguments", {}).get("run")) for document in documents})
-        yield Check.equal("files: written by run", ", ".join(runs), self.run)
+        yield Check.equal("files: written by run", ", ".join(runs), self.arguments.run)
+        yield self._arguments_check(documents)
         variants = {
             str(sorted((name, value) for name, value in document.items() if name != "projection"))
             for document in documents
@@ -138,6 +142,19 @@ class Audit:
         yield Check.equal("files: version of the projection", ", ".join(sorted(versions)), projection.version)
         yield self._size_check()
 
+    def _arguments_check(self, documents: Sequence[Mapping[str, Any]]) -> Check:
+        """Check that the arguments in the files' metadata are those requested."""
+        requested = _as_stored(self.arguments)
+        different = {
+            name: document.get("arguments", {}).get(name, "missing")
+            for document in documents
+            for name in requested
+            if document.get("arguments", {}).get(name, "missing") != requested[name]
+        }
+        saw = ", ".join(f"{name} = {value}" for name, value in different.items()) or "as requested"
+        wanted = ", ".join(f"{name} = {requested[name]}" for name in different) or "as requested"
+        return Check("files: arguments", not different, saw, wanted)
+
     def _size_check(self) -> Check:
         sizes = self.files.features.sizes()
         outside = [size for size in sizes if not MIN_FILE_BYTES <= size <= MAX_FILE_BYTES] if len(sizes) > 1 else []
@@ -145,3 +162,9 @@ class Audit:
         saw = f"{len(outside)} of {len(sizes)} files outside{extent}"
         wanted = f"{MIN_FILE_BYTES} to {MAX_FILE_BYTES} bytes, or a single file"
         return Check("files: sizes of features", not outside, saw, wanted, Severity.WARNING)
+
+
+def _as_stored(arguments: Arguments) -> dict[str, Any]:
+    """Return arguments as a file's metadata has them, without the published projection."""
+    values: dict[str, Any] = json.loads(json.dumps(asdict(arguments)))  # tuples become lists
+    return {name: value for name, value in values.items() if name != "published"}

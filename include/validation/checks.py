@@ -11,10 +11,15 @@ if TYPE_CHECKING:
 
 
 class Severity(StrEnum):
-    """Consequence of a failed check. An error prevents the publication; a warning is logged."""
+    """Consequence of a check that did not pass.
+
+    An error prevents the publication. A warning is logged. `NOT_CHECKED` says that there was nothing to check, which is
+    neither a success nor a failure.
+    """
 
     ERROR = "error"
     WARNING = "warning"
+    NOT_CHECKED = "not checked"
 
 
 @dataclass(frozen=True)
@@ -36,6 +41,16 @@ class Check:
     def none(cls, name: str, what: str, count: int) -> Check:
         """Check that a count is 0. `what` names the counted, for example "rows break it"."""
         return cls(name, count == 0, f"{count} {what}", "none")
+
+    @classmethod
+    def any_rows(cls, table: str, rows: int) -> Check:
+        """Check that a table is not empty. Most other checks would pass on an empty table."""
+        return cls(f"{table}: number of rows", rows > 0, str(rows), "at least 1")
+
+    @classmethod
+    def not_checked(cls, name: str, reason: str) -> Check:
+        """Return a check that was not made. `reason` names what is missing, for example "the table is empty"."""
+        return cls(name, passed=False, saw=reason, wanted="something to check", severity=Severity.NOT_CHECKED)
 
     @classmethod
     def at_most(cls, name: str, saw: float, limit: float, severity: Severity = Severity.ERROR) -> Check:
@@ -66,12 +81,20 @@ class ValidationReport:
     @property
     def failed(self) -> list[Check]:
         """Failed checks that prevent the publication."""
-        return [check for check in self.checks if not check.passed and check.severity == Severity.ERROR]
+        return self._not_passed(Severity.ERROR)
 
     @property
     def warnings(self) -> list[Check]:
         """Failed checks that are only logged."""
-        return [check for check in self.checks if not check.passed and check.severity == Severity.WARNING]
+        return self._not_passed(Severity.WARNING)
+
+    @property
+    def not_checked(self) -> list[Check]:
+        """Checks that were not made, because there was nothing to check."""
+        return self._not_passed(Severity.NOT_CHECKED)
+
+    def _not_passed(self, severity: Severity) -> list[Check]:
+        return [check for check in self.checks if not check.passed and check.severity == severity]
 
     def failure(self) -> str:
         """Return the failed checks with their values, as one sentence."""
@@ -104,4 +127,4 @@ def table(checks: Sequence[Check]) -> str:
 def _result(check: Check) -> str:
     if check.passed:
         return "passed"
-    return "FAILED" if check.severity == Severity.ERROR else "warning"
+    return "FAILED" if check.severity == Severity.ERROR else str(check.severity)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from include.run_files import Table
     from include.validation.table_rules import TableRules
 
+PROJECTED = "features: pca is not the projection of features"
 SAMPLE_ROWS = 48
 PCA_TOLERANCE = 1e-4
 """Largest difference of the stored `pca` from the projection applied again, relative to the batch's largest value."""
@@ -100,8 +101,13 @@ class FeatureChecks:
     def checks(self) -> Iterator[Check]:
         """Yield the checks of all rows read."""
         yield from self.rules.checks()
-        yield Check.none("features: pca is not the projection of features", "rows", self._not_projected)
-        if self._moments is not None:
+        if self.sample is None:
+            yield Check.not_checked(PROJECTED, "no row is complete")
+        else:
+            yield Check.none(PROJECTED, "rows", self._not_projected)
+        if self._moments is None:
+            yield Check.not_checked("features: statistics of the components", "no image to fit on has features")
+        else:
             yield self._explained_variance_check(self._moments)
             if not self.kept:
                 yield from _component_checks(self._moments, self.projection.explained_variance)
@@ -146,6 +152,9 @@ def _component_checks(moments: Moments, shares: NDArray[np.float64]) -> Iterator
     """Check that the components of the fitted images are uncorrelated, centred and of the stated variance."""
     variances = np.diag(moments.scatter) / max(1, moments.count - 1)
     checked = shares > _MIN_SHARE
+    if not checked.any():
+        yield Check.not_checked("features: correlations and means", f"no component explains more than {_MIN_SHARE:g}")
+        return
     deviations = np.sqrt(variances[checked])
     with np.errstate(divide="ignore", invalid="ignore"):
         covariance = moments.scatter[np.ix_(checked, checked)] / max(1, moments.count - 1)

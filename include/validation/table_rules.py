@@ -99,16 +99,21 @@ class TableRules:
     name: str
     columns: Sequence[Column]
     rules: Mapping[str, Sequence[Rule]]
+    _rows: int = 0
     _violations: Counter[str] = field(default_factory=Counter)
 
     def schema_check(self, table: Table) -> Check:
         """Compare columns, types and nullability of each file with the schema."""
         expected = schemas.arrow_schema(self.columns)
-        actual = next((schema for schema in table.schemas() if schema != expected), expected)
+        found = table.schemas()
+        if not found:
+            return Check(f"{self.name}: columns and types", passed=False, saw="no file", wanted=_one_line(expected))
+        actual = next((schema for schema in found if schema != expected), expected)
         return Check.equal(f"{self.name}: columns and types", _one_line(actual), _one_line(expected))
 
     def add(self, batch: pl.DataFrame) -> None:
         """Count the rows of a batch that break a rule."""
+        self._rows += batch.height
         figures = batch.select(rule.figure.alias(name) for name, rule in self._rules.items())
         try:
             self._schema.validate(figures, lazy=True)
@@ -123,7 +128,10 @@ class TableRules:
         return self.checks()
 
     def checks(self) -> Iterator[Check]:
-        """Yield a check per rule, with the number of rows that break it."""
+        """Yield a check per rule, with the number of rows that break it. An empty table has no values to check."""
+        if not self._rows:
+            yield Check.not_checked(f"{self.name}: values of all columns", "the table is empty")
+            return
         for name in self._rules:
             yield Check.none(f"{self.name}: {name}", "rows break it", self._violations[name])
 

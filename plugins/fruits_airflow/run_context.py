@@ -103,16 +103,26 @@ def arguments_of(context: Context) -> Arguments:
     Raises:
         AirflowFailException: The run is already published. Writing it again would change data that others read.
     """
-    from include.settings import settings
-
-    run, params = run_of(context), context["params"]
-    s3 = s3_of(run)
-    layout, k = RunLayout(run["uri"]), params["k"]
+    run = run_of(context)
+    s3, layout = s3_of(run), RunLayout(run["uri"])
     if s3.check_for_key(layout.record):
         raise AirflowFailException(
             f"Run {run['name']} is already published and cannot be written again. Clear the DAG run from "
             f"`{TAKE_INVENTORY}` on, which gives it a new folder, or trigger a new run."
         )
+    return _arguments(context, published=read_json(s3, latest(run["bucket"])).get("paths", {}).get("projection"))
+
+
+def requested_arguments(context: Context) -> Arguments:
+    """Return the arguments that the run's files must name, without the published projection, which may have changed."""
+    return _arguments(context, published=None)
+
+
+def _arguments(context: Context, published: str | None) -> Arguments:
+    from include.settings import settings
+
+    run, params = run_of(context), context["params"]
+    layout, k = RunLayout(run["uri"]), params["k"]
     return Arguments(
         bucket=run["bucket"],
         region=run["region"],
@@ -125,7 +135,7 @@ def arguments_of(context: Context) -> Arguments:
         k=k,
         explained_variance=None if k else params["explained_variance"],
         refit=params["refit"],
-        published=read_json(s3, latest(run["bucket"])).get("paths", {}).get("projection"),
+        published=published,
         include_pixels=params["include_pixels"],
         max_quarantine_share=params["max_quarantine_share"],
         max_image_bytes=settings().max_image_bytes,

@@ -50,12 +50,13 @@ def draw(seed: int) -> bytes:
 class Run:
     """A run on disk: 24 images of two categories and splits in two files, and one object in quarantine."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, suffix: str = ".png") -> None:
         self.folder = folder
         self.layout = RunLayout.of("fruits", "r")
-        self.images = {f"images/{split}/{name}/{n}.png": draw(n) for n, split, name in _places()}
+        self.images = {f"images/{split}/{name}/{n}{suffix}": draw(n) for n, split, name in _places()}
         places = {"bucket": "fruits", "inventory": self.layout.inventory, "output": self.layout.prefix, "run": "r"}
-        self.arguments = Arguments(features=FAMILIES, k=COMPONENTS, **places)
+        self.arguments = Arguments(features=FAMILIES, k=COMPONENTS, max_quarantine_share=0.1, **places)
+        self.requested = self.arguments
         self.rows = [self._extract(key, data) for key, data in self.images.items()]
         training = np.stack([row["features"] for row in self.rows if row["split"] == "Training"])
         self.projection = fit(Moments.of(training), FAMILIES, k=COMPONENTS, explained_variance=None)
@@ -108,7 +109,7 @@ class Run:
     ) -> ValidationReport:
         """Validate the run on disk."""
         files = RunFiles(self.layout, SubTreeFileSystem(str(self.folder), LocalFileSystem()))
-        audit = Audit(files, "r", include_pixels=False, max_quarantine_share=0.1, fetch=self._fetch)
+        audit = Audit(files, self.requested, fetch=self._fetch)
         stored = (projection or self.projection).to_bytes() if stored is None else stored
         return change(replace(audit, published=published)).validate(stored)
 

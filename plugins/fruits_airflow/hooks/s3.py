@@ -33,7 +33,7 @@ def read(s3: S3Hook, bucket: str, key: str, etag: str | None = None, max_bytes: 
     Args:
         s3: Hook that reaches the bucket.
         bucket: Name of the bucket.
-        key: Key of the object, taken literally. `S3Hook.parse_s3_url` would end it at the first `?` or `#`.
+        key: Key of the object, taken literally. `S3Hook.parse_s3_url` would end it at the first `?`.
         etag: Expected ETag without quotes. `None` accepts any.
         max_bytes: Largest size in bytes. `None` accepts any.
     """

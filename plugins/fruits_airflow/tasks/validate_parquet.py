@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 
+    from fruits_features.contract.arguments import Arguments
     from include.validation.audit import Published, ValidationReport
 
 log = logging.getLogger(__name__)
@@ -45,19 +46,20 @@ def validate_parquet() -> dict[str, Any]:
     run = run_context.run_of(context)
     s3 = run_context.s3_of(run)
     RunFolderLink.to(run["uri"], context, s3)
-    report = _audit(run, context["params"], s3)
+    report = _audit(run, run_context.requested_arguments(context), s3)
     log.info("Validation of run %s:\n%s", run["name"], table(report.checks))
     if report.warnings:
         log.warning("Checks with warnings:\n%s", table(report.warnings))
+    if report.not_checked:
+        log.warning("Checks that were not made:\n%s", table(report.not_checked))
     if report.failed:
         log.error("Failed checks. %s is kept for inspection:\n%s", run["uri"], table(report.failed))
         raise AirflowFailException(f"Run {run['name']} is not published: {report.failure()}")
     return report.as_dict()
 
 
-def _audit(run: Mapping[str, Any], params: Mapping[str, Any], s3: S3Hook) -> ValidationReport:
+def _audit(run: Mapping[str, Any], arguments: Arguments, s3: S3Hook) -> ValidationReport:
     from include.run_files import RunFiles
-    from include.settings import settings
     from include.validation.audit import Audit
 
     layout = RunLayout(run["uri"])
@@ -70,13 +72,10 @@ def _audit(run: Mapping[str, Any], params: Mapping[str, Any], s3: S3Hook) -> Val
     kept_from = read_json(s3, layout.outcome)["kept_from"]
     audit = Audit(
         files=RunFiles(layout, aws.filesystem(s3)),
-        run=run["name"],
-        include_pixels=params["include_pixels"],
-        max_quarantine_share=params["max_quarantine_share"],
+        arguments=arguments,
         fetch=lambda key, etag: read(s3, run["bucket"], key, etag),
         published=_published(s3, run["bucket"]),
         kept=(read(s3, *split(kept_from)) or b"") if kept_from else None,
-        max_image_pixels=settings().max_image_pixels,
     )
     return audit.validate(stored)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from unittest.mock import Mock
 
@@ -18,21 +19,17 @@ if TYPE_CHECKING:
     from include.dev.local_aws.local import LocalAws
 
 
+PARAMS = ("features", "onnx_model", "k", "explained_variance", "refit", "include_pixels", "max_quarantine_share")
+
+
 @pytest.mark.usefixtures("aws_environment")
 def test_failed_validation_fails_the_task_with_a_table_and_keeps_the_files(
     local_aws: LocalAws, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     run, s3 = Run(tmp_path), local_aws.s3()
     run.parts()[-1].unlink()
-    written = {str(file.relative_to(tmp_path)): file.read_bytes() for file in tmp_path.rglob("*.parquet")}
-    written[run.layout.portable_projection.removeprefix("s3://")] = run.projection.to_bytes()
-    written[run.layout.outcome.removeprefix("s3://")] = b'{"kept_from": null}'
-    for path, content in written.items():
-        s3.put_object(Bucket="fruits", Key=path.removeprefix("fruits/"), Body=content)
-    taken = {"name": "r", "bucket": "fruits", "region": "eu-west-1", "uri": run.layout.prefix}
-    params = {"include_pixels": False, "max_quarantine_share": 0.1}
-    context = {"params": params, "task": Mock(), "ti": Mock(xcom_pull=Mock(return_value=taken))}
-    monkeypatch.setattr(validate_parquet, "get_current_context", lambda: context)
+    _upload(run, s3)
+    monkeypatch.setattr(validate_parquet, "get_current_context", lambda: _context(run))
     before = _objects(s3)
 
     with caplog.at_level(logging.INFO), pytest.raises(AirflowFailException) as failure:
@@ -42,6 +39,37 @@ def test_failed_validation_fails_the_task_with_a_table_and_keeps_the_files(
     assert "features + quarantine = inventory" in str(failure.value)
     assert "FAILED   features + quarantine = inventory" in caplog.messages[-1]
     assert _objects(s3) == before
+
+
+@pytest.mark.usefixtures("aws_environment")
+def test_images_with_odd_keys_are_sampled(local_aws: LocalAws, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = Run(tmp_path, suffix="?size=2#1.png")
+    run.arguments = run.requested = replace(run.arguments, region="eu-west-1", store="s3://fruits/features/described")
+    run.write()
+    _upload(run, local_aws.s3())
+    for key, image in run.images.items():
+        local_aws.s3().put_object(Bucket="fruits", Key=key, Body=image)
+    monkeypatch.setattr(validate_parquet, "get_current_context", lambda: _context(run))
+
+    checks = {check["name"]: check for check in validate_parquet.validate_parquet.function()["checks"]}
+
+    assert checks["sample: images described again differ from their rows"]["saw"] == "0 of 24 images"
+    assert checks["files: arguments"]["passed"]
+
+
+def _upload(run: Run, s3: Any) -> None:  # noqa: ANN401
+    """Upload a run's files."""
+    written = {str(file.relative_to(run.folder)): file.read_bytes() for file in run.folder.rglob("*.parquet")}
+    written[run.layout.portable_projection.removeprefix("s3://")] = run.projection.to_bytes()
+    written[run.layout.outcome.removeprefix("s3://")] = b'{"kept_from": null}'
+    for path, content in written.items():
+        s3.put_object(Bucket="fruits", Key=path.removeprefix("fruits/"), Body=content)
+
+
+def _context(run: Run) -> dict[str, Any]:
+    taken = {"name": "r", "bucket": "fruits", "region": "eu-west-1", "uri": run.layout.prefix}
+    params = {name: getattr(run.arguments, name) for name in PARAMS}
+    return {"params": params, "task": Mock(), "ti": Mock(xcom_pull=Mock(return_value=taken))}
 
 
 def _objects(s3: Any) -> dict[str, str]:  # noqa: ANN401

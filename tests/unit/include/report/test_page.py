@@ -118,7 +118,9 @@ def test_page_of_one_category_uses_the_singular(tmp_path: Path) -> None:
     [
         ((), "All 1 checks passed."),
         (("warning",), "No check failed; 1 warning ."),
-        (("warning", "error"), "1 of 3 checks failed."),
+        (("not checked",), "No check failed; 1 not checked ."),
+        (("warning", "not checked"), "No check failed; 1 warning ; 1 not checked ."),
+        (("warning", "error", "not checked"), "1 of 4 checks failed."),
     ],
 )
 def test_page_begins_with_the_result_of_the_checks(tmp_path: Path, severities: tuple[str, ...], words: str) -> None:

@@ -47,6 +47,7 @@ def test_good_run_passes_every_check(run: Run) -> None:
     assert report.categories == {"Apple": 12, "Lime": 12}
     assert report.projection["components"] == COMPONENTS
     assert [check.name for check in report.warnings] == ["files: sizes of features"]
+    assert [check.name for check in report.not_checked] == ["drift: comparison with the published run"]
 
 
 def _write(change: Callable[[Run], None], schema: pa.Schema | None = None) -> Callable[[Run], ValidationReport]:
@@ -418,7 +419,102 @@ def test_sampled_image_that_stops_its_decoder_costs_one_image(
 
 
 def test_sampled_image_above_the_limit_of_pixels_is_not_decoded(run: Run) -> None:
-    report = run.validate(change=lambda audit: replace(audit, max_image_pixels=40 * 40 - 1))
+    run.requested = replace(run.arguments, max_image_pixels=40 * 40 - 1)
+
+    report = run.validate()
 
     (check,) = (check for check in report.checks if check.name.startswith("sample"))
     assert (check.passed, check.saw) == (False, "24 of 24 images")
+
+
+def test_run_without_rows_fails_and_its_values_are_not_checked(run: Run) -> None:
+    run.rows = []
+    run.write()
+
+    report = run.validate()
+
+    assert "features: number of rows" in [check.name for check in report.failed]
+    assert {check.name: check.saw for check in report.not_checked} == {
+        "features: values of all columns": "the table is empty",
+        "features: pca is not the projection of features": "no row is complete",
+        "features: statistics of the components": "no image to fit on has features",
+        "sample: images described again differ from their rows": "no row of features/ is complete",
+        "drift: comparison with the published run": "no run is published",
+    }
+
+
+def test_empty_inventory_is_an_error(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run, "_listing", list)
+    run.write()
+
+    assert "inventory: number of rows" in [check.name for check in run.validate().failed]
+
+
+def test_empty_quarantine_is_no_failure_but_not_checked(run: Run) -> None:
+    run.rejected = []
+    run.write()
+
+    names = {check.name: str(check.severity) for check in run.validate().checks if not check.passed}
+
+    assert names["quarantine: values of all columns"] == "not checked"
+
+
+def test_folder_without_files_has_no_columns(run: Run) -> None:
+    for part in run.parts():
+        part.rename(part.with_name(f"_{part.name}"))
+
+    (check,) = [check for check in run.validate().failed if check.name == "features: columns and types"]
+
+    assert check.saw == "no file"
+
+
+def test_sample_of_which_every_image_was_replaced_is_not_checked(run: Run) -> None:
+    run.images = dict.fromkeys(run.images, b"another image")
+
+    report = run.validate()
+
+    saw = {check.name: check.saw for check in report.not_checked}
+    assert saw[sample_check.CHECK_NAME] == "none of 24 images is as the inventory lists it"
+    assert sample_check.CHECK_NAME not in [check.name for check in report.checks if check.passed]
+
+
+def test_published_run_without_categories_is_no_baseline(run: Run) -> None:
+    report = run.validate(published=Published({}, run.projection))
+
+    assert [check.name for check in report.not_checked] == [
+        "drift: share of images lost since the published run",
+        "drift: share of images that changed category",
+    ]
+
+
+def test_check_that_was_not_made_is_neither_passed_nor_failed_in_table_and_record(run: Run) -> None:
+    report = run.validate()
+
+    (line,) = [line for line in table(report.checks).splitlines() if "drift" in line]
+    assert line.startswith("not checked   drift: comparison with the published run")
+    (stored,) = [check for check in report.as_dict()["checks"] if check["name"].startswith("drift")]
+    assert (stored["passed"], stored["severity"], stored["saw"]) == (False, "not checked", "no run is published")
+
+
+@pytest.mark.parametrize(
+    ("requested", "saw", "wanted"),
+    [
+        ({"k": 5}, "k = 3", "k = 5"),
+        ({"features": ("color", "orb")}, "features = ['orb', 'color']", "features = ['color', 'orb']"),
+        ({"store": "s3://fruits/features/described"}, "store = None", "store = s3://fruits/features/described"),
+    ],
+)
+def test_files_of_other_arguments_than_requested_fail(
+    run: Run, requested: dict[str, object], saw: str, wanted: str
+) -> None:
+    run.requested = replace(run.arguments, **requested)  # type: ignore[arg-type]
+
+    (check,) = [check for check in run.validate().failed if check.name == "files: arguments"]
+
+    assert (check.saw, check.wanted) == (saw, wanted)
+
+
+def test_projection_published_since_the_step_began_is_no_difference(run: Run) -> None:
+    run.requested = replace(run.arguments, published="s3://fruits/features/runs/later/projection/projection.npz")
+
+    assert run.validate().failed == []
