@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowFailException
 
-from fruits_airflow.hooks import aws
+from fruits_airflow.hooks import aws, claims
 from fruits_airflow.hooks.s3 import read_json
 from fruits_airflow.task_ids import PLAN_CLUSTER, TAKE_INVENTORY, UPLOAD_APPLICATION
 from fruits_features.contract.arguments import Arguments
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from include.artifacts.bundle import ArtifactUris
+    from include.emr.tags import ClusterOwner
 
 
 def bucket(context: Context, jinja_env: jinja2.Environment | None = None) -> str:  # noqa: ARG001 - Airflow's signature
@@ -47,12 +48,11 @@ def job_flow(context: Context, jinja_env: jinja2.Environment | None = None) -> d
     from include.emr import requests
     from include.emr.prices import price_table
     from include.emr.sizing import Nodes
-    from include.emr.tags import ClusterOwner
     from include.settings import settings
 
-    run, dag_run = run_of(context), context["dag_run"]
+    run = run_of(context)
     cluster = requests.Cluster(
-        owner=ClusterOwner(settings().deployment_name, dag_run.dag_id, dag_run.run_id),
+        owner=owner_of(context),
         run=run["name"],
         dag_owner=context["task"].owner,
         bucket=run["bucket"],
@@ -79,6 +79,15 @@ def application_args(context: Context, jinja_env: jinja2.Environment | None = No
     return arguments_of(context).to_argv()
 
 
+def owner_of(context: Context) -> ClusterOwner:
+    """Return the deployment, DAG and DAG run that own the run's cluster and folder."""
+    from include.emr.tags import ClusterOwner
+    from include.settings import settings
+
+    dag_run = context["dag_run"]
+    return ClusterOwner(settings().deployment_name, dag_run.dag_id, dag_run.run_id)
+
+
 def run_of(context: Context) -> dict[str, Any]:
     """Return the run as `take_inventory` recorded it."""
     run: dict[str, Any] = context["ti"].xcom_pull(task_ids=TAKE_INVENTORY)
@@ -101,7 +110,8 @@ def arguments_of(context: Context) -> Arguments:
     """Return the application's arguments for this run.
 
     Raises:
-        AirflowFailException: The run is already published. Writing it again would change data that others read.
+        AirflowFailException: The run is already published, or its folder belongs to another DAG run. Writing it would
+            change data that others read.
     """
     run = run_of(context)
     s3, layout = s3_of(run), RunLayout(run["uri"])
@@ -110,7 +120,18 @@ def arguments_of(context: Context) -> Arguments:
             f"Run {run['name']} is already published and cannot be written again. Clear the DAG run from "
             f"`{TAKE_INVENTORY}` on, which gives it a new folder, or trigger a new run."
         )
+    _require_own_folder(context, s3, layout)
     return _arguments(context, published=read_json(s3, latest(run["bucket"])).get("paths", {}).get("projection"))
+
+
+def _require_own_folder(context: Context, s3: S3Hook, layout: RunLayout) -> None:
+    """Check that no other DAG run has claimed the run's folder since `take_inventory`."""
+    holder = read_json(s3, layout.claim)
+    if holder and holder != asdict(owner_of(context)):
+        raise AirflowFailException(
+            f"{layout.prefix} belongs to {claims.describe(holder)}. Clear the DAG run from `{TAKE_INVENTORY}` on, "
+            "which gives it a folder of its own."
+        )
 
 
 def requested_arguments(context: Context) -> Arguments:

@@ -98,7 +98,7 @@ def _announced(airflow: Airflow, bucket: Pipeline) -> list[str]:
 
 def test_of_two_concurrent_triggers_one_publishes_and_the_other_is_skipped(airflow: Airflow, orchard: Pipeline) -> None:
     latest = orchard.latest()
-    first = latest["run"].removesuffix(f"-{DAG}")
+    first = latest["run"].removesuffix(f"-rerun-{DAG}")
     (second,) = {"one", "other"} - {first}
 
     assert f"Nothing has changed since run {latest['run']}" in airflow.log(DAG, second, "find_changes")
@@ -112,7 +112,7 @@ def test_run_with_each_task_killed_publishes_the_same_rows(
     airflow: Airflow, orchard: Pipeline, local_aws: LocalAws, images: Path
 ) -> None:
     bucket, emr = _bucket(local_aws, "killed-everywhere", images), local_aws.emr()
-    run = f"features/runs/killed-{DAG}"
+    run = f"features/runs/killed-rerun-{DAG}"
     killer = Killer(
         airflow,
         moments={
@@ -222,7 +222,7 @@ def test_backfill_publishes_the_current_bucket_once_without_an_event(airflow: Ai
         "skipped": 2,
     }
     latest = orchard.latest()
-    assert latest["run"] in {f"2026-03-0{day}T000000Z-{DAG}" for day in (1, 2, 3)}
+    assert latest["run"] in {f"2026-03-0{day}T000000Z-rerun-{DAG}" for day in (1, 2, 3)}
     assert latest["inventory"]["taken_at"] > before["inventory"]["taken_at"]
     _assert_equal(_rows(orchard, "features"), features.filter(pl.col("path") != removed))
     assert [state for state, _ in orchard.cluster_states()] == ["TERMINATED"] * 2
@@ -238,5 +238,5 @@ def test_cleared_publication_of_an_older_run_is_skipped(airflow: Airflow, orchar
 
     assert airflow.await_end(DAG, older) == "success"
     assert airflow.task(DAG, older, "publish")["state"] == "skipped"
-    assert f"Run {older}-{DAG} is not published" in airflow.log(DAG, older, "publish")
+    assert f"Run {older}-rerun-{DAG} is not published" in airflow.log(DAG, older, "publish")
     assert orchard.latest() == latest

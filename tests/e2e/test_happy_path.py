@@ -41,7 +41,7 @@ def test_odd_names_keep_their_spelling_and_category(pipeline: Pipeline, publishe
 def test_published_documents_contain_run_counts_projection_and_checks(pipeline: Pipeline, published: Published) -> None:
     latest, record = published.latest, pipeline.json(pipeline.key(published.latest["paths"]["run"]))
 
-    assert latest["run"] == f"{DATE}T000000Z-fruits_features"
+    assert latest["run"] == f"{DATE}T000000Z-fruits-fruits_features"
     assert latest["counts"] == {"inventory": 55, "features": 50, "quarantine": 5}
     assert latest["projection"]["components"] == 8
     assert 0 < latest["projection"]["explained_variance"] <= 1

@@ -38,7 +38,7 @@ def test_own_spark_cluster_gives_the_rows_of_emr(
     )
 
     assert run.ok, run.error
-    assert pipeline.latest()["run"] == f"{DATE}T000000Z-fruits_features_spark"
+    assert pipeline.latest()["run"] == f"{DATE}T000000Z-fruits-fruits_features_spark"
     (app,) = spark_cluster.status()["completedapps"]
     assert len(list((spark_cluster.folder / "work").glob(f"{app['id']}/*"))) == 2, "each worker ran an executor"
     assert pipeline.cluster_states() == clusters

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import re
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from hashlib import sha256
 from itertools import count
 from typing import IO, TYPE_CHECKING, Any, cast
 
@@ -13,7 +14,7 @@ from airflow.sdk import get_current_context, task
 from airflow.sdk.exceptions import AirflowFailException
 
 from fruits_airflow import run_context
-from fruits_airflow.hooks import aws
+from fruits_airflow.hooks import aws, claims
 from fruits_airflow.hooks.s3 import ListingHook
 from fruits_airflow.s3.readiness import Readiness
 from fruits_airflow.task_ids import TAKE_INVENTORY
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+MAX_DEPLOYMENT_CHARACTERS = 63
+"""Largest length of the deployment in a run's name: the longest name of a bucket, which is the default deployment."""
 LISTING = "listing"
 """Source of an inventory without an S3 Inventory report."""
 
@@ -67,7 +70,7 @@ def take_inventory() -> dict[str, Any]:
     context = get_current_context()
     bucket, prefix = run_context.bucket(context), run_context.image_prefix(context)
     s3 = aws.s3()
-    run = _free_layout(context, s3, bucket)
+    run = _claim_folder(context, s3, bucket)
     excluded = Readiness(bucket, prefix, marker=context["params"]["marker"]).excluded_keys
     inventory = write_inventory(s3, (bucket, prefix), run.inventory, excluded)
     summary = inventory.summary
@@ -90,17 +93,29 @@ def take_inventory() -> dict[str, Any]:
     }
 
 
-def _free_layout(context: Context, s3: S3Hook, bucket: str) -> RunLayout:
-    """Return the folder of the run, named by its date and DAG, and by a number if that folder is published.
+def _claim_folder(context: Context, s3: S3Hook, bucket: str) -> RunLayout:
+    """Return the folder of the run, named by date, deployment and DAG.
 
-    Tries of the same date write to the same folder, so a failed try is overwritten. A published run is never
-    overwritten, because others read it.
+    The name ends in a number if the folder is published or belongs to another DAG run. All tries of a DAG run write to
+    the same folder, so a failed try is overwritten. A published run is never overwritten, because others read it.
     """
-    dag_run = context["dag_run"]
+    dag_run, owner = context["dag_run"], run_context.owner_of(context)
     stem = f"{dag_run.logical_date:%Y-%m-%dT%H%M%SZ}" if dag_run.logical_date else re.sub(r"[^\w-]", "", dag_run.run_id)
-    base = f"{stem}-{dag_run.dag_id}"
+    base = f"{stem}-{_as_name(owner.deployment)}-{dag_run.dag_id}"
     layouts = (RunLayout.of(bucket, base if attempt == 1 else f"{base}-{attempt}") for attempt in count(1))
-    return next(layout for layout in layouts if not s3.check_for_key(layout.record))
+    return next(
+        layout for layout in layouts if not s3.check_for_key(layout.record) and claims.claim(s3, layout, asdict(owner))
+    )
+
+
+def _as_name(deployment: str) -> str:
+    """Return the name of a deployment as part of a run's name. A hash keeps changed names apart.
+
+    >>> _as_name("orchard"), _as_name("EU/orchard")
+    ('orchard', 'EU-orchard-18b31fb1')
+    """
+    safe = re.sub(r"[^\w-]", "-", deployment, flags=re.ASCII)[:MAX_DEPLOYMENT_CHARACTERS]
+    return safe if safe == deployment else f"{safe}-{sha256(deployment.encode()).hexdigest()[:8]}"
 
 
 def write_inventory(s3: S3Hook, images: tuple[str, str], folder: str, excluded: frozenset[str]) -> Inventory:

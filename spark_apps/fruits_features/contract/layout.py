@@ -132,6 +132,11 @@ class RunLayout:
         return f"{self.report}/figures.json"
 
     @property
+    def claim(self) -> str:
+        """Owner of the run's folder, as JSON. The first file in it."""
+        return f"{self.prefix}/claim.json"
+
+    @property
     def record(self) -> str:
         """Record of the run, as JSON. Written when the run is published."""
         return f"{self.prefix}/run.json"

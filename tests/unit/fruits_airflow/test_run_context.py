@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -109,5 +110,20 @@ def test_published_run_is_not_written_again(local_aws: Any) -> None:  # noqa: AN
             match=r"Run r is already published and cannot be written again\. Clear the DAG run from `take_inv",
         ):
             run_context.steps(_context())
+    finally:
+        s3.delete_object(Bucket="fruits", Key=key)
+
+
+@pytest.mark.usefixtures("aws_environment")
+def test_folder_that_another_run_has_claimed_since_is_not_written(local_aws: Any) -> None:  # noqa: ANN401
+    s3, key = local_aws.s3(), "features/runs/r/claim.json"
+    holder = {"deployment": "orchard", "dag_id": "daily", "run_id": "manual__1"}
+    s3.put_object(Bucket="fruits", Key=key, Body=json.dumps(holder).encode())
+    context = _context() | {"dag_run": SimpleNamespace(dag_id="daily", run_id="manual__1")}
+    try:
+        with pytest.raises(AirflowFailException, match="belongs to run manual__1 of DAG daily in deployment orchard"):
+            run_context.steps(context)
+        s3.put_object(Bucket="fruits", Key=key, Body=json.dumps(holder | {"deployment": "fruits"}).encode())
+        assert run_context.steps(context)
     finally:
         s3.delete_object(Bucket="fruits", Key=key)

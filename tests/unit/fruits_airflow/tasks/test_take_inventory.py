@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from datetime import UTC, datetime, timedelta
 from hashlib import md5
-from typing import TYPE_CHECKING
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from airflow.providers.amazon.aws.hooks.s3 import S3Hook
-from airflow.sdk.exceptions import AirflowFailException
+from airflow.sdk.exceptions import AirflowException, AirflowFailException
+from botocore.exceptions import ClientError
 
+from fruits_airflow.hooks import claims
 from fruits_airflow.tasks import take_inventory
+from fruits_features.contract.layout import RunLayout
 from include.settings import settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from mypy_boto3_s3 import S3Client
 
@@ -123,3 +128,82 @@ def test_unusable_report_fails_the_run(bucket: str, monkeypatch: pytest.MonkeyPa
 
     with pytest.raises(AirflowFailException, match="There is no complete S3 Inventory report below s3://"):
         _write(bucket)
+
+
+@pytest.fixture
+def claimed(bucket: str, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+    """Function that takes a folder for a DAG run and returns its name."""
+
+    def claimed(deployment: str, dag_id: str = "daily", run_id: str = "scheduled__1", day: int | None = 1) -> str:
+        monkeypatch.setenv("FRUITS_DEPLOYMENT", deployment)
+        settings.cache_clear()
+        date = day and datetime(2026, 3, day, tzinfo=UTC)
+        context: Any = {"dag_run": SimpleNamespace(logical_date=date, dag_id=dag_id, run_id=run_id)}
+        return take_inventory._claim_folder(context, S3Hook(), bucket).name  # noqa: SLF001 - a step of the task
+
+    return claimed
+
+
+def test_run_is_named_by_date_deployment_and_dag(claimed: Callable[..., str]) -> None:
+    assert claimed("orchard") == "2026-03-01T000000Z-orchard-daily"
+    assert claimed("orchard", run_id="manual__1+00:00", day=None) == "manual__10000-orchard-daily"
+
+
+def test_deployments_and_dags_never_share_a_folder(claimed: Callable[..., str]) -> None:
+    owners = [("a", "b-c"), ("a-b", "c"), ("EU/orchard", "c"), ("EU.orchard", "c"), ("o" * 100, "c"), ("o" * 99, "c")]
+
+    names = [claimed(*owner) for owner in owners]
+
+    assert len(set(names)) == len(owners)
+    assert names[:2] == ["2026-03-01T000000Z-a-b-c", "2026-03-01T000000Z-a-b-c-2"]
+    assert [claimed(*owner) for owner in owners] == names  # each try returns to its own
+    assert all(re.fullmatch(r"[\w-]+", name) for name in names)
+
+
+def test_published_folder_is_not_taken_again_by_its_own_run(
+    claimed: Callable[..., str], s3: S3Client, bucket: str
+) -> None:
+    s3.put_object(Bucket=bucket, Key=f"features/runs/{claimed('orchard')}/run.json", Body=b"{}")
+
+    assert [claimed("orchard") for _ in range(2)] == ["2026-03-01T000000Z-orchard-daily-2"] * 2
+
+
+@pytest.mark.parametrize("conditions", [True, False], ids=["conditional", "unconditional"])
+def test_folder_that_another_run_claims_at_the_same_time_is_left_to_it(
+    claimed: Callable[..., str], s3: S3Client, bucket: str, monkeypatch: pytest.MonkeyPatch, *, conditions: bool
+) -> None:
+    """The other run's claim is stored after this run has found none. Servers may refuse or accept the second PUT."""
+    key = "features/runs/2026-03-01T000000Z-orchard-daily/claim.json"
+    other = b'{"deployment": "orchard", "dag_id": "daily", "run_id": "another"}'
+    put = claims._put  # noqa: SLF001 - between reading and writing
+
+    def put_second(*arguments: Any) -> None:  # noqa: ANN401
+        monkeypatch.setattr(claims, "_put", put)
+        if not conditions:
+            put(*arguments)
+        s3.put_object(Bucket=bucket, Key=key, Body=other)
+
+    monkeypatch.setattr(claims, "_put", put_second)
+
+    assert claimed("orchard") == "2026-03-01T000000Z-orchard-daily-2"
+    assert s3.get_object(Bucket=bucket, Key=key)["Body"].read() == other
+
+
+def test_refused_condition_is_no_error(bucket: str) -> None:
+    hook, layout = S3Hook(), RunLayout.of(bucket, "r")
+
+    def refuse(**_: object) -> None:
+        raise ClientError({"Error": {"Code": "PreconditionFailed"}}, "PutObject")
+
+    hook.conn.meta.events.register_first("before-call.s3.PutObject", refuse)
+
+    with pytest.raises(AirflowException, match=f"Another run is claiming s3://{bucket}/features/runs/r"):
+        claims.claim(hook, layout, {"deployment": "orchard", "dag_id": "daily", "run_id": "1"})
+
+
+def test_claim_is_a_conditional_put(bucket: str) -> None:
+    hook, layout, sent = S3Hook(), RunLayout.of(bucket, "r"), list[dict[str, str]]()
+    hook.conn.meta.events.register_first("before-call.s3.PutObject", lambda params, **_: sent.append(params["headers"]))
+
+    assert claims.claim(hook, layout, {"deployment": "orchard", "dag_id": "daily", "run_id": "1"})
+    assert [headers["If-None-Match"] for headers in sent] == ["*"]
