@@ -185,7 +185,6 @@ def of_run_job_flow(call: Call, cluster: str, roles: Mapping[str, str]) -> list[
     }
     return [
         Request("elasticmapreduce:RunJobFlow", "*", tags),
-        Request("elasticmapreduce:AddTags", cluster, tags),
         *(Request(put, cluster) for name, put in policies.items() if name in given),
         *(Request("iam:PassRole", role, {"iam:PassedToService": service}) for service, role in roles.items()),
     ]

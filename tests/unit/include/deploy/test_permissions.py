@@ -44,6 +44,7 @@ DENIED_TO_ALL: list[Case] = [
     ("elasticmapreduce:TerminateJobFlows", "{cluster}", {"elasticmapreduce:ResourceTag/application": "payroll"}),
     ("elasticmapreduce:AddJobFlowSteps", "{cluster}", {}),
     ("elasticmapreduce:AddTags", "{cluster}", {"elasticmapreduce:RequestTag/application": "payroll"}),
+    ("elasticmapreduce:AddTags", "{cluster}", CREATING),
     ("elasticmapreduce:RunJobFlow", "*", {}),
     ("elasticmapreduce:RemoveTags", "{cluster}", OURS),
     ("elasticmapreduce:SetTerminationProtection", "{cluster}", OURS),
@@ -74,11 +75,15 @@ ALLOWED: dict[str, list[Case]] = {
         ("s3:GetObject", "{bucket}/logs/emr/j-1/steps/s-1/stderr.gz", {}),
         ("s3:GetObject", "{bucket}/models/net.onnx", {}),
         ("s3:PutObject", "{bucket}/features/latest.json", {}),
+        ("s3:PutObject", "{bucket}/features/published/2026-01-01T000000Z-r.json", {}),
+        ("s3:PutObject", "{bucket}/features/runs/r/claim.json", {}),
+        ("s3:PutObject", "{bucket}/features/runs/r/inventory/part-00000.parquet", {}),
+        ("s3:PutObject", "{bucket}/features/runs/r/report/index.html", {}),
+        ("s3:PutObject", "{bucket}/features/runs/r/run.json", {}),
         ("s3:DeleteObject", "{bucket}/features/runs/2026-01-01/features/part-0.parquet", {}),
         ("s3:PutObject", "{bucket}/artifacts/launch-1.py", {}),
         ("kms:GenerateDataKey", "{key}", {}),
         ("elasticmapreduce:RunJobFlow", "*", CREATING),
-        ("elasticmapreduce:AddTags", "{cluster}", CREATING),
         ("elasticmapreduce:PutAutoTerminationPolicy", "{cluster}", {}),
         ("elasticmapreduce:PutManagedScalingPolicy", "{cluster}", {}),
         ("elasticmapreduce:ListClusters", "*", {}),
@@ -95,8 +100,21 @@ ALLOWED: dict[str, list[Case]] = {
         ("s3:GetObject", "{bucket}/certificates/nodes.zip", {}),
         ("s3:GetObject", "{bucket}/models/net.onnx", {}),
         ("s3:GetObject", "{bucket}/features/runs/r/inventory/part-00000.parquet", {}),
-        ("s3:PutObject", "{bucket}/features/runs/r/features/part-0.parquet", {}),
-        ("s3:DeleteObject", "{bucket}/features/runs/r/features/part-0.parquet", {}),
+        ("s3:GetObject", "{bucket}/features/runs/r/projection/projection.npz", {}),
+        *(
+            (action, f"{{bucket}}/features/{key}", {})
+            for action in ("s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload")
+            for key in (
+                "described/manifest-1.json",
+                "runs/r/features/part-0.parquet",
+                "runs/r/quarantine/part-0.parquet",
+                "runs/r/projection/projection.npz",
+                "runs/r/projection/spark_model/stages/0_PCA/data/part-0.parquet",
+                "runs/r/staging/part-0.parquet",
+                "runs/r/outcome.json",
+                "runs/r/progress.json",
+            )
+        ),
         ("s3:PutObject", "{bucket}/logs/emr/j-1/steps/s-1/stderr.gz", {}),
         ("kms:Decrypt", "{key}", {}),
     ],
@@ -110,6 +128,21 @@ ALLOWED: dict[str, list[Case]] = {
     ],
 }
 ALLOWED_TO_AIRFLOW_ONLY: list[Case] = [
+    *(
+        (action, f"{{bucket}}/features/{key}", {})
+        for action in ("s3:PutObject", "s3:DeleteObject")
+        for key in (
+            "latest.json",
+            "published/2026-01-01T000000Z-r.json",
+            "backfills/daily-0.json",
+            "runs/r/claim.json",
+            "runs/r/run.json",
+            "runs/r/inventory/part-00000.parquet",
+            "runs/r/inventory/features/part-00000.parquet",  # "*" of the allowed runs/*/features/* matches r/inventory
+            "runs/r/report/index.html",
+            "runs/r/report/projection/figures.json",
+        )
+    ),
     ("s3:PutObject", "{bucket}/artifacts/launch-1.py", {}),
     ("elasticmapreduce:RunJobFlow", "*", CREATING),
     ("elasticmapreduce:TerminateJobFlows", "{cluster}", OURS),

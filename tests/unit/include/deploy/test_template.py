@@ -14,6 +14,7 @@ from cfnlint.config import ManualArgs
 from cfnlint.schema import PROVIDER_SCHEMA_MANAGER
 
 from include.settings import Settings
+from tests.support.iam import Request, allows
 from tests.support.stacks import REGION, TEMPLATE, Stack, create
 
 pytestmark = pytest.mark.filterwarnings("ignore:Tried to parse AWS:UserWarning")  # moto has no bucket policies
@@ -172,3 +173,48 @@ def test_budget_counts_what_clusters_are_tagged_with(template: dict[str, Any]) -
     assert budget["Budget"]["CostFilters"] == {"TagKeyValue": ["user:application$fruits-image-features"]}
     kinds = [one["Notification"]["NotificationType"] for one in budget["NotificationsWithSubscribers"]]
     assert kinds == ["ACTUAL", "FORECASTED"]
+
+
+def test_access_logs_go_to_a_bucket_only_if_one_is_named(template: dict[str, Any]) -> None:
+    condition, logs, otherwise = template["Resources"]["Bucket"]["Properties"]["LoggingConfiguration"]["Fn::If"]
+
+    assert template["Conditions"][condition] == {"Fn::Not": [{"Fn::Equals": [{"Ref": "AccessLogBucket"}, ""]}]}
+    assert logs == {"DestinationBucketName": {"Ref": "AccessLogBucket"}, "LogFilePrefix": "fruits-image-features/"}
+    assert otherwise == {"Ref": "AWS::NoValue"}
+    assert template["Parameters"]["AccessLogBucket"]["Default"] == ""
+
+
+def test_alerts_are_encrypted_with_a_key_that_budgets_may_use(stack: Stack, template: dict[str, Any]) -> None:
+    topic = boto3.client("sns", region_name=REGION).get_topic_attributes(TopicArn=stack.outputs["SettingAlertTopicArn"])
+    assert topic["Attributes"]["KmsMasterKeyId"] == stack.resources["Key"]
+
+    statements = template["Resources"]["Key"]["Properties"]["KeyPolicy"]["Statement"]
+    (statement,) = [one for one in statements if one["Principal"] == {"Service": "budgets.amazonaws.com"}]
+    policy = {"Statement": [statement | {"Condition": {"StringEquals": {"aws:SourceAccount": stack.account}}}]}
+    key = f"arn:aws:kms:{REGION}:{stack.account}:key/{stack.resources['Key']}"
+    ours, foreign = ({"aws:SourceAccount": account} for account in (stack.account, "999999999999"))
+
+    assert statement["Condition"] == {"StringEquals": {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}}
+    assert all(allows([policy], Request(action, key, ours)) for action in ("kms:Decrypt", "kms:GenerateDataKey"))
+    assert not allows([policy], Request("kms:Decrypt", key, foreign))
+    assert not allows([policy], Request("kms:ScheduleKeyDeletion", key, ours))
+
+
+def test_nodes_send_https_to_addresses_and_anything_to_each_other_only(template: dict[str, Any]) -> None:
+    nodes, resources = ("PrimaryGroup", "CoreGroup"), template["Resources"]
+    own = [rule for name in nodes for rule in resources[name]["Properties"]["SecurityGroupEgress"]]
+    added = [one["Properties"] for one in resources.values() if one["Type"] == "AWS::EC2::SecurityGroupEgress"]
+    to_groups = {
+        (
+            *(rule[end]["Fn::GetAtt"][0] for end in ("GroupId", "DestinationSecurityGroupId")),
+            rule.get("FromPort", "all"),
+        )
+        for rule in added
+    }
+
+    assert [(rule["IpProtocol"], rule["FromPort"], rule["ToPort"]) for rule in own] == [("tcp", 443, 443)] * 2
+    assert to_groups == {
+        *((one, other, "all") for one in nodes for other in nodes),
+        ("PrimaryGroup", "ServiceAccessGroup", 443),
+        ("PrimaryGroup", "ServiceAccessGroup", 9443),
+    }
