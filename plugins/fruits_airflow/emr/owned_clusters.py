@@ -35,8 +35,9 @@ class OwnedCluster(NamedTuple):
 def owned(emr: EMRClient, deployment: str) -> Iterator[OwnedCluster]:
     """Yield the deployment's active clusters, oldest first.
 
-    Clusters are filtered by name, then confirmed by tags. ListClusters returns no tags (EMR API reference), so the tags
-    need one DescribeCluster per cluster.
+    Clusters are filtered by name, then confirmed by their exact name and all tags. Tags alone are no proof: whoever may
+    tag a cluster of another application could make it look like ours, but nobody can rename a cluster. ListClusters
+    returns no tags (EMR API reference), so the tags need one DescribeCluster per cluster.
 
     Args:
         emr: EMR client.
@@ -49,7 +50,7 @@ def owned(emr: EMRClient, deployment: str) -> Iterator[OwnedCluster]:
     for cluster in sorted(listed, key=lambda cluster: cluster["Status"]["Timeline"]["CreationDateTime"]):
         described = _describe(emr, cluster["Id"])
         owner = ClusterOwner.of(described["Tags"]) if described else None
-        if owner and owner.deployment == deployment:
+        if owner and owner.deployment == deployment and owner.cluster_name == cluster["Name"]:
             yield OwnedCluster(cluster["Id"], cluster["Name"], owner)
 
 

@@ -111,6 +111,8 @@ def test_create_cluster_adopts_no_cluster_of_another_run_deployment_or_applicati
             request | {"Tags": _owner("mine", deployment="another").tags()},
             request | {"Tags": forged},
             request | {"Tags": []},
+            request | {"Name": "fruits of another application"},
+            *(request | {"Tags": [tag for tag in request["Tags"] if tag["Key"] != key]} for key in ("dag", "token")),
         )
     ]
 
