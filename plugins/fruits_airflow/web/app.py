@@ -7,8 +7,7 @@ without the session.
 """
 
 import re
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from functools import cache, partial
 from typing import Annotated, Any, Literal
 from urllib.parse import quote
 
@@ -17,7 +16,6 @@ from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessE
 from airflow.api_fastapi.common.db.common import SessionDep
 from airflow.api_fastapi.core_api.security import GetUserDep, requires_access_dag
 from airflow.models.xcom import XCOM_RETURN_KEY, XComModel
-from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 from botocore.exceptions import ClientError
 from fastapi import APIRouter, Depends, FastAPI, Request
 from fastapi.responses import HTMLResponse, Response
@@ -26,25 +24,12 @@ from jinja2 import Environment, PackageLoader
 from fruits_airflow.hooks import aws
 from fruits_airflow.hooks.s3 import read, read_json
 from fruits_airflow.task_ids import FIND_CHANGES, STAYS_PUBLISHED_KEY, TAKE_INVENTORY
-from fruits_features.contract.layout import (
-    RunLayout,
-    history,
-    latest,
-    publication,
-    publication_time,
-    published_run,
-    split,
-)
+from fruits_airflow.web.headers import REPORT_POLICY, SecurityHeadersMiddleware
+from fruits_airflow.web.run_list import RunList
+from fruits_features.contract.layout import RunLayout, split
 from include.settings import settings
 
-MAX_RUNS = 100
-"""Runs in the list, latest first."""
-MAX_CONCURRENT_READS = 10
-"""Records that are read concurrently: botocore's default connection pool (`max_pool_connections`)."""
 RUN_NAME = re.compile(r"[\w-]+")
-SANDBOX = (
-    "sandbox allow-scripts; default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
-)
 
 
 class NoReport(Exception):  # noqa: N818 - shown as a page, not as an error
@@ -61,6 +46,7 @@ class NoReport(Exception):  # noqa: N818 - shown as a page, not as an error
 
 
 app = FastAPI(title="Fruits", docs_url=None, redoc_url=None, openapi_url=None)
+app.add_middleware(SecurityHeadersMiddleware)
 reports = APIRouter(
     prefix="/dags/{dag_id}/{place}/{name}/report",
     dependencies=[Depends(requires_access_dag("GET", DagAccessEntity.RUN))],
@@ -87,10 +73,17 @@ def show_no_report(request: Request, error: NoReport) -> HTMLResponse:  # noqa: 
 @app.get("/")
 def published_runs(user: GetUserDep) -> HTMLResponse:
     """List the published runs of the DAGs that the user may read, latest first."""
-    s3, bucket = aws.s3(), settings().bucket
-    pointer = read_json(s3, latest(bucket))
-    records = [record for record in _records(s3, bucket, pointer) if _may_read(user, record["dag"]["dag_id"])]
-    return _page("runs.html", bucket=bucket, records=records, published=pointer.get("run"))
+    bucket = settings().bucket
+    records, published = _run_list(bucket).read(aws.s3)
+    dags = {dag_id for dag_id in {record["dag"]["dag_id"] for record in records} if _may_read(user, dag_id)}
+    readable = [record for record in records if record["dag"]["dag_id"] in dags]
+    return _page("runs.html", bucket=bucket, records=readable, published=published)
+
+
+@cache
+def _run_list(bucket: str) -> RunList:
+    """Return the list of a bucket's runs, of which each process keeps one."""
+    return RunList(bucket)
 
 
 def _layout(dag_id: str, place: Literal["runs", "dag_runs"], name: str, session: SessionDep) -> RunLayout:
@@ -115,7 +108,7 @@ def report(layout: Layout) -> HTMLResponse:
 @reports.get("/index.html")
 def report_page(layout: Layout) -> Response:
     """Return the report page."""
-    return HTMLResponse(_read(layout.report_page), headers={"Content-Security-Policy": SANDBOX})
+    return HTMLResponse(_read(layout.report_page), headers={"Content-Security-Policy": REPORT_POLICY})
 
 
 @reports.get("/figures.json")
@@ -172,26 +165,6 @@ def _read(uri: str) -> bytes:
     if content is None:
         raise NoReport(f"{uri} does not exist.")
     return content
-
-
-def _records(s3: S3Hook, bucket: str, pointer: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the records of the last published runs with their publication time, latest first.
-
-    The order comes from the names of the pointers, which contain that time. The name of a run contains its logical
-    date, which is in the past for a backfill.
-    """
-    _, prefix = split(f"{history(bucket)}/")
-    names = [key.removeprefix(prefix) for key in s3.list_keys(bucket, prefix)]
-    if pointer:
-        names.append(publication("", pointer["published_at"], pointer["run"]).rpartition("/")[2])
-    newest = sorted(names, reverse=True)[:MAX_RUNS]
-    with ThreadPoolExecutor(MAX_CONCURRENT_READS) as pool:
-        records = pool.map(lambda name: read_json(s3, RunLayout.of(bucket, published_run(name)).record), newest)
-    return [
-        {**record, "published_at": publication_time(name)}
-        for name, record in zip(newest, records, strict=True)
-        if record
-    ]
 
 
 def _may_read(user: GetUserDep, dag_id: str) -> bool:

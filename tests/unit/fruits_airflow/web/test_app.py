@@ -8,11 +8,13 @@ import re
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from unittest.mock import Mock
 from urllib.parse import urljoin
 
 import pytest
 from sqlalchemy import delete, text
 
+from fruits_airflow.hooks import aws
 from fruits_airflow.task_ids import STAYS_PUBLISHED_KEY
 from fruits_features.contract.layout import RunLayout, latest, publication
 from include.dev.local_airflow.database import ensure_database
@@ -239,6 +241,30 @@ def test_missing_report_is_explained(client: TestClient, path: str) -> None:
 
     assert page.status_code == 404
     assert "<h1>No report</h1>" in page.text
+
+
+@pytest.mark.usefixtures("deployment")
+@pytest.mark.parametrize("path", [LIST, *FILES, f"{LIST}no/such/page"])
+@pytest.mark.parametrize("role", ["viewer", None])
+def test_every_page_may_be_framed_by_airflow_only_and_loads_nothing_from_elsewhere(
+    client: TestClient, path: str, role: str | None
+) -> None:
+    headers = client.get(path, headers=_as(role)).headers
+
+    policy = {part.split()[0]: part.split()[1:] for part in headers["Content-Security-Policy"].split("; ")}
+    assert (policy["default-src"], policy["frame-ancestors"]) == (["'none'"], ["'self'"])
+    assert (policy["base-uri"], policy["form-action"]) == (["'none'"], ["'none'"])
+    assert "script-src" not in policy or policy["sandbox"] == ["allow-scripts"]
+    assert headers["X-Content-Type-Options"] == "nosniff"
+
+
+@pytest.mark.usefixtures("deployment")
+def test_list_is_not_read_again_for_the_next_viewer(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = client.get(LIST, headers=_as("viewer")).text
+    monkeypatch.setattr(aws, "s3", Mock(side_effect=AssertionError("S3 is not needed")))
+
+    assert client.get(LIST, headers=_as("viewer")).text == first
+    assert RUN not in client.get(LIST, headers=_as(None)).text
 
 
 def test_run_name_with_a_parent_folder_is_refused(client: TestClient) -> None:
