@@ -100,9 +100,9 @@ def test_every_request_of_a_run_is_valid_by_the_models(published: Published) -> 
     assert [one for call in calls for one in violations(call)] == []
 
 
-def test_run_writes_only_features_and_artifacts_and_deletes_only_features(published: Published) -> None:
+def test_run_of_a_deployed_application_writes_and_deletes_only_features(published: Published) -> None:
     calls = [*recorded(published.calls), *of_http(published.s3_of_airflow), *of_http(published.s3_of_nodes)]
     accesses = [(action(call), key) for call in calls if call.service == "s3" for key in keys(call)]
 
-    assert {key.partition("/")[0] for what, key in accesses if what == "s3:PutObject"} == {"features", "artifacts"}
+    assert {key.partition("/")[0] for what, key in accesses if what == "s3:PutObject"} == {"features"}
     assert {key.partition("/")[0] for what, key in accesses if what == "s3:DeleteObject"} <= {"features"}

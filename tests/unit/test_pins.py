@@ -1,0 +1,30 @@
+"""What CI and containers run is pinned by digest, so that a moved tag changes nothing."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).parents[2]
+IMAGE = r"[a-z]+:[\w.-]+@sha256:[0-9a-f]{64}"
+
+
+def test_actions_are_pinned_by_commit_and_name_their_version() -> None:
+    workflows = list((ROOT / ".github" / "workflows").glob("*.yml"))
+    lines = [line for workflow in workflows for line in workflow.read_text().splitlines() if "uses:" in line]
+
+    assert len(lines) >= 5
+    assert [line for line in lines if not re.search(r"uses: [\w/-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+$", line)] == []
+
+
+def test_base_images_are_pinned_by_digest() -> None:
+    dockerfile = (ROOT / "include" / "dev" / "containers" / "Dockerfile").read_text()
+    services = yaml.safe_load((ROOT / "docker-compose.yaml").read_text())["services"].values()
+    pulled = {service["image"] for service in services if "build" not in service}
+
+    assert re.findall(r"^FROM (.*)$", dockerfile, re.MULTILINE) == ["${FRUITS_PYTHON_IMAGE}"]
+    assert re.search(rf"^ARG FRUITS_PYTHON_IMAGE={IMAGE}$", dockerfile, re.MULTILINE)
+    assert [image for image in pulled if not re.fullmatch(rf"\$\{{FRUITS_POSTGRES_IMAGE:-{IMAGE}\}}", image)] == []
+    assert pulled
