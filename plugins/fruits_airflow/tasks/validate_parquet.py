@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from airflow.providers.amazon.aws.hooks.s3 import S3Hook
+    from airflow.sdk import Context
 
-    from fruits_features.contract.arguments import Arguments
     from include.validation.audit import Published, ValidationReport
 
 log = logging.getLogger(__name__)
@@ -46,7 +46,7 @@ def validate_parquet() -> dict[str, Any]:
     run = run_context.run_of(context)
     s3 = run_context.s3_of(run)
     RunFolderLink.to(run["uri"], context, s3)
-    report = _audit(run, run_context.requested_arguments(context), s3)
+    report = _audit(run, context, s3)
     log.info("Validation of run %s:\n%s", run["name"], table(report.checks))
     if report.warnings:
         log.warning("Checks with warnings:\n%s", table(report.warnings))
@@ -58,7 +58,7 @@ def validate_parquet() -> dict[str, Any]:
     return report.as_dict()
 
 
-def _audit(run: Mapping[str, Any], arguments: Arguments, s3: S3Hook) -> ValidationReport:
+def _audit(run: Mapping[str, Any], context: Context, s3: S3Hook) -> ValidationReport:
     from include.run_files import RunFiles
     from include.validation.audit import Audit
 
@@ -72,7 +72,7 @@ def _audit(run: Mapping[str, Any], arguments: Arguments, s3: S3Hook) -> Validati
     kept_from = read_json(s3, layout.outcome)["kept_from"]
     audit = Audit(
         files=RunFiles(layout, aws.filesystem(s3)),
-        arguments=arguments,
+        arguments=run_context.requested_arguments(context),
         fetch=lambda key, etag: read(s3, run["bucket"], key, etag),
         published=_published(s3, run["bucket"]),
         kept=(read(s3, *split(kept_from)) or b"") if kept_from else None,

@@ -28,14 +28,17 @@ PREFIX_PATTERN = r"^([^*?\[\]/][^*?\[\]]*/)?$"
 
 
 def split(uri: str) -> tuple[str, str]:
-    """Return bucket and key of `s3://bucket/key`.
+    """Return bucket and key of `s3://bucket/key`, or of another scheme: EMR reports its `LogUri` as `s3n://`.
 
     The key is taken literally. A URL parser would end it at the first `?` or `#`, which S3 allows in keys.
 
     >>> split("s3://fruits/images/Lime/1#2.jpg")
     ('fruits', 'images/Lime/1#2.jpg')
+    >>> split("s3n://fruits/logs/emr/")
+    ('fruits', 'logs/emr/')
     """
-    bucket, _, key = uri.removeprefix("s3://").partition("/")
+    _, _, place = uri.partition("://")
+    bucket, _, key = place.partition("/")
     return bucket, key
 
 

@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
+from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 
 from fruits_airflow.tasks import remove_old_runs
 from include.settings import settings
@@ -102,15 +103,15 @@ def test_interrupted_deletion_leaves_no_pointer_to_a_partial_run(
 ) -> None:
     monkeypatch.setenv("FRUITS_RETENTION_DAYS", "7")
     monkeypatch.setenv("FRUITS_RETENTION_RUNS", "1")
-    delete = remove_old_runs.S3Hook.delete_objects
+    delete = S3Hook.delete_objects
 
-    def fail(self: remove_old_runs.S3Hook, bucket: str, keys: list[str]) -> None:
+    def fail(self: S3Hook, bucket: str, keys: list[str]) -> None:
         if any("/runs/oldest/features/" in key for key in keys):
             raise ConnectionError("half-way")
         delete(self, bucket, keys)
 
     with monkeypatch.context() as broken:
-        broken.setattr(remove_old_runs.S3Hook, "delete_objects", fail)
+        broken.setattr(S3Hook, "delete_objects", fail)
         with pytest.raises(ConnectionError):
             remove_old_runs.remove_old_runs.function()
     remaining = [key for key in orchard.written() if "oldest" in key]
