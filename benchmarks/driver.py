@@ -23,7 +23,7 @@ from fruits_features.cache.lookup import CacheLookup
 from fruits_features.cache.store import CacheIndex, CacheSegment, FeatureCache, StoredFile, StoredPart
 from fruits_features.contract.arguments import Arguments
 from fruits_features.contract.workload import IMAGES_PER_PARTITION
-from fruits_features.io import arrow
+from fruits_features.io import arrow, blocks
 from fruits_features.job.inventory import partition, read_inventory
 from fruits_features.output.features_writer import plan_files
 from fruits_features.output.snapshot import Snapshot
@@ -140,8 +140,8 @@ def _store_part(segment: Path, number: int, index: pa.Table) -> StoredPart:
     (segment / name).write_bytes(data)
     (segment / data_file).touch()
     os.truncate(segment / data_file, STORED_BYTES * index.num_rows)
-    file = StoredFile(data_file, index.num_rows, STORED_BYTES * index.num_rows, ROW_BYTES * index.num_rows)
-    return StoredPart(name, len(data), (file,))
+    file = StoredFile(data_file, index.num_rows, STORED_BYTES * index.num_rows, ROW_BYTES * index.num_rows, ())
+    return StoredPart(name, len(data), blocks.digest(data), (file,))
 
 
 if __name__ == "__main__":

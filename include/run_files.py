@@ -1,7 +1,7 @@
 """Tables of a run in S3, read in batches.
 
 They are read through pyarrow's S3 client. Other readers request a small object as a range that covers all of it, and
-not every S3 server answers that as AWS does.
+not every S3 server answers that as AWS does. The checksums of pages are verified.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import polars as pl
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
+from fruits_features.io.checked_parquet import CHECKED_PARQUET
 from fruits_features.schemas import METADATA_KEY
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ class Table:
     @cached_property
     def dataset(self) -> ds.Dataset:
         """The files, without those whose names begin with "_" or "." (Spark's convention)."""
-        return ds.dataset(self.uri.removeprefix("s3://"), filesystem=self.filesystem, format="parquet")
+        return ds.dataset(self.uri.removeprefix("s3://"), filesystem=self.filesystem, format=CHECKED_PARQUET)
 
     @cached_property
     def rows(self) -> int:
@@ -60,7 +61,8 @@ class Table:
         """Yield rows in batches, in the order of the files. At most one row group of a file is in memory."""
         for path in self.dataset.files:
             with self.filesystem.open_input_file(path) as file:
-                for batch in pq.ParquetFile(file, pre_buffer=True).iter_batches(BATCH_ROWS, columns=columns):
+                parquet = pq.ParquetFile(file, pre_buffer=True, page_checksum_verification=True)
+                for batch in parquet.iter_batches(BATCH_ROWS, columns=columns):
                     yield cast("pl.DataFrame", pl.from_arrow(batch))
 
     def sizes(self) -> list[int]:

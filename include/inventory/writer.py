@@ -8,6 +8,8 @@ images.
 from __future__ import annotations
 
 import hashlib
+import io
+import json
 import tempfile
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -18,6 +20,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from fruits_features.contract import sealed
+from fruits_features.contract.layout import INVENTORY_DIGESTS
 from fruits_features.schemas import INVENTORY, arrow_schema
 
 if TYPE_CHECKING:
@@ -100,7 +104,7 @@ def _of_folder(path: str) -> tuple[str | None, str | None]:
 
 
 def write(batches: Iterable[pa.RecordBatch], store: Callable[[str, IO[bytes]], None]) -> Summary:
-    """Write inventory rows as Parquet files and return their totals.
+    """Write inventory rows as Parquet files, then the digests of these files. Return the totals of the rows.
 
     Args:
         batches: Inventory rows.
@@ -110,18 +114,23 @@ def write(batches: Iterable[pa.RecordBatch], store: Callable[[str, IO[bytes]], N
     row_groups = _row_groups(batches)
     row_group = next(row_groups, None)
     part = 0
+    digests: dict[str, str] = {}
     while row_group is not None:
         with tempfile.TemporaryFile() as file:
             rows = 0
-            with pq.ParquetWriter(file, SCHEMA, compression="zstd") as writer:
+            with pq.ParquetWriter(file, SCHEMA, compression="zstd", write_page_checksum=True) as writer:
                 while row_group is not None and rows < MAX_PART_ROWS:
                     summary.add(row_group)
                     writer.write_batch(row_group)
                     rows += row_group.num_rows
                     row_group = next(row_groups, None)
             file.seek(0)
+            digests[f"part-{part:05}.parquet"] = hashlib.file_digest(file, "sha256").hexdigest()
+            file.seek(0)
             store(f"part-{part:05}.parquet", file)
         part += 1
+    if digests:
+        store(INVENTORY_DIGESTS, io.BytesIO(json.dumps(sealed.seal({"files": digests}), indent=1).encode()))
     return summary
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import zipfile
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fruits_features.projection import Projection
+from fruits_features.projection import Projection, UnreadableProjectionError
 from include.validation.checks import Check
 
 if TYPE_CHECKING:
@@ -22,8 +21,8 @@ def read(data: bytes) -> tuple[Projection | None, Check]:
     """Return the portable projection and its check. The projection is `None` if it is damaged."""
     try:
         projection = Projection.from_bytes(data)
-    except (zipfile.BadZipFile, KeyError, ValueError, OSError, EOFError) as error:
-        return None, Check(READABLE, passed=False, saw=f"{type(error).__name__}: {error}", wanted="a projection")
+    except UnreadableProjectionError as error:
+        return None, Check(READABLE, passed=False, saw=str(error), wanted="a projection")
     d, k = projection.components.shape
     return projection, Check(READABLE, passed=True, saw=f"{d} features to {k} components", wanted="a projection")
 

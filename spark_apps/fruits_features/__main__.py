@@ -52,6 +52,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         _log.exception("The run failed")
         refused = problem(error) if isinstance(error, BaseError) else None
         return _fail(f"S3 refused: {refused}." if refused else first_line(error), code=1)
+    except Exception as error:  # noqa: BLE001 - the last line names every error
+        _log.exception("The run failed")
+        return _fail(f"{first_line(error)} (unexpected; the log contains the traceback)", code=1)
     _log.info("Done: %s", outcome)
     return 0
 

@@ -11,19 +11,24 @@ Needs polars, pyarrow and obstore. Finds credentials like boto3, which is needed
 bucket's region.
 """
 
-import json
 from datetime import UTC, date, datetime, time
 from typing import Any, Literal
 
 import polars as pl
 import pyarrow.dataset as ds
 
-from fruits_features.contract import layout
+from fruits_features.contract import layout, sealed
+from fruits_features.contract.sealed import DamagedDocumentError
 from fruits_features.io import object_store, s3_access
+from fruits_features.io.checked_parquet import CHECKED_PARQUET
 
 _S3 = "s3://"
 _MAX_NAMES = 10
 """Largest number of runs that an error message lists."""
+
+
+class DamagedPointerError(ValueError):
+    """The pointer to a run is damaged. The message names the object."""
 
 
 class NothingPublishedError(FileNotFoundError):
@@ -40,6 +45,7 @@ def published(bucket: str, *, run: str | None = None, as_of: str | date | None =
             the day. A time without a time zone is in UTC.
 
     Raises:
+        DamagedPointerError: The pointer to the run is damaged.
         NothingPublishedError: The bucket does not contain the run.
         S3AccessError: There are no credentials, or S3 rejected them.
         ValueError: `run` and `as_of` are both given, or the time cannot be parsed.
@@ -89,13 +95,14 @@ def open(  # noqa: A001 - used with the name of its module, like `gzip.open`
         as_of: Time that selects the run published then, as in `published`.
 
     Raises:
+        DamagedPointerError: The pointer to the run is damaged.
         NothingPublishedError: The bucket does not contain the run.
         S3AccessError: There are no credentials, or S3 rejected them.
         ValueError: `run` and `as_of` are both given, or the time cannot be parsed.
     """
     uri = published(bucket, run=run, as_of=as_of)["paths"][table]
     files = s3_access.open_filesystem(_name(bucket))  # Polars requests ranges that some S3 servers reject
-    return pl.scan_pyarrow_dataset(ds.dataset(uri.removeprefix(_S3), filesystem=files, format="parquet"))
+    return pl.scan_pyarrow_dataset(ds.dataset(uri.removeprefix(_S3), filesystem=files, format=CHECKED_PARQUET))
 
 
 def _earlier(
@@ -140,5 +147,16 @@ def _moment(as_of: str | date) -> datetime:
 
 
 def _read(uri: str) -> dict[str, Any]:
-    document: dict[str, Any] = json.loads(object_store.read(uri))
+    """Read a pointer.
+
+    Raises:
+        DamagedPointerError: It cannot be read, or has other content than was written.
+    """
+    fix = "restore an earlier version of this object"
+    try:
+        document = sealed.decode(object_store.read(uri))
+    except DamagedDocumentError as error:
+        raise DamagedPointerError(f"{uri} is damaged: {error}; {fix}.") from error
+    if missing := {"paths", "published_at", "run"} - document.keys():
+        raise DamagedPointerError(f"{uri} is damaged: it has no {' and no '.join(sorted(missing))}; {fix}.")
     return document

@@ -9,6 +9,9 @@ obstore. The family `onnx` also needs onnxruntime and its model.
 
 import io
 import json
+import struct
+import zipfile
+import zlib
 from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 from importlib import import_module
@@ -26,8 +29,35 @@ from fruits_features.extraction.families.onnx import Weights
 from fruits_features.io import s3_access
 from fruits_features.io.uri import read
 
+_SEAL = b"sha256:"
+"""Begin of the comment at the end of the `.npz` file. The SHA-256 of all bytes before the comment follows."""
+_SEAL_BYTES = len(_SEAL) + 64
+_END, _END_BYTES = b"PK\5\6", 22
+"""Begin and length of the record at the end of a ZIP archive without a comment."""
+_NO_COMMENT = b"\0\0"
+"""End of that record: the comment's length, 16 bits."""
+
+_UNREADABLE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    AttributeError,
+    EOFError,
+    KeyError,
+    MemoryError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+"""Errors of NumPy, zipfile and json for an archive that is damaged or has other content."""
+
 BLOCK_ROWS = 256
 """Rows projected at once: a few megabytes in double precision, which fit into the processor's cache."""
+
+
+class UnreadableProjectionError(ValueError):
+    """A file is no projection, is damaged, or is of another version. The message is the end of a sentence."""
 
 
 class NotAnImageError(ValueError):
@@ -139,7 +169,7 @@ class Projection:
         return add_embeddings([outcome], self.families, model)[0]
 
     def to_bytes(self) -> bytes:
-        """Return the projection as the content of an `.npz` file without pickles."""
+        """Return the projection as the content of an `.npz` file without pickles, with its digest as ZIP comment."""
         file = io.BytesIO()
         np.savez(
             file,
@@ -152,21 +182,49 @@ class Projection:
             categories=np.array(self.categories, str),
             model=np.array(json.dumps(self.model and asdict(replace(self.model, path=None)), sort_keys=True)),
         )
-        return file.getvalue()
+        content = file.getvalue().removesuffix(_NO_COMMENT) + _SEAL_BYTES.to_bytes(2, "little")
+        return content + _SEAL + sha256(content).hexdigest().encode()
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:
-        """Read a projection from the content of an `.npz` file.
+        """Read a projection from the content of an `.npz` file. Older versions wrote no digest.
 
         Raises:
-            ValueError: The projection was written by a version whose families have other parameters.
+            UnreadableProjectionError: The file is damaged or no projection, or was written by a version whose families
+                have other parameters.
         """
+        content, seal = data[:-_SEAL_BYTES], data[-_SEAL_BYTES:]
+        is_sealed = seal == _SEAL + sha256(content).hexdigest().encode()
+        if not is_sealed and not (data[-_END_BYTES:].startswith(_END) and data.endswith(_NO_COMMENT)):
+            raise UnreadableProjectionError("its digest does not match its content")
+        try:
+            projection = cls._from_archive(data)
+        except UnreadableProjectionError:
+            raise
+        except _UNREADABLE as error:
+            raise UnreadableProjectionError(f"{type(error).__name__}: {error}") from error
+        if not projection.is_consistent:
+            raise UnreadableProjectionError("its arrays do not fit together, or are not finite")
+        return projection
+
+    @property
+    def is_consistent(self) -> bool:
+        """Whether the arrays have the shapes of one projection, and only finite numbers."""
+        arrays = (self.mean, self.spread, self.components, self.explained_variance)
+        d, k = self.components.shape if self.components.ndim == len(("d", "k")) else (0, 0)
+        return [array.shape for array in arrays] == [(d,), (d,), (d, k), (k,)] and all(
+            np.isfinite(array).all() for array in arrays
+        )
+
+    @classmethod
+    def _from_archive(cls, data: bytes) -> Self:
+        """Read a projection from an `.npz` file. Errors are those of `_UNREADABLE`."""
         with np.load(io.BytesIO(data), allow_pickle=False) as file:
             families = tuple(str(name) for name in file["families"])
             written = json.loads(str(file["parameters"]))
             for name in families:
                 if name not in FAMILIES or written[name] != _parameters(name):
-                    raise ValueError(
+                    raise UnreadableProjectionError(
                         f"this projection's family {name} was computed with {written[name]}, which this version lacks; "
                         "load it with the version of fruits_features that wrote it."
                     )
@@ -186,7 +244,7 @@ def load(uri: str | Path) -> Projection:
         FileNotFoundError: The projection does not exist.
         ModelError: The model cannot be used.
         S3AccessError: There are no credentials, or S3 rejected them.
-        ValueError: This version cannot compute the projection's features.
+        UnreadableProjectionError: The file is damaged, or this version cannot compute the projection's features.
     """
     with s3_access.reading(str(uri)):
         projection = Projection.from_bytes(read(uri))

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import reduce
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import cv2
 import numpy as np
@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 from fruits_features.cache import vacuum
 from fruits_features.contract.arguments import Arguments
 from fruits_features.contract.layout import RunLayout
+from fruits_features.extraction.subprocess_pool import InProcess
 from fruits_features.job import run
 from fruits_features.schemas import INVENTORY, arrow_schema
 
@@ -179,3 +180,30 @@ class _Tasks:
 
     def collect(self) -> list[Any]:
         return list(self.results)
+
+
+class Silent:
+    """A progress listener that does nothing."""
+
+    def __init__(self, *_: object) -> None:
+        pass
+
+    def listen(self, *_: object) -> Self:
+        return self
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def report(self, *_: object) -> None:
+        pass
+
+    def begin_reduction(self) -> None:
+        pass
+
+
+def in_process(function: Callable[[Any], Any], deadline_s: float, *_: object) -> InProcess[Any, Any]:
+    """Return a replacement of `SubprocessPool` that starts no process."""
+    return InProcess(function, deadline_s)

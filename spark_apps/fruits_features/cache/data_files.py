@@ -2,7 +2,7 @@
 
 The files are Parquet with row groups of a few megabytes. Features are stored as bytes, because Parquet's lists take
 several times as long to write and read. A reader of many rows fetches the complete file in one request. A reader of few
-rows fetches their row groups only.
+rows fetches their row groups only. Both verify what they have fetched (`io.blocks`).
 """
 
 import secrets
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from obstore.exceptions import GenericError
 
 from fruits_features.cache.store import StoredFile, StoredPart
-from fruits_features.io import arrow, object_store
+from fruits_features.io import arrow, blocks, object_store
 from fruits_features.io.arrow import combine_chunks
 from fruits_features.io.prefetch import BackgroundWriter
 from fruits_features.io.vectors import pack, unpack
@@ -69,7 +69,7 @@ class PartWriter:
         self._uploads.call(object_store.write_bytes, self._folder, name, data)
         location = {"file": np.full(images.num_rows, len(self._files)), "row": np.arange(images.num_rows)}
         self.add_to_index(images, {key: pa.array(values) for key, values in location.items()})
-        self._files.append(StoredFile(name, images.num_rows, len(data), memory))
+        self._files.append(StoredFile(name, images.num_rows, len(data), memory, blocks.of_parquet(data)))
 
     def add_to_index(self, rows: pa.Table, values: Mapping[str, pa.Array | pa.ChunkedArray]) -> None:
         """Add rows to the index.
@@ -90,7 +90,7 @@ class PartWriter:
         table = pa.concat_tables([arrow_schema(INDEX).empty_table(), *self._index])
         data = arrow.to_parquet(table, max(1, table.num_rows))
         self._uploads.call(object_store.write_bytes, self._folder, name, data)
-        return StoredPart(name, len(data), tuple(self._files))
+        return StoredPart(name, len(data), blocks.digest(data), tuple(self._files))
 
 
 class RowReader:
@@ -119,6 +119,9 @@ class RowReader:
 
         Returns:
             n rows in the given order.
+
+        Raises:
+            DamagedFileError: A file is missing or damaged.
         """
         order = np.lexsort((row, file))
         tables: list[pa.Table] = []
@@ -147,8 +150,9 @@ class RowReader:
         file = self._files[number]
         if file.size > FULL_READ_BYTES and self._remaining[number] < FULL_READ_SHARE * file.rows:
             with suppress(GenericError):  # some servers answer ranges without status 206, which obstore rejects
-                return pq.ParquetFile(object_store.Ranges(self._folder, file.name, file.size), pre_buffer=True)
-        return pq.ParquetFile(pa.BufferReader(object_store.read_bytes(self._folder, file.name)))
+                return blocks.open_parquet(self._folder, file.name, file.blocks)
+        data = blocks.read(self._folder, file.name, file.blocks)
+        return pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True)
 
 
 def _pack_features(table: pa.Table) -> pa.Table:

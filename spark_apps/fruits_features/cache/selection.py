@@ -8,17 +8,19 @@ from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from fruits_features.cache.data_files import CACHE_FILE_BYTES, RowReader
 from fruits_features.cache.store import StoredFile
 from fruits_features.contract.errors import RunError
 from fruits_features.io import arrow
+from fruits_features.io.blocks import DamagedFileError
 from fruits_features.io.prefetch import prefetch_map
 
 
 class CacheError(RunError):
-    """The feature cache is damaged. The message names the fix."""
+    """The feature cache has no outcome for an object. The message names the fix."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ class Selection:
             columns: Names of the cache's columns to add, without `etag`.
 
         Raises:
-            CacheError: A row belongs to another object.
+            DamagedFileError: A file is missing or damaged, or a row belongs to another object.
         """
         rows = arrow.from_bytes(self.rows).combine_chunks()
         file = rows["file"].to_numpy()
@@ -59,7 +61,7 @@ class Selection:
         shares = np.arange(0, ends[-1] if rows.num_rows else 0, CACHE_FILE_BYTES)
         starts = np.unique(np.append(np.searchsorted(ends, shares), len(ends)))
         chunks = (rows.slice(start, end - start) for start, end in pairwise(starts.tolist()))
-        return prefetch_map(partial(_with_columns, reader, columns), chunks)
+        return prefetch_map(partial(_with_columns, reader, self.files, columns), chunks)
 
 
 def row_bytes(file: pa.ChunkedArray, files: Sequence[StoredFile], measure: str) -> NDArray[np.float64]:
@@ -74,13 +76,12 @@ def row_bytes(file: pa.ChunkedArray, files: Sequence[StoredFile], measure: str) 
     return np.asarray(average[file.to_numpy()], np.float64)
 
 
-def _with_columns(reader: RowReader, columns: Sequence[str], rows: pa.Table) -> pa.Table:
+def _with_columns(reader: RowReader, files: Sequence[StoredFile], columns: Sequence[str], rows: pa.Table) -> pa.Table:
     read = reader.read(rows["file"].to_numpy(), rows["row"].to_numpy())
-    if not read["etag"].equals(rows["etag"]):
-        raise CacheError(
-            "The feature cache contains other rows than its index lists; remove its folder. "
-            "The next run then extracts the features of all images again."
-        )
+    differs = pc.not_equal(read["etag"], rows["etag"])
+    if pc.any(differs).as_py():
+        number = rows["file"][pc.index(differs, value=True).as_py()].as_py()
+        raise DamagedFileError(files[number].name, "it contains other rows than its index lists")
     for name in columns:
         rows = rows.append_column(read.schema.field(name), read[name])
     return rows

@@ -5,13 +5,16 @@ folder, a segment, per run that extracted features. A segment is valid once its 
 in one PUT. Segments without a manifest are never read. Segments are never modified: each attempt of a run writes a new
 one, so an abandoned attempt that still writes does no harm.
 
+The manifest contains its own digest and those of all files of the segment. A segment with a damaged file is ignored,
+and its images are extracted again.
+
 Does not know Spark or images. `data_files` reads and writes the files.
 """
 
 import json
 import logging
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
@@ -20,15 +23,20 @@ from typing import Any, Self, TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
+from obstore.exceptions import PermissionDeniedError
 
+from fruits_features.contract import sealed
 from fruits_features.contract.arguments import Arguments
+from fruits_features.contract.errors import RunError
 from fruits_features.contract.rejections import Reason
+from fruits_features.contract.sealed import DIGEST, DamagedDocumentError
 from fruits_features.extraction.families.onnx import Weights
 from fruits_features.extraction.fingerprint import fingerprint
-from fruits_features.io import arrow, object_store
+from fruits_features.io import arrow, blocks, object_store
+from fruits_features.io.blocks import Block, DamagedFileError
 from fruits_features.schemas import INDEX, arrow_schema, stored_columns
 
-FORMAT = 1
+FORMAT = 2
 """Format of segments. Increases when a version cannot read the segments of an older one."""
 MANIFEST = "manifest.json"
 ABOUT = "about.json"
@@ -65,12 +73,14 @@ class StoredFile:
         rows: Number of images.
         size: Size of the file in bytes.
         memory: Size of the Arrow table in bytes.
+        blocks: Digests of the file's blocks.
     """
 
     name: str
     rows: int
     size: int
     memory: int
+    blocks: tuple[Block, ...]
 
 
 @dataclass(frozen=True)
@@ -80,11 +90,13 @@ class StoredPart:
     Args:
         index: Name of the index file. Its column `file` is a position in `files`.
         size: Size of the index file in bytes.
+        digest: SHA-256 of the index file, hexadecimal.
         files: Files with the extracted images; empty if all images were rejected.
     """
 
     index: str
     size: int
+    digest: str
     files: tuple[StoredFile, ...]
 
 
@@ -112,18 +124,41 @@ class CacheSegment:
         return sum(file.rows for part in self.parts for file in part.files)
 
     def to_bytes(self) -> bytes:
-        """Return the manifest as JSON."""
+        """Return the manifest as JSON, with its digest."""
         fields = {name: value for name, value in asdict(self).items() if name != "name"}
-        return json.dumps({"format": FORMAT, **fields}, indent=1).encode()
+        return json.dumps(sealed.seal({"format": FORMAT, **fields}), indent=1).encode()
 
     @classmethod
     def from_bytes(cls, name: str, data: bytes) -> Self | None:
-        """Read a segment from its manifest; return `None` for another format."""
-        fields = json.loads(data)
-        if fields.pop("format") != FORMAT:
+        """Read a segment from its manifest; return `None` for another format.
+
+        Raises:
+            DamagedDocumentError: The manifest cannot be read, or has other content than was written.
+        """
+        fields = sealed.decode(data)
+        if fields.pop("format", None) != FORMAT:
             return None
+        if fields.pop(DIGEST, None) is None:
+            raise DamagedDocumentError("it has no digest")
         parts = tuple(_part(**part) for part in fields.pop("parts"))
         return cls(name, parts=parts, supersedes=tuple(fields.pop("supersedes")), **fields)
+
+
+class DamagedCacheError(RunError):
+    """Segments of the feature cache are damaged. The run continues without them.
+
+    Args:
+        damage: Damage of each segment by its name, as one sentence.
+    """
+
+    def __init__(self, damage: Mapping[str, str]) -> None:
+        super().__init__(f"The feature cache is damaged: {' '.join(damage.values())} Run again.")
+        self.damage = dict(damage)
+
+    @classmethod
+    def of(cls, errors: Collection[DamagedFileError]) -> Self:
+        """Return the error for damaged files, whose names begin with their segments' names."""
+        return cls({error.name.partition("/")[0]: str(error) for error in errors})
 
 
 @dataclass(frozen=True)
@@ -217,14 +252,33 @@ class FeatureCache:
         """Write the manifest of a segment, which makes it valid. All its files must have been written."""
         object_store.write_bytes(f"{self.folder}/{segment.name}", MANIFEST, segment.to_bytes())
 
-    def load(self) -> CacheIndex:
-        """Read the index without transient rejections, and record the time of use."""
+    def load(self, ignored: Collection[str] = ()) -> CacheIndex:
+        """Read the index without transient rejections, and record the time of use. Discard damaged segments.
+
+        Args:
+            ignored: Names of segments that are not read.
+        """
         about = json.dumps(dict(self.about), indent=1).encode()
         with ThreadPoolExecutor(1) as thread:
             writing = thread.submit(object_store.write_bytes, self.folder, ABOUT, about)
-            index = self.read(self.segments()).without_transient()
+            index, damaged = self._read([segment for segment in self.segments() if segment.name not in ignored])
             writing.result()
-        return index
+        if damaged:
+            self.discard(DamagedCacheError.of(damaged).damage)
+        return index.without_transient()
+
+    def discard(self, damage: Mapping[str, str]) -> None:
+        """Log damaged segments and remove their manifests, so that no later run reads them.
+
+        Args:
+            damage: Damage of each segment by its name, as one sentence.
+        """
+        for name, why in damage.items():
+            self._log_ignored(name, why)
+            try:
+                object_store.remove(self.folder, f"{name}/{MANIFEST}")
+            except PermissionDeniedError as error:
+                _log.warning("The manifest of the segment %s cannot be removed: %s", name, error)
 
     def segments(self) -> list[CacheSegment]:
         """Return the complete segments that no other segment supersedes, the newest first."""
@@ -240,31 +294,63 @@ class FeatureCache:
         return sorted(current, key=lambda segment: (segment.written_at, segment.name), reverse=True)
 
     def read(self, segments: Sequence[CacheSegment]) -> CacheIndex:
-        """Read the index of some segments."""
+        """Read the index of some segments.
+
+        Raises:
+            DamagedCacheError: An index is missing or damaged.
+        """
+        index, damaged = self._read(segments)
+        if damaged:
+            raise DamagedCacheError.of(damaged)
+        return index
+
+    def _read(self, segments: Sequence[CacheSegment]) -> tuple[CacheIndex, list[DamagedFileError]]:
+        """Read the index of the segments without damaged ones. Return the damage too."""
         parts = [(segment.name, part) for segment in segments for part in segment.parts]
+        indexes = _map_concurrently(self._read_index, parts)
+        damage = [index for index in indexes if isinstance(index, DamagedFileError)]
+        damaged = {error.name.partition("/")[0] for error in damage}
         files: list[StoredFile] = []
         rows = [CacheIndex.empty().index]
-        for (segment, part), index in zip(parts, _map_concurrently(self._read_index, parts), strict=True):
-            rows.append(_shift_files(index, len(files)))
-            files.extend(replace(file, name=f"{segment}/{file.name}") for file in part.files)
-        return CacheIndex(pa.concat_tables(rows), tuple(files))
+        for (segment, part), index in zip(parts, indexes, strict=True):
+            if segment not in damaged:
+                rows.append(_shift_files(index, len(files)))
+                files.extend(replace(file, name=f"{segment}/{file.name}") for file in part.files)
+        return CacheIndex(pa.concat_tables(rows), tuple(files)), damage
+
+    def _log_ignored(self, segment: str, why: str) -> None:
+        _log.warning(
+            "Ignored the segment %s of the feature cache %s: %s Its images are extracted again.",
+            segment,
+            self.folder,
+            why,
+        )
 
     def _read_manifest(self, name: str) -> CacheSegment | None:
+        segment = name.removesuffix(f"/{MANIFEST}")
         try:
-            return CacheSegment.from_bytes(
-                name.removesuffix(f"/{MANIFEST}"), object_store.read_bytes(self.folder, name)
-            )
+            return CacheSegment.from_bytes(segment, object_store.read_bytes(self.folder, name))
         except FileNotFoundError:  # superseded, and removed by `vacuum` after it was listed
             return None
+        except DamagedDocumentError as error:
+            self._log_ignored(segment, f"{MANIFEST} is damaged: {error}.")
+            return None
 
-    def _read_index(self, segment_part: tuple[str, StoredPart]) -> pa.Table:
+    def _read_index(self, segment_part: tuple[str, StoredPart]) -> pa.Table | DamagedFileError:
         segment, part = segment_part
-        index = arrow.from_parquet(object_store.read_bytes(self.folder, f"{segment}/{part.index}"))
-        return index.cast(arrow_schema(INDEX))
+        try:
+            data = blocks.read(self.folder, f"{segment}/{part.index}", [Block(part.size, part.digest)])
+        except DamagedFileError as error:
+            return error
+        return arrow.from_parquet(data).cast(arrow_schema(INDEX))
 
 
-def _part(index: str, size: int, files: Sequence[Mapping[str, Any]]) -> StoredPart:
-    return StoredPart(index, size, tuple(StoredFile(**file) for file in files))
+def _part(index: str, size: int, digest: str, files: Sequence[Mapping[str, Any]]) -> StoredPart:
+    return StoredPart(index, size, digest, tuple(_file(**file) for file in files))
+
+
+def _file(blocks: Sequence[Sequence[Any]], **fields: Any) -> StoredFile:  # noqa: ANN401 - values of JSON
+    return StoredFile(**fields, blocks=tuple(Block(*block) for block in blocks))
 
 
 def _is_complete(segment: CacheSegment, listed: Mapping[str, int]) -> bool:

@@ -1,8 +1,8 @@
 """Finds the files of the feature caches that no run will read, so that they can be removed by age.
 
-These are the leftovers of crashed runs, superseded segments, and caches of a configuration or code version that no run
-uses any more. They must be older than any run that may still read or write them. The caller removes them. Published
-runs need no file of any cache.
+These are the leftovers of crashed runs, superseded and damaged segments, and caches of a configuration or code version
+that no run uses any more. They must be older than any run that may still read or write them. The caller removes them.
+Published runs need no file of any cache. Objects that lie elsewhere below the root folder are never orphans.
 """
 
 from collections import defaultdict
@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 
 from fruits_features.cache.store import ABOUT, MANIFEST, CacheSegment
+from fruits_features.contract.sealed import DamagedDocumentError
 
 
 def find_orphans(
@@ -27,7 +28,8 @@ def find_orphans(
         Manifests, and all other files. Remove the manifests first, so that no segment is incomplete but valid.
     """
     orphans: list[str] = []
-    for cache, names in _group_by_folder(times, 0).items():
+    of_caches = [name for name in times if name.count("/") > 1 or name.endswith(f"/{ABOUT}")]
+    for cache, names in _group_by_folder(of_caches, 0).items():
         last_use = times.get(f"{cache}/{ABOUT}") or max(times[name] for name in names)
         orphans.extend(names if last_use < unused_before else _orphans_of_cache(names, times, read, leftovers_before))
     orphans.sort()
@@ -44,8 +46,11 @@ def _orphans_of_cache(
     for name, files in segments.items():
         manifest = next(filter(_is_manifest, files), None)
         if manifest:
+            try:
+                segment = CacheSegment.from_bytes(name, read(manifest))
+            except DamagedDocumentError:  # no run reads this segment
+                continue
             complete.add(name)
-            segment = CacheSegment.from_bytes(name, read(manifest))
             superseded_at.update(dict.fromkeys(segment.supersedes if segment else (), times[manifest]))
     for name, files in segments.items():
         since = superseded_at.get(name) if name in complete else max(times[file] for file in files)

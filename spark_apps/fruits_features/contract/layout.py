@@ -12,6 +12,8 @@ FEATURES_ROOT = "features"
 PORTABLE = "projection.npz"
 PROGRESS = "progress.json"
 OUTCOME = "outcome.json"
+INVENTORY_DIGESTS = "_digests.json"
+"""SHA-256 of each file of `inventory/`, as JSON. Readers of Parquet folders ignore names that begin with "_"."""
 
 FITTED_SPLIT = "Training"
 """Split that the projection is fitted on. All images are used if the inventory has no such split."""

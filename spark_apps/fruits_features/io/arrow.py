@@ -1,5 +1,7 @@
 """Arrow tables as bytes: IPC streams for Spark's workers, and Parquet files for the feature cache."""
 
+from collections.abc import Sequence
+
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -31,6 +33,8 @@ def from_bytes(data: bytes) -> pa.Table:
 def to_parquet(table: pa.Table, max_group_rows: int) -> bytes:
     """Return a table as a Parquet file that is fast to write and read: lz4, without dictionaries or statistics.
 
+    Its pages have checksums.
+
     Args:
         table: Any table.
         max_group_rows: Largest number of rows in a row group, at least 1.
@@ -40,14 +44,28 @@ def to_parquet(table: pa.Table, max_group_rows: int) -> bytes:
     """
     sink = pa.BufferOutputStream()
     pq.write_table(
-        table, sink, compression="lz4", use_dictionary=False, write_statistics=False, row_group_size=max_group_rows
+        table,
+        sink,
+        compression="lz4",
+        use_dictionary=False,
+        write_statistics=False,
+        row_group_size=max_group_rows,
+        write_page_checksum=True,
     )
     return bytes(memoryview(sink.getvalue()))
 
 
-def from_parquet(data: bytes) -> pa.Table:
-    """Read a table from the content of a Parquet file."""
-    return pq.read_table(pa.BufferReader(data), use_threads=False)
+def from_parquet(data: bytes, columns: Sequence[str] | None = None) -> pa.Table:
+    """Read a table from the content of a Parquet file. Verify the checksums of its pages.
+
+    Args:
+        data: Content of the file.
+        columns: Names of the columns to read; `None` for all columns.
+
+    Raises:
+        OSError: A page has other bytes than were written.
+    """
+    return pq.read_table(pa.BufferReader(data), columns=columns, use_threads=False, page_checksum_verification=True)
 
 
 def combine_chunks(column: pa.Array | pa.ChunkedArray) -> pa.Array:

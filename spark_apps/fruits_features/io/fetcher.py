@@ -9,13 +9,18 @@ retry. Objects that still fail are treated in one of two ways:
 - A single object that fails among others that succeed is `Rejected`, so that it does not fail the run.
 - Several failing objects raise a `BucketError`, which fails the task. Spark runs a task up to four times.
 
+An ETag of 32 hexadecimal digits is the MD5 of the bytes after a plain upload, but not with SSE-KMS or SSE-C. So bytes
+with another MD5 are fetched again, and are accepted if two answers are equal.
+
 Region, endpoint and credentials come from botocore's variables (`AWS_ENDPOINT_URL_S3`, `AWS_REGION` …) or from the
 instance profile.
 """
 
+import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from hashlib import md5
 from typing import NamedTuple
 
 from obstore.exceptions import BaseError, PermissionDeniedError
@@ -33,6 +38,11 @@ Each request waits in a thread, which takes less CPU time per object than a coro
 OBJECTS_PER_FAILURE = 100
 """Number of objects in a call for which one failure is tolerated. One failure is tolerated in smaller calls too."""
 
+
+MAX_ANSWERS = 3
+"""Largest number of times that an object is fetched until its bytes match its ETag or an earlier answer."""
+
+_MD5 = re.compile("[0-9a-f]{32}")
 
 IMAGE_RETRIES = RetryPolicy()
 """Retry policy for images. Its budget covers the half minute of 503 errors while S3 splits a busy prefix."""
@@ -98,21 +108,38 @@ class Fetcher:
     def _fetch_one(self, ref: ObjectRef) -> bytes | Rejected:
         if rejected := check_entry(ref, self._max_bytes):
             return rejected
+        answers: list[bytes] = []
         try:
-            etag, data = retry_call(partial(self._get, ref.key), IMAGE_RETRIES)
+            while len(answers) < MAX_ANSWERS:
+                etag, data = retry_call(partial(self._get, ref.key), IMAGE_RETRIES)
+                if etag != ref.etag or len(data) != ref.size:
+                    listed, current = f"{ref.size} bytes, ETag {ref.etag}", f"{len(data)} bytes, ETag {etag}"
+                    return _rejected(Reason.CHANGED, f"In the inventory: {listed}; now: {current}.")
+                if matches_etag(data, etag) or data in answers:
+                    return data
+                answers.append(data)
         except FileNotFoundError:
             return _rejected(Reason.GONE, "The object is in the inventory but no longer in the bucket.")
         except PermissionDeniedError:
             return _rejected(Reason.FORBIDDEN, "S3 denied access to the object (403).")
-        if etag != ref.etag or len(data) != ref.size:
-            listed, current = f"{ref.size} bytes, ETag {ref.etag}", f"{len(data)} bytes, ETag {etag}"
-            return _rejected(Reason.CHANGED, f"In the inventory: {listed}; now: {current}.")
-        return data
+        return _rejected(
+            Reason.UNAVAILABLE,
+            f"S3 returned other bytes each of {MAX_ANSWERS} times, none of them with the MD5 {etag}.",
+        )
 
     def _get(self, key: str) -> tuple[str, bytes]:
         """Return the ETag and the content of an object."""
         response = self._store.get(key)
         return (response.meta["e_tag"] or "").strip('"'), bytes(response.bytes())
+
+
+def matches_etag(data: bytes, etag: str) -> bool:
+    """Return whether bytes have the MD5 that an ETag may be. ETags of another form match all bytes.
+
+    >>> matches_etag(b"a", "0cc175b9c0f1b6a831c399e269772661"), matches_etag(b"a", "0" * 32), matches_etag(b"a", "0-2")
+    (True, False, True)
+    """
+    return not _MD5.fullmatch(etag) or md5(data, usedforsecurity=False).hexdigest() == etag
 
 
 def check_entry(ref: ObjectRef, max_bytes: int) -> Rejected | None:

@@ -7,7 +7,7 @@ requests are retried by `FILE_RETRIES`.
 import io
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from functools import cache
 from pathlib import Path
@@ -119,7 +119,7 @@ class Ranges(io.RawIOBase):
     """
 
     def __init__(self, folder: str, name: str, size: int) -> None:
-        self._store, self._name, self._size, self._position = open_folder(folder), name, size, 0
+        self._store, self.name, self._size, self._position = open_folder(folder), name, size, 0
 
     def readable(self) -> bool:
         """Return true."""
@@ -143,7 +143,7 @@ class Ranges(io.RawIOBase):
         end = self._size if size < 0 else min(self._size, self._position + size)
         if end <= self._position:
             return b""
-        data = bytes(obstore.get_range(self._store, self._name, start=self._position, end=end))
+        data = bytes(obstore.get_range(self._store, self.name, start=self._position, end=end))
         self._position = end
         return data
 
@@ -184,6 +184,12 @@ class Sink(io.RawIOBase):
         self._write(content)
         self.size += len(content)
         return len(content)
+
+
+def remove(folder: str, name: str) -> None:
+    """Remove one object if it exists."""
+    with suppress(FileNotFoundError):
+        retry_call(lambda: obstore.delete(open_folder(folder), name), FILE_RETRIES)
 
 
 def remove_folder(folder: str) -> None:

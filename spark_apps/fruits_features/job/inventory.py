@@ -11,13 +11,14 @@ from itertools import pairwise
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from fruits_features.contract import sealed
 from fruits_features.contract.errors import RunError
-from fruits_features.contract.layout import FITTED_SPLIT
+from fruits_features.contract.layout import FITTED_SPLIT, INVENTORY_DIGESTS
+from fruits_features.contract.sealed import DamagedDocumentError
 from fruits_features.contract.workload import IMAGE_OVERHEAD_BYTES, IMAGES_PER_PARTITION
-from fruits_features.io import object_store
+from fruits_features.io import arrow, blocks, object_store
 from fruits_features.io.arrow import combine_chunks
 from fruits_features.schemas import INVENTORY, arrow_schema
 
@@ -39,18 +40,15 @@ def read_inventory(folder: str) -> pa.Table:
         One row per object, sorted by category and key, as `features/` is.
 
     Raises:
-        InventoryError: The inventory lists no object, or an object twice.
+        InventoryError: The inventory is damaged, or it lists no object, or an object twice.
     """
-    columns = [column for column in INVENTORY if column.name != "last_modified"]
-    tables = [
-        pq.read_table(
-            pa.BufferReader(object_store.read_bytes(folder, name)), columns=[column.name for column in columns]
-        )
-        for name in object_store.list_files(folder, ".parquet")
-    ]
-    inventory = pa.concat_tables(
-        [arrow_schema(columns).empty_table(), *(table.cast(arrow_schema(columns)) for table in tables)]
-    )
+    schema = arrow_schema([column for column in INVENTORY if column.name != "last_modified"])
+    names, digests = list(object_store.list_files(folder, ".parquet")), _read_digests(folder)
+    if digests is not None and digests.keys() != set(names):
+        listed = ", ".join(sorted(digests.keys() ^ set(names)))
+        raise InventoryError(f"The inventory {folder} is incomplete ({listed}); take the inventory again.")
+    tables = [_read_part(folder, name, schema, (digests or {}).get(name)) for name in names]
+    inventory = pa.concat_tables([schema.empty_table(), *tables])
     if not inventory.num_rows:
         raise InventoryError(f"The inventory {folder} lists no object; upload images, or correct the image prefix.")
     by_key = inventory if _is_increasing(inventory["key"]) else inventory.sort_by("key")
@@ -59,6 +57,37 @@ def read_inventory(folder: str) -> pa.Table:
         duplicate = next(key for key, following in pairwise(keys) if key == following)
         raise InventoryError(f"The inventory {folder} lists {duplicate!r} twice; take the inventory again.")
     return by_key.take(pa.array(_order_by_category(by_key["category"])))
+
+
+def _read_digests(folder: str) -> dict[str, str] | None:
+    """Return the SHA-256 of each file of an inventory by name; `None` for an inventory of an older version.
+
+    Raises:
+        InventoryError: The digests are damaged.
+    """
+    try:
+        digests: dict[str, str] = sealed.decode(object_store.read_bytes(folder, INVENTORY_DIGESTS))["files"]
+    except FileNotFoundError:
+        return None
+    except (DamagedDocumentError, KeyError) as error:
+        raise InventoryError(f"{folder}/{INVENTORY_DIGESTS} is damaged: {error}; take the inventory again.") from error
+    return digests
+
+
+def _read_part(folder: str, name: str, schema: pa.Schema, digest: str | None) -> pa.Table:
+    """Read one file of an inventory.
+
+    Raises:
+        InventoryError: The file is damaged.
+    """
+    data, fix = object_store.read_bytes(folder, name), "take the inventory again"
+    if digest not in {None, blocks.digest(data)}:
+        raise InventoryError(f"{folder}/{name} is damaged: its digest does not match its content; {fix}.")
+    try:
+        return arrow.from_parquet(data, schema.names).cast(schema)
+    except (pa.ArrowException, OSError, ValueError) as error:
+        why = str(error).splitlines()[0]
+        raise InventoryError(f"{folder}/{name} is damaged: {why}; {fix}.") from error
 
 
 def fitted_split(inventory: pa.Table) -> str | None:

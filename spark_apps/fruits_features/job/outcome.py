@@ -4,6 +4,8 @@ import json
 import time
 from dataclasses import asdict, dataclass
 
+from fruits_features.contract import sealed
+
 
 @dataclass(frozen=True)
 class Seconds:
@@ -58,8 +60,8 @@ class Outcome:
         )
 
     def to_bytes(self) -> bytes:
-        """Return the outcome as JSON."""
-        return json.dumps(asdict(self), indent=1).encode()
+        """Return the outcome as JSON, with its digest."""
+        return json.dumps(sealed.seal(asdict(self)), indent=1).encode()
 
 
 class Stopwatch:

@@ -1,7 +1,7 @@
 """The job: load the inventory, look up the cache, extract, fit, write."""
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
@@ -14,7 +14,7 @@ from fruits_features.cache import compaction
 from fruits_features.cache.compaction import CompactionTask
 from fruits_features.cache.lookup import CacheLookup
 from fruits_features.cache.selection import Selection
-from fruits_features.cache.store import CacheIndex, CacheSegment, FeatureCache
+from fruits_features.cache.store import CacheIndex, CacheSegment, DamagedCacheError, FeatureCache
 from fruits_features.contract.arguments import Arguments, Refit
 from fruits_features.contract.errors import RunError
 from fruits_features.contract.layout import FITTED_SPLIT, OUTCOME, PORTABLE, RunLayout
@@ -22,6 +22,7 @@ from fruits_features.extraction.batches import BatchExtractor
 from fruits_features.extraction.families.onnx import Weights, fetched_weights
 from fruits_features.io import arrow, object_store
 from fruits_features.job import spark_ml
+from fruits_features.job.damage import MergeUndamaged, ReportDamage, undamaged
 from fruits_features.job.distribute import DriverRunner, Runner, SparkRunner
 from fruits_features.job.inventory import fits_on_driver, fitted_split, read_inventory
 from fruits_features.job.outcome import Outcome, Seconds, Stopwatch
@@ -34,6 +35,9 @@ from fruits_features.pca.fit import Moments, ReductionError, fit, merge_all
 from fruits_features.pca.refit import ProjectionChoice
 from fruits_features.projection import Projection
 from fruits_features.schemas import stored_columns
+
+MAX_ATTEMPTS = 3
+"""Largest number of attempts of a run that finds the feature cache damaged. The last one reads no earlier segment."""
 
 _log = logging.getLogger(__name__)
 
@@ -91,7 +95,8 @@ def run(start: Callable[[], SparkContext], arguments: Arguments) -> Outcome:
         arguments: Arguments of the run.
 
     Raises:
-        CacheError: The feature cache is damaged.
+        CacheError: An object has no outcome.
+        DamagedCacheError: The feature cache was damaged in each of `MAX_ATTEMPTS` attempts.
         InvalidArgumentsError: More components are requested than there are features.
         InventoryError: The inventory is empty or lists an object twice.
         JobError: Too many images were quarantined, or the output is incomplete.
@@ -104,18 +109,43 @@ def run(start: Callable[[], SparkContext], arguments: Arguments) -> Outcome:
         if model:
             arguments.check_k(model.dimension)
         try:
-            return _run(arguments, model, start, stopwatch)
+            return _run_despite_damage(arguments, model, start, stopwatch)
         finally:
             object_store.remove_folder(RunLayout(arguments.output).staging)
 
 
-def _run(
+def _run_despite_damage(
     arguments: Arguments, model: Weights | None, start: Callable[[], SparkContext], stopwatch: Stopwatch
 ) -> Outcome:
-    inventory, published = _load(arguments, model)
+    """Run, and start again without the segments of the feature cache that turn out to be damaged.
+
+    Raises:
+        DamagedCacheError: The last attempt, which reads its own segment only, has found damage too.
+    """
     cache = FeatureCache.of(arguments.store or RunLayout(arguments.output).staging, arguments, model)
+    ignored: set[str] = set()
+    for attempt in range(1, MAX_ATTEMPTS):
+        try:
+            return _run(arguments, model, cache, ignored, start, stopwatch)
+        except DamagedCacheError as error:
+            cache.discard(error.damage)
+            ignored |= error.damage.keys()
+            if attempt == MAX_ATTEMPTS - 1:
+                ignored |= {segment.name for segment in cache.segments()}
+    return _run(arguments, model, cache, ignored, start, stopwatch)
+
+
+def _run(  # noqa: PLR0913, PLR0917 - the inputs of one attempt
+    arguments: Arguments,
+    model: Weights | None,
+    cache: FeatureCache,
+    ignored: Collection[str],
+    start: Callable[[], SparkContext],
+    stopwatch: Stopwatch,
+) -> Outcome:
+    inventory, published = _load(arguments, model)
     job = _Job(arguments, model, cache, published, fitted_split(inventory))
-    lookup = CacheLookup.of(inventory, cache.load())
+    lookup = CacheLookup.of(inventory, cache.load(ignored))
     runner = _choose_runner(lookup, start)
     start_s = stopwatch.lap()
     with ProgressListener(Tally(arguments.run, inventory.num_rows, lookup.reused), arguments.output) as progress:
@@ -205,8 +235,10 @@ def _cached_moments(job: _Job, selections: Sequence[Selection], runner: Runner) 
     """Return the moments of features that earlier runs have extracted; `None` if there are none."""
     if not selections:
         return None
-    measure = partial(_selection_moments, job.cache.folder)
-    return runner.reduce("compute moments of cached features", measure, _merge_moments, selections)
+    measure = ReportDamage(partial(_selection_moments, job.cache.folder))
+    merge = MergeUndamaged(_merge_moments)
+    (moments,) = undamaged([runner.reduce("compute moments of cached features", measure, merge, selections)])
+    return moments
 
 
 def _selection_moments(cache: str, selection: Selection) -> Moments | None:
@@ -227,8 +259,9 @@ def _write(job: _Job, snapshot: Snapshot, projection: Projection, quarantine: Wr
     planned = plan_files(snapshot.extracted, snapshot.files, runner.cores)
     with ThreadPoolExecutor(1) as thread:  # small files, while the workers write the large ones
         segments = thread.submit(_write_projection, job, projection, quarantine)
-        written = runner.map("project and write features", writer.write, planned)
+        results = runner.map("project and write features", ReportDamage(writer.write), planned)
         to_compact = segments.result()
+    written = undamaged(results)
     _check_count(snapshot.num_rows, [*written, quarantine])
     _check_written(job.layout.features, written)
     _compact(job, to_compact, runner)
@@ -245,13 +278,25 @@ def _write_projection(job: _Job, projection: Projection, quarantine: WrittenFile
 
 
 def _compact(job: _Job, segments: Sequence[CacheSegment], runner: Runner) -> None:
-    """Rewrite small segments of the cache as one."""
+    """Rewrite small segments of the cache as one, unless one of them is damaged. The run does not need them."""
     if not segments:
         return
+    try:
+        _rewrite(job, segments, runner)
+    except DamagedCacheError as error:
+        job.cache.discard(error.damage)
+
+
+def _rewrite(job: _Job, segments: Sequence[CacheSegment], runner: Runner) -> None:
+    """Rewrite segments of the cache as one.
+
+    Raises:
+        DamagedCacheError: A segment is damaged.
+    """
     name = job.cache.new_segment_name("compacted")
     columns = [column.name for column in stored_columns(include_pixels=job.arguments.include_pixels)]
     tasks = compaction.plan(job.cache.read(segments).without_transient(), job.cache.folder, name, columns)
-    parts = runner.map("compact the feature cache", CompactionTask.write, tasks)
+    parts = undamaged(runner.map("compact the feature cache", ReportDamage(CompactionTask.write), tasks))
     superseded = tuple(segment.name for segment in segments)
     job.cache.complete(CacheSegment(name, job.arguments.run, tuple(parts), superseded))
     _log.info("Compacted %d segments of the feature cache.", len(segments))

@@ -91,7 +91,7 @@ def _write_data(folder: str, stage: str, row: Mapping[str, Mapping[str, object]]
         [row], schema.with_metadata({"org.apache.spark.sql.parquet.row.metadata": spark_schema})
     )
     sink = io.BytesIO()
-    pq.write_table(table, sink)
+    pq.write_table(table, sink, write_page_checksum=True)
     object_store.write_bytes(folder, f"{stage}data/part-00000.parquet", sink.getvalue())
 
 

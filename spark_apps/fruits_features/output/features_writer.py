@@ -153,6 +153,7 @@ def write_parquet(
             compression_level=_COMPRESSION_LEVELS,
             use_dictionary=[column for column in ("split", "category", "stage", "reason") if column in schema.names],
             write_statistics=[column for column in schema.names if column not in _WITHOUT_STATISTICS],
+            write_page_checksum=True,
             sorting_columns=pq.SortingColumn.from_ordering(schema, order),
         ) as writer,
     ):

@@ -10,7 +10,7 @@ from fruits_features.contract.errors import RunError
 from fruits_features.extraction.families.onnx import Weights
 from fruits_features.io import object_store
 from fruits_features.pca.fit import Moments
-from fruits_features.projection import Projection
+from fruits_features.projection import Projection, UnreadableProjectionError
 
 MAX_LOSS = 0.02
 """Largest difference between the shares of the variance that a new fit and a kept projection explain.
@@ -54,7 +54,7 @@ def published(arguments: Arguments, model: Weights | None) -> Projection | None:
     try:
         projection = Projection.from_bytes(object_store.read(arguments.published))
         reason = _incompatibility(projection, arguments, model)
-    except (FileNotFoundError, ValueError) as error:
+    except (FileNotFoundError, UnreadableProjectionError) as error:
         reason = f"it cannot be read ({str(error).splitlines()[0]})"
     if not reason:
         return replace(projection, model=model)

@@ -59,6 +59,7 @@ def _write(bucket: str, *excluded: str) -> take_inventory.Inventory:
 def _inventory(s3: S3Client, bucket: str) -> dict[str, pl.DataFrame]:
     listed = s3.list_objects_v2(Bucket=bucket, Prefix="runs/r/inventory/")["Contents"]
     contents = {one["Key"]: s3.get_object(Bucket=bucket, Key=one["Key"])["Body"].read() for one in listed}
+    contents.pop("runs/r/inventory/_digests.json")
     return {key.rpartition("/")[2]: pl.read_parquet(content) for key, content in contents.items()}
 
 

@@ -39,7 +39,7 @@ def days(runs: Runs, count: int) -> None:
 
 
 def segment(name: str, rows: int) -> CacheSegment:
-    return CacheSegment(name, "run", (StoredPart("index", 1, (StoredFile("file", rows, 1, 1),)),))
+    return CacheSegment(name, "run", (StoredPart("index", 1, "", (StoredFile("file", rows, 1, 1, ()),)),))
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import pytest
 from fruits_features.cache import data_files
 from fruits_features.cache.data_files import RowReader
 from fruits_features.cache.store import StoredFile
-from fruits_features.io import arrow, object_store
+from fruits_features.io import arrow, blocks, object_store
 from tests.unit.fruits_features.conftest import FaultRule, FaultyBucket
 
 ROWS = 4000
@@ -26,13 +26,14 @@ def table() -> pa.Table:
 def read(folder: str, table: pa.Table, rows: list[int]) -> pa.Table:
     """Write a table as two files of the cache, and read some rows of the second file and the first."""
     data = arrow.to_parquet(table, 100)
-    files = [StoredFile(name, ROWS, len(data), table.nbytes) for name in ("a.parquet", "b.parquet")]
-    for stored in files:
-        object_store.write_bytes(folder, stored.name, data)
+    stored = blocks.of_parquet(data)
+    files = [StoredFile(name, ROWS, len(data), table.nbytes, stored) for name in ("a.parquet", "b.parquet")]
+    for file in files:
+        object_store.write_bytes(folder, file.name, data)
     assert len(data) > data_files.FULL_READ_BYTES
-    file = np.array([1, 0] * len(rows), np.int32)
-    reader = RowReader(folder, files, Counter(file.tolist()), table.column_names)
-    return reader.read(file, np.repeat(rows, 2))
+    numbers = np.array([1, 0] * len(rows), np.int32)
+    reader = RowReader(folder, files, Counter(numbers.tolist()), table.column_names)
+    return reader.read(numbers, np.repeat(rows, 2))
 
 
 @pytest.mark.parametrize("share", [0.0, 2.0])

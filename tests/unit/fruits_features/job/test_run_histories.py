@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,12 +19,11 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 
 from fruits_features.cache import compaction
 from fruits_features.extraction import batches
-from fruits_features.extraction.subprocess_pool import InProcess
 from fruits_features.io import object_store
 from fruits_features.job import run
 from fruits_features.job.outcome import Outcome
 from fruits_features.projection import Projection
-from tests.support.small_runs import Images, Runs, photograph
+from tests.support.small_runs import Images, Runs, Silent, in_process, photograph
 
 SPLITS, CATEGORIES, NAMES = ("Training", "Test"), ("Apple", "Lime", "Plum"), ("a", "b", "c", "d")
 WRITES = ("write_bytes", "writing", "remove_folder")
@@ -75,7 +74,7 @@ class Histories(RuleBasedStateMachine):
         self.patch.setattr(batches, "open_bucket", lambda *_: self.images)
         self.patch.setattr(compaction, "MAX_SEGMENTS", 2)
         self.patch.setattr(run, "ProgressListener", Silent)
-        self.patch.setattr(batches, "SubprocessPool", lambda function, deadline_s, _: InProcess(function, deadline_s))
+        self.patch.setattr(batches, "SubprocessPool", in_process)
         self.published: str | None = None
         self.days, self.versions = 0, 0
 
@@ -160,28 +159,6 @@ class Histories(RuleBasedStateMachine):
             expected = np.array(scratch["pca"].to_pylist())
             np.testing.assert_allclose(stored, expected, atol=1e-4)
         self.published = self.runs.layout(name).portable_projection
-
-
-class Silent:
-    """A progress listener that does nothing."""
-
-    def __init__(self, *_: object) -> None:
-        pass
-
-    def listen(self, *_: object) -> Self:
-        return self
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
-
-    def report(self, *_: object) -> None:
-        pass
-
-    def begin_reduction(self) -> None:
-        pass
 
 
 TestHistories = Histories.TestCase

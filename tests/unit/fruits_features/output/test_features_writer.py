@@ -13,7 +13,7 @@ MB = 1024 * 1024
 
 def planned(sizes: list[int], rows: int = 10, cores: int = 1) -> list[FeaturesFile]:
     """Plan files for cached files of the given sizes in bytes, with the same number of rows each, in order."""
-    files = [StoredFile(f"described-{number:03}", rows, size, size) for number, size in enumerate(sizes)]
+    files = [StoredFile(f"described-{number:03}", rows, size, size, ()) for number, size in enumerate(sizes)]
     file = np.repeat(np.arange(len(files), dtype=np.int32), rows)
     labels = {name: [f"{name} {n}" for n in range(len(file))] for name in ("key", "split", "category", "etag")}
     places = {"file": file, "row": np.tile(np.arange(rows), len(files))}

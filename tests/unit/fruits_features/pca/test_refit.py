@@ -52,6 +52,31 @@ def test_never_keeps_the_published_projection_despite_changes(runs: Runs) -> Non
     np.testing.assert_array_equal(before.components, after.components)
 
 
+def test_projection_of_an_older_version_without_a_digest_is_kept(runs: Runs) -> None:
+    path = Path(runs.layout("published").portable_projection)
+    data = path.read_bytes()
+    archive, seal = data[:-71], data[-71:]
+    assert seal.startswith(b"sha256:")
+    path.write_bytes(archive[:-2] + bytes(2))  # the length of the comment
+
+    assert again(runs, "never")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"mean": np.zeros(3)}, {"components": np.zeros(3)}, {"spread": np.full(3, np.nan)}],
+    ids=lambda c: next(iter(c)),
+)
+def test_projection_whose_arrays_do_not_fit_together_is_not_kept(
+    runs: Runs, caplog: pytest.LogCaptureFixture, change: dict[str, np.ndarray]
+) -> None:
+    path = Path(runs.layout("published").portable_projection)
+    path.write_bytes(replace(projection(runs, "published"), **change).to_bytes())
+
+    assert not again(runs, "auto")
+    assert "it cannot be read (its arrays do not fit together, or are not finite)" in caplog.text
+
+
 def test_always_fits_again(runs: Runs) -> None:
     add(runs, images=1, categories=1)
 

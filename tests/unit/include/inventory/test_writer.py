@@ -1,10 +1,12 @@
 from datetime import UTC, datetime
+from hashlib import sha256
 from typing import IO
 
 import polars as pl
 import pyarrow as pa
 import pytest
 
+from fruits_features.contract import sealed
 from include.inventory import writer
 
 WHEN = datetime(2026, 11, 22, tzinfo=UTC)
@@ -18,9 +20,15 @@ def _batch(*objects: Listed, prefix: str = "", excluded: frozenset[str] = frozen
 
 def _write(*batches: pa.RecordBatch) -> tuple[writer.Summary, dict[str, pl.DataFrame]]:
     files: dict[str, pl.DataFrame] = {}
+    digests: dict[str, str] = {}
 
     def store(name: str, file: IO[bytes]) -> None:
-        files[name] = pl.read_parquet(file.read())
+        content = file.read()
+        if name == "_digests.json":
+            assert sealed.decode(content)["files"] == digests
+        else:
+            digests[name] = sha256(content).hexdigest()
+            files[name] = pl.read_parquet(content)
 
     return writer.write(batches, store), files
 
