@@ -1,23 +1,88 @@
 """Build the documents of a run: its record `run.json`, and `latest.json`, which points to the published run.
 
 Readers start at `latest.json`. It is written last, in one PUT, which S3 makes visible atomically. The caller stores the
-documents.
+documents. Both contain their own digest, and are checked against a schema when they are read.
 """
 
 from __future__ import annotations
 
 import json
+from datetime import datetime, timedelta
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from pydantic import AwareDatetime, BaseModel, NonNegativeInt, ValidationError
 
 from fruits_features import __version__
+from fruits_features.contract import layout, sealed
 from fruits_features.contract.layout import RunLayout
+from fruits_features.contract.sealed import DamagedDocumentError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-FORMAT = 1
+FORMAT: Final = 1
 """Version of both documents. A change that existing readers cannot read increases it."""
+
+
+MAX_CLOCK_SKEW = timedelta(minutes=30)
+"""Largest time by which a publication may be in the future.
+
+S3 refuses requests of clocks that differ from its own by more than 15 minutes (RequestTimeTooSkewed:
+https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html). So the clocks of two writers differ by at most 30.
+"""
+
+
+class DocumentError(ValueError):
+    """A document cannot be used. The message is one sentence that names the object and the fix."""
+
+
+class _TakenAt(BaseModel):
+    taken_at: AwareDatetime | None = None
+
+
+class _Paths(BaseModel):
+    run: str
+    projection: str | None = None
+
+
+class _Latest(BaseModel):
+    """Fields of `latest.json` that the pipeline reads. Older versions wrote no inventory."""
+
+    format: Literal[1] = FORMAT
+    run: str
+    published_at: AwareDatetime
+    inventory: _TakenAt = _TakenAt()
+    paths: _Paths
+    checksums: dict[str, str] = {}
+
+
+class _DagRun(BaseModel):
+    dag_id: str
+    run_id: str | None = None
+
+
+class _Counts(BaseModel):
+    features: NonNegativeInt
+    quarantine: NonNegativeInt
+
+
+class _Projection(BaseModel):
+    components: NonNegativeInt
+    explained_variance: float
+
+
+class _Record(BaseModel):
+    """Fields of `run.json` that the pipeline and the pages read. Older versions wrote no fingerprint and no cost."""
+
+    format: Literal[1] = FORMAT
+    run: str
+    dag: _DagRun
+    counts: _Counts
+    categories: dict[str, NonNegativeInt]
+    projection: _Projection
+    recipe: dict[str, Any] = {}
+    cost: dict[str, Any] | None = None
 
 
 _INVENTORY = ("images", "size_bytes", "categories", "uncategorised", "digest", "source", "taken_at")
@@ -43,7 +108,7 @@ def run_document(
         dag_run: Ids of the DAG and of the DAG run.
     """
     outcome = figures["outcome"]
-    return {
+    document = {
         "format": FORMAT,
         "run": run["name"],
         "dag": dict(dag_run),
@@ -65,6 +130,7 @@ def run_document(
         "artifacts": dict(artifacts),
         "recipe": dict(run["recipe"]),
     }
+    return sealed.seal(document)
 
 
 def latest_document(document: Mapping[str, Any], *, published_at: str) -> dict[str, Any]:
@@ -74,7 +140,7 @@ def latest_document(document: Mapping[str, Any], *, published_at: str) -> dict[s
         document: `run.json` of the published run.
         published_at: Time of the publication in ISO 8601.
     """
-    return {
+    latest = {
         "format": FORMAT,
         "run": document["run"],
         "published_at": published_at,
@@ -83,8 +149,9 @@ def latest_document(document: Mapping[str, Any], *, published_at: str) -> dict[s
         "projection": document["projection"],
         "versions": document["versions"],
         "paths": document["paths"],
-        "checksums": {"run.json": f"sha256:{sha256(encode(document)).hexdigest()}", **document["files"]},
+        "checksums": {"run.json": _checksum(encode(document)), **document["files"]},
     }
+    return sealed.seal(latest)
 
 
 def _paths(run: RunLayout) -> dict[str, str]:
@@ -100,10 +167,65 @@ def _paths(run: RunLayout) -> dict[str, str]:
     }
 
 
-def decode(content: bytes) -> dict[str, Any]:
-    """Return the document of encoded bytes."""
-    document: dict[str, Any] = json.loads(content)
+def read_latest(content: bytes, bucket: str, now: datetime) -> dict[str, Any]:
+    """Return the document `latest.json` of encoded bytes.
+
+    Args:
+        content: Content of the object.
+        bucket: Name of its bucket.
+        now: Current time.
+
+    Raises:
+        DocumentError: The document is damaged, or of a later time than `now` and `MAX_CLOCK_SKEW`.
+    """
+    uri, history = layout.latest(bucket), layout.history(bucket)
+    fix = f"restore an earlier version of this object, or copy the newest object below {history}/ to it"
+    try:
+        document = sealed.decode(content)
+        fields = _Latest.model_validate_json(content, strict=True)
+    except (DamagedDocumentError, ValidationError) as error:
+        raise DocumentError(f"{uri} is damaged ({_describe(error)}): {fix}.") from error
+    times = {"published_at": fields.published_at, "inventory.taken_at": fields.inventory.taken_at}
+    for name, time in times.items():
+        if time and time > now + MAX_CLOCK_SKEW:
+            raise DocumentError(
+                f"{uri} has the {name} {time.isoformat()}, which is in the future (now {now.isoformat()}), so that no "
+                f"run could be published: correct this machine's clock, or {fix}."
+            )
     return document
+
+
+def read_record(content: bytes, uri: str, checksum: str | None = None) -> dict[str, Any]:
+    """Return the document `run.json` of encoded bytes.
+
+    Args:
+        content: Content of the object.
+        uri: URI of the object.
+        checksum: Its checksum in `latest.json`; `None` for no check.
+
+    Raises:
+        DocumentError: The document is damaged.
+    """
+    try:
+        document = sealed.decode(content)
+        _Record.model_validate_json(content, strict=True)
+    except (DamagedDocumentError, ValidationError) as error:
+        raise DocumentError(f"{uri} is damaged ({_describe(error)}).") from error
+    if checksum not in {None, _checksum(content)}:
+        raise DocumentError(f"{uri} is damaged (it has not the checksum in latest.json).")
+    return document
+
+
+def _describe(error: DamagedDocumentError | ValidationError) -> str:
+    """Return an error without its values, on one line."""
+    if isinstance(error, DamagedDocumentError):
+        return str(error)
+    fields = (f"{'.'.join(map(str, entry['loc']))}: {entry['msg']}" for entry in error.errors(include_url=False))
+    return "; ".join(fields)
+
+
+def _checksum(content: bytes) -> str:
+    return f"sha256:{sha256(content).hexdigest()}"
 
 
 def encode(document: Mapping[str, Any]) -> bytes:

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk.exceptions import AirflowFailException
 
 from fruits_airflow.hooks import aws, claims
+from fruits_airflow.hooks.documents import read_latest
 from fruits_airflow.hooks.s3 import read_json
 from fruits_airflow.task_ids import PLAN_CLUSTER, TAKE_INVENTORY, UPLOAD_APPLICATION
 from fruits_features.contract.arguments import Arguments
-from fruits_features.contract.layout import RunLayout, feature_cache, latest
+from fruits_features.contract.layout import RunLayout, feature_cache
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -111,7 +112,7 @@ def arguments_of(context: Context) -> Arguments:
 
     Raises:
         AirflowFailException: The run is already published, or its folder belongs to another DAG run. Writing it would
-            change data that others read.
+            change data that others read. Or `latest.json` is damaged.
     """
     run = run_of(context)
     s3, layout = s3_of(run), RunLayout(run["uri"])
@@ -121,7 +122,7 @@ def arguments_of(context: Context) -> Arguments:
             f"`{TAKE_INVENTORY}` on, which gives it a new folder, or trigger a new run."
         )
     _require_own_folder(context, s3, layout)
-    return _arguments(context, published=read_json(s3, latest(run["bucket"])).get("paths", {}).get("projection"))
+    return _arguments(context, published=read_latest(s3, run["bucket"]).get("paths", {}).get("projection"))
 
 
 def _require_own_folder(context: Context, s3: S3Hook, layout: RunLayout) -> None:

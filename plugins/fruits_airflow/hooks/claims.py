@@ -17,6 +17,7 @@ from botocore.exceptions import ClientError
 
 from fruits_airflow.hooks.s3 import read_json
 from fruits_features.contract.layout import split
+from fruits_features.contract.sealed import DamagedDocumentError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -43,7 +44,11 @@ def claim(s3: S3Hook, layout: RunLayout, owner: Mapping[str, str]) -> bool:
     Raises:
         AirflowException: Another run is claiming the folder at this moment. The next try finds its claim.
     """
-    holder = read_json(s3, layout.claim)
+    try:
+        holder = read_json(s3, layout.claim)
+    except DamagedDocumentError as error:
+        log.warning("%s The folder is not used.", error)
+        return False
     if not holder:
         _put(s3, layout, owner)
         holder = read_json(s3, layout.claim)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any, cast
 
 from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 from botocore.exceptions import ClientError
 
-from fruits_features.contract.layout import latest, split
+from fruits_features.contract import sealed
+from fruits_features.contract.layout import split
+from fruits_features.contract.sealed import DamagedDocumentError
 
 if TYPE_CHECKING:
     import boto3
@@ -49,12 +50,13 @@ def read(s3: S3Hook, bucket: str, key: str, etag: str | None = None, max_bytes: 
 
 
 def read_json(s3: S3Hook, uri: str) -> dict[str, Any]:
-    """Return a JSON document, or an empty one if the object does not exist."""
-    document: dict[str, Any] = json.loads(read(s3, *split(uri)) or b"{}")
-    return document
+    """Return a JSON document, or an empty one if the object does not exist.
 
-
-def published_paths(s3: S3Hook, bucket: str) -> dict[str, str]:
-    """Return the URIs of the published run's results by name; empty when nothing is published."""
-    paths: dict[str, str] = read_json(s3, latest(bucket)).get("paths", {})
-    return paths
+    Raises:
+        DamagedDocumentError: The object is no JSON object, or its digest is that of another content. The message names
+            the object.
+    """
+    try:
+        return sealed.decode(read(s3, *split(uri)) or b"{}")
+    except DamagedDocumentError as error:
+        raise DamagedDocumentError(f"{uri} is damaged: {error}.") from error

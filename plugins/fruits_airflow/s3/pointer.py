@@ -11,11 +11,12 @@ import logging
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, cast
 
-from airflow.sdk.exceptions import AirflowException, AirflowSkipException
+from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 from botocore.exceptions import ClientError
 
+from fruits_airflow.hooks.documents import parse_latest
 from fruits_airflow.task_ids import TAKE_INVENTORY
-from fruits_features.contract import layout
+from fruits_features.contract import layout, sealed
 from fruits_features.contract.layout import RunLayout
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ def publish(s3: S3Hook, record: Mapping[str, Any], pointer: Mapping[str, Any]) -
         URI of `latest.json`.
 
     Raises:
+        AirflowFailException: The pointer is damaged or in the future.
         AirflowException: Other runs replaced the pointer in each of `MAX_ATTEMPTS` attempts.
         AirflowSkipException: A run with a later inventory was published in the meantime.
     """
@@ -77,7 +79,7 @@ def publish(s3: S3Hook, record: Mapping[str, Any], pointer: Mapping[str, Any]) -
         for _ in range(MAX_ATTEMPTS):
             if _replace(s3, bucket, pointer):
                 return layout.latest(bucket)
-    except AirflowSkipException:
+    except (AirflowFailException, AirflowSkipException):
         s3.delete_objects(*layout.split(run.record))
         raise
     raise AirflowException(
@@ -88,14 +90,14 @@ def publish(s3: S3Hook, record: Mapping[str, Any], pointer: Mapping[str, Any]) -
 
 def _replace(s3: S3Hook, bucket: str, pointer: Mapping[str, Any]) -> bool:
     """Replace the pointer if it has not changed since it was read. Return whether it was replaced."""
-    from include.publication.documents import decode, encode
+    from include.publication.documents import encode
 
     client, uri = cast("S3Client", s3.conn), layout.latest(bucket)
     content, condition = _read_pointer(client, uri)
-    before = decode(content)
+    before = parse_latest(content, bucket) if content else {}
     require_newer(before, pointer["run"], pointer["inventory"]["taken_at"])
     if before.get("run") == pointer["run"]:  # replaced by an earlier try
-        pointer = {**pointer, "published_at": before["published_at"]}
+        pointer = sealed.seal({**pointer, "published_at": before["published_at"]})
     elif before:
         s3.load_bytes(content, layout.publication(bucket, before["published_at"], before["run"]), replace=True)
     _, key = layout.split(uri)
@@ -111,10 +113,13 @@ def _replace(s3: S3Hook, bucket: str, pointer: Mapping[str, Any]) -> bool:
 
 
 def _read_pointer(client: S3Client, uri: str) -> tuple[bytes, dict[str, Any]]:
-    """Return the pointer's content, and the arguments that make a PUT fail if it has changed since."""
+    """Return the pointer's content, and the arguments that make a PUT fail if it has changed since.
+
+    Without a pointer the content is empty.
+    """
     bucket, key = layout.split(uri)
     try:
         response = client.get_object(Bucket=bucket, Key=key)
     except client.exceptions.NoSuchKey:
-        return b"{}", {"IfNoneMatch": "*"}
+        return b"", {"IfNoneMatch": "*"}
     return response["Body"].read(), {"IfMatch": response["ETag"]}

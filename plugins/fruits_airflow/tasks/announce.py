@@ -6,8 +6,7 @@ from airflow.sdk import Asset, get_current_context, task
 from airflow.sdk.exceptions import AirflowSkipException
 
 from fruits_airflow import run_context
-from fruits_airflow.hooks.s3 import read_json
-from fruits_features.contract.layout import latest
+from fruits_airflow.hooks.documents import read_latest
 
 FEATURES = Asset("fruits_features", group="fruits")
 """The published features. The `extra` of an event contains `bucket` and `EVENT_FIELDS`."""
@@ -32,5 +31,5 @@ def announce() -> None:
         raise AirflowSkipException("A backfill is not announced. Downstream DAGs run for new images only.")
     run = run_context.run_of(context)
     bucket = run["bucket"]
-    pointer = read_json(run_context.s3_of(run), latest(bucket))
+    pointer = read_latest(run_context.s3_of(run), bucket)
     context["outlet_events"][FEATURES].extra = {"bucket": bucket, **{name: pointer[name] for name in EVENT_FIELDS}}

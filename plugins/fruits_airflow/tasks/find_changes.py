@@ -11,11 +11,12 @@ from airflow.sdk.exceptions import AirflowSkipException
 from botocore.exceptions import ClientError
 
 from fruits_airflow import run_context
+from fruits_airflow.hooks.documents import read_latest, read_published_record
 from fruits_airflow.hooks.s3 import read_json
 from fruits_airflow.task_ids import FIND_CHANGES, STAYS_PUBLISHED_KEY
 from fruits_features.contract.layout import backfill as backfill_uri
-from fruits_features.contract.layout import latest as latest_uri
 from fruits_features.contract.layout import split
+from fruits_features.contract.sealed import DamagedDocumentError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -42,6 +43,7 @@ def find_changes() -> dict[str, Any]:
         The run's fingerprint (`include.publication.fingerprint`).
 
     Raises:
+        AirflowFailException: `latest.json` is damaged or in the future.
         AirflowSkipException: The published run has the same fingerprint, or another run of the backfill is running.
     """
     from include.publication import fingerprint
@@ -55,12 +57,8 @@ def find_changes() -> dict[str, Any]:
         artifacts=run_context.as_xcom(run_context.artifacts_of(context)),
         model=_model_version(s3, context),
     )
-    published = read_json(s3, latest_uri(run["bucket"]))
-    changed = (
-        fingerprint.differences(read_json(s3, published["paths"]["run"]).get("recipe", {}), current)
-        if published
-        else []
-    )
+    published = read_latest(s3, run["bucket"])
+    changed = fingerprint.differences(read_published_record(s3, published).get("recipe", {}), current)
     if not published:
         log.info("No run is published in s3://%s yet.", run["bucket"])
     elif changed:
@@ -89,12 +87,22 @@ def _lock_backfill(context: Context, s3: S3Hook, bucket: str) -> None:
     """
     dag_run = context["dag_run"]
     uri = backfill_uri(bucket, dag_run.dag_id, json.dumps(dag_run.conf, sort_keys=True))
-    holder = _lock_holder(cast("RuntimeTaskInstance", context["ti"]), dag_run, read_json(s3, uri).get("run_id"))
+    holder = _lock_holder(cast("RuntimeTaskInstance", context["ti"]), dag_run, _stored_holder(s3, uri))
     if holder:
         raise AirflowSkipException(
             f"Run {holder} of this backfill is running and reads the same bucket. Its result is valid for this run too."
         )
     s3.load_string(json.dumps({"run_id": dag_run.run_id, "conf": dag_run.conf}), uri, replace=True)
+
+
+def _stored_holder(s3: S3Hook, uri: str) -> str | None:
+    """Return the id of the run that took a lock last, or `None`. A damaged lock is taken again."""
+    try:
+        stored = read_json(s3, uri).get("run_id")
+    except DamagedDocumentError as error:
+        log.warning("%s It is ignored.", error)
+        return None
+    return stored if isinstance(stored, str) else None
 
 
 def _lock_holder(ti: RuntimeTaskInstance, dag_run: DagRunProtocol, stored: str | None) -> str | None:

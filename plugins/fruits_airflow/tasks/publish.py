@@ -11,12 +11,13 @@ from airflow.sdk import get_current_context
 from fruits_airflow import run_context
 from fruits_airflow.emr import cost
 from fruits_airflow.hooks import aws
-from fruits_airflow.hooks.s3 import published_paths, read, read_json
+from fruits_airflow.hooks.documents import read_latest, read_published_record
+from fruits_airflow.hooks.s3 import read, read_json
 from fruits_airflow.links import RunFolderLink, run_task
 from fruits_airflow.s3 import pointer
 from fruits_airflow.task_ids import FIND_CHANGES, VALIDATE_PARQUET
 from fruits_features.contract.layout import RunLayout, split
-from fruits_features.contract.layout import latest as latest_uri
+from fruits_features.contract.sealed import DamagedDocumentError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -40,6 +41,7 @@ def publish() -> str:
         URI of `latest.json`.
 
     Raises:
+        AirflowFailException: `latest.json` is damaged or in the future.
         AirflowSkipException: A run with a later inventory is published.
     """
     from include.publication import documents
@@ -48,7 +50,7 @@ def publish() -> str:
     run, dag_run = run_context.run_of(context), context["dag_run"]
     s3 = run_context.s3_of(run, extra_args={"ContentType": "application/json; charset=utf-8"})
     RunFolderLink.to(run["uri"], context, s3)
-    pointer.require_newer(read_json(s3, latest_uri(run["bucket"])), run["name"], run["taken_at"])
+    pointer.require_newer(read_latest(s3, run["bucket"]), run["name"], run["taken_at"])
     layout, validation = RunLayout(run["uri"]), context["ti"].xcom_pull(task_ids=VALIDATE_PARQUET)
     _write_report(s3, layout, context, validation)
     document = documents.run_document(
@@ -116,14 +118,19 @@ def _durations(context: Context) -> dict[str, float]:
 
 
 def _previous(s3: S3Hook, bucket: str) -> Previous | None:
-    """Return the record and report figures of the published run, or `None` when nothing is published."""
+    """Return the record and report figures of the published run, or `None` when nothing is published or readable."""
     from include.report.build import Previous
 
-    paths = published_paths(s3, bucket)
-    document = read_json(s3, paths["run"]) if paths else {}
+    published = read_latest(s3, bucket)
+    document = read_published_record(s3, published)
     if not document:
         return None
-    return Previous(document, read_json(s3, RunLayout(paths["run"].rpartition("/")[0]).report_figures) or None)
+    try:
+        figures = read_json(s3, RunLayout(published["paths"]["run"].rpartition("/")[0]).report_figures)
+    except DamagedDocumentError as error:
+        log.warning("%s The report compares nothing with it.", error)
+        figures = {}
+    return Previous(document, figures or None)
 
 
 def _checksums(s3: S3Hook, layout: RunLayout) -> dict[str, str]:

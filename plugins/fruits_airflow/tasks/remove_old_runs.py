@@ -7,18 +7,12 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from airflow.sdk import get_current_context, task
+from airflow.sdk.exceptions import AirflowFailException
 
 from fruits_airflow import run_context
-from fruits_airflow.hooks.s3 import read, read_json
-from fruits_features.contract.layout import (
-    FEATURES_ROOT,
-    RunLayout,
-    feature_cache,
-    history,
-    latest,
-    published_run,
-    split,
-)
+from fruits_airflow.hooks.documents import read_latest
+from fruits_airflow.hooks.s3 import read
+from fruits_features.contract.layout import FEATURES_ROOT, RunLayout, feature_cache, history, published_run, split
 
 if TYPE_CHECKING:
     from airflow.providers.amazon.aws.hooks.s3 import S3Hook
@@ -48,8 +42,14 @@ def remove_old_runs() -> list[str]:
         return []
     run = run_context.run_of(get_current_context())
     s3, bucket = run_context.s3_of(run), run["bucket"]
-    protected = frozenset({run["name"], read_json(s3, latest(bucket))["run"]})
-    old = Retention(days, settings().retention_runs).expired(_runs(s3, bucket), datetime.now(UTC), protected)
+    try:
+        published = read_latest(s3, bucket).get("run")
+    except AirflowFailException as error:
+        log.warning("No run is deleted, because the published one is unknown: %s", error)
+        old = []
+    else:
+        retention, needed = Retention(days, settings().retention_runs), frozenset({run["name"], published})
+        old = retention.expired(_runs(s3, bucket), datetime.now(UTC), needed)
     for name in old:
         _delete_run(s3, bucket, name)
         log.info("Deleted run %s.", name)
@@ -73,11 +73,14 @@ def _vacuum_cache(s3: S3Hook, bucket: str, days: int) -> None:
 
 
 def _runs(s3: S3Hook, bucket: str) -> list[Run]:
-    """Return all runs with the time of their last change."""
+    """Return all runs with the time of their last change. Skip a folder without a name."""
     from include.publication.retention import Run
 
     runs = []
     for prefix in s3.list_prefixes(bucket, f"{FEATURES_ROOT}/runs/", "/"):
+        if prefix.endswith("//"):
+            log.warning("s3://%s/%s is no run, because it has no name. It is kept.", bucket, prefix)
+            continue
         run = RunLayout(f"s3://{bucket}/{prefix}")
         times = {entry["Key"]: entry["LastModified"] for entry in s3.iter_file_metadata(prefix, bucket)}
         if times:

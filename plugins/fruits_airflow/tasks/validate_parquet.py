@@ -10,10 +10,12 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from fruits_airflow import run_context
 from fruits_airflow.hooks import aws
-from fruits_airflow.hooks.s3 import published_paths, read, read_json
+from fruits_airflow.hooks.documents import read_latest, read_published_record
+from fruits_airflow.hooks.s3 import read, read_json
 from fruits_airflow.links import RunFolderLink, run_task
 from fruits_airflow.task_ids import FEATURIZE_AND_REDUCE, VALIDATE_PARQUET
 from fruits_features.contract.layout import RunLayout, split
+from fruits_features.contract.sealed import DamagedDocumentError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -69,7 +71,7 @@ def _audit(run: Mapping[str, Any], context: Context, s3: S3Hook) -> ValidationRe
             f"{layout.portable_projection} does not exist, so the Spark application did not complete this run. Clear "
             f"`{FEATURIZE_AND_REDUCE}` to run it again."
         )
-    kept_from = read_json(s3, layout.outcome)["kept_from"]
+    kept_from = _outcome(s3, layout)["kept_from"]
     audit = Audit(
         files=RunFiles(layout, aws.filesystem(s3)),
         arguments=run_context.requested_arguments(context),
@@ -80,13 +82,27 @@ def _audit(run: Mapping[str, Any], context: Context, s3: S3Hook) -> ValidationRe
     return audit.validate(stored)
 
 
+def _outcome(s3: S3Hook, layout: RunLayout) -> dict[str, Any]:
+    """Return the application's report.
+
+    Raises:
+        AirflowFailException: It is damaged.
+    """
+    try:
+        return read_json(s3, layout.outcome)
+    except DamagedDocumentError as error:
+        raise AirflowFailException(f"{error} Clear `{FEATURIZE_AND_REDUCE}` to write it again.") from error
+
+
 def _published(s3: S3Hook, bucket: str) -> Published | None:
-    """Return the categories and projection of the published run, or `None` when nothing is published."""
+    """Return the categories and projection of the published run, or `None` when nothing is published or readable."""
     from include.validation import projection_checks
     from include.validation.audit import Published
 
-    paths = published_paths(s3, bucket)
-    if not paths:
+    published = read_latest(s3, bucket)
+    record = read_published_record(s3, published)
+    if not record:
         return None
-    record, stored = read_json(s3, paths["run"]), read(s3, *split(paths["projection"]))
-    return Published(record.get("categories", {}), projection_checks.read(stored)[0] if stored else None)
+    projection = published["paths"].get("projection")
+    stored = read(s3, *split(projection)) if projection else None
+    return Published(record["categories"], projection_checks.read(stored)[0] if stored else None)

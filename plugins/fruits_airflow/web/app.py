@@ -22,10 +22,10 @@ from fastapi.responses import HTMLResponse, Response
 from jinja2 import Environment, PackageLoader
 
 from fruits_airflow.hooks import aws
-from fruits_airflow.hooks.s3 import read, read_json
+from fruits_airflow.hooks.s3 import read
 from fruits_airflow.task_ids import FIND_CHANGES, STAYS_PUBLISHED_KEY, TAKE_INVENTORY
 from fruits_airflow.web.headers import REPORT_POLICY, SecurityHeadersMiddleware
-from fruits_airflow.web.run_list import RunList
+from fruits_airflow.web.run_list import RunList, read_record
 from fruits_features.contract.layout import RunLayout, split
 from include.settings import settings
 
@@ -74,10 +74,10 @@ def show_no_report(request: Request, error: NoReport) -> HTMLResponse:  # noqa: 
 def published_runs(user: GetUserDep) -> HTMLResponse:
     """List the published runs of the DAGs that the user may read, latest first."""
     bucket = settings().bucket
-    records, published = _run_list(bucket).read(aws.s3)
-    dags = {dag_id for dag_id in {record["dag"]["dag_id"] for record in records} if _may_read(user, dag_id)}
-    readable = [record for record in records if record["dag"]["dag_id"] in dags]
-    return _page("runs.html", bucket=bucket, records=readable, published=published)
+    listed = _run_list(bucket).read(aws.s3)
+    dags = {dag_id for dag_id in {record["dag"]["dag_id"] for record in listed.records} if _may_read(user, dag_id)}
+    readable = [record for record in listed.records if record["dag"]["dag_id"] in dags]
+    return _page("runs.html", bucket=bucket, records=readable, published=listed.published, notes=listed.notes)
 
 
 @cache
@@ -123,9 +123,9 @@ app.include_router(reports)
 
 def _published_layout(dag_id: str, run: str) -> RunLayout:
     layout = RunLayout.of(settings().bucket, run)
-    record = read_json(aws.s3(), layout.record) if RUN_NAME.fullmatch(run) else {}
-    if record.get("dag", {}).get("dag_id") != dag_id:
-        raise NoReport(f"DAG {dag_id} has not published a run {run}.")
+    record = read_record(aws.s3(), layout.record) if RUN_NAME.fullmatch(run) else None
+    if not isinstance(record, dict) or record["dag"]["dag_id"] != dag_id:
+        raise NoReport(f"DAG {dag_id} has not published a run {run}, or its record is damaged.")
     return layout
 
 
@@ -153,9 +153,10 @@ def _report_link(bucket: str, run: str) -> str | None:
 
     The URL names the run if it is in the deployment's bucket, or else the DAG run that published it.
     """
-    dag_run = read_json(aws.s3(), RunLayout.of(bucket, run).record).get("dag")
-    if not dag_run:
+    record = read_record(aws.s3(), RunLayout.of(bucket, run).record)
+    if not isinstance(record, dict):
         return None
+    dag_run = record["dag"]
     path = f"runs/{run}" if bucket == settings().bucket else f"dag_runs/{quote(dag_run['run_id'])}"
     return f"../../../{quote(dag_run['dag_id'])}/{path}/report"
 

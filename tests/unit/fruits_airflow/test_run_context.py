@@ -85,7 +85,9 @@ def test_feature_cache_is_in_the_runs_bucket() -> None:
 def test_published_projection_is_an_argument_so_that_it_can_be_kept(local_aws: Any) -> None:  # noqa: ANN401
     assert run_context.arguments_of(_context()).published is None
     s3, key = local_aws.s3(), "features/latest.json"
-    s3.put_object(Bucket="fruits", Key=key, Body=b'{"paths": {"projection": "s3://fruits/p.npz"}}')
+    pointer = {"run": "r0", "published_at": "2026-11-22T08:00:00+00:00"}
+    paths = {"run": "s3://fruits/run.json", "projection": "s3://fruits/p.npz"}
+    s3.put_object(Bucket="fruits", Key=key, Body=json.dumps({**pointer, "paths": paths}).encode())
     try:
         arguments = run_context.arguments_of(_context(refit="never"))
         assert (arguments.refit, arguments.published) == ("never", "s3://fruits/p.npz")

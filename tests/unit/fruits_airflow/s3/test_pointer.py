@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from airflow.providers.amazon.aws.hooks.s3 import S3Hook
-from airflow.sdk.exceptions import AirflowException, AirflowSkipException
+from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 from moto import mock_aws
 
 from fruits_airflow.s3 import pointer
+from fruits_features.contract import sealed
 from fruits_features.contract.layout import RunLayout
 
 if TYPE_CHECKING:
@@ -30,12 +31,13 @@ class Orchard:
         return pointer.publish(self.s3, {"run": run}, self.pointer(run, hour, hour - 1 if taken is None else taken))
 
     def pointer(self, run: str, hour: int, taken: int) -> dict[str, Any]:
-        return {
+        document = {
             "run": run,
             "published_at": f"2026-11-22T{hour:02}:00:00+00:00",
             "inventory": {"taken_at": f"2026-11-22T{taken:02}:00:00.000000+00:00"},
             "paths": {"run": RunLayout.of("fruits", run).record},
         }
+        return sealed.seal(document)
 
     def written(self) -> list[str]:
         return self.s3.list_keys("fruits", "features/")
@@ -91,7 +93,9 @@ def test_run_with_an_earlier_inventory_is_not_published(orchard: Orchard) -> Non
 
 def test_pointer_without_a_time_is_replaced(orchard: Orchard) -> None:
     orchard.s3.load_string(
-        '{"run": "old", "published_at": "2026-11-21T08:00:00+00:00"}', "features/latest.json", "fruits"
+        '{"run": "old", "published_at": "2026-11-21T08:00:00+00:00", "paths": {"run": "s3://fruits/run.json"}}',
+        "features/latest.json",
+        "fruits",
     )
 
     orchard.publish("a", 8)
@@ -132,8 +136,17 @@ def test_of_two_concurrent_runs_the_one_with_the_later_inventory_stays(
     assert ("features/published/2026-11-22T050000Z-before.json" in orchard.written()) == published
 
 
+def test_damaged_pointer_is_not_replaced(orchard: Orchard) -> None:
+    orchard.s3.load_string('{"run": "old"', "features/latest.json", "fruits")
+
+    with pytest.raises(AirflowFailException, match=r"s3://fruits/features/latest\.json is damaged .*: restore "):
+        orchard.publish("a", 8)
+
+    assert orchard.written() == ["features/latest.json"]
+
+
 def test_publisher_that_always_conflicts_fails(orchard: Orchard, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pointer, "_read_pointer", lambda *_: (b"{}", {"IfMatch": '"another"'}))
+    monkeypatch.setattr(pointer, "_read_pointer", lambda *_: (b"", {"IfMatch": '"another"'}))
 
     with pytest.raises(
         AirflowException,

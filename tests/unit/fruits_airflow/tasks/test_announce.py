@@ -16,13 +16,21 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.usefixtures("aws_environment")
 
-POINTER = {name: f"its {name}" for name in ("run", "published_at", "inventory", "counts", "projection", "versions")}
+POINTER: dict[str, Any] = {
+    **{name: f"its {name}" for name in ("run", "counts", "projection", "versions")},
+    "published_at": "2026-11-22T08:00:00+00:00",
+    "inventory": {"taken_at": "2026-11-22T07:00:00+00:00"},
+}
 
 
 @pytest.fixture
 def announce_as(local_aws: LocalAws, bucket: str, monkeypatch: pytest.MonkeyPatch) -> Any:  # noqa: ANN401
     """Announce the published run as a run of a given type, and return the event's extra."""
-    pointer = {**POINTER, "paths": {"features": "s3://"}, "checksums": {"features/part-00000.parquet": "etag:0"}}
+    pointer = {
+        **POINTER,
+        "paths": {"features": "s3://", "run": "s3://"},
+        "checksums": {"features/part-00000.parquet": "etag:0"},
+    }
     local_aws.s3().put_object(Bucket=bucket, Key="features/latest.json", Body=json.dumps(pointer).encode())
 
     def announce_as(run_type: str) -> dict[str, Any]:
@@ -37,7 +45,7 @@ def announce_as(local_aws: LocalAws, bucket: str, monkeypatch: pytest.MonkeyPatc
 
 
 def test_event_contains_the_published_run(announce_as: Any, bucket: str) -> None:  # noqa: ANN401
-    assert announce_as("scheduled") == {"bucket": bucket, **POINTER, "paths": {"features": "s3://"}}
+    assert announce_as("scheduled") == {"bucket": bucket, **POINTER, "paths": {"features": "s3://", "run": "s3://"}}
 
 
 def test_backfill_is_not_announced(announce_as: Any) -> None:  # noqa: ANN401

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from airflow.sdk.exceptions import AirflowSkipException
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from fruits_airflow.tasks import find_changes
 from fruits_features.contract.layout import RunLayout
@@ -27,6 +29,15 @@ PARAMS = {
     "include_pixels": False,
     "max_quarantine_share": 0.05,
     "force": False,
+}
+
+
+RECORD = {
+    "run": "r1",
+    "dag": {"dag_id": "fruits"},
+    "counts": {"features": 3, "quarantine": 0},
+    "categories": {"Limes": 3},
+    "projection": {"components": 2, "explained_variance": 0.9},
 }
 
 
@@ -73,7 +84,7 @@ class Run:
     def publish(self, fingerprint: dict[str, Any]) -> None:
         record = RunLayout.of(self.bucket, "r1").record
         pointer = {"run": "r1", "published_at": "2026-11-22T08:00:00+00:00", "paths": {"run": record}}
-        self.put("features/runs/r1/run.json", json.dumps({"recipe": fingerprint}).encode())
+        self.put("features/runs/r1/run.json", json.dumps({**RECORD, "recipe": fingerprint}).encode())
         self.put("features/latest.json", json.dumps(pointer).encode())
 
 
@@ -124,9 +135,86 @@ def test_model_that_cannot_be_read_continues(run: Run) -> None:
 
 
 def test_record_without_a_fingerprint_continues(repeated: Run) -> None:
-    repeated.put("features/runs/r1/run.json", b"{}")
+    repeated.put("features/runs/r1/run.json", json.dumps(RECORD).encode())
 
     assert repeated.find_changes()["images"] == "d"
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b"\xff", b"[1]", json.dumps({**RECORD, "recipe": []}).encode(), None])
+def test_damaged_or_missing_record_counts_as_a_change(
+    repeated: Run, content: bytes | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    if content is None:
+        repeated.s3.delete_object(Bucket=repeated.bucket, Key="features/runs/r1/run.json")
+    else:
+        repeated.put("features/runs/r1/run.json", content)
+
+    assert repeated.find_changes()["images"] == "d"
+    assert "features/runs/r1/run.json" in caplog.text
+
+
+def test_record_with_another_checksum_than_the_pointer_names_counts_as_a_change(repeated: Run) -> None:
+    pointer = json.loads(repeated.s3.get_object(Bucket=repeated.bucket, Key="features/latest.json")["Body"].read())
+    pointer["checksums"] = {"run.json": "sha256:0"}
+    repeated.put("features/latest.json", json.dumps(pointer).encode())
+
+    assert repeated.find_changes()["images"] == "d"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"no JSON",
+        b"\xff\xfe",
+        b"[" * 100_000,
+        b"[]",
+        b"{}",
+        b'{"run": "r1", "published_at": "yesterday", "paths": {"run": "s3://"}}',
+        b'{"run": "r1", "published_at": "2026-11-22T08:00:00+00:00", "paths": {}}',
+        b'{"run": 1, "published_at": "2026-11-22T08:00:00+00:00", "paths": {"run": "s3://"}}',
+        b'{"format": 2, "run": "r1", "published_at": "2026-11-22T08:00:00+00:00", "paths": {"run": "s3://"}}',
+    ],
+)
+def test_damaged_pointer_fails_with_its_name_and_the_fix(run: Run, content: bytes) -> None:
+    run.put("features/latest.json", content)
+
+    with pytest.raises(AirflowFailException) as failure:
+        run.find_changes()
+
+    uri = f"s3://{run.bucket}/features/latest.json"
+    assert re.fullmatch(
+        rf"{uri} is damaged \(.*\): restore an earlier version of this object, .*\.", str(failure.value)
+    )
+
+
+@pytest.mark.parametrize("field", ["published_at", "taken_at"])
+def test_publication_in_the_future_fails_with_its_time(repeated: Run, field: str) -> None:
+    soon, later = (datetime.now(UTC) + timedelta(minutes=minutes) for minutes in (25, 40))
+    for time in (soon, later):
+        pointer = {
+            "run": "r1",
+            "published_at": time.isoformat() if field == "published_at" else "2026-11-22T08:00:00+00:00",
+            "inventory": {"taken_at": time.isoformat()},
+            "paths": {"run": RunLayout.of(repeated.bucket, "r1").record},
+        }
+        repeated.put("features/latest.json", json.dumps(pointer).encode())
+        if time == soon:
+            with pytest.raises(AirflowSkipException):
+                repeated.find_changes()
+    with pytest.raises(AirflowFailException, match=rf"features/latest\.json has the .*{field} .* in the future \(now "):
+        repeated.find_changes()
+
+
+@pytest.mark.parametrize("lock", [b"\xff", b"[]", b'{"run_id": 3}'])
+def test_damaged_lock_of_a_backfill_is_taken_again(run: Run, lock: bytes) -> None:
+    run.type = "backfill"
+    run.find_changes()
+    (key,) = [one["Key"] for one in run.s3.list_objects_v2(Bucket=run.bucket, Prefix="features/backfills/")["Contents"]]
+    run.put(key, lock)
+
+    assert run.find_changes()["images"] == "d"
+    assert json.loads(run.s3.get_object(Bucket=run.bucket, Key=key)["Body"].read())["run_id"] == run.id
 
 
 def test_backfill_run_is_skipped_while_an_earlier_date_runs(run: Run) -> None:

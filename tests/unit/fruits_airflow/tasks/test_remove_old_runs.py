@@ -6,11 +6,13 @@ import json
 import os
 import time
 from typing import TYPE_CHECKING
+from unittest.mock import Mock
 
 import pytest
 from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 
 from fruits_airflow.tasks import remove_old_runs
+from fruits_features.cache.store import CacheSegment
 from include.settings import settings
 
 if TYPE_CHECKING:
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
     from include.dev.local_aws.local import LocalAws
 
 pytestmark = pytest.mark.usefixtures("aws_environment")
+
+
+POINTER = {"run": "published", "published_at": "2026-10-20T08:00:00+00:00", "paths": {"run": "s3://fruits/run.json"}}
 
 
 class Bucket:
@@ -54,7 +59,7 @@ class Bucket:
 def orchard(local_aws: LocalAws, bucket: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bucket]:
     orchard = Bucket(local_aws, bucket)
     orchard.add("published", 40)
-    orchard.put("features/latest.json", 40, json.dumps({"run": "published"}).encode())
+    orchard.put("features/latest.json", 40, json.dumps(POINTER).encode())
     for run, days in (("oldest", 30), ("older", 20), ("newest", 10)):
         orchard.add(run, days)
     orchard.add("failed", 9, complete=False)
@@ -98,6 +103,46 @@ def test_old_runs_are_deleted_with_their_pointers_and_nothing_else(
     assert {"images/Limes/1.jpg", "features/latest.json"} < set(orchard.written())
 
 
+def test_no_run_is_deleted_while_the_pointer_is_damaged(
+    orchard: Bucket, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("FRUITS_RETENTION_DAYS", "7")
+    orchard.put("features/latest.json", 0, b"{")
+    before = orchard.written()
+
+    assert remove_old_runs.remove_old_runs.function() == []
+    assert orchard.written() == before
+    assert "No run is deleted, because the published one is unknown" in caplog.text
+
+
+def test_objects_of_others_are_kept_and_do_not_fail_retention(orchard: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FRUITS_RETENTION_DAYS", "7")
+    others = [
+        "features/runs/readme.txt",
+        "features/published/readme.txt",
+        "features/described/readme.txt",
+        "features/described/0123/readme.txt",
+    ]
+    for key in others:
+        orchard.aws.s3().put_object(Bucket=orchard.name, Key=key, Body=b"\xff")
+    orchard.put("features/described/0123/about.json", 0)
+    orchard.put("features/described/0123/damaged/manifest.json", 30, b"[]")
+    orchard.put("features/described/0123/damaged/described-0.parquet", 30)
+
+    assert remove_old_runs.remove_old_runs.function() == ["failed"]
+
+    left = orchard.written()
+    assert not [key for key in left if "/damaged/" in key]
+    assert set(others) < set(left)
+
+
+def test_folder_without_a_name_is_no_run(caplog: pytest.LogCaptureFixture) -> None:
+    s3 = Mock(list_prefixes=Mock(return_value=["features/runs//"]))
+
+    assert remove_old_runs._runs(s3, "fruits") == []  # noqa: SLF001 - the local S3 refuses such keys
+    assert "s3://fruits/features/runs// is no run" in caplog.text
+
+
 def test_interrupted_deletion_leaves_no_pointer_to_a_partial_run(
     orchard: Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -126,12 +171,11 @@ def test_orphans_of_the_feature_cache_are_deleted_with_old_runs(
     orchard: Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FRUITS_RETENTION_DAYS", "7")
-    manifest = {"format": 1, "run": "r", "written_at": "", "parts": [], "supersedes": ["old-1"]}
     store = "features/described/0123"
     orchard.put(f"{store}/about.json", 0)
-    orchard.put(f"{store}/old-1/manifest.json", 30, json.dumps(manifest | {"supersedes": []}).encode())
+    orchard.put(f"{store}/old-1/manifest.json", 30, CacheSegment("old-1", "r", ()).to_bytes())
     orchard.put(f"{store}/old-1/described-0.parquet", 30)
-    orchard.put(f"{store}/compacted-1/manifest.json", 8, json.dumps(manifest).encode())
+    orchard.put(f"{store}/compacted-1/manifest.json", 8, CacheSegment("compacted-1", "r", (), ("old-1",)).to_bytes())
     orchard.put(f"{store}/crashed-1/described-0.parquet", 8)
     orchard.put(f"{store}/under-way-1/described-0.parquet", 0)
     orchard.put("features/described/4567/about.json", 8)

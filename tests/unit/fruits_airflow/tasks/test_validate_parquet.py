@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from unittest.mock import Mock
 
 import pytest
+from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 from airflow.sdk.exceptions import AirflowFailException
 
 from fruits_airflow.tasks import validate_parquet
+from fruits_features.contract import sealed
+from fruits_features.contract.layout import RunLayout
 from tests.support.validation_runs import Run
 
 if TYPE_CHECKING:
@@ -70,6 +74,22 @@ def _context(run: Run) -> dict[str, Any]:
     taken = {"name": "r", "bucket": "fruits", "region": "eu-west-1", "uri": run.layout.prefix}
     params = {name: getattr(run.arguments, name) for name in PARAMS}
     return {"params": params, "task": Mock(), "ti": Mock(xcom_pull=Mock(return_value=taken))}
+
+
+@pytest.mark.usefixtures("aws_environment")
+def test_damaged_outcome_of_the_application_is_named(local_aws: LocalAws, bucket: str) -> None:
+    layout = RunLayout.of(bucket, "r")
+    key = layout.outcome.removeprefix(f"s3://{bucket}/")
+    outcome = sealed.seal({"kept_from": None})
+    for content in (b"{", b"[]", json.dumps({**outcome, "kept_from": "s3://"}).encode()):
+        local_aws.s3().put_object(Bucket=bucket, Key=key, Body=content)
+        with pytest.raises(
+            AirflowFailException, match=f"{layout.outcome} is damaged: .* Clear `featurize_and_reduce` to"
+        ):
+            validate_parquet._outcome(S3Hook(), layout)  # noqa: SLF001
+    local_aws.s3().put_object(Bucket=bucket, Key=key, Body=json.dumps(outcome).encode())
+
+    assert validate_parquet._outcome(S3Hook(), layout) == outcome  # noqa: SLF001
 
 
 def _objects(s3: Any) -> dict[str, str]:  # noqa: ANN401

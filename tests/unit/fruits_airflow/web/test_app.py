@@ -68,7 +68,7 @@ def deployment(
         (layout.record, json.dumps(RECORD)),
         (layout.report_page, "<h1>The report</h1>"),
         (layout.report_figures, "{}"),
-        (latest(bucket), json.dumps({"run": RUN, "published_at": PUBLISHED_AT})),
+        (latest(bucket), json.dumps({"run": RUN, "published_at": PUBLISHED_AT, "paths": {"run": layout.record}})),
     ):
         _put(local_aws, uri, content)
     yield bucket
@@ -153,6 +153,57 @@ def test_list_is_in_order_of_publication(client: TestClient, deployment: str, lo
     dates = ["2026-03-02 04:05", *(f"{day} 00:00" for day, _ in earlier)]
     assert re.findall(r"<td>(2026-.*?)</td>", page) == dates
     assert re.findall(r"fruits_features(-?\d*)</a>", page) == ["", *(number for _, number in earlier)]
+
+
+def test_list_skips_what_it_cannot_read_with_a_note(client: TestClient, deployment: str, local_aws: LocalAws) -> None:
+    damaged = {
+        "not-json": "{",
+        "list": "[1]",
+        "text": json.dumps({**RECORD, "counts": "many"}),
+        "words": json.dumps({**RECORD, "counts": {"features": "1", "quarantine": "0"}}),
+        "nothing": "null",
+        "deep": "[" * 50_000,
+        "other-content": json.dumps({**RECORD, "digest": "sha256:0"}),
+    }
+    for run, content in damaged.items():
+        _put(local_aws, publication(deployment, "2026-03-01T00:00:00+00:00", run), "{}")
+        _put(local_aws, RunLayout.of(deployment, run).record, content)
+    for name in ("readme.txt", "<b>Z-x.json", "2026-13-01T000000Z-month.json", "folder/a.json"):
+        _put(local_aws, f"s3://{deployment}/features/published/{name}", "anything")
+
+    page = client.get(LIST, headers=_as("viewer"))
+
+    assert page.status_code == 200
+    assert re.findall(r"fruits_features(-?\d*)</a>", page.text) == [""]
+    for run in damaged:
+        assert f"features/runs/{run}/run.json is damaged" in page.text
+    assert "features/published/readme.txt is no pointer to a run." in page.text
+    assert "&lt;b&gt;Z-x.json" in page.text
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"run": 1}', '{"run": "r", "published_at": "2999-01-01T00:00:00Z"}'])
+def test_list_with_a_damaged_pointer_shows_the_earlier_runs(
+    client: TestClient, deployment: str, local_aws: LocalAws, content: str
+) -> None:
+    _put(local_aws, latest(deployment), content)
+    _put(local_aws, publication(deployment, PUBLISHED_AT, RUN), "{}")
+
+    page = client.get(LIST, headers=_as("viewer"))
+
+    assert page.status_code == 200
+    assert f"{RUN}</a>" in page.text
+    assert "features/latest.json is damaged" in page.text
+
+
+def test_report_of_a_run_with_a_damaged_record_is_explained(
+    client: TestClient, deployment: str, local_aws: LocalAws
+) -> None:
+    _put(local_aws, RunLayout.of(deployment, RUN).record, '{"dag": []}')
+
+    page = client.get(REPORT, headers=_as("viewer"))
+
+    assert page.status_code == 404
+    assert "or its record is damaged" in page.text
 
 
 def test_list_of_a_bucket_without_runs_names_the_dag_to_trigger(

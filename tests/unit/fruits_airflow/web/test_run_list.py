@@ -17,6 +17,12 @@ from fruits_airflow.web.run_list import MAX_AGE_S, MAX_RUNS, RunList
 from fruits_features.contract.layout import RunLayout, latest, publication, split
 
 RUNS, VIEWERS, PAGE = 2000, 40, 1000
+RECORD = {
+    "dag": {"dag_id": "fruits_features"},
+    "counts": {"features": 1, "quarantine": 0},
+    "categories": {"Limes": 1},
+    "projection": {"components": 1, "explained_variance": 0.9},
+}
 
 
 class Bucket:
@@ -34,8 +40,10 @@ class Bucket:
             pointer = json.loads(before)
             self.objects[split(publication("b", pointer["published_at"], pointer["run"]))[1]] = before
         run, time = f"r{number}", (datetime(2026, 1, 1, tzinfo=UTC) + timedelta(hours=number)).isoformat()
-        self.objects[split(RunLayout.of("b", run).record)[1]] = json.dumps({"run": run}).encode()
-        self.objects[split(latest("b"))[1]] = json.dumps({"run": run, "published_at": time}).encode()
+        record = RunLayout.of("b", run).record
+        self.objects[split(record)[1]] = json.dumps({**RECORD, "run": run}).encode()
+        pointer = {"run": run, "published_at": time, "paths": {"run": record}}
+        self.objects[split(latest("b"))[1]] = json.dumps(pointer).encode()
 
     def _count(self, what: str, times: int = 1) -> None:
         with self._lock:
@@ -65,7 +73,7 @@ def _view(runs: RunList, s3: Bucket, viewers: int) -> list[list[str]]:
 
     def view(_: int) -> list[str]:
         start.wait()
-        return [record["run"] for record in runs.read(s3)[0]]
+        return [record["run"] for record in runs.read(s3).records]
 
     with ThreadPoolExecutor(viewers) as pool:
         return list(pool.map(view, range(viewers)))
@@ -96,7 +104,7 @@ def test_list_that_is_too_old_reads_only_what_is_new() -> None:
 
     assert (seen[:2], len(seen)) == (["r150", "r149"], MAX_RUNS)
     assert s3.requests == {"list": 1, "get": 2}
-    assert runs.read(s3)[1] == "r150"
+    assert runs.read(s3).published == "r150"
 
 
 def test_deleted_runs_leave_the_list() -> None:

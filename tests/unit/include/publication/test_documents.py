@@ -1,7 +1,11 @@
 import json
+from datetime import UTC, datetime
 from hashlib import sha256
 
 from include.publication import documents
+from tests.support.bit_flips import flip_bits
+
+NOW = datetime(2026, 11, 22, 9, tzinfo=UTC)
 
 RUN = {
     "name": "r",
@@ -77,6 +81,34 @@ def test_latest_document_holds_the_checksums_of_all_published_files() -> None:
         "features/part-00000.parquet": "etag:0123",
         "run.json": f"sha256:{sha256(documents.encode(document)).hexdigest()}",
     }
+
+
+def test_written_documents_are_read() -> None:
+    document = _document()
+    latest = documents.latest_document(document, published_at="2026-11-22T08:00:00+00:00")
+
+    assert documents.read_record(documents.encode(document), "run.json", latest["checksums"]["run.json"]) == document
+    assert documents.read_latest(documents.encode(latest), "fruits", NOW) == latest
+
+
+def test_flip_in_a_document_fails_or_changes_nothing() -> None:
+    document = _document()
+    latest = documents.latest_document(document, published_at="2026-11-22T08:00:00+00:00")
+    for written, read in (
+        (document, lambda content: documents.read_record(content, "run.json")),
+        (latest, lambda content: documents.read_latest(content, "fruits", NOW)),
+    ):
+        refused = 0
+        for place, flipped in flip_bits(documents.encode(written), 300, seed=1):
+            try:
+                found = read(flipped)
+            except documents.DocumentError:
+                refused += 1
+                continue
+            assert {name: found.get(name) for name in written if name != "digest"} == {
+                name: value for name, value in written.items() if name != "digest"
+            }, place
+        assert refused > 200  # the others are in white space or in the name of the digest
 
 
 def test_encode_keeps_accents_readable() -> None:
