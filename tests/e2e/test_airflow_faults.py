@@ -9,7 +9,7 @@ import pytest
 
 from include.dev.local_aws.emr.faults import FAULT_TAG
 from include.dev.sample_images import generate, make_plan
-from tests.support.airflow.api import DAG, QUICK_RETRIES, Airflow, running_airflow, wait_for
+from tests.support.airflow.api import DAG, ENDED, QUICK_RETRIES, Airflow, running_airflow, wait_for
 from tests.support.airflow.faults import AIRFLOW_FAULTS, Case
 from tests.support.airflow.pipeline import Pipeline
 
@@ -65,15 +65,25 @@ class Run:
 
     def await_cluster(self) -> str:
         """Wait for the run's cluster and return its id."""
-        (cluster,) = wait_for(self.orchard.aws.active_clusters)
+        cluster: str = wait_for(self._own_clusters)[0]
         return cluster
 
     def await_step(self) -> str:
         """Wait until the step runs and its task is deferred. Return the cluster's id."""
-        cluster, emr = self.await_cluster(), self.orchard.aws.emr()
-        wait_for(lambda: emr.list_steps(ClusterId=cluster, StepStates=["RUNNING"])["Steps"])
+        cluster = wait_for(self._cluster_with_step)
         wait_for(lambda: self.task(STEP)["state"], lambda state: state == "deferred")
-        return cluster
+        return str(cluster)
+
+    def _own_clusters(self) -> list[str]:
+        """Return the ids of the run's clusters. Other tests may have left clusters that have not ended."""
+        return self.orchard.cluster_ids()[self._clusters :]
+
+    def _cluster_with_step(self) -> str | None:
+        """Return the id of the run's cluster whose step runs."""
+        assert self.airflow.state(DAG, self.id) not in ENDED, self.airflow.tasks(DAG, self.id)
+        emr = self.orchard.aws.emr()
+        steps = {cluster: emr.list_steps(ClusterId=cluster, StepStates=["RUNNING"]) for cluster in self._own_clusters()}
+        return next((cluster for cluster, answer in steps.items() if answer["Steps"]), None)
 
     def task(self, task_id: str) -> dict[str, Any]:
         return self.airflow.task(DAG, self.id, task_id)

@@ -117,7 +117,7 @@ def test_run_with_each_task_killed_publishes_the_same_rows(
         airflow,
         moments={
             "take_inventory": lambda: bucket.has(f"{run}/inventory/"),
-            "create_cluster": local_aws.active_clusters,
+            "create_cluster": bucket.cluster_ids,
             STEP: lambda: any(emr.list_steps(ClusterId=cluster)["Steps"] for cluster in bucket.cluster_ids()),
             "publish": lambda: bucket.has(f"{run}/report/"),
         },
