@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.airflow.pipeline import planted, with_credentials
+from include.artifacts import bundle
+from include.settings import settings
+from tests.support.airflow.pipeline import PARAMS, planted, with_credentials
 
 if TYPE_CHECKING:
     from tests.support.airflow.pipeline import Pipeline
@@ -62,18 +64,14 @@ def test_run_above_the_maximum_cost_fails_before_a_cluster_is_created(pipeline: 
     assert pipeline.latest() == before
 
 
-def test_failed_bootstrap_reports_the_reason_and_leaves_no_cluster(pipeline: Pipeline) -> None:
-    before, clusters = pipeline.latest(), len(pipeline.cluster_states())
-    artifacts = pipeline.s3.list_objects_v2(Bucket=pipeline.bucket, Prefix="artifacts/bootstrap-")["Contents"]
-    key = artifacts[0]["Key"]
-    script = pipeline.s3.get_object(Bucket=pipeline.bucket, Key=key)["Body"].read()
-    pipeline.put(key, b"#!/bin/sh\necho 'no such package' >&2\nexit 7\n")
-    try:
-        run = pipeline.run("2026-04-06")
-    finally:
-        pipeline.put(key, script)
+def test_altered_bootstrap_script_is_replaced_before_a_cluster_runs_it(pipeline: Pipeline) -> None:
+    bucket = settings().bucket
+    (script,) = (built for built in bundle.build(bundle.application_folder()).values() if "bootstrap" in built.name)
+    key = f"artifacts/{script.name}"
+    pipeline.s3.put_object(Bucket=bucket, Key=key, Body=b"#!/bin/sh\nexit 7\n")
 
-    assert not run.ok
-    assert "BOOTSTRAP_FAILURE" in run.log
-    assert [state for state, _ in pipeline.cluster_states()[clusters:]] == ["TERMINATED_WITH_ERRORS"]
-    assert pipeline.latest() == before
+    run = pipeline.run("2026-04-06", force=True, **PARAMS)
+
+    assert run.ok, run.error
+    assert f"s3://{bucket}/{key} is replaced, because it is not what this Airflow has built" in run.log
+    assert pipeline.s3.get_object(Bucket=bucket, Key=key)["Body"].read() == script.content
