@@ -35,7 +35,10 @@ class Reason(StrEnum):
         "too_many_bytes",
         "The object is larger than `max_image_bytes` (default 64 MiB). It was not fetched.",
     )
-    UNUSABLE_KEY = "unusable_key", "The key has an empty, `.` or `..` segment, so it cannot be requested."
+    UNUSABLE_KEY = (
+        "unusable_key",
+        "The key has a control character, or an empty, `.` or `..` segment, so it cannot be requested.",
+    )
     GONE = "gone", "The object is in the inventory but no longer in the bucket."
     CHANGED = "changed", "The object was replaced after the inventory was taken."
     FORBIDDEN = "forbidden", "S3 denied access to this object."

@@ -44,6 +44,12 @@ MAX_ANSWERS = 3
 
 _MD5 = re.compile("[0-9a-f]{32}")
 
+_UNUSABLE_SEGMENTS = frozenset({"", ".", ".."})
+_CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f]")
+"""Characters that obstore's paths do not allow, like the segments above. S3 allows both in keys:
+https://docs.rs/object_store/latest/object_store/path/struct.Path.html
+"""
+
 IMAGE_RETRIES = RetryPolicy()
 """Retry policy for images. Its budget covers the half minute of 503 errors while S3 splits a busy prefix."""
 
@@ -152,9 +158,13 @@ def check_entry(ref: ObjectRef, max_bytes: int) -> Rejected | None:
         return _rejected(Reason.EMPTY, "The object is empty.")
     if ref.size > max_bytes:
         return _rejected(Reason.TOO_MANY_BYTES, f"The object has {ref.size} bytes; the limit is {max_bytes}.")
-    if not {"", ".", ".."}.isdisjoint(ref.key.split("/")):
+    if not _UNUSABLE_SEGMENTS.isdisjoint(ref.key.split("/")):
         return _rejected(
             Reason.UNUSABLE_KEY, "The key has an empty, '.' or '..' segment and cannot be requested; rename the object."
+        )
+    if control := _CONTROL_CHARACTER.search(ref.key):
+        return _rejected(
+            Reason.UNUSABLE_KEY, f"The key contains {control[0]!r} and cannot be requested; rename the object."
         )
     return None
 

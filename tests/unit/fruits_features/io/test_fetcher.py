@@ -3,9 +3,11 @@
 import hashlib
 import os
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from obstore import put
 from obstore.store import MemoryStore, ObjectStore
 
@@ -37,6 +39,32 @@ def test_fetch_of_any_key_returns_its_bytes(key: str) -> None:
     assert fetch(store, [ref]) == [b"bytes"]
 
 
+KEYS = st.text(st.characters(codec="utf-8"), min_size=1, max_size=20) | st.text(
+    "a/.%+ #?~\\\t\n\x00\x7f\x85\u2028\ufeffé\u0301\U0001f34b", min_size=1, max_size=20
+)
+"""Keys of S3: 1 to 1,024 bytes of UTF-8. The second alphabet contains what parsers of paths, URLs and XML treat apart.
+
+https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html
+"""
+
+
+@given(KEYS | st.just("é" * 512))
+def test_each_key_is_fetched_or_rejected_as_unusable_and_stops_no_other(key: str) -> None:
+    store, other = stored("a.jpg", b"other")
+    ref = ObjectRef(key, 5, "")
+    with suppress(ValueError):  # obstore cannot put a key that it cannot get
+        ref = ref._replace(etag=(put(store, key, b"bytes")["e_tag"] or "").strip('"'))
+
+    outcome, fetched = fetch(store, [ref, other])
+
+    assert fetched == b"other" or key == other.key
+    if isinstance(outcome, Rejected):
+        assert outcome.reason == Reason.UNUSABLE_KEY
+        assert not {"", ".", ".."}.isdisjoint(key.split("/")) or any(ord(one) < 32 or one == "\x7f" for one in key)
+    else:
+        assert outcome == b"bytes"
+
+
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
@@ -47,6 +75,10 @@ def test_fetch_of_any_key_returns_its_bytes(key: str) -> None:
         ({"size": 0}, Reason.EMPTY),
         ({"key": "images//a.jpg"}, Reason.UNUSABLE_KEY),
         ({"key": "images/../a.jpg"}, Reason.UNUSABLE_KEY),
+        ({"key": "/a.jpg"}, Reason.UNUSABLE_KEY),
+        ({"key": "images/a.jpg/"}, Reason.UNUSABLE_KEY),
+        ({"key": "images/a\tb.jpg"}, Reason.UNUSABLE_KEY),
+        ({"key": "images/a\n"}, Reason.UNUSABLE_KEY),
     ],
 )
 def test_fetch_of_object_that_differs_from_its_inventory_entry_is_rejected(
