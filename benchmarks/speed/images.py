@@ -7,9 +7,10 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from fruits_features.contract.image_keys import split_and_category
 from include.dev.sample_images.plan import fruits_360, make_plan
 from include.dev.sample_images.writing import generate
-from include.inventory.writer import SCHEMA, split_and_category
+from include.inventory.writer import SCHEMA
 
 PREFIX = "images/"
 

@@ -80,13 +80,14 @@ def _list_ahead(
 ) -> tuple[list[pa.RecordBatch], Iterator[pa.RecordBatch]]:
     """Return the first `MAX_PAGES_AHEAD` pages of a folder, and an iterator over the others."""
     if not isinstance(piece, _Folder):
-        return [_as_batch(piece)], iter(())
+        return [as_batch(piece)], iter(())
     pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=piece.prefix)
-    batches = (_as_batch(page.get("Contents", [])) for page in pages)
+    batches = (as_batch(page.get("Contents", [])) for page in pages)
     return list(islice(batches, MAX_PAGES_AHEAD)), batches
 
 
-def _as_batch(objects: Objects) -> pa.RecordBatch:
+def as_batch(objects: Objects) -> pa.RecordBatch:
+    """Return entries of a response as rows of the schema `include.inventory.writer.LISTING_SCHEMA`."""
     columns = {
         "key": [entry["Key"] for entry in objects],
         "size": [entry["Size"] for entry in objects],

@@ -11,8 +11,8 @@ import hashlib
 import io
 import json
 import tempfile
+from collections import Counter
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import IO, TYPE_CHECKING
 
 import numpy as np
@@ -21,7 +21,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from fruits_features.contract import sealed
-from fruits_features.contract.layout import INVENTORY_DIGESTS
+from fruits_features.contract.image_keys import TEST_SPLIT, VALIDATION_SPLIT, as_split, split_and_category
+from fruits_features.contract.layout import FITTED_SPLIT, INVENTORY_DIGESTS
 from fruits_features.schemas import INVENTORY, arrow_schema
 
 if TYPE_CHECKING:
@@ -29,8 +30,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-SPLITS = frozenset({"Training", "Test"})
-"""Names of folders directly below the prefix that are splits, as in Fruits-360."""
+    from include.inventory.selection import Selection
 
 SCHEMA = arrow_schema(INVENTORY)
 LISTING_SCHEMA = pa.schema([SCHEMA.field(name) for name in ("key", "size", "etag", "last_modified")])
@@ -49,6 +49,7 @@ class Summary:
     size_bytes: int = 0
     uncategorised: int = 0
     categories: set[str] = field(default_factory=set)
+    splits: Counter[str | None] = field(default_factory=Counter)
     _sum: NDArray[np.uint64] = field(default_factory=lambda: np.zeros(4, np.uint64), repr=False)
 
     def add(self, rows: pa.RecordBatch) -> None:
@@ -57,9 +58,37 @@ class Summary:
         self.size_bytes += pc.sum(rows["size"], min_count=0).as_py()
         self.uncategorised += rows["category"].null_count
         self.categories.update(pc.unique(rows["category"]).drop_null().to_pylist())
+        self.splits.update(rows["split"].to_pylist())
         pairs = zip(rows["key"].to_pylist(), rows["etag"].to_pylist(), strict=True)
         hashes = b"".join(hashlib.sha256(f"{key}\0{etag}".encode()).digest() for key, etag in pairs)
         self._sum += np.frombuffer(hashes, "<u8").reshape(-1, 4).sum(axis=0, dtype=np.uint64)
+
+    @property
+    def fitted(self) -> int:
+        """Number of images that the projection is fitted on: those of Training, or all if there are none."""
+        return self.splits[FITTED_SPLIT] or self.images
+
+    @property
+    def warnings(self) -> list[str]:
+        """Sentences about splits that are probably not what the folders mean."""
+        warnings = []
+        held_out = [name for name in (VALIDATION_SPLIT, TEST_SPLIT) if self.splits[name]]
+        if held_out and not self.splits[FITTED_SPLIT]:
+            warnings.append(
+                f"No image is in a folder {FITTED_SPLIT}, so the projection is fitted on all images, those of "
+                f"{' and '.join(held_out)} included."
+            )
+        if self.splits[FITTED_SPLIT] and self.splits[None]:
+            warnings.append(
+                f"{self.splits[None]:,} images are in no split, so the projection is not fitted on them. Move them "
+                f"into the folder {FITTED_SPLIT}, or upload them to another prefix."
+            )
+        if named := sorted(filter(as_split, self.categories)):
+            warnings.append(
+                f"The category {', '.join(map(repr, named))} has the name of a split. The folder of a split contains "
+                "the folders of the categories."
+            )
+        return warnings
 
     @property
     def digest(self) -> str:
@@ -67,40 +96,34 @@ class Summary:
         return self._sum.astype("<u8").tobytes().hex()
 
 
-def inventory_rows(listed: pa.RecordBatch, prefix: str, excluded: frozenset[str]) -> pa.RecordBatch:
-    """Return inventory rows for listed objects, without the empty folder markers that S3's console creates.
+class ImageRows:
+    """Inventory rows of the images among listed objects. Iterate once.
 
     Args:
-        listed: Rows of the schema `LISTING_SCHEMA`, all below the prefix.
-        prefix: Prefix of the images.
-        excluded: Keys of objects that are not images.
+        listed: Rows of the schema `LISTING_SCHEMA`.
+        selection: Rules for the objects that are images.
+
+    Attributes:
+        left_out: Number of the other objects by kind, after the iteration.
     """
-    marker = pc.and_(pc.equal(listed["size"], 0), pc.ends_with(listed["key"], "/"))
-    other = pc.is_in(listed["key"], pa.array(excluded, pa.string()))
-    kept = listed.filter(pc.invert(pc.or_(marker, other)))
-    labels = [split_and_category(key.removeprefix(prefix)) for key in kept["key"].to_pylist()]
-    columns = [*kept.columns, pa.array([split for split, _ in labels], pa.string())]
+
+    def __init__(self, listed: Iterable[pa.RecordBatch], selection: Selection) -> None:
+        self._listed, self._selection = listed, selection
+        self.left_out: Counter[str] = Counter()
+
+    def __iter__(self) -> Iterator[pa.RecordBatch]:
+        """Yield batches of the schema `SCHEMA`."""
+        for batch in self._listed:
+            images, left_out = self._selection.apply(batch)
+            self.left_out.update(left_out)
+            yield _labelled(images, self._selection.prefix)
+
+
+def _labelled(images: pa.RecordBatch, prefix: str) -> pa.RecordBatch:
+    """Return rows of the schema `LISTING_SCHEMA` with split and category."""
+    labels = [split_and_category(key.removeprefix(prefix)) for key in images["key"].to_pylist()]
+    columns = [*images.columns, pa.array([split for split, _ in labels], pa.string())]
     return pa.RecordBatch.from_arrays([*columns, pa.array([name for _, name in labels], pa.string())], schema=SCHEMA)
-
-
-def split_and_category(relative_key: str) -> tuple[str | None, str | None]:
-    """Return split and category from the folders of a key below the image prefix.
-
-    >>> split_and_category("Training/Apple Golden 2/3_100.jpg")
-    ('Training', 'Apple Golden 2')
-    >>> split_and_category("shop 7/monday/Limes/17.jpg")
-    (None, 'Limes')
-    >>> split_and_category("Test/stray.jpg"), split_and_category("stray.jpg")
-    (('Test', None), (None, None))
-    """
-    return _of_folder(relative_key.rpartition("/")[0])
-
-
-@lru_cache(maxsize=1024)
-def _of_folder(path: str) -> tuple[str | None, str | None]:
-    folders = [folder for folder in path.split("/") if folder]
-    split = folders.pop(0) if folders and folders[0] in SPLITS else None
-    return split, folders[-1] if folders else None
 
 
 def write(batches: Iterable[pa.RecordBatch], store: Callable[[str, IO[bytes]], None]) -> Summary:

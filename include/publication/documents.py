@@ -85,7 +85,10 @@ class _Record(BaseModel):
     cost: dict[str, Any] | None = None
 
 
-_INVENTORY = ("images", "size_bytes", "categories", "uncategorised", "digest", "source", "taken_at")
+_INVENTORY = (
+    *("images", "size_bytes", "categories", "uncategorised", "fitted", "left_out", "warnings"),
+    *("digest", "source", "taken_at"),
+)
 
 
 def run_document(

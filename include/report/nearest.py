@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
+from fruits_features.contract.image_keys import TEST_SPLIT
 from fruits_features.contract.layout import FITTED_SPLIT
-from include.report.rows import TEST_SPLIT, Rows
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from numpy.typing import NDArray
+
+    from include.report.rows import Rows
 
 QUERY_BLOCK, KNOWN_BLOCK = 1024, 16_384
 """Rows of a block of cosines: 64 MB in memory at a time."""

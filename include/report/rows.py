@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 import polars as pl
 
+from fruits_features.contract.image_keys import TEST_SPLIT
 from fruits_features.contract.layout import FITTED_SPLIT
 
 if TYPE_CHECKING:
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
     from include.run_files import RunFiles
 
-TEST_SPLIT = "Test"
 MAX_ROWS = {TEST_SPLIT: 25_000}
 MAX_OTHER_ROWS = 100_000
 """Largest number of rows per split. The time to compare all Test with all Training images grows with the product."""

@@ -40,8 +40,8 @@ def image_prefix(context: Context, jinja_env: jinja2.Environment | None = None) 
     """Return the images' key prefix: the parameter, or else the deployment's prefix."""
     from include.settings import settings
 
-    prefix = context["params"]["image_prefix"]
-    return settings().image_prefix if prefix is None else prefix
+    prefix: str = context["params"]["image_prefix"] or settings().image_prefix
+    return prefix
 
 
 def job_flow(context: Context, jinja_env: jinja2.Environment | None = None) -> dict[str, Any]:  # noqa: ARG001

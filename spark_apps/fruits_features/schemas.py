@@ -40,10 +40,11 @@ _PATH = Column("path", pa.string(), "Address of the image: `s3://<bucket>/<key>`
 _SPLIT = Column(
     "split",
     pa.string(),
-    "Training or Test: the first folder below the image prefix. Null if that folder has another name.",
+    "Training, Validation or Test: the first folder of that name above the category, in any letter case (also train, "
+    "valid and val). Null without one.",
     nullable=True,
 )
-_CATEGORY = Column("category", pa.string(), "Kind of fruit: the name of the folder that holds the image.")
+_CATEGORY = Column("category", pa.string(), "Kind of fruit: the name of the folder that holds the image, in form NFC.")
 _SIZE = Column("size", pa.int64(), "Size of the object, as listed in the inventory.", unit="bytes")
 _IMAGE = Column("image", pa.binary(), "The decoded image.", shape="height x width x 3 (uint8, row by row, RGB)")
 

@@ -18,6 +18,8 @@ from fruits_airflow.hooks.s3 import ListingHook
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
+    from include.inventory.selection import Selection
+
 RETRYABLE_STATUSES = {429, 500, 502, 503, 504}
 RETRYABLE_CODES = {"RequestTimeout", "SlowDown", "ThrottlingException"}
 
@@ -43,10 +45,12 @@ class Readiness:
         """URI of the images' folder."""
         return f"s3://{self.bucket}/{self.prefix}"
 
-    @property
-    def excluded_keys(self) -> frozenset[str]:
-        """Keys of objects below the prefix that are no images."""
-        return frozenset({self.prefix + self.marker} if self.marker else set())
+    def selection(self) -> Selection:
+        """Return the rules for the objects that are images."""
+        from include.inventory.selection import Selection
+        from include.settings import settings
+
+        return Selection.of(settings(), self.bucket, self.prefix, self.marker)
 
 
 @dataclass(frozen=True)
@@ -85,23 +89,24 @@ def check_readiness(conditions: Readiness, aws_conn_id: str | None) -> NotReady 
 
 
 def _has_images(s3: S3Client, conditions: Readiness) -> bool:
-    """Return whether there is an object other than the marker and the console's empty folder objects."""
+    """Return whether there is an object that is an image by its key."""
+    from include.inventory.listing import as_batch
+
     pages = s3.get_paginator("list_objects_v2").paginate(Bucket=conditions.bucket, Prefix=conditions.prefix)
-    entries = (entry for page in pages for entry in page.get("Contents", []))
-    return any(
-        (entry["Size"] or not entry["Key"].endswith("/")) and entry["Key"] not in conditions.excluded_keys
-        for entry in entries
-    )
+    selection = conditions.selection()
+    return any(selection.apply(as_batch(page.get("Contents", [])))[0].num_rows for page in pages)
 
 
 def _check_quiet_period(conditions: Readiness, aws_conn_id: str | None) -> NotReady | None:
-    """Return whether an object was uploaded recently. Lists all objects, because S3 cannot sort them by time."""
+    """Return whether an image was uploaded recently. Lists all objects, because S3 cannot sort them by time."""
     import pyarrow.compute as pc
 
     from include.inventory.listing import list_objects
 
     hook = ListingHook(aws_conn_id=aws_conn_id, config=aws.RETRY_CONFIG)
-    batches = list_objects(cast("S3Client", hook.conn), conditions.bucket, conditions.prefix)
+    selection = conditions.selection()
+    listed = list_objects(cast("S3Client", hook.conn), conditions.bucket, conditions.prefix)
+    batches = (selection.apply(batch)[0] for batch in listed)
     newest = max((pc.max(batch["last_modified"]).as_py() for batch in batches if batch.num_rows), default=None)
     now = datetime.now(UTC)
     if newest is None or now - newest >= timedelta(minutes=conditions.quiet_minutes):

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
     from mypy_boto3_s3 import S3Client
 
+    from include.inventory.selection import Selection
     from include.inventory.writer import Summary
 
 log = logging.getLogger(__name__)
@@ -44,11 +45,13 @@ class Inventory:
 
     Args:
         summary: Counts and digest of its rows.
+        left_out: Number of objects that are no images, by kind.
         source: `listing`, or the URI of the S3 Inventory manifest.
         taken_at: Time in ISO 8601. Earlier changes of the bucket are contained.
     """
 
     summary: Summary
+    left_out: dict[str, int]
     source: str
     taken_at: str
 
@@ -71,12 +74,19 @@ def take_inventory() -> dict[str, Any]:
     bucket, prefix = run_context.bucket(context), run_context.image_prefix(context)
     s3 = aws.s3()
     run = _claim_folder(context, s3, bucket)
-    excluded = Readiness(bucket, prefix, marker=context["params"]["marker"]).excluded_keys
-    inventory = write_inventory(s3, (bucket, prefix), run.inventory, excluded)
+    selection = Readiness(bucket, prefix, marker=context["params"]["marker"]).selection()
+    inventory = write_inventory(s3, bucket, run.inventory, selection)
     summary = inventory.summary
+    others = ", ".join(f"{count} {kind}" for kind, count in sorted(inventory.left_out.items())) or "none"
     if not summary.images:
-        raise AirflowFailException(f"There are no images below s3://{bucket}/{prefix}. Upload images and run again.")
+        raise AirflowFailException(
+            f"There are no images below s3://{bucket}/{prefix} (objects left out: {others}). Upload images and run "
+            "again."
+        )
     log.info("Inventory %s: %s images, %s categories.", run.inventory, summary.images, len(summary.categories))
+    log.info("Objects left out, because they are no images: %s.", others)
+    for warning in summary.warnings:
+        log.warning(warning)
     return {
         "name": run.name,
         "bucket": bucket,
@@ -87,6 +97,9 @@ def take_inventory() -> dict[str, Any]:
         "size_bytes": summary.size_bytes,
         "categories": len(summary.categories),
         "uncategorised": summary.uncategorised,
+        "fitted": summary.fitted,
+        "left_out": inventory.left_out,
+        "warnings": summary.warnings,
         "digest": summary.digest,
         "source": inventory.source,
         "taken_at": inventory.taken_at,
@@ -118,21 +131,20 @@ def _as_name(deployment: str) -> str:
     return safe if safe == deployment else f"{safe}-{sha256(deployment.encode()).hexdigest()[:8]}"
 
 
-def write_inventory(s3: S3Hook, images: tuple[str, str], folder: str, excluded: frozenset[str]) -> Inventory:
+def write_inventory(s3: S3Hook, bucket: str, folder: str, selection: Selection) -> Inventory:
     """Write the inventory of a bucket, and delete the inventory of an earlier try.
 
     Args:
         s3: Hook that reaches the bucket and the report.
-        images: Bucket and key prefix of the images.
+        bucket: Bucket of the images.
         folder: URI of the inventory's folder.
-        excluded: Keys of objects that are no images.
+        selection: Prefix of the images, and rules for the objects that are images.
 
     Raises:
         AirflowFailException: The S3 Inventory report of the deployment cannot be used.
     """
     from include.inventory import s3_inventory, writer
 
-    bucket, prefix = images
     folder_bucket, folder_prefix = split(f"{folder}/")
     leftovers = s3.list_keys(folder_bucket, folder_prefix)
     if leftovers:
@@ -142,15 +154,16 @@ def write_inventory(s3: S3Hook, images: tuple[str, str], folder: str, excluded: 
         s3.load_file_obj(file, f"{folder}/{name}", replace=True)
 
     try:
-        source, taken_at, batches = _list_images(s3, bucket, prefix)
-        summary = writer.write((writer.inventory_rows(batch, prefix, excluded) for batch in batches), store)
+        source, taken_at, batches = _list_objects(s3, bucket, selection.prefix)
+        rows = writer.ImageRows(batches, selection)
+        summary = writer.write(rows, store)
     except s3_inventory.ReportError as error:
         raise AirflowFailException(str(error)) from error
-    return Inventory(summary, source, taken_at.isoformat(timespec="microseconds"))
+    return Inventory(summary, dict(rows.left_out), source, taken_at.isoformat(timespec="microseconds"))
 
 
-def _list_images(s3: S3Hook, bucket: str, prefix: str) -> tuple[str, datetime, Iterator[pa.RecordBatch]]:
-    """Return source, time and rows of the image list.
+def _list_objects(s3: S3Hook, bucket: str, prefix: str) -> tuple[str, datetime, Iterator[pa.RecordBatch]]:
+    """Return source, time and rows of the list of objects.
 
     The S3 Inventory report is used if the deployment names one and the run reads the deployment's bucket. Otherwise the
     bucket is listed.

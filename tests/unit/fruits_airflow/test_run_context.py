@@ -13,7 +13,7 @@ from fruits_airflow import run_context
 from include.settings import settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 PARAMS = {
     "bucket": None,
@@ -46,10 +46,26 @@ def _context(**params: object) -> Any:  # noqa: ANN401
     return {"params": PARAMS | params, "ti": SimpleNamespace(xcom_pull=lambda task_ids: XCOMS[task_ids])}
 
 
-def test_bucket_and_prefix_default_to_the_deployments() -> None:
+@pytest.fixture
+def variables(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
+    """Function that sets variables of the deployment."""
+
+    def set_variables(**values: str) -> None:
+        for name, value in values.items():
+            monkeypatch.setenv(name, value)
+        settings.cache_clear()
+
+    yield set_variables
+    settings.cache_clear()
+
+
+def test_bucket_and_prefix_default_to_the_deployments(variables: Callable[..., None]) -> None:
     assert (run_context.bucket(_context()), run_context.image_prefix(_context())) == ("fruits", "images/")
     assert run_context.bucket(_context(bucket="orchard")) == "orchard"
-    assert run_context.image_prefix(_context(image_prefix="")) == ""
+    assert run_context.image_prefix(_context(image_prefix="")) == "images/"
+    assert run_context.image_prefix(_context(image_prefix="photos/")) == "photos/"
+    variables(FRUITS_IMAGE_PREFIX="")
+    assert run_context.image_prefix(_context()) == ""
 
 
 @pytest.mark.usefixtures("aws_environment")
@@ -60,17 +76,10 @@ def test_number_of_components_takes_precedence_over_explained_variance() -> None
     assert run_context.arguments_of(_context()).explained_variance == 0.9
 
 
-@pytest.fixture
-def _small_images(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setenv("FRUITS_MAX_IMAGE_BYTES", "1000")
-    monkeypatch.setenv("FRUITS_MAX_IMAGE_PIXELS", "2000")
-    settings.cache_clear()
-    yield
-    settings.cache_clear()
+@pytest.mark.usefixtures("aws_environment")
+def test_image_limits_come_from_the_deployment(variables: Callable[..., None]) -> None:
+    variables(FRUITS_MAX_IMAGE_BYTES="1000", FRUITS_MAX_IMAGE_PIXELS="2000")
 
-
-@pytest.mark.usefixtures("aws_environment", "_small_images")
-def test_image_limits_come_from_the_deployment() -> None:
     arguments = run_context.arguments_of(_context())
 
     assert (arguments.max_image_bytes, arguments.max_image_pixels) == (1000, 2000)

@@ -75,6 +75,16 @@ def test_marker_without_images_is_not_enough(bucket: str, put: Any) -> None:  # 
     assert "No image was uploaded to" in _check(bucket, marker="_SUCCESS").reason
 
 
+def test_bucket_with_own_and_system_files_only_has_no_image(bucket: str, put: Any) -> None:  # noqa: ANN401
+    for key in ("features/latest.json", "logs/emr/j-1/stderr.gz", ".DS_Store", "Limes/._1.jpg", "Limes/Thumbs.db"):
+        put(key)
+    everything = Readiness(bucket, "", quiet_minutes=30)
+
+    assert "No image was uploaded to" in check_readiness(everything, "aws_default").reason
+    put("Limes/1.jpg", age_minutes=60)
+    assert check_readiness(everything, "aws_default") is None
+
+
 def test_next_check_is_at_the_end_of_the_quiet_period(bucket: str, put: Any) -> None:  # noqa: ANN401
     put("images/Limes/1.jpg", age_minutes=60)
     put("images/Kiwi/2.jpg", age_minutes=10)

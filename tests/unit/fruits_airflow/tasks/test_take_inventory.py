@@ -19,6 +19,7 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException
 from botocore.exceptions import ClientError
 
 from fruits_airflow.hooks import claims
+from fruits_airflow.s3.readiness import Readiness
 from fruits_airflow.tasks import take_inventory
 from fruits_features.contract.layout import RunLayout
 from include.settings import settings
@@ -50,10 +51,9 @@ def s3(local_aws: LocalAws, bucket: str) -> S3Client:
     return client
 
 
-def _write(bucket: str, *excluded: str) -> take_inventory.Inventory:
-    return take_inventory.write_inventory(
-        S3Hook(), (bucket, "images/"), f"s3://{bucket}/runs/r/inventory", frozenset(excluded)
-    )
+def _write(bucket: str, prefix: str = "images/", marker: str | None = None) -> take_inventory.Inventory:
+    selection = Readiness(bucket, prefix, marker=marker).selection()
+    return take_inventory.write_inventory(S3Hook(), bucket, f"s3://{bucket}/runs/r/inventory", selection)
 
 
 def _inventory(s3: S3Client, bucket: str) -> dict[str, pl.DataFrame]:
@@ -87,7 +87,7 @@ def _report(s3: S3Client, bucket: str, taken_at: datetime) -> None:
 def test_listing_replaces_the_inventory_of_an_earlier_try(s3: S3Client, bucket: str) -> None:
     s3.put_object(Bucket=bucket, Key="runs/r/inventory/part-00001.parquet", Body=b"of an earlier try")
 
-    inventory = _write(bucket, "images/_SUCCESS")
+    inventory = _write(bucket, marker="_SUCCESS")
 
     assert inventory.source == "listing"
     assert datetime.now(UTC) - datetime.fromisoformat(inventory.taken_at) < timedelta(minutes=1)
@@ -96,7 +96,7 @@ def test_listing_replaces_the_inventory_of_an_earlier_try(s3: S3Client, bucket: 
 
 
 def test_report_and_listing_have_the_same_digest(s3: S3Client, bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    listed = _write(bucket, "images/_SUCCESS")
+    listed = _write(bucket, marker="_SUCCESS")
     yesterday = datetime.now(UTC) - timedelta(days=1)
     _report(s3, bucket, yesterday)
     s3.put_object(Bucket=bucket, Key="images/a/after-the-report.jpg", Body=b"new")
@@ -104,13 +104,42 @@ def test_report_and_listing_have_the_same_digest(s3: S3Client, bucket: str, monk
     monkeypatch.setenv("FRUITS_INVENTORY_REPORT", f"s3://{bucket}/{REPORTS}")
     settings.cache_clear()
 
-    reported = _write(bucket, "images/_SUCCESS")
+    reported = _write(bucket, marker="_SUCCESS")
 
     assert reported.summary.digest == listed.summary.digest
     assert reported.source == f"s3://{bucket}/{REPORTS}{yesterday:%Y-%m-%dT%H-%MZ}/manifest.json"
     assert reported.taken_at == yesterday.replace(second=0, microsecond=0).isoformat(timespec="microseconds")
     (frame,) = _inventory(s3, bucket).values()
     assert sorted(frame["key"]) == ["images/a/1.jpg", "images/b/2.jpg"]
+
+
+@pytest.mark.parametrize("folder", ["my reports/#1/daily/", "a?b/100%+c/", "é/reports/"])
+def test_report_below_a_prefix_with_any_characters_is_read(
+    s3: S3Client, bucket: str, monkeypatch: pytest.MonkeyPatch, folder: str
+) -> None:
+    monkeypatch.setattr("tests.unit.fruits_airflow.tasks.test_take_inventory.REPORTS", folder)
+    _report(s3, bucket, datetime.now(UTC) - timedelta(days=1))
+    monkeypatch.setenv("FRUITS_BUCKET", bucket)
+    monkeypatch.setenv("FRUITS_INVENTORY_REPORT", f"s3://{bucket}/{folder}")
+    settings.cache_clear()
+
+    assert _write(bucket).source.startswith(f"s3://{bucket}/{folder}")
+    assert len(_inventory(s3, bucket)) == 1
+
+
+def test_inventory_of_the_complete_bucket_leaves_own_and_system_files_out(s3: S3Client, bucket: str) -> None:
+    for key in (
+        "features/latest.json",
+        "features/runs/r/part-0.parquet",
+        "logs/emr/j-1/stderr.gz",
+        "images/a/Thumbs.db",
+    ):
+        s3.put_object(Bucket=bucket, Key=key, Body=b"no image")
+
+    inventory = _write(bucket, prefix="")
+
+    assert inventory.summary.images == 2
+    assert inventory.left_out == {"own files": 3, "system files": 2}
 
 
 def test_report_is_not_used_for_another_bucket(s3: S3Client, bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -129,6 +158,47 @@ def test_unusable_report_fails_the_run(bucket: str, monkeypatch: pytest.MonkeyPa
 
     with pytest.raises(AirflowFailException, match="There is no complete S3 Inventory report below s3://"):
         _write(bucket)
+
+
+@pytest.fixture
+def take(bucket: str, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Any]]:
+    """Function that runs the task with some parameters."""
+
+    def take(**params: object) -> dict[str, Any]:
+        dag_run = SimpleNamespace(logical_date=datetime(2026, 3, 1, tzinfo=UTC), dag_id="daily", run_id="scheduled__1")
+        defaults = {"bucket": bucket, "image_prefix": None, "marker": None}
+        context = {"dag_run": dag_run, "params": defaults | params}
+        monkeypatch.setattr(take_inventory, "get_current_context", lambda: context)
+        result: dict[str, Any] = take_inventory.take_inventory.function()
+        return result
+
+    return take
+
+
+def test_task_reports_what_it_left_out_and_doubtful_splits(
+    s3: S3Client, bucket: str, take: Callable[..., dict[str, Any]], caplog: pytest.LogCaptureFixture
+) -> None:
+    s3.put_object(Bucket=bucket, Key="images/fruits-360/Test/Limes/1.jpg", Body=b"image")
+    caplog.set_level("INFO")
+
+    run = take()
+
+    assert run["left_out"] == {"system files": 1}
+    assert (run["images"], run["fitted"]) == (3, 3)
+    assert ["fitted on all images, those of Test included" in warning for warning in run["warnings"]] == [True]
+    assert "Objects left out, because they are no images: 1 system files." in caplog.text
+    assert run["warnings"][0] in caplog.text
+
+
+def test_prefix_without_images_fails_and_names_what_was_left_out(
+    s3: S3Client, bucket: str, take: Callable[..., dict[str, Any]]
+) -> None:
+    s3.put_object(Bucket=bucket, Key="photos/.DS_Store", Body=b"no image")
+
+    with pytest.raises(
+        AirflowFailException, match=r"no images below s3://.*/photos/ \(objects left out: 1 system files"
+    ):
+        take(image_prefix="photos/")
 
 
 @pytest.fixture

@@ -8,14 +8,17 @@ import pytest
 
 from fruits_features.contract import sealed
 from include.inventory import writer
+from include.inventory.selection import Selection
 
 WHEN = datetime(2026, 11, 22, tzinfo=UTC)
 Listed = tuple[str, int]
 
 
-def _batch(*objects: Listed, prefix: str = "", excluded: frozenset[str] = frozenset()) -> pa.RecordBatch:
+def _batch(*objects: Listed, prefix: str = "", marker: str | None = None) -> pa.RecordBatch:
     rows = [{"key": key, "size": size, "etag": str(size), "last_modified": WHEN} for key, size in objects]
-    return writer.inventory_rows(pa.RecordBatch.from_pylist(rows, writer.LISTING_SCHEMA), prefix, excluded)
+    listed = pa.RecordBatch.from_pylist(rows, writer.LISTING_SCHEMA)
+    (batch,) = writer.ImageRows([listed], Selection(prefix, marker))
+    return batch
 
 
 def _write(*batches: pa.RecordBatch) -> tuple[writer.Summary, dict[str, pl.DataFrame]]:
@@ -33,28 +36,13 @@ def _write(*batches: pa.RecordBatch) -> tuple[writer.Summary, dict[str, pl.DataF
     return writer.write(batches, store), files
 
 
-@pytest.mark.parametrize(
-    ("relative_key", "expected"),
-    [
-        ("Training/Apple Golden 2/3_100.jpg", ("Training", "Apple Golden 2")),
-        ("Limes/1.jpg", (None, "Limes")),
-        ("Test/shop/Limes/1.jpg", ("Test", "Limes")),
-        ("shop/Test/1.jpg", (None, "Test")),
-        ("Training/stray.jpg", ("Training", None)),
-        ("stray.jpg", (None, None)),
-        ("Crème brûlée #1/50%+.jpg", (None, "Crème brûlée #1")),
-    ],
-)
-def test_split_and_category_come_from_the_folders(relative_key: str, expected: tuple) -> None:
-    assert writer.split_and_category(relative_key) == expected
-
-
 def test_inventory_has_all_objects_but_folder_markers_and_excluded_ones() -> None:
     first = [("images/", 0), ("images/Limes/", 0), ("images/Limes/1.jpg", 7)]
     second = [("images/_SUCCESS", 0), ("images/stray.jpg", 0)]
-    excluded = frozenset({"images/_SUCCESS"})
 
-    summary, files = _write(*(_batch(*page, prefix="images/", excluded=excluded) for page in (first, [], second)))
+    summary, files = _write(
+        *(_batch(*page, prefix="images/", marker="images/_SUCCESS") for page in (first, [], second))
+    )
 
     frame = files["part-00000.parquet"]
     assert frame["key"].to_list() == ["images/Limes/1.jpg", "images/stray.jpg"]
@@ -92,3 +80,32 @@ def test_digest_depends_on_contents_and_not_on_order() -> None:
     assert digest(("a/1.jpg", 1), ("a/2.jpg", 2)) != digest(("a/1.jpg", 1), ("a/2.jpg", 3))
     assert digest(("a/1.jpg", 1), ("a/2.jpg", 2)) != digest(("a/1.jpg", 2), ("a/2.jpg", 1))
     assert digest(("a/1.jpg", 1)) != digest()
+
+
+def _warnings(*keys: str) -> list[str]:
+    return _write(_batch(*((key, 1) for key in keys)))[0].warnings
+
+
+def test_splits_that_are_used_as_meant_give_no_warning() -> None:
+    assert _warnings("Limes/1.jpg", "Kiwi/1.jpg") == []
+    assert _warnings("train/Limes/1.jpg", "val/Limes/2.jpg", "fruits-360/Test/Limes/3.jpg") == []
+
+
+def test_test_images_that_are_fitted_give_a_warning() -> None:
+    (warning,) = _warnings("fruits-360/Test/Limes/1.jpg", "Limes/2.jpg", "validation/Limes/3.jpg")
+    assert "fitted on all images, those of Validation and Test included" in warning
+
+
+def test_images_outside_the_splits_give_a_warning() -> None:
+    (warning,) = _warnings("Training/Limes/1.jpg", "papers/1.jpg", "papers/2.jpg")
+    assert warning.startswith("2 images are in no split, so the projection is not fitted on them.")
+
+
+def test_category_named_like_a_split_gives_a_warning() -> None:
+    (warning,) = _warnings("Limes/test/1.jpg", "Limes/Train/1.jpg")
+    assert warning.startswith("The category 'Train', 'test' has the name of a split.")
+
+
+def test_fitted_images_are_those_of_training_or_all() -> None:
+    assert _write(_batch(("train/a/1.jpg", 1), ("test/a/2.jpg", 1)))[0].fitted == 1
+    assert _write(_batch(("a/1.jpg", 1), ("a/2.jpg", 1)))[0].fitted == 2
