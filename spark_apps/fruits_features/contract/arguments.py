@@ -85,7 +85,12 @@ class Arguments:
     max_image_pixels: int = DEFAULT_MAX_IMAGE_PIXELS
 
     def __post_init__(self) -> None:
-        """Set the default share of the variance and check all values."""
+        """Set the default share of the variance, convert numbers to their types and check all values."""
+        for name in ("k", "max_image_bytes", "max_image_pixels"):
+            object.__setattr__(self, name, _whole(name, getattr(self, name)))
+        for name in ("explained_variance", "max_quarantine_share"):
+            share = getattr(self, name)
+            object.__setattr__(self, name, None if share is None else float(share))
         if self.k is None and self.explained_variance is None:
             object.__setattr__(self, "explained_variance", DEFAULT_EXPLAINED_VARIANCE)
         self._check_uris()
@@ -204,6 +209,22 @@ class Arguments:
         for name, value in (("bytes", self.max_image_bytes), ("pixels", self.max_image_pixels)):
             if value < 1:
                 raise InvalidArgumentsError(f"--max-image-{name} is {value}; give at least 1.")
+
+
+def _whole(name: str, value: float | None) -> int | None:
+    """Return a whole number as an integer. JSON has one type of numbers, so that the form accepts 10.0 for 10.
+
+    >>> _whole("k", 10.0), _whole("k", None)
+    (10, None)
+
+    Raises:
+        InvalidArgumentsError: The number is not whole.
+    """
+    if value is None or isinstance(value, int):
+        return value
+    if not value.is_integer():
+        raise InvalidArgumentsError(f"--{name.replace('_', '-')} is {value}; give a whole number.")
+    return int(value)
 
 
 def _names(value: str) -> tuple[str, ...]:

@@ -34,10 +34,18 @@ def test_arguments_explain_95_percent_by_default() -> None:
     assert Arguments(**PLACES).explained_variance == 0.95  # type: ignore[arg-type]
 
 
+def test_whole_floats_become_integers() -> None:
+    arguments = Arguments(**PLACES, k=10.0, max_image_bytes=1e6)  # type: ignore[arg-type]
+
+    assert {"--k=10", "--max-image-bytes=1000000"} <= set(arguments.to_argv())
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"k": 0}, "--k is 0"),
+        ({"k": 2.5}, "--k is 2.5; give a whole number"),
+        ({"max_image_bytes": float("inf")}, "--max-image-bytes is inf; give a whole number"),
         ({"k": 844}, "have 843 features; give a k from 1 to 843"),
         ({"k": 3, "explained_variance": 0.5}, "exclude each other"),
         ({"explained_variance": 0.0}, "--explained-variance is 0.0"),
