@@ -7,13 +7,14 @@ import logging
 from typing import TYPE_CHECKING, Any, cast
 
 from airflow.sdk import get_current_context, task
-from airflow.sdk.exceptions import AirflowSkipException
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from botocore.exceptions import ClientError
 
 from fruits_airflow import run_context
 from fruits_airflow.hooks.documents import read_latest, read_published_record
 from fruits_airflow.hooks.s3 import read_json
 from fruits_airflow.task_ids import FIND_CHANGES, STAYS_PUBLISHED_KEY
+from fruits_features.contract.arguments import Refit
 from fruits_features.contract.layout import backfill as backfill_uri
 from fruits_features.contract.layout import split
 from fruits_features.contract.sealed import DamagedDocumentError
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
     from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
     from airflow.sdk.types import DagRunProtocol
+
+    from fruits_features.contract.arguments import Arguments
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +46,7 @@ def find_changes() -> dict[str, Any]:
         The run's fingerprint (`include.publication.fingerprint`).
 
     Raises:
-        AirflowFailException: `latest.json` is damaged or in the future.
+        AirflowFailException: `latest.json` is damaged or in the future, or `k` is larger than the images allow.
         AirflowSkipException: The published run has the same fingerprint, or another run of the backfill is running.
     """
     from include.publication import fingerprint
@@ -51,9 +54,11 @@ def find_changes() -> dict[str, Any]:
     context = get_current_context()
     run = run_context.run_of(context)
     s3 = run_context.s3_of(run)
+    arguments = run_context.arguments_of(context)
+    _check_components(arguments, run["fitted"])
     current = fingerprint.run_fingerprint(
         run,
-        arguments=run_context.arguments_of(context),
+        arguments=arguments,
         artifacts=run_context.as_xcom(run_context.artifacts_of(context)),
         model=_model_version(s3, context),
     )
@@ -70,6 +75,26 @@ def find_changes() -> dict[str, Any]:
     if context["dag_run"].run_type == "backfill":
         _lock_backfill(context, s3, run["bucket"])
     return current
+
+
+def _check_components(arguments: Arguments, fitted: int) -> None:
+    """Check that a projection with `k` components can be fitted.
+
+    n images, from which their mean is subtracted, have at most n - 1 components.
+
+    Args:
+        arguments: Arguments of the application.
+        fitted: Number of images that the projection is fitted on.
+
+    Raises:
+        AirflowFailException: There are too few images.
+    """
+    is_kept = arguments.refit == Refit.NEVER and arguments.published
+    if arguments.k and arguments.k >= fitted and not is_kept:
+        raise AirflowFailException(
+            f"The parameter `k` is {arguments.k}, but the projection is fitted on {fitted} images, which have at most "
+            f"{fitted - 1} components. Lower `k`, leave it empty, or upload more images."
+        )
 
 
 def _lock_backfill(context: Context, s3: S3Hook, bucket: str) -> None:

@@ -59,7 +59,7 @@ class Run:
     def xcom_pull(self, task_ids: str) -> dict[str, str]:
         uri = RunLayout.of(self.bucket, "r2").prefix
         place = {"bucket": self.bucket, "region": "eu-west-1", "uri": uri, "prefix": "images/"}
-        taken = {"name": "r2", **place, "digest": self.digest}
+        taken = {"name": "r2", **place, "digest": self.digest, "fitted": 4}
         uploaded = {role: f"s3://a/{role}" for role in ("application", "launcher", "bootstrap", "wheelhouse")}
         return {"take_inventory": taken, "upload_application": uploaded}[task_ids]
 
@@ -83,7 +83,11 @@ class Run:
 
     def publish(self, fingerprint: dict[str, Any]) -> None:
         record = RunLayout.of(self.bucket, "r1").record
-        pointer = {"run": "r1", "published_at": "2026-11-22T08:00:00+00:00", "paths": {"run": record}}
+        pointer = {
+            "run": "r1",
+            "published_at": "2026-11-22T08:00:00+00:00",
+            "paths": {"run": record, "projection": "s3://p.npz"},
+        }
         self.put("features/runs/r1/run.json", json.dumps({**RECORD, "recipe": fingerprint}).encode())
         self.put("features/latest.json", json.dumps(pointer).encode())
 
@@ -119,6 +123,18 @@ def test_changed_images_continue(repeated: Run) -> None:
 
 def test_changed_parameter_continues(repeated: Run) -> None:
     assert repeated.find_changes(k=2)["parameter k"] == 2
+
+
+def test_more_components_than_the_images_have_fail_at_once(run: Run) -> None:
+    assert run.find_changes(k=3)["parameter k"] == 3
+    with pytest.raises(AirflowFailException, match=r"`k` is 4, but .* fitted on 4 images, which have at most 3 comp"):
+        run.find_changes(k=4)
+
+
+def test_kept_projection_has_its_components_whatever_the_images(repeated: Run) -> None:
+    assert repeated.find_changes(k=4, refit="never")["parameter k"] == 4
+    with pytest.raises(AirflowFailException, match="`k` is 4"):
+        repeated.find_changes(k=4, refit="auto")
 
 
 def test_model_replaced_under_the_same_uri_continues(repeated: Run) -> None:
