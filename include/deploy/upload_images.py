@@ -14,10 +14,8 @@ from __future__ import annotations
 import argparse
 import hashlib
 import mimetypes
-import os
 import sys
 import threading
-import unicodedata
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -36,6 +34,8 @@ from obstore.exceptions import BaseError, PermissionDeniedError, Unauthenticated
 from obstore.store import S3Store
 from tqdm import tqdm
 
+from include.deploy.image_files import File, UploadError, find_files
+
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Mapping
 
@@ -50,10 +50,6 @@ _MAX_LISTED_FAILURES: Final = 20
 """Failures listed at the end. The summary counts all of them."""
 
 
-class UploadError(Exception):
-    """The upload cannot start or continue; the message has the reason and the fix."""
-
-
 class Outcome(Enum):
     """The result for one file."""
 
@@ -63,16 +59,13 @@ class Outcome(Enum):
 
 
 @dataclass(frozen=True)
-class File:
-    """One file to upload.
+class Result:
+    """The result for one file."""
 
-    Attributes:
-        path: Path of the file.
-        key: Key of the object.
-    """
-
-    path: Path
+    outcome: Outcome
     key: str
+    sent_bytes: int = 0
+    reason: str = ""
 
 
 @dataclass
@@ -83,19 +76,20 @@ class Summary:
         counts: Number of files by outcome.
         sent_bytes: Uploaded bytes.
         failures: Reason of each failure, by key.
+        left_out: Number of files and folders that are no images, by kind.
     """
 
     counts: dict[Outcome, int] = field(default_factory=lambda: dict.fromkeys(Outcome, 0))
     sent_bytes: int = 0
     failures: dict[str, str] = field(default_factory=dict)
+    left_out: Mapping[str, int] = field(default_factory=dict)
 
-
-@dataclass(frozen=True)
-class _Result:
-    outcome: Outcome
-    key: str
-    sent_bytes: int = 0
-    reason: str = ""
+    def add(self, result: Result) -> None:
+        """Add the result of one file."""
+        self.counts[result.outcome] += 1
+        self.sent_bytes += result.sent_bytes
+        if result.reason:
+            self.failures[result.key] = result.reason
 
 
 @dataclass(frozen=True)
@@ -114,9 +108,10 @@ class Bucket:
 
 
 def upload(folder: Path, destination: str, jobs: int = 32, *, progress: bool = True) -> Summary:
-    """Upload every visible file under a folder.
+    """Upload the files below a folder, without those that the inventory would leave out.
 
     An interrupted upload can be run again. A file that fails after retries is reported and does not stop the others.
+    Neither does a folder that cannot be read.
 
     Args:
         folder: Folder to upload, recursively.
@@ -128,21 +123,18 @@ def upload(folder: Path, destination: str, jobs: int = 32, *, progress: bool = T
         UploadError: Nothing can be uploaded.
     """
     name, prefix = parse_destination(destination)
-    files, hidden = find_files(folder, prefix)
-    if hidden:
-        print(f"skipping {hidden:,} hidden files or folders, such as .DS_Store", file=sys.stderr)  # noqa: T201
-    if not files:
-        raise UploadError(f"{folder} has no file to upload")
+    found = find_files(folder, prefix)
+    if not found.paths:
+        raise UploadError(f"{folder} has no file to upload{''.join(f'; {why}' for why in found.failures.values())}")
     bucket = _open_bucket(name)
     existing = _list_objects(bucket, prefix)
-    summary = Summary()
-    bar = tqdm(total=len(files), unit=" files", disable=not progress)
-    with bar, closing(_upload_all(bucket, files, existing, jobs)) as results:
+    summary = Summary(left_out=found.left_out)
+    for key, reason in found.failures.items():
+        summary.add(Result(Outcome.FAILED, key, reason=reason))
+    bar = tqdm(total=len(found.paths), unit=" files", disable=not progress)
+    with bar, closing(_upload_all(bucket, found.files, existing, jobs)) as results:
         for result in results:
-            summary.counts[result.outcome] += 1
-            summary.sent_bytes += result.sent_bytes
-            if result.reason:
-                summary.failures[result.key] = result.reason
+            summary.add(result)
             bar.set_postfix_str(f"{summary.sent_bytes / 1e6:,.1f} MB", refresh=False)
             bar.update()
     return summary
@@ -163,32 +155,6 @@ def parse_destination(destination: str) -> tuple[str, str]:
         raise UploadError(f"{destination!r} is not an S3 address; write s3://bucket/prefix/")
     prefix = prefix.rstrip("/")
     return name, f"{prefix}/" if prefix else ""
-
-
-def find_files(folder: Path, prefix: str) -> tuple[list[File], int]:
-    """Return the files under a folder, sorted by key, and the number of hidden entries.
-
-    macOS stores an accented letter as two characters (NFD), other systems as one (NFC). Keys are NFC, so a folder has
-    the same keys on all systems.
-
-    Raises:
-        UploadError: The path is not a folder, or two names differ only in the encoding of accents.
-    """
-    if not folder.is_dir():
-        raise UploadError(f"{folder} is not a folder")
-    paths: dict[str, Path] = {}
-    hidden = 0
-    for parent, folders, names in os.walk(folder):
-        visible = [name for name in names if not name.startswith(".")]
-        hidden += len(names) - len(visible) + sum(name.startswith(".") for name in folders)
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        for name in visible:
-            path = Path(parent, name)
-            key = prefix + unicodedata.normalize("NFC", path.relative_to(folder).as_posix())
-            if key in paths:
-                raise UploadError(f"{paths[key]} and {path} would both become {key}; rename one")
-            paths[key] = path
-    return [File(paths[key], key) for key in sorted(paths)], hidden
 
 
 def _open_bucket(name: str) -> Bucket:
@@ -247,7 +213,7 @@ def _explain(error: Exception, bucket: str) -> str:
 
 def _upload_all(
     bucket: Bucket, files: Iterable[File], existing: Mapping[str, tuple[int, str]], jobs: int
-) -> Generator[_Result]:
+) -> Generator[Result]:
     """Yield the result of each file, from `jobs` concurrent uploads and a short queue, which bounds the memory.
 
     Raises:
@@ -256,14 +222,14 @@ def _upload_all(
     waiting = iter(files)
     stop = threading.Event()
 
-    def work(file: File) -> _Result:
+    def work(file: File) -> Result:
         if stop.is_set():
-            return _Result(Outcome.SKIPPED, file.key)
+            return Result(Outcome.SKIPPED, file.key)
         return _upload_one(bucket, file, existing.get(file.key))
 
     with ThreadPoolExecutor(jobs) as pool:
         try:
-            running: set[Future[_Result]] = {pool.submit(work, file) for file in islice(waiting, 4 * jobs)}
+            running: set[Future[Result]] = {pool.submit(work, file) for file in islice(waiting, 4 * jobs)}
             while running:
                 done, running = wait(running, return_when=FIRST_COMPLETED)
                 running |= {pool.submit(work, file) for file in islice(waiting, len(done))}
@@ -272,13 +238,13 @@ def _upload_all(
             stop.set()
 
 
-def _upload_one(bucket: Bucket, file: File, existing: tuple[int, str] | None) -> _Result:
+def _upload_one(bucket: Bucket, file: File, existing: tuple[int, str] | None) -> Result:
     try:
         size = file.path.stat().st_size
         data = file.path.read_bytes() if size <= _MAX_IN_MEMORY_BYTES else None
         md5 = _md5(file.path, data)
         if existing is not None and _is_same(bucket.store, file.key, (size, md5), existing):
-            return _Result(Outcome.SKIPPED, file.key)
+            return Result(Outcome.SKIPPED, file.key)
         kind = mimetypes.guess_type(file.path.name)[0] or "application/octet-stream"
         content = file.path if data is None else data
         obstore.put(
@@ -291,8 +257,8 @@ def _upload_one(bucket: Bucket, file: File, existing: tuple[int, str] | None) ->
     except (PermissionDeniedError, UnauthenticatedError) as error:  # all other files would fail, too
         raise UploadError(f"access to {file.key} is denied; allow s3:PutObject ({_first_line(error)})") from error
     except (OSError, BaseError, ValueError) as error:
-        return _Result(Outcome.FAILED, file.key, reason=_first_line(error))
-    return _Result(Outcome.UPLOADED, file.key, sent_bytes=size)
+        return Result(Outcome.FAILED, file.key, reason=_first_line(error))
+    return Result(Outcome.UPLOADED, file.key, sent_bytes=size)
 
 
 def _is_same(store: S3Store, key: str, local: tuple[int, str], existing: tuple[int, str]) -> bool:
@@ -328,6 +294,8 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("upload_images: stopped; run the same command again to continue", file=sys.stderr)  # noqa: T201 -- a command
         return _EXIT_INTERRUPTED
+    for kind, count in sorted(summary.left_out.items()):
+        print(f"upload_images: left out {count:,} {kind}", file=sys.stderr)  # noqa: T201 -- a command
     for key, reason in islice(summary.failures.items(), _MAX_LISTED_FAILURES):
         print(f"upload_images: {key}: {reason}", file=sys.stderr)  # noqa: T201 -- a command
     line = ", ".join(f"{count:,} {outcome.value}" for outcome, count in summary.counts.items())
@@ -340,7 +308,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m include.deploy.upload_images",
         description="Upload a folder to S3. Unchanged files are skipped.",
     )
-    parser.add_argument("folder", type=Path, metavar="FOLDER", help="folder to upload, without hidden files")
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help="folder to upload, without system files")
     parser.add_argument("destination", metavar="s3://BUCKET/PREFIX/", help="keys are PREFIX/ and the path in FOLDER")
     parser.add_argument("--jobs", type=_positive, default=32, metavar="N", help="concurrent uploads (default 32)")
     return parser

@@ -1,8 +1,10 @@
-"""Split and category of an image, and names of files that are no images. Uses the standard library only.
+"""Keys of images: their split and category, system files among them, and keys that cannot be requested.
 
-The inventory and the uploader share these rules. All keys here are relative: they begin below the image prefix.
+The uploader, the inventory and the application share these rules. Relative keys begin below the image prefix. Uses the
+standard library only.
 """
 
+import re
 import unicodedata
 from functools import lru_cache
 
@@ -30,6 +32,24 @@ SYSTEM_FILES = frozenset({"thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "desk
 SYSTEM_SUFFIXES = ("_$folder$", ":zone.identifier", ".aae", ".xmp")
 """Ends of names, in lower case: folder markers of Hadoop, origins of downloads on Windows, and edits and metadata that
 phones and photo software store beside a photograph."""
+
+_UNUSABLE_SEGMENTS = frozenset({"", ".", ".."})
+_CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f]")
+
+
+def key_problem(key: str) -> str | None:
+    r"""Return why a key cannot be requested, as the end of a sentence; `None` if it can.
+
+    S3 allows these keys, but the paths of obstore do not:
+    https://docs.rs/object_store/latest/object_store/path/struct.Path.html
+
+    >>> key_problem("images/Limes/1.jpg"), key_problem("images/a\tb.jpg")
+    (None, "contains '\\t'")
+    """
+    if not _UNUSABLE_SEGMENTS.isdisjoint(key.split("/")):
+        return "has an empty, '.' or '..' segment"
+    control = _CONTROL_CHARACTER.search(key)
+    return f"contains {control[0]!r}" if control else None
 
 
 def is_system_file(relative_key: str) -> bool:

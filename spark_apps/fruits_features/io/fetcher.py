@@ -26,6 +26,7 @@ from typing import NamedTuple
 from obstore.exceptions import BaseError, PermissionDeniedError
 from obstore.store import ObjectStore
 
+from fruits_features.contract.image_keys import key_problem
 from fruits_features.contract.rejections import Reason, Rejected, Stage
 from fruits_features.io.retry import RetryPolicy, retry_call
 
@@ -43,12 +44,6 @@ MAX_ANSWERS = 3
 """Largest number of times that an object is fetched until its bytes match its ETag or an earlier answer."""
 
 _MD5 = re.compile("[0-9a-f]{32}")
-
-_UNUSABLE_SEGMENTS = frozenset({"", ".", ".."})
-_CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f]")
-"""Characters that obstore's paths do not allow, like the segments above. S3 allows both in keys:
-https://docs.rs/object_store/latest/object_store/path/struct.Path.html
-"""
 
 IMAGE_RETRIES = RetryPolicy()
 """Retry policy for images. Its budget covers the half minute of 503 errors while S3 splits a busy prefix."""
@@ -158,14 +153,8 @@ def check_entry(ref: ObjectRef, max_bytes: int) -> Rejected | None:
         return _rejected(Reason.EMPTY, "The object is empty.")
     if ref.size > max_bytes:
         return _rejected(Reason.TOO_MANY_BYTES, f"The object has {ref.size} bytes; the limit is {max_bytes}.")
-    if not _UNUSABLE_SEGMENTS.isdisjoint(ref.key.split("/")):
-        return _rejected(
-            Reason.UNUSABLE_KEY, "The key has an empty, '.' or '..' segment and cannot be requested; rename the object."
-        )
-    if control := _CONTROL_CHARACTER.search(ref.key):
-        return _rejected(
-            Reason.UNUSABLE_KEY, f"The key contains {control[0]!r} and cannot be requested; rename the object."
-        )
+    if problem := key_problem(ref.key):
+        return _rejected(Reason.UNUSABLE_KEY, f"The key {problem} and cannot be requested; rename the object.")
     return None
 
 

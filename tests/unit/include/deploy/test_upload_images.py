@@ -12,10 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import obstore
+import pyarrow as pa
 import pytest
 from obstore.exceptions import PermissionDeniedError
 
-from include.deploy.upload_images import Outcome, Summary, UploadError, find_files, main, parse_destination, upload
+from include.deploy.image_files import UploadError, find_files
+from include.deploy.upload_images import Outcome, Summary, main, parse_destination, upload
+from include.inventory.selection import Selection
 from tests.support.buckets import ACCESS_KEY, SECRET_KEY
 
 if TYPE_CHECKING:
@@ -78,11 +81,13 @@ def test_large_file_goes_in_parts_and_is_skipped_the_second_time(tmp_path: Path,
     assert counts(upload(folder, "s3://fruits/", progress=False)) == (0, 1, 0)
 
 
-def test_hidden_files_are_skipped_and_counted(tmp_path: Path, s3: S3Server, capsys: pytest.CaptureFixture[str]) -> None:
+def test_system_files_are_left_out_and_counted(
+    tmp_path: Path, s3: S3Server, capsys: pytest.CaptureFixture[str]
+) -> None:
     folder = make_files(tmp_path / "in", ["fig.jpg", ".DS_Store", "a/.DS_Store", ".git/config"])
-    upload(folder, "s3://fruits/", progress=False)
+    assert main([str(folder), "s3://fruits/"]) == 0
     assert keys(s3) == ["fig.jpg"]
-    assert "skipping 3 hidden" in capsys.readouterr().err
+    assert "left out 3 system files or folders" in capsys.readouterr().err
 
 
 def test_failing_file_is_named_and_does_not_stop_the_others(
@@ -95,6 +100,78 @@ def test_failing_file_is_named_and_does_not_stop_the_others(
     captured = capsys.readouterr()
     assert "upload_images: images/b.jpg: [Errno 2] No such file" in captured.err
     assert "2 uploaded, 0 skipped, 1 failed" in captured.out
+
+
+def test_linked_folders_are_followed_and_loops_are_not(
+    tmp_path: Path, s3: S3Server, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = make_files(tmp_path / "in", ["Limes/1.jpg"])
+    make_files(tmp_path / "elsewhere", ["2.jpg", "more/3.jpg"])
+    (folder / "Kiwi").symlink_to(tmp_path / "elsewhere")
+    (folder / "Test").mkdir()
+    (folder / "Test" / "Limes").symlink_to(folder / "Limes")
+    (folder / "Limes" / "up").symlink_to(folder)
+    (tmp_path / "elsewhere" / "self").symlink_to(tmp_path / "elsewhere")
+
+    assert main([str(folder), "s3://fruits/"]) == 0
+    assert sorted(keys(s3)) == ["Kiwi/2.jpg", "Kiwi/more/3.jpg", "Limes/1.jpg", "Test/Limes/1.jpg"]
+    assert "left out 3 links to a folder that contains them" in capsys.readouterr().err
+
+
+def test_unreadable_folder_fails_the_upload_but_not_the_others(
+    tmp_path: Path, s3: S3Server, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = make_files(tmp_path / "in", ["Limes/1.jpg", "Kiwi/2.jpg", "Kiwi/more/3.jpg"])
+    listdir = os.listdir
+
+    def deny(path: str | Path) -> list[str]:  # root may read every folder
+        if Path(path).name == "Kiwi":
+            raise PermissionError(13, "Permission denied", str(path))
+        return listdir(path)
+
+    monkeypatch.setattr(os, "listdir", deny)
+
+    assert main([str(folder), "s3://fruits/images/"]) == 1
+    assert keys(s3) == ["images/Limes/1.jpg"]
+    captured = capsys.readouterr()
+    assert "upload_images: images/Kiwi/: the folder cannot be read: [Errno 13] Permission denied" in captured.err
+    assert "1 uploaded, 0 skipped, 1 failed" in captured.out
+
+
+def test_files_that_cannot_become_objects_fail_with_the_reason(
+    tmp_path: Path, s3: S3Server, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = make_files(tmp_path / "in", ["1.jpg", "a\tb.jpg"])
+    os.mkfifo(folder / "pipe.jpg")
+    Path(os.fsdecode(os.fsencode(folder) + b"/\xff.jpg")).write_bytes(b"image")
+
+    assert main([str(folder), "s3://fruits/"]) == 1
+    assert keys(s3) == ["1.jpg"]
+    captured = capsys.readouterr()
+    assert "upload_images: a\tb.jpg: the key contains '\\t'; rename the file" in captured.err
+    assert "upload_images: \\udcff.jpg: the name is not UTF-8; rename the file" in captured.err
+    assert "upload_images: pipe.jpg: it is no regular file" in captured.err
+    assert "1 uploaded, 0 skipped, 3 failed" in captured.out
+
+
+def test_uploader_and_inventory_agree_on_what_is_an_image(tmp_path: Path) -> None:
+    names = [
+        "1.jpg",
+        "Limes/._1.jpg",
+        "Limes/2",
+        "Thumbs.db",
+        "__MACOSX/1.jpg",
+        "a/_SUCCESS",
+        "notes.txt",
+        "x_$folder$",
+    ]
+    found = find_files(make_files(tmp_path, names), "images/")
+    listed = pa.RecordBatch.from_pydict({"key": [f"images/{name}" for name in names], "size": [1] * len(names)})
+
+    images, left_out = Selection("images/").apply(listed)
+
+    assert sorted(images["key"].to_pylist()) == [file.key for file in found.files]
+    assert left_out.total() == found.left_out.total() == 5
 
 
 def test_missing_bucket_is_one_sentence(tmp_path: Path, s3: S3Server, capsys: pytest.CaptureFixture[str]) -> None:
@@ -166,7 +243,7 @@ def test_destination_must_be_an_s3_address(destination: str) -> None:
 
 def test_accents_become_nfc_and_collisions_are_rejected(tmp_path: Path) -> None:
     make_files(tmp_path, [unicodedata.normalize("NFD", "pêche.jpg")])
-    assert [file.key for file in find_files(tmp_path, "x/")[0]] == [unicodedata.normalize("NFC", "x/pêche.jpg")]
+    assert [file.key for file in find_files(tmp_path, "x/").files] == [unicodedata.normalize("NFC", "x/pêche.jpg")]
     make_files(tmp_path, [unicodedata.normalize("NFC", "pêche.jpg")])
     with pytest.raises(UploadError, match="would both become"):
         find_files(tmp_path, "x/")
