@@ -182,6 +182,11 @@ class _Tasks:
         return list(self.results)
 
 
+def context() -> Any:  # noqa: ANN401 - a SparkContext
+    """Return a replacement of SparkContext that runs tasks in this process."""
+    return _Context([])
+
+
 class Silent:
     """A progress listener that does nothing."""
 
