@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import re
+from contextlib import nullcontext
+from datetime import timedelta
 from typing import TYPE_CHECKING
 from unittest.mock import Mock
 
+import obstore
 import pyarrow as pa
 import pytest
 
 from fruits_features import __main__
 from fruits_features.contract.errors import RunError
+from fruits_features.io.fetcher import IMAGE_RETRIES
+from fruits_features.io.object_store import open_bucket
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -56,3 +61,20 @@ def test_damaged_inventory_is_named(
 
     name = re.escape(f"{tmp_path}/inventory/part-00000.parquet")
     assert re.fullmatch(rf"fruits_features: error: {name} is damaged: .*; take the inventory again\.", line)
+
+
+def test_images_are_requested_in_the_region_of_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    from fruits_features.job import run
+
+    urls = list[str]()
+
+    def sign(*_: object) -> None:
+        urls.append(obstore.sign(open_bucket("fruits", IMAGE_RETRIES), "GET", "1.jpg", timedelta(minutes=1)))
+
+    for name in ("AWS_REGION", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "us-east-1")
+    monkeypatch.setattr(__main__, "running_context", lambda *_: nullcontext())
+    monkeypatch.setattr(run, "run", sign)
+
+    assert __main__.main([*PLACES, "--inventory=/i", "--output=/o", "--region=eu-north-1"]) == 0
+    assert "%2Feu-north-1%2Fs3%2F" in urls[0]
