@@ -5,16 +5,18 @@ This module runs in a subprocess (`include.report.pictures`). It imports little,
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import cv2
-import numpy as np
 
 from fruits_features.contract.rejections import Rejected
-from fruits_features.imaging.decode import decode, exceeded_limit
-from fruits_features.imaging.headers import MalformedHeaderError, read_header
+from fruits_features.imaging.decode import decode, decode_accepted, exceeded_limit
+from fruits_features.imaging.formats.header import Alpha, MalformedHeaderError
+from fruits_features.imaging.headers import read_header
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
 SIDE = 112
@@ -49,8 +51,6 @@ def _decode(data: bytes, max_pixels: int) -> NDArray[np.uint8] | None:
     if not isinstance(pixels, Rejected):
         return pixels
     truncated = header.format == "jpeg" and not header.complete
-    try:
-        partial = cv2.imdecode(np.frombuffer(data + _END_OF_JPEG * truncated, np.uint8), cv2.IMREAD_COLOR_RGB)
-    except cv2.error:
-        return None
-    return None if partial is None else np.asarray(partial, np.uint8)
+    opaque = replace(header, alpha=Alpha.NONE)
+    partial = decode_accepted(data + _END_OF_JPEG * truncated, opaque)
+    return None if isinstance(partial, Rejected) else partial

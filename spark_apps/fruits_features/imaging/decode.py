@@ -9,23 +9,17 @@ from cv2.typing import MatLike
 from numpy.typing import NDArray
 
 from fruits_features.contract.rejections import Reason, Rejected, Stage
-from fruits_features.imaging.headers import Alpha, Header, MalformedHeaderError, read_header, read_orientation
+from fruits_features.imaging.formats import tiff
+from fruits_features.imaging.formats.header import Alpha, Header, MalformedHeaderError
+from fruits_features.imaging.headers import read_header
 from fruits_features.imaging.limits import MAX_JPEG_SCANS
+from fruits_features.imaging.orientation import turn
 
 # Executors run one Python worker per core. OpenCV's own threads would compete with them and do not survive a fork.
 cv2.setNumThreads(1)
 # Errors of OpenCV are reported in quarantine/ and would only fill the workers' logs.
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
-_ORIENTATIONS = {  # by EXIF orientation: whether to swap rows and columns, then the axes to reverse
-    2: (False, (1,)),
-    3: (False, (0, 1)),
-    4: (False, (0,)),
-    5: (True, ()),
-    6: (True, (1,)),
-    7: (True, (0, 1)),
-    8: (True, (0,)),
-}
 _BAND_ROWS = 256
 """Rows blended at once, so that the memory for blending does not grow with the image."""
 
@@ -51,7 +45,18 @@ def decode(data: bytes, max_pixels: int) -> NDArray[np.uint8] | Rejected:
     if isinstance(header, Rejected):
         return header
     rejected = exceeded_limit(header, max_pixels) or _check_complete(header, len(data))
-    return rejected or _check_shape(_decode(data, header), header)
+    return rejected or decode_accepted(data, header)
+
+
+def decode_accepted(data: bytes, header: Header) -> NDArray[np.uint8] | Rejected:
+    """Decode a file whose header was accepted to an upright image on white. A file that is cut may give a part of it.
+
+    Args:
+        data: Content of the file.
+        header: Header of the file. The limits have been checked for it.
+    """
+    stored = _check_shape(_decode(data, header), header)
+    return stored if isinstance(stored, Rejected) else turn(stored, header.orientation)
 
 
 def _read_header(data: bytes) -> Header | Rejected:
@@ -90,7 +95,7 @@ def _check_shape(pixels: NDArray[np.uint8] | Rejected, header: Header) -> NDArra
     if isinstance(pixels, Rejected):
         return pixels
     height, width = pixels.shape[:2]
-    if {height, width} == {header.height, header.width}:  # the EXIF orientation may have swapped them
+    if (height, width) == (header.height, header.width):
         return pixels
     return _rejected(
         Reason.UNDECODABLE,
@@ -99,23 +104,20 @@ def _check_shape(pixels: NDArray[np.uint8] | Rejected, header: Header) -> NDArra
 
 
 def _decode(data: bytes, header: Header) -> NDArray[np.uint8] | Rejected:
-    """Decode a file whose header was accepted."""
-    encoded = np.frombuffer(data, np.uint8)
+    """Decode a file to the rows and columns that it stores, on white."""
     try:
+        encoded = np.frombuffer(tiff.as_stored(data) if header.format == "tiff" else data, np.uint8)
         if header.alpha is not Alpha.NONE:
             return _decode_on_white(encoded, header)
-        pixels = cv2.imdecode(encoded, cv2.IMREAD_COLOR_RGB)
+        pixels = cv2.imdecode(encoded, cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
     except cv2.error as error:
         return _rejected(Reason.UNDECODABLE, f"OpenCV: {error.err}.")
     return _undecodable(encoded) if pixels is None else np.asarray(pixels, np.uint8)
 
 
 def _decode_on_white(encoded: NDArray[np.uint8], header: Header) -> NDArray[np.uint8] | Rejected:
-    """Decode an image that may be transparent, and blend it with white.
-
-    OpenCV keeps transparency only with `IMREAD_UNCHANGED`, which does not apply the EXIF orientation.
-    """
-    pixels, kinds, blocks = cv2.imdecodeWithMetadata(encoded, flags=cv2.IMREAD_UNCHANGED)
+    """Decode an image that may be transparent, and blend it with white."""
+    pixels = cv2.imdecode(encoded, cv2.IMREAD_UNCHANGED)  # the only flag that keeps transparency; ignores orientations
     if pixels is None:
         return _undecodable(encoded)
     if pixels.ndim == 2 or pixels.dtype not in (np.uint8, np.uint16):  # noqa: PLR2004 - two dimensions: grey
@@ -123,12 +125,11 @@ def _decode_on_white(encoded: NDArray[np.uint8], header: Header) -> NDArray[np.u
         return _rejected(
             Reason.UNDECODABLE, f"OpenCV does not return the transparency of a {header.format} image in {pixel_type}."
         )
-    exif = next((block for kind, block in zip(kinds, blocks, strict=True) if kind == cv2.IMAGE_METADATA_EXIF), None)
     blended = np.empty((*pixels.shape[:2], 3), np.uint8)
     for start in range(0, len(pixels), _BAND_ROWS):
         band = slice(start, start + _BAND_ROWS)
         blended[band] = _blend(pixels[band], header)
-    return blended if exif is None else _turn(blended, read_orientation(exif.tobytes()))
+    return blended
 
 
 def _blend(pixels: MatLike, header: Header) -> NDArray[np.uint8]:
@@ -142,16 +143,6 @@ def _blend(pixels: MatLike, header: Header) -> NDArray[np.uint8]:
         weighted = colours if premultiplied else cv2.multiply(colours, opacity, scale=1 / maximum)
         colours = cv2.add(weighted, maximum - opacity)
     return np.asarray(cv2.cvtColor((colours // (maximum // 255)).astype(np.uint8), cv2.COLOR_BGR2RGB), np.uint8)
-
-
-def _turn(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
-    """Return the upright image, given its EXIF orientation.
-
-    >>> _turn(np.arange(3, dtype=np.uint8).reshape(1, 3, 1), 6).tolist()
-    [[[0]], [[1]], [[2]]]
-    """
-    swapped, axes = _ORIENTATIONS.get(orientation, (False, ()))
-    return np.ascontiguousarray(np.flip(pixels.swapaxes(0, 1) if swapped else pixels, axes))
 
 
 def _undecodable(encoded: NDArray[np.uint8]) -> Rejected:

@@ -11,7 +11,8 @@ import pytest
 from fruits_features.contract.rejections import Reason, Rejected, Stage
 from fruits_features.extraction.extract import ImageExtractor, ImageFeatures
 from fruits_features.extraction.subprocess_pool import Failure, SubprocessPool
-from fruits_features.imaging.headers import MalformedHeaderError, read_header
+from fruits_features.imaging.formats.header import MalformedHeaderError
+from fruits_features.imaging.headers import read_header
 from fruits_features.imaging.limits import opencv_environment
 from tests.support.pictures import stored
 

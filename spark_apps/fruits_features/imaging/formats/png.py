@@ -1,0 +1,26 @@
+"""PNG (ISO/IEC 15948)."""
+
+import struct
+
+from fruits_features.imaging.formats import ifd
+from fruits_features.imaging.formats.header import Alpha, Header
+
+_WITH_ALPHA = {4, 6}  # colour types: grey and alpha, RGB and alpha
+
+
+def read(data: bytes) -> Header:
+    """Read IHDR and all chunks. A complete file contains IEND, and tRNS makes some colours transparent."""
+    width, height, _, colour_type = struct.unpack_from(">IIBB", data, 16)
+    transparent = colour_type in _WITH_ALPHA
+    complete, exif = False, b""
+    position = 8
+    while position + 12 <= len(data) and not complete:
+        (length,) = struct.unpack_from(">I", data, position)
+        chunk_type = data[position + 4 : position + 8]
+        transparent |= chunk_type == b"tRNS"
+        if chunk_type == b"eXIf" and not exif:
+            exif = data[position + 8 : position + 8 + length]
+        complete = chunk_type == b"IEND"
+        position += 12 + length
+    alpha = Alpha.STRAIGHT if transparent else Alpha.NONE
+    return Header("png", width, height, complete, alpha, orientation=ifd.read_orientation(exif))

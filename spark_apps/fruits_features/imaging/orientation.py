@@ -1,0 +1,24 @@
+"""Turns a decoded image upright."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+_TURNS = {  # by EXIF orientation: whether to swap rows and columns, then the axes to reverse
+    2: (False, (1,)),
+    3: (False, (0, 1)),
+    4: (False, (0,)),
+    5: (True, ()),
+    6: (True, (1,)),
+    7: (True, (0, 1)),
+    8: (True, (0,)),
+}
+
+
+def turn(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
+    """Return the upright image, given its EXIF orientation.
+
+    >>> turn(np.arange(3, dtype=np.uint8).reshape(1, 3, 1), 6).tolist()
+    [[[0]], [[1]], [[2]]]
+    """
+    swapped, axes = _TURNS.get(orientation, (False, ()))
+    return np.ascontiguousarray(np.flip(pixels.swapaxes(0, 1) if swapped else pixels, axes))
