@@ -12,7 +12,7 @@ import cv2
 
 from fruits_features.contract.rejections import Rejected
 from fruits_features.imaging.decode import decode, decode_accepted, exceeded_limit
-from fruits_features.imaging.formats.header import Alpha, MalformedHeaderError
+from fruits_features.imaging.formats.header import Alpha, MalformedHeaderError, UnsupportedFormatError
 from fruits_features.imaging.headers import read_header
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def thumbnail(data: bytes, max_pixels: int = MAX_PIXELS) -> bytes | None:
 def _decode(data: bytes, max_pixels: int) -> NDArray[np.uint8] | None:
     try:
         header = read_header(data)
-    except MalformedHeaderError:
+    except (MalformedHeaderError, UnsupportedFormatError):
         return None
     if header is None or exceeded_limit(header, max_pixels):
         return None

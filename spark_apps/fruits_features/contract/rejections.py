@@ -47,6 +47,10 @@ class Reason(StrEnum):
         "S3 failed on this object after all retries, but returned other objects.",
     )
     NOT_AN_IMAGE = "not_an_image", "The first bytes are not those of a JPEG, PNG, WebP, BMP, TIFF or GIF file."
+    UNSUPPORTED_FORMAT = (
+        "unsupported_format",
+        "The file is an image of a known kind that this installation does not read. `detail` names the way out.",
+    )
     TRUNCATED = "truncated", "The file ends before the image is complete."
     TOO_MANY_PIXELS = (
         "too_many_pixels",

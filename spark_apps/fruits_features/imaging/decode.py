@@ -9,8 +9,8 @@ from cv2.typing import MatLike
 from numpy.typing import NDArray
 
 from fruits_features.contract.rejections import Reason, Rejected, Stage
-from fruits_features.imaging.formats import tiff
-from fruits_features.imaging.formats.header import Alpha, Header, MalformedHeaderError
+from fruits_features.imaging.formats import gif, tiff, webp
+from fruits_features.imaging.formats.header import Alpha, Header, MalformedHeaderError, UnsupportedFormatError
 from fruits_features.imaging.headers import read_header
 from fruits_features.imaging.limits import MAX_JPEG_SCANS
 from fruits_features.imaging.orientation import turn
@@ -66,6 +66,8 @@ def _read_header(data: bytes) -> Header | Rejected:
         header = read_header(data)
     except MalformedHeaderError as error:
         return _rejected(Reason.UNDECODABLE, f"The file is malformed: {error}.")
+    except UnsupportedFormatError as error:
+        return _rejected(Reason.UNSUPPORTED_FORMAT, f"The file is {error}.")
     if header is None:
         return _rejected(Reason.NOT_AN_IMAGE, f"The file starts with {data[:8]!r}, which is not a supported format.")
     return header
@@ -106,13 +108,35 @@ def _check_shape(pixels: NDArray[np.uint8] | Rejected, header: Header) -> NDArra
 def _decode(data: bytes, header: Header) -> NDArray[np.uint8] | Rejected:
     """Decode a file to the rows and columns that it stores, on white."""
     try:
-        encoded = np.frombuffer(tiff.as_stored(data) if header.format == "tiff" else data, np.uint8)
-        if header.alpha is not Alpha.NONE:
-            return _decode_on_white(encoded, header)
-        pixels = cv2.imdecode(encoded, cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
+        if header.format == "gif":
+            return _decode_gif(data, header)
+        if header.format == "tiff":
+            data = tiff.as_stored(data)
+        if header.alpha is Alpha.NONE:
+            return _decode_opaque(np.frombuffer(data, np.uint8))
+        if header.format == "webp":
+            data = webp.with_alpha_flag(data)
+        return _decode_on_white(np.frombuffer(data, np.uint8), header)
     except cv2.error as error:
         return _rejected(Reason.UNDECODABLE, f"OpenCV: {error.err}.")
+    except MalformedHeaderError as error:
+        return _rejected(Reason.UNDECODABLE, f"The file is malformed: {error}.")
+
+
+def _decode_opaque(encoded: NDArray[np.uint8]) -> NDArray[np.uint8] | Rejected:
+    pixels = cv2.imdecode(encoded, cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
     return _undecodable(encoded) if pixels is None else np.asarray(pixels, np.uint8)
+
+
+def _decode_gif(data: bytes, header: Header) -> NDArray[np.uint8] | Rejected:
+    """Decode the first frame of a GIF. What it does not cover is white."""
+    frame = gif.first_frame(data)
+    pixels = _decode_on_white(np.frombuffer(frame.file, np.uint8), header)
+    if isinstance(pixels, Rejected) or pixels.shape[:2] == (header.height, header.width):
+        return pixels
+    screen = np.full((header.height, header.width, 3), 255, np.uint8)
+    screen[frame.top : frame.top + frame.height, frame.left : frame.left + frame.width] = pixels
+    return screen
 
 
 def _decode_on_white(encoded: NDArray[np.uint8], header: Header) -> NDArray[np.uint8] | Rejected:

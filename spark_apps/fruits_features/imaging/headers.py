@@ -30,8 +30,9 @@ def read_header(data: bytes) -> Header | None:
 
     Raises:
         MalformedHeaderError: The structure of the file is invalid.
+        UnsupportedFormatError: The file is an image of a known kind that is not read.
 
-    >>> header = read_header(b"GIF89a" + bytes([3, 0, 2, 0]) + bytes(9))
+    >>> header = read_header(b"GIF89a" + bytes([3, 0, 2, 0, 0, 0, 0]) + b";")
     >>> header.format, header.width, header.height
     ('gif', 3, 2)
     >>> read_header(b"hello")

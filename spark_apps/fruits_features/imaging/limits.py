@@ -17,6 +17,12 @@ bytes (libjpeg-turbo, "Two Issues with the JPEG Standard"). The standard script 
 MAX_JPEG_SEGMENTS = 100_000
 """Largest number of segments of a JPEG. Photographs have hundreds. So many take a tenth of a second to read."""
 
+MAX_GIF_BLOCKS = 1_000_000
+"""Largest number of blocks of a GIF. A file of 64 MiB has 260,000 if its blocks are full."""
+
+MAX_TIFF_DIRECTORIES = 100
+"""Largest number of directories that are searched for the full image, if the first one is a preview."""
+
 MAX_TIFF_VALUES = 1_000_000
 """Largest number of values in one entry of a TIFF's directory. A strip per row of the largest images is 65,535."""
 

@@ -8,6 +8,10 @@ class MalformedHeaderError(ValueError):
     """The file starts like an image, but its structure is invalid."""
 
 
+class UnsupportedFormatError(ValueError):
+    """The file is an image of a known kind that is not read. The message names the kind and the way out."""
+
+
 class Alpha(Enum):
     """Kind of transparency of a file."""
 

@@ -15,11 +15,8 @@ from fruits_features.imaging.limits import MAX_TIFF_VALUES
 
 ORIENTATION = 274
 EXIF_PREFIX = b"Exif\0\0"
-_TYPES = {1: "u1", 3: "u2", 4: "u4", 6: "i1", 8: "i2", 9: "i4", 16: "u8", 17: "i8"}
-"""NumPy types of BYTE, SHORT, LONG, their signed variants, LONG8 and SLONG8.
-
-libtiff reads a size of each of these types (`TIFFReadDirEntryLong` in tif_dirread.c) and of no other.
-"""
+_TYPES = {1: "u1", 3: "u2", 4: "u4", 6: "i1", 8: "i2", 9: "i4", 13: "u4", 16: "u8", 17: "i8"}
+"""NumPy types of BYTE, SHORT, LONG, their signed variants, IFD, LONG8 and SLONG8."""
 _INLINE_BYTES = 4  # largest value stored in the entry itself; larger ones are stored elsewhere
 _ENTRY_BYTES = 12
 _LARGEST_POSITION = 2**62  # larger than any file; the sum of two such positions fits into 64 bits
@@ -51,17 +48,30 @@ def byte_order(data: bytes) -> str:
     return "<" if data[:2] == b"II" else ">"
 
 
-def entries(data: bytes) -> Iterator[Entry]:
-    """Yield the entries of the first directory.
+def first_directory(data: bytes) -> int:
+    """Return the position of the first directory of a TIFF file or EXIF block."""
+    (position,) = struct.unpack_from(f"{byte_order(data)}I", data, 4)
+    return int(position)
+
+
+def next_directory(data: bytes, directory: int) -> int:
+    """Return the position of the directory after another one; 0 after the last."""
+    (count,) = struct.unpack_from(f"{byte_order(data)}H", data, directory)
+    (position,) = struct.unpack_from(f"{byte_order(data)}I", data, directory + 2 + _ENTRY_BYTES * count)
+    return int(position)
+
+
+def entries(data: bytes, directory: int) -> Iterator[Entry]:
+    """Yield the entries of a directory.
 
     Args:
         data: Content of a TIFF file, or an EXIF block.
+        directory: Position of the directory.
 
     Raises:
         struct.error: The directory continues after the end of the data.
     """
     order = byte_order(data)
-    (directory,) = struct.unpack_from(f"{order}I", data, 4)
     (count,) = struct.unpack_from(f"{order}H", data, directory)
     for position in range(directory + 2, directory + 2 + _ENTRY_BYTES * count, _ENTRY_BYTES):
         yield Entry(position, *struct.unpack_from(f"{order}HHI", data, position))
@@ -82,10 +92,26 @@ def values(data: bytes, entry: Entry) -> NDArray[np.uint64]:
     return np.frombuffer(data, dtype, entry.value_count, start).astype(np.uint64).clip(max=_LARGEST_POSITION)
 
 
-def read_orientation(block: bytes) -> int:
+def integers(data: bytes, directory: int, tag: int) -> list[int]:
+    """Return the values of the first readable entry with a tag. Return none if there is no such entry.
+
+    A directory that ends too early is read up to its end.
+    """
+    try:
+        for entry in entries(data, directory):
+            if entry.tag == tag and entry.is_readable:
+                return [int(value) for value in values(data, entry)]
+    except struct.error:
+        return []
+    return []
+
+
+def read_orientation(block: bytes, directory: int | None = None) -> int:
     r"""Return the orientation in a TIFF file or EXIF block, 1 to 8. Return 1 if it contains none.
 
-    Entries that cannot be read are skipped, as is a directory that ends too early.
+    Args:
+        block: Content of a TIFF file, or an EXIF block, with its prefix or without.
+        directory: Position of the directory; that of the first one by default.
 
     >>> read_orientation(b"II*\0" + struct.pack("<IHHHIHHI", 8, 1, 274, 3, 1, 6, 0, 0))
     6
@@ -94,13 +120,7 @@ def read_orientation(block: bytes) -> int:
     """
     while block.startswith(EXIF_PREFIX):
         block = block[len(EXIF_PREFIX) :]
-    if block[:2] not in (b"II", b"MM"):
+    if block[:2] not in (b"II", b"MM") or len(block) < len(EXIF_PREFIX) + 2:
         return 1
-    try:
-        for entry in entries(block):
-            if entry.tag == ORIENTATION and entry.is_readable:
-                orientation = int(values(block, entry)[0])
-                return orientation if orientation in range(1, 9) else 1
-    except struct.error:
-        return 1
-    return 1
+    found = integers(block, first_directory(block) if directory is None else directory, ORIENTATION)
+    return found[0] if found and found[0] in range(1, 9) else 1

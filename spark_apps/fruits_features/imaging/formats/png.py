@@ -3,13 +3,19 @@
 import struct
 
 from fruits_features.imaging.formats import ifd
-from fruits_features.imaging.formats.header import Alpha, Header
+from fruits_features.imaging.formats.header import Alpha, Header, MalformedHeaderError
 
 _WITH_ALPHA = {4, 6}  # colour types: grey and alpha, RGB and alpha
 
 
 def read(data: bytes) -> Header:
-    """Read IHDR and all chunks. A complete file contains IEND, and tRNS makes some colours transparent."""
+    """Read IHDR and all chunks. A complete file contains IEND, and tRNS makes some colours transparent.
+
+    Raises:
+        MalformedHeaderError: The first chunk is not IHDR, as in files that Xcode has changed for iOS (CgBI).
+    """
+    if data[12:16] != b"IHDR":
+        raise MalformedHeaderError(f"the first chunk of the PNG is {data[12:16]!r} and not IHDR")
     width, height, _, colour_type = struct.unpack_from(">IIBB", data, 16)
     transparent = colour_type in _WITH_ALPHA
     complete, exif = False, b""

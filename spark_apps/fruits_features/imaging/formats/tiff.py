@@ -1,29 +1,46 @@
-"""TIFF (TIFF 6.0)."""
+"""TIFF (TIFF 6.0), and the raw files of cameras that have its structure."""
 
 import struct
+from collections.abc import Iterator
 from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fruits_features.imaging.formats import ifd
-from fruits_features.imaging.formats.header import Alpha, Header, MalformedHeaderError
+from fruits_features.imaging.formats.header import Alpha, Header, MalformedHeaderError, UnsupportedFormatError
+from fruits_features.imaging.limits import MAX_TIFF_DIRECTORIES
 
+_SUBFILE_TYPE, _OLD_SUBFILE_TYPE, _SUB_DIRECTORIES = 254, 255, 330
 _IMAGE_WIDTH, _IMAGE_LENGTH = 256, 257
+_PHOTOMETRIC = 262
 _TILE_WIDTH, _TILE_LENGTH = 322, 323
 _EXTRA_SAMPLES = 338
 _ALPHA = {1: Alpha.PREMULTIPLIED, 2: Alpha.STRAIGHT}  # by ExtraSamples: associated, unassociated
 _PIXEL_DATA = ((273, 279), (324, 325))  # offsets and byte counts of strips, of tiles
+_SIZES = {1, 3, 4, 6, 8, 9, 16, 17}
+"""Types of a size that libtiff reads (`TIFFReadDirEntryLong` in tif_dirread.c)."""
 _TAGS = {_IMAGE_WIDTH, _IMAGE_LENGTH, _TILE_WIDTH, _TILE_LENGTH, _EXTRA_SAMPLES, *chain(*_PIXEL_DATA)}
 _UPRIGHT = (ifd.ORIENTATION, 3, 1, 1, 0)  # an entry with one SHORT: 1, then padding
+_REDUCED, _OLD_REDUCED = 1, 2  # bit of NewSubfileType, value of SubfileType
+_RAW = {32803, 34892}  # values of PhotometricInterpretation: colour filter array, linear raw
+_CANON_RAW = b"CR"  # after the position of the first directory
 
 
 def read(data: bytes) -> Header:
-    """Read the first directory. A complete file contains every strip or tile."""
-    (directory,) = struct.unpack_from(f"{ifd.byte_order(data)}I", data, 4)
-    if directory >= len(data):  # often written last, so a truncated file loses it first
+    """Read the directory of the full image. A complete file contains every strip or tile.
+
+    Raises:
+        MalformedHeaderError: The directory contains no valid size.
+        UnsupportedFormatError: The file is the raw file of a camera.
+    """
+    first = ifd.first_directory(data)
+    if first >= len(data):  # often written last, so a truncated file loses it first
         return Header("tiff", 0, 0, complete=False)
-    tags = _read_tags(data)
+    directory = _full_image(data)
+    if data[8:10] == _CANON_RAW or _RAW.intersection(ifd.integers(data, directory, _PHOTOMETRIC)):
+        raise UnsupportedFormatError("a camera's raw file. Export it as JPEG")
+    tags = _read_tags(data, directory)
     if _IMAGE_WIDTH not in tags or _IMAGE_LENGTH not in tags:
         raise MalformedHeaderError("the first directory of the TIFF contains no size")
     width, height, tile_width, tile_height, extra = (
@@ -37,38 +54,79 @@ def read(data: bytes) -> Header:
         complete=_last_byte(tags) <= len(data),
         alpha=_ALPHA.get(extra, Alpha.NONE),
         tile_pixels=tile_width * tile_height,
-        orientation=ifd.read_orientation(data),
+        orientation=_orientation(data, directory),
     )
 
 
 def as_stored(data: bytes) -> bytes:
-    """Return a TIFF that decoders do not turn: its orientation is that of an upright image.
+    """Return a TIFF whose first image is the full one, with the orientation of an upright image.
 
-    libtiff and OpenCV apply the orientation themselves, whatever the flags, and tile by tile in tiled images.
+    OpenCV decodes the first image. libtiff and OpenCV apply the orientation themselves, whatever the flags, and tile by
+    tile in tiled images.
     """
-    upright = struct.pack(f"{ifd.byte_order(data)}HHIHH", *_UPRIGHT)
-    positions = [entry.position for entry in ifd.entries(data) if entry.tag == ifd.ORIENTATION]
-    changed = [at for at in positions if data[at : at + len(upright)] != upright]
-    if not changed:
+    order = ifd.byte_order(data)
+    directory = _full_image(data)
+    upright = struct.pack(f"{order}HHIHH", *_UPRIGHT)
+    changes = {entry.position: upright for entry in ifd.entries(data, directory) if entry.tag == ifd.ORIENTATION}
+    changes[4] = struct.pack(f"{order}I", directory)
+    changes = {at: new for at, new in changes.items() if data[at : at + len(new)] != new}
+    if not changes:
         return data
     copy = bytearray(data)
-    for at in changed:
-        copy[at : at + len(upright)] = upright
+    for at, new in changes.items():
+        copy[at : at + len(new)] = new
     return bytes(copy)
 
 
-def _read_tags(data: bytes) -> dict[int, NDArray[np.uint64]]:
-    """Return the values of the first directory by tag. Of duplicate entries the first counts, as in libtiff.
+def _orientation(data: bytes, directory: int) -> int:
+    """Return the orientation of an image. A sub-image without one has that of the first image (DNG, TIFF/EP)."""
+    has_own = bool(ifd.integers(data, directory, ifd.ORIENTATION))
+    return ifd.read_orientation(data, directory if has_own else None)
+
+
+def _full_image(data: bytes) -> int:
+    """Return the position of the first directory whose image is not a preview; that of the first one if all are."""
+    first = ifd.first_directory(data)
+    if not _is_preview(data, first):
+        return first
+    return next((directory for directory in _directories(data) if not _is_preview(data, directory)), first)
+
+
+def _is_preview(data: bytes, directory: int) -> bool:
+    new, old = (ifd.integers(data, directory, tag) for tag in (_SUBFILE_TYPE, _OLD_SUBFILE_TYPE))
+    return bool(new[0] & _REDUCED) if new else bool(old) and old[0] == _OLD_REDUCED
+
+
+def _directories(data: bytes) -> Iterator[int]:
+    """Yield the positions of the directories: each one of the file, then its sub-directories."""
+    directory = ifd.first_directory(data)
+    for _ in range(MAX_TIFF_DIRECTORIES):
+        if not 0 < directory < len(data):
+            return
+        yield directory
+        yield from (
+            sub
+            for sub in ifd.integers(data, directory, _SUB_DIRECTORIES)[:MAX_TIFF_DIRECTORIES]
+            if 0 < sub < len(data) and ifd.integers(data, sub, _IMAGE_WIDTH)
+        )
+        try:
+            directory = ifd.next_directory(data, directory)
+        except struct.error:
+            return
+
+
+def _read_tags(data: bytes, directory: int) -> dict[int, NDArray[np.uint64]]:
+    """Return the values of a directory by tag. Of duplicate entries the first counts, as in libtiff.
 
     Raises:
         MalformedHeaderError: An entry has no values or too many, or they are no integers. A decoder might read it and
             find another size.
     """
     tags: dict[int, NDArray[np.uint64]] = {}
-    for entry in ifd.entries(data):
+    for entry in ifd.entries(data, directory):
         if entry.tag not in _TAGS or entry.tag in tags:
             continue
-        if not entry.is_readable:
+        if not entry.is_readable or entry.field_type not in _SIZES:
             raise MalformedHeaderError(
                 f"entry {entry.tag} of the TIFF has {entry.value_count} values of type {entry.field_type}"
             )
