@@ -9,6 +9,7 @@ from cv2.typing import MatLike
 from numpy.typing import NDArray
 
 from fruits_features.contract.rejections import Reason, Rejected, Stage
+from fruits_features.imaging.colour import to_srgb
 from fruits_features.imaging.formats import gif, tiff, webp
 from fruits_features.imaging.formats.header import Alpha, Header, MalformedHeaderError, UnsupportedFormatError
 from fruits_features.imaging.headers import read_header
@@ -27,9 +28,9 @@ _BAND_ROWS = 256
 def decode(data: bytes, max_pixels: int) -> NDArray[np.uint8] | Rejected:
     """Decode a JPEG, PNG, WebP, BMP, TIFF or GIF image.
 
-    The bytes determine the format, never the name. The EXIF orientation is applied. Grey, palettes and CMYK become RGB,
-    and 16 bits become 8. Only the first frame or page is decoded. Transparent areas become white, like the background
-    of a cut-out fruit, because their stored colour is arbitrary.
+    The bytes determine the format, never the name. The EXIF orientation is applied, and colours are converted to sRGB.
+    Grey, palettes and CMYK become RGB, and 16 bits become 8. Only the first frame or page is decoded. Transparent areas
+    become white, like the background of a cut-out fruit, because their stored colour is arbitrary.
 
     Args:
         data: Content of the file.
@@ -49,14 +50,16 @@ def decode(data: bytes, max_pixels: int) -> NDArray[np.uint8] | Rejected:
 
 
 def decode_accepted(data: bytes, header: Header) -> NDArray[np.uint8] | Rejected:
-    """Decode a file whose header was accepted to an upright image on white. A file that is cut may give a part of it.
+    """Decode a file whose header was accepted to an upright image in sRGB on white. A file that is cut may give a part.
 
     Args:
         data: Content of the file.
         header: Header of the file. The limits have been checked for it.
     """
     stored = _check_shape(_decode(data, header), header)
-    return stored if isinstance(stored, Rejected) else turn(stored, header.orientation)
+    if isinstance(stored, Rejected):
+        return stored
+    return to_srgb(turn(stored, header.orientation), header.icc_profile)
 
 
 def _read_header(data: bytes) -> Header | Rejected:

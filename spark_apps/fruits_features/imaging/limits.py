@@ -20,6 +20,9 @@ MAX_JPEG_SEGMENTS = 100_000
 MAX_GIF_BLOCKS = 1_000_000
 """Largest number of blocks of a GIF. A file of 64 MiB has 260,000 if its blocks are full."""
 
+MAX_PROFILE_BYTES = 4 * 1024 * 1024
+"""Largest ICC profile in bytes. Those of phones have 500 to 600 bytes, those with tables up to 1 MiB."""
+
 MAX_TIFF_DIRECTORIES = 100
 """Largest number of directories that are searched for the full image, if the first one is a preview."""
 

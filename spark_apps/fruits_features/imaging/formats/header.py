@@ -35,6 +35,7 @@ class Header:
         tile_pixels: Number of pixels of a tile, which may be larger than the image; 0 without tiles.
         scans: Number of scans of a JPEG. Counting stops after the limit; then `complete` is false.
         orientation: EXIF orientation, 1 to 8: how the decoded rows and columns are turned upright.
+        icc_profile: ICC profile of the values in the file; empty without one.
     """
 
     format: str
@@ -45,3 +46,4 @@ class Header:
     tile_pixels: int = 0
     scans: int = 0
     orientation: int = 1
+    icc_profile: bytes = b""

@@ -17,6 +17,7 @@ ORIENTATION = 274
 EXIF_PREFIX = b"Exif\0\0"
 _TYPES = {1: "u1", 3: "u2", 4: "u4", 6: "i1", 8: "i2", 9: "i4", 13: "u4", 16: "u8", 17: "i8"}
 """NumPy types of BYTE, SHORT, LONG, their signed variants, IFD, LONG8 and SLONG8."""
+_BYTE_TYPES = {1, 7}
 _INLINE_BYTES = 4  # largest value stored in the entry itself; larger ones are stored elsewhere
 _ENTRY_BYTES = 12
 _LARGEST_POSITION = 2**62  # larger than any file; the sum of two such positions fits into 64 bits
@@ -104,6 +105,15 @@ def integers(data: bytes, directory: int, tag: int) -> list[int]:
     except struct.error:
         return []
     return []
+
+
+def content(data: bytes, directory: int, tag: int) -> bytes:
+    """Return the bytes of the first entry with a tag and the type BYTE or UNDEFINED; empty without one."""
+    for entry in entries(data, directory):
+        if entry.tag == tag and entry.field_type in _BYTE_TYPES and entry.value_count > _INLINE_BYTES:
+            (start,) = struct.unpack_from(f"{byte_order(data)}I", data, entry.position + 8)
+            return data[start : start + entry.value_count]
+    return b""
 
 
 def read_orientation(block: bytes, directory: int | None = None) -> int:

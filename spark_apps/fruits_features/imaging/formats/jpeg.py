@@ -11,7 +11,9 @@ from fruits_features.imaging.limits import MAX_JPEG_SCANS, MAX_JPEG_SEGMENTS
 _START_OF_FRAME = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # DHT, JPG and DAC share the range
 _START_OF_SCAN = 0xDA
 _END_OF_IMAGE = 0xD9
-_APP1 = 0xE1
+_APP1, _APP2 = 0xE1, 0xE2
+_ICC_PREFIX = b"ICC_PROFILE\0"
+_ICC_NUMBERS = 2  # bytes after the prefix: number of the part, from 1, and number of parts (ICC.1:2022, B.4)
 _NEXT_MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd8\xff]")
 """Next marker with a payload, or the end marker.
 
@@ -27,12 +29,17 @@ def read(data: bytes) -> Header:
     """
     size: tuple[int, int] | None = None
     complete, scans, exif = False, 0, b""
+    profile: dict[int, bytes] = {}
     for marker, payload in _segments(data):
         if marker in _START_OF_FRAME and size is None:
             height, width = struct.unpack_from(">HH", data, payload + 1)
             size = (width, height)
         elif marker == _APP1 and not exif and data.startswith(ifd.EXIF_PREFIX, payload):
             exif = _payload(data, payload)
+        elif marker == _APP2 and data.startswith(_ICC_PREFIX, payload):
+            part = _payload(data, payload)[len(_ICC_PREFIX) :]
+            if len(part) > _ICC_NUMBERS:
+                profile.setdefault(part[0], part)
         scans += marker == _START_OF_SCAN
         if scans > MAX_JPEG_SCANS:
             break
@@ -41,7 +48,14 @@ def read(data: bytes) -> Header:
         if not complete:
             return Header("jpeg", 0, 0, complete=False, scans=scans)
         raise MalformedHeaderError("the JPEG has no frame")
-    return Header("jpeg", *size, complete=complete, scans=scans, orientation=ifd.read_orientation(exif))
+    return Header(
+        "jpeg",
+        *size,
+        complete=complete,
+        scans=scans,
+        orientation=ifd.read_orientation(exif),
+        icc_profile=_profile(profile) if profile else b"",
+    )
 
 
 def _segments(data: bytes) -> Iterator[tuple[int, int]]:
@@ -65,6 +79,14 @@ def _segments(data: bytes) -> Iterator[tuple[int, int]]:
         yield marker, position + 2
         position += struct.unpack_from(">H", data, position)[0]
     raise MalformedHeaderError(f"the JPEG has more than {MAX_JPEG_SEGMENTS} segments")
+
+
+def _profile(parts: dict[int, bytes]) -> bytes:
+    """Return a profile from its parts by number; empty if a part is missing. Parts start with two numbers."""
+    numbers = range(1, next(iter(parts.values()))[1] + 1)
+    if not all(number in parts for number in numbers):
+        return b""
+    return b"".join(parts[number][_ICC_NUMBERS:] for number in numbers)
 
 
 def _payload(data: bytes, position: int) -> bytes:

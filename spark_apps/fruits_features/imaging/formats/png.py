@@ -1,9 +1,11 @@
 """PNG (ISO/IEC 15948)."""
 
 import struct
+import zlib
 
 from fruits_features.imaging.formats import ifd
 from fruits_features.imaging.formats.header import Alpha, Header, MalformedHeaderError
+from fruits_features.imaging.limits import MAX_PROFILE_BYTES
 
 _WITH_ALPHA = {4, 6}  # colour types: grey and alpha, RGB and alpha
 
@@ -18,7 +20,7 @@ def read(data: bytes) -> Header:
         raise MalformedHeaderError(f"the first chunk of the PNG is {data[12:16]!r} and not IHDR")
     width, height, _, colour_type = struct.unpack_from(">IIBB", data, 16)
     transparent = colour_type in _WITH_ALPHA
-    complete, exif = False, b""
+    complete, exif, profile = False, b"", b""
     position = 8
     while position + 12 <= len(data) and not complete:
         (length,) = struct.unpack_from(">I", data, position)
@@ -26,7 +28,19 @@ def read(data: bytes) -> Header:
         transparent |= chunk_type == b"tRNS"
         if chunk_type == b"eXIf" and not exif:
             exif = data[position + 8 : position + 8 + length]
+        if chunk_type == b"iCCP" and not profile:
+            profile = _profile(data[position + 8 : position + 8 + length])
         complete = chunk_type == b"IEND"
         position += 12 + length
     alpha = Alpha.STRAIGHT if transparent else Alpha.NONE
-    return Header("png", width, height, complete, alpha, orientation=ifd.read_orientation(exif))
+    orientation = ifd.read_orientation(exif)
+    return Header("png", width, height, complete, alpha, orientation=orientation, icc_profile=profile)
+
+
+def _profile(chunk: bytes) -> bytes:
+    """Return the profile in the chunk iCCP: a name, the method of compression and a zlib stream."""
+    _, _, stored = chunk.partition(b"\0")
+    try:
+        return zlib.decompressobj().decompress(stored[1:], MAX_PROFILE_BYTES)
+    except zlib.error:
+        return b""

@@ -16,6 +16,7 @@ _IMAGE_WIDTH, _IMAGE_LENGTH = 256, 257
 _PHOTOMETRIC = 262
 _TILE_WIDTH, _TILE_LENGTH = 322, 323
 _EXTRA_SAMPLES = 338
+_ICC_PROFILE = 34675
 _ALPHA = {1: Alpha.PREMULTIPLIED, 2: Alpha.STRAIGHT}  # by ExtraSamples: associated, unassociated
 _PIXEL_DATA = ((273, 279), (324, 325))  # offsets and byte counts of strips, of tiles
 _SIZES = {1, 3, 4, 6, 8, 9, 16, 17}
@@ -55,6 +56,7 @@ def read(data: bytes) -> Header:
         alpha=_ALPHA.get(extra, Alpha.NONE),
         tile_pixels=tile_width * tile_height,
         orientation=_orientation(data, directory),
+        icc_profile=ifd.content(data, directory, _ICC_PROFILE),
     )
 
 

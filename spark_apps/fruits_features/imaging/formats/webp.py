@@ -24,11 +24,11 @@ def read(data: bytes) -> Header:
     (riff_size,) = struct.unpack_from("<I", data, 4)
     complete = len(data) >= riff_size + 8
     kind = data[12:16]
-    transparent, exif = False, b""
+    transparent, exif, profile = False, b"", b""
     if kind == b"VP8X":
         width, height = (int.from_bytes(data[at : at + 3], "little") + 1 for at in (24, 27))
         transparent = bool(data[_FLAGS] & _ALPHA_FLAG) or _has_opacity(data)
-        exif = next((data[chunk.start : chunk.end] for chunk in _chunks(data) if chunk.kind == b"EXIF"), b"")
+        exif, profile = _first(data, b"EXIF"), _first(data, b"ICCP")
     elif kind == b"VP8L":
         (bits,) = struct.unpack_from("<I", data, 21)
         width, height = (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
@@ -38,7 +38,8 @@ def read(data: bytes) -> Header:
     else:
         raise MalformedHeaderError(f"the first chunk of the WebP is {kind!r}")
     alpha = Alpha.STRAIGHT if transparent else Alpha.NONE
-    return Header("webp", width, height, complete, alpha, orientation=ifd.read_orientation(exif))
+    orientation = ifd.read_orientation(exif)
+    return Header("webp", width, height, complete, alpha, orientation=orientation, icc_profile=profile)
 
 
 def with_alpha_flag(data: bytes) -> bytes:
@@ -56,6 +57,11 @@ def _has_opacity(data: bytes) -> bool:
         if chunk.kind in (b"VP8 ", b"VP8L"):
             return chunk.kind == b"VP8L" and bool(data[chunk.start + 4] & 0x10)  # bit 28 after the signature
     return False
+
+
+def _first(data: bytes, kind: bytes) -> bytes:
+    """Return the content of the first chunk of a kind; empty without one."""
+    return next((data[chunk.start : chunk.end] for chunk in _chunks(data) if chunk.kind == kind), b"")
 
 
 def _chunks(data: bytes) -> Iterator[_Chunk]:

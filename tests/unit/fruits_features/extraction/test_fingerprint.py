@@ -26,6 +26,7 @@ def test_modules_are_all_that_affect_the_features() -> None:
         "fruits_features.extraction.families.onnx",
         "fruits_features.extraction.families.orb",
         "fruits_features.extraction.families.texture",
+        "fruits_features.imaging.colour",
         "fruits_features.imaging.decode",
         "fruits_features.imaging.formats",
         "fruits_features.imaging.formats.bmp",
@@ -81,7 +82,7 @@ def test_comments_and_docstrings_do_not_change_the_hash(monkeypatch: pytest.Monk
 
 def test_other_families_and_libraries_have_other_fingerprints(monkeypatch: pytest.MonkeyPatch) -> None:
     assert fingerprint(("color",))["code"] != fingerprint(("color", "texture"))["code"]
-    assert fingerprint(DEFAULT).keys() == {"code", "machine", "numpy", "opencv-python-headless"}
+    assert fingerprint(DEFAULT).keys() == {"code", "machine", "numpy", "opencv-python-headless", "pillow"}
     assert "onnxruntime" in fingerprint(("onnx",))
     monkeypatch.setattr(subject, "version", lambda _: "0")
     assert fingerprint(DEFAULT)["numpy"] == "0"
