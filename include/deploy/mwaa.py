@@ -37,6 +37,7 @@ PINNED_PACKAGES = (
     "opencv-python-headless",
     "pandera",
     "pillow",
+    "pillow-heif",
     "typeguard",
     "typing-inspect",
     "xyzservices",

@@ -57,12 +57,12 @@ The Parquet metadata of each file in `features/` and `quarantine/` holds a JSON 
 
 ## Reading of images
 
-The first bytes of a file decide its format: JPEG, PNG, WebP, BMP, TIFF or GIF. The extension of the key is ignored.
-Images are rotated by their EXIF orientation. Grey, palette, CMYK and YCCK images are converted to RGB, and 16-bit
-images to 8 bits. Of several frames or pages, the first one is read.
+The first bytes of a file decide its format: JPEG, PNG, WebP, BMP, TIFF, GIF, AVIF or HEIC. The key is ignored.
+Images are rotated by their orientation and converted to sRGB, grey, palettes, CMYK and YCCK too, and 16 bits to 8.
+Of several frames or pages, the first one is read that is not a preview.
 
-Transparent pixels become white, the background of Fruits-360. Files whose transparency OpenCV does not report (a
-transparent colour in a grey PNG, opacity in a grey TIFF) are quarantined.
+Transparent pixels become white, the background of Fruits-360, as does what a GIF's frame does not cover. Files whose
+transparency OpenCV does not report (a transparent colour in a grey PNG, opacity in a grey TIFF) are quarantined.
 
 Truncated files are quarantined. But a JPEG that was cut and then closed with an end marker looks complete, and its
 missing part is grey.

@@ -10,11 +10,15 @@ import zlib
 from dataclasses import dataclass
 
 import numpy as np
+import pillow_heif
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageOps
+from PIL import Image, ImageCms, ImageDraw, ImageOps
+
+pillow_heif.register_heif_opener()  # and writer
 
 HEIGHT, WIDTH = 40, 60
 RED, GREEN, BLUE, YELLOW, WHITE = (250, 0, 0), (0, 200, 0), (0, 0, 250), (240, 200, 40), (255, 255, 255)
+SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 HALF_BLUE = (127, 127, 252)
 """Half-transparent blue on white."""
 SEEN = {
@@ -83,7 +87,7 @@ def save(image: Image.Image, kind: str, **options: object) -> bytes:
     return file.getvalue()
 
 
-def turned(kind: str, orientation: int, image: Image.Image | None = None) -> bytes:
+def turned(kind: str, orientation: int, image: Image.Image | None = None, **options: object) -> bytes:
     """Return the picture as a file with an EXIF orientation. Readers that apply it return the upright picture."""
     exif = Image.Exif()
     exif[0x0112] = orientation
@@ -92,7 +96,7 @@ def turned(kind: str, orientation: int, image: Image.Image | None = None) -> byt
     image = image if undo is None else image.transpose(Image.Transpose(undo))
     if kind == "TIFF":
         return save(image, kind, tiffinfo={0x0112: orientation})
-    return save(image, kind, exif=exif, **({"quality": 95, "subsampling": 0} if kind == "JPEG" else {}))
+    return save(image, kind, exif=exif, **({"quality": 95, "subsampling": 0} if kind == "JPEG" else {}), **options)
 
 
 def deep(image: Image.Image) -> NDArray[np.uint16]:
@@ -155,6 +159,15 @@ def jpeg_of_ycck() -> bytes:
     return data[:transform] + b"\x02" + data[transform + 1 :]
 
 
+def tiff_with_preview() -> bytes:
+    """Return a TIFF of two pages, the first of which is marked as a preview of the second."""
+    preview, pages = Image.new("RGB", (6, 4)), {"save_all": True, "append_images": [picture()]}
+    data = save(preview, "TIFF", tiffinfo={254: 1}, **pages)
+    first = struct.pack("<HHII", 254, 4, 1, 1)
+    second = data.rindex(first)
+    return data if second == data.index(first) else data[: second + 8] + bytes(4) + data[second + 12 :]
+
+
 def stored() -> dict[str, Stored]:
     """Return the picture in each variant by name. The first word of the name is the format."""
     colours, grey, another = picture(), picture("L"), Image.new("RGB", (WIDTH, HEIGHT))
@@ -211,4 +224,12 @@ def stored() -> dict[str, Stored]:
         "gif, interlaced": Stored(save(palette, "GIF", interlace=1)),
         "gif, a transparent colour": Stored(save(palette, "GIF", transparency=right), "cut out"),
         "gif, animated": Stored(save(palette, "GIF", **more)),
+        "jpeg, profile and orientation": Stored(turned("JPEG", 3, icc_profile=SRGB)),
+        "png, profile and orientation": Stored(turned("PNG", 3, icc_profile=SRGB)),
+        "webp, profile and orientation": Stored(turned("WEBP", 3, icc_profile=SRGB, lossless=True)),
+        "tiff, preview first": Stored(tiff_with_preview()),
+        "avif": Stored(save(colours, "AVIF", quality=95, subsampling="4:4:4"), tolerance=4),
+        "avif, opacity and profile": Stored(save(half_seen(), "AVIF", quality=95, icc_profile=SRGB), "half seen", 8),
+        "heic": Stored(save(colours, "HEIF", quality=95, chroma=444), tolerance=4),
+        "heic, opacity and profile": Stored(save(half_seen(), "HEIF", quality=95, icc_profile=SRGB), "half seen", 8),
     }

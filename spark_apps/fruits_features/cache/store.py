@@ -50,11 +50,13 @@ TRANSIENT_REASONS = tuple(
         Reason.CHANGED,
         Reason.FORBIDDEN,
         Reason.UNAVAILABLE,
+        Reason.UNSUPPORTED_FORMAT,
         Reason.DECODER_CRASH,
         Reason.DECODER_TIMEOUT,
     )
 )
-"""Reasons that depend on S3, on the image prefix or on a machine, and not on the object. They are not cached."""
+"""Reasons that depend on S3, on the image prefix or on a machine and its libraries, and not only on the object. They
+are not cached."""
 
 _MAX_CONCURRENT_READS = 16
 """Number of small objects read concurrently."""

@@ -46,7 +46,10 @@ class Reason(StrEnum):
         "unavailable",
         "S3 failed on this object after all retries, but returned other objects.",
     )
-    NOT_AN_IMAGE = "not_an_image", "The first bytes are not those of a JPEG, PNG, WebP, BMP, TIFF or GIF file."
+    NOT_AN_IMAGE = (
+        "not_an_image",
+        "The first bytes are not those of a JPEG, PNG, WebP, BMP, TIFF, GIF, AVIF or HEIC file.",
+    )
     UNSUPPORTED_FORMAT = (
         "unsupported_format",
         "The file is an image of a known kind that this installation does not read. `detail` names the way out.",
@@ -57,7 +60,7 @@ class Reason(StrEnum):
         "The image has more than `max_image_pixels` (default 50,000,000). It was not decoded.",
     )
     TOO_MANY_SCANS = "too_many_scans", "The JPEG has so many scans that decoding would be slow. It was not decoded."
-    UNDECODABLE = "undecodable", "The file has the header of an image, but OpenCV cannot decode it."
+    UNDECODABLE = "undecodable", "The file has the header of an image, but its decoder fails."
     DECODER_CRASH = "decoder_crash", "Decoding crashed the worker process, and crashed it again in fresh processes."
     DECODER_TIMEOUT = "decoder_timeout", "Decoding took longer than the deadline. Its process was ended."
     NOT_DESCRIBABLE = "not_describable", "The image was decoded, but its features could not be computed."

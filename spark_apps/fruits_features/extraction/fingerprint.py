@@ -35,7 +35,7 @@ _EXCLUDED = frozenset(
 
 Their imports are excluded too. The columns of `schemas` are part of the cache's key separately.
 """
-_LIBRARIES = ("numpy", "opencv-python-headless", "opencv-python", "pillow")
+_LIBRARIES = ("numpy", "opencv-python-headless", "opencv-python", "pillow", "pillow-heif")
 _MODEL_LIBRARIES = ("onnxruntime",)
 
 

@@ -9,8 +9,9 @@ from cv2.typing import MatLike
 from numpy.typing import NDArray
 
 from fruits_features.contract.rejections import Reason, Rejected, Stage
+from fruits_features.imaging import heic
 from fruits_features.imaging.colour import to_srgb
-from fruits_features.imaging.formats import gif, tiff, webp
+from fruits_features.imaging.formats import gif, heif, tiff, webp
 from fruits_features.imaging.formats.header import Alpha, Header, MalformedHeaderError, UnsupportedFormatError
 from fruits_features.imaging.headers import read_header
 from fruits_features.imaging.limits import MAX_JPEG_SCANS
@@ -26,7 +27,7 @@ _BAND_ROWS = 256
 
 
 def decode(data: bytes, max_pixels: int) -> NDArray[np.uint8] | Rejected:
-    """Decode a JPEG, PNG, WebP, BMP, TIFF or GIF image.
+    """Decode a JPEG, PNG, WebP, BMP, TIFF, GIF, AVIF or HEIC image.
 
     The bytes determine the format, never the name. The EXIF orientation is applied, and colours are converted to sRGB.
     Grey, palettes and CMYK become RGB, and 16 bits become 8. Only the first frame or page is decoded. Transparent areas
@@ -104,26 +105,36 @@ def _check_shape(pixels: NDArray[np.uint8] | Rejected, header: Header) -> NDArra
         return pixels
     return _rejected(
         Reason.UNDECODABLE,
-        f"The header states {header.width} x {header.height} pixels, but OpenCV decoded {width} x {height}.",
+        f"The header states {header.width} x {header.height} pixels, but the decoder returned {width} x {height}.",
     )
 
 
 def _decode(data: bytes, header: Header) -> NDArray[np.uint8] | Rejected:
     """Decode a file to the rows and columns that it stores, on white."""
     try:
-        if header.format == "gif":
-            return _decode_gif(data, header)
-        if header.format == "tiff":
-            data = tiff.as_stored(data)
-        if header.alpha is Alpha.NONE:
-            return _decode_opaque(np.frombuffer(data, np.uint8))
-        if header.format == "webp":
-            data = webp.with_alpha_flag(data)
-        return _decode_on_white(np.frombuffer(data, np.uint8), header)
+        return _decode_format(data, header)
     except cv2.error as error:
         return _rejected(Reason.UNDECODABLE, f"OpenCV: {error.err}.")
     except MalformedHeaderError as error:
         return _rejected(Reason.UNDECODABLE, f"The file is malformed: {error}.")
+    except heic.HeicError as error:
+        return _rejected(Reason.UNDECODABLE, f"libheif: {str(error).rstrip('.')}.")
+    except UnsupportedFormatError as error:
+        return _rejected(Reason.UNSUPPORTED_FORMAT, f"The file is {error}.")
+
+
+def _decode_format(data: bytes, header: Header) -> NDArray[np.uint8] | Rejected:
+    if header.format == "gif":
+        return _decode_gif(data, header)
+    if header.format == heif.HEIC:
+        return _on_white(heic.decode(data), header)
+    if header.format == "tiff":
+        data = tiff.as_stored(data)
+    if header.alpha is Alpha.NONE:
+        return _decode_opaque(np.frombuffer(data, np.uint8))
+    if header.format == "webp":
+        data = webp.with_alpha_flag(data)
+    return _decode_on_white(np.frombuffer(data, np.uint8), header)
 
 
 def _decode_opaque(encoded: NDArray[np.uint8]) -> NDArray[np.uint8] | Rejected:
@@ -152,6 +163,11 @@ def _decode_on_white(encoded: NDArray[np.uint8], header: Header) -> NDArray[np.u
         return _rejected(
             Reason.UNDECODABLE, f"OpenCV does not return the transparency of a {header.format} image in {pixel_type}."
         )
+    return _on_white(pixels, header)
+
+
+def _on_white(pixels: MatLike, header: Header) -> NDArray[np.uint8]:
+    """Blend BGR or BGRA of 8 or 16 bits with white, and return RGB of 8 bits."""
     blended = np.empty((*pixels.shape[:2], 3), np.uint8)
     for start in range(0, len(pixels), _BAND_ROWS):
         band = slice(start, start + _BAND_ROWS)
@@ -160,7 +176,7 @@ def _decode_on_white(encoded: NDArray[np.uint8], header: Header) -> NDArray[np.u
 
 
 def _blend(pixels: MatLike, header: Header) -> NDArray[np.uint8]:
-    """Blend BGR or BGRA of 8 or 16 bits with white, and return RGB of 8 bits."""
+    """Blend some rows."""
     maximum = 255 if pixels.dtype == np.uint8 else 65535
     colours = pixels[..., :3]
     if pixels.shape[2] > 3:  # noqa: PLR2004 - with alpha

@@ -9,8 +9,9 @@ OpenCV offers none of this before decoding:
 """
 
 import struct
+from collections.abc import Callable
 
-from fruits_features.imaging.formats import bmp, gif, jpeg, png, tiff, webp
+from fruits_features.imaging.formats import bmp, gif, heif, jpeg, png, tiff, webp
 from fruits_features.imaging.formats.header import Header, MalformedHeaderError
 
 _READERS = (
@@ -37,14 +38,19 @@ def read_header(data: bytes) -> Header | None:
     ('gif', 3, 2)
     >>> read_header(b"hello")
     """
-    for signature, read in _READERS:
-        if data.startswith(signature):
-            if signature == b"RIFF" and data[8:12] != b"WEBP":
-                return None
-            try:
-                return read(data)
-            except (struct.error, IndexError) as error:
-                raise MalformedHeaderError(
-                    f"the header of these {len(data)} bytes points outside the file ({error})"
-                ) from error
-    return None
+    read = _reader(data)
+    if read is None:
+        return None
+    try:
+        return read(data)
+    except (struct.error, IndexError) as error:
+        raise MalformedHeaderError(
+            f"the header of these {len(data)} bytes points outside the file ({error})"
+        ) from error
+
+
+def _reader(data: bytes) -> Callable[[bytes], Header] | None:
+    if heif.format_of(data):
+        return heif.read
+    reader = next((read for signature, read in _READERS if data.startswith(signature)), None)
+    return None if reader is webp.read and data[8:12] != b"WEBP" else reader

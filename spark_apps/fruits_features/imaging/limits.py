@@ -17,6 +17,9 @@ bytes (libjpeg-turbo, "Two Issues with the JPEG Standard"). The standard script 
 MAX_JPEG_SEGMENTS = 100_000
 """Largest number of segments of a JPEG. Photographs have hundreds. So many take a tenth of a second to read."""
 
+MAX_AV1_UNITS = 10_000
+"""Largest number of units of one picture in an AVIF. libaom writes a few per picture, and one per group of tiles."""
+
 MAX_GIF_BLOCKS = 1_000_000
 """Largest number of blocks of a GIF. A file of 64 MiB has 260,000 if its blocks are full."""
 

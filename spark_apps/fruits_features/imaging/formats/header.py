@@ -27,7 +27,7 @@ class Header:
     """Header of an image file.
 
     Args:
-        format: `jpeg`, `png`, `webp`, `bmp`, `tiff` or `gif`.
+        format: `jpeg`, `png`, `webp`, `bmp`, `tiff`, `gif`, `avif` or `heic`.
         width: Width in pixels, before the EXIF orientation is applied.
         height: Height in pixels, before the EXIF orientation is applied.
         complete: Whether the file contains the complete image.

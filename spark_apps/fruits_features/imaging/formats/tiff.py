@@ -87,7 +87,11 @@ def _orientation(data: bytes, directory: int) -> int:
 
 
 def _full_image(data: bytes) -> int:
-    """Return the position of the first directory whose image is not a preview; that of the first one if all are."""
+    """Return the position of the first directory whose image is not a preview; that of the first one if all are.
+
+    Raises:
+        struct.error: A directory is outside the file.
+    """
     first = ifd.first_directory(data)
     if not _is_preview(data, first):
         return first
@@ -100,21 +104,20 @@ def _is_preview(data: bytes, directory: int) -> bool:
 
 
 def _directories(data: bytes) -> Iterator[int]:
-    """Yield the positions of the directories: each one of the file, then its sub-directories."""
+    """Yield the positions of the directories: each one of the file, then its sub-directories.
+
+    Raises:
+        struct.error: A directory is outside the file, which may have been cut before the full image.
+    """
     directory = ifd.first_directory(data)
     for _ in range(MAX_TIFF_DIRECTORIES):
-        if not 0 < directory < len(data):
+        if not directory:
             return
         yield directory
-        yield from (
-            sub
-            for sub in ifd.integers(data, directory, _SUB_DIRECTORIES)[:MAX_TIFF_DIRECTORIES]
-            if 0 < sub < len(data) and ifd.integers(data, sub, _IMAGE_WIDTH)
-        )
-        try:
-            directory = ifd.next_directory(data, directory)
-        except struct.error:
-            return
+        for sub in ifd.integers(data, directory, _SUB_DIRECTORIES)[:MAX_TIFF_DIRECTORIES]:
+            if any(entry.tag == _IMAGE_WIDTH for entry in ifd.entries(data, sub)):
+                yield sub
+        directory = ifd.next_directory(data, directory)
 
 
 def _read_tags(data: bytes, directory: int) -> dict[int, NDArray[np.uint64]]:

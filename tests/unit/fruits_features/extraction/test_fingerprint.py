@@ -26,18 +26,22 @@ def test_modules_are_all_that_affect_the_features() -> None:
         "fruits_features.extraction.families.onnx",
         "fruits_features.extraction.families.orb",
         "fruits_features.extraction.families.texture",
+        "fruits_features.imaging",
         "fruits_features.imaging.colour",
         "fruits_features.imaging.decode",
         "fruits_features.imaging.formats",
+        "fruits_features.imaging.formats.av1",
         "fruits_features.imaging.formats.bmp",
         "fruits_features.imaging.formats.gif",
         "fruits_features.imaging.formats.header",
+        "fruits_features.imaging.formats.heif",
         "fruits_features.imaging.formats.ifd",
         "fruits_features.imaging.formats.jpeg",
         "fruits_features.imaging.formats.png",
         "fruits_features.imaging.formats.tiff",
         "fruits_features.imaging.formats.webp",
         "fruits_features.imaging.headers",
+        "fruits_features.imaging.heic",
         "fruits_features.imaging.limits",
         "fruits_features.imaging.normalize",
         "fruits_features.imaging.orientation",
@@ -82,7 +86,8 @@ def test_comments_and_docstrings_do_not_change_the_hash(monkeypatch: pytest.Monk
 
 def test_other_families_and_libraries_have_other_fingerprints(monkeypatch: pytest.MonkeyPatch) -> None:
     assert fingerprint(("color",))["code"] != fingerprint(("color", "texture"))["code"]
-    assert fingerprint(DEFAULT).keys() == {"code", "machine", "numpy", "opencv-python-headless", "pillow"}
+    libraries = {"numpy", "opencv-python-headless", "pillow", "pillow-heif"}
+    assert fingerprint(DEFAULT).keys() == {"code", "machine", *libraries}
     assert "onnxruntime" in fingerprint(("onnx",))
     monkeypatch.setattr(subject, "version", lambda _: "0")
     assert fingerprint(DEFAULT)["numpy"] == "0"

@@ -66,6 +66,7 @@ FIRST_PICTURE_ENDS = {
     "jpeg, bytes after its end": len(STORED["jpeg"].data),
     "tiff, several pages": len(STORED["tiff"].data),
     "tiff, fax": len(STORED["tiff, fax"].data) - 4,
+    "tiff, preview first": len(STORED["tiff, preview first"].data) - 8,
 }
 """Length from which a truncated file still decodes: only later pages or the end of the page list are missing."""
 
@@ -321,7 +322,7 @@ def test_decode_to_another_size_than_the_header_states_is_rejected(
 
     assert isinstance(outcome, Rejected)
     assert outcome.reason == Reason.UNDECODABLE
-    assert outcome.detail == (f"The header states 60 x 40 pixels, but OpenCV decoded {shape[1]} x {shape[0]}.")
+    assert outcome.detail == (f"The header states 60 x 40 pixels, but the decoder returned {shape[1]} x {shape[0]}.")
 
 
 def test_opencv_refuses_large_images_itself_in_the_environment_of_workers() -> None:

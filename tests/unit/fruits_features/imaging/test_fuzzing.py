@@ -11,7 +11,7 @@ import pytest
 from fruits_features.contract.rejections import Reason, Rejected, Stage
 from fruits_features.extraction.extract import ImageExtractor, ImageFeatures
 from fruits_features.extraction.subprocess_pool import Failure, SubprocessPool
-from fruits_features.imaging.formats.header import MalformedHeaderError
+from fruits_features.imaging.formats.header import MalformedHeaderError, UnsupportedFormatError
 from fruits_features.imaging.headers import read_header
 from fruits_features.imaging.limits import opencv_environment
 from tests.support.pictures import stored
@@ -95,7 +95,7 @@ def test_header_of_mutated_image_is_read_or_malformed(image_format: str) -> None
     for data in mutants(image_format).values():
         try:
             header = read_header(data)
-        except MalformedHeaderError:
+        except (MalformedHeaderError, UnsupportedFormatError):
             continue
         assert header is None or min(header.width, header.height, header.tile_pixels, header.scans) >= 0
 
@@ -129,5 +129,6 @@ def test_extraction_of_mutated_image_gives_features_or_a_rejection(image_format:
             Reason.TRUNCATED,
             Reason.TOO_MANY_PIXELS,
             Reason.TOO_MANY_SCANS,
+            Reason.UNSUPPORTED_FORMAT,
             Reason.UNDECODABLE,
         }
