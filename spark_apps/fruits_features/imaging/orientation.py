@@ -15,10 +15,12 @@ _TURNS = {  # by EXIF orientation: whether to swap rows and columns, then the ax
 
 
 def turn(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
-    """Return the upright image, given its EXIF orientation.
+    """Return the upright image, given its EXIF orientation, 1 to 8.
 
     >>> turn(np.arange(3, dtype=np.uint8).reshape(1, 3, 1), 6).tolist()
     [[[0]], [[1]], [[2]]]
     """
-    swapped, axes = _TURNS.get(orientation, (False, ()))
+    if orientation == 1:
+        return pixels
+    swapped, axes = _TURNS[orientation]
     return np.ascontiguousarray(np.flip(pixels.swapaxes(0, 1) if swapped else pixels, axes))

@@ -4,6 +4,7 @@ import os
 import struct
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -119,6 +120,16 @@ def test_png_whose_first_chunk_is_not_the_header_is_undecodable() -> None:
     assert isinstance(outcome, Rejected)
     assert outcome.reason == Reason.UNDECODABLE
     assert outcome.detail == "The file is malformed: the first chunk of the PNG is b'CgBI' and not IHDR."
+
+
+def test_png_without_pixels_is_rejected_before_it_is_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cv2, "imdecode", None)
+    png = pictures.save(pictures.picture(), "PNG")
+
+    outcome = decode(png[:33] + png[-12:], MAX_PIXELS)
+
+    assert isinstance(outcome, Rejected)
+    assert outcome.detail == "The file is malformed: the PNG has no pixels."
 
 
 def tiff_with_preview(  # noqa: PLR0913 - one argument per property of the file
