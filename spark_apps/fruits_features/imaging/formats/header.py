@@ -1,4 +1,4 @@
-"""What the header of an image file states, whatever its format."""
+"""Header of an image file, whatever its format."""
 
 from dataclasses import dataclass
 from enum import Enum
