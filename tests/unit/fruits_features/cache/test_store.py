@@ -1,6 +1,7 @@
 """The feature cache in complete runs in this process, on a bucket in memory."""
 
 import json
+import sys
 from pathlib import Path
 
 import pyarrow as pa
@@ -11,6 +12,7 @@ from fruits_features.extraction import batches
 from fruits_features.job import inventory
 from fruits_features.output import snapshot
 from tests.support.deadly_decoder.sitecustomize import MARK
+from tests.support.pictures import stored
 from tests.support.small_runs import Images, Runs, photograph
 
 CATEGORIES = ("Apple", "Lime", "Plum")
@@ -164,6 +166,22 @@ def test_object_without_category_by_another_prefix_is_not_looked_up(runs: Runs) 
 
     assert runs.table("tuesday", "quarantine")["reason"].to_pylist() == ["no_category"] * 3
     assert (outside.described, inside.described) == (9, 12)
+
+
+def test_image_of_an_unsupported_format_is_read_again_by_the_next_run(
+    runs: Runs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs.images.put("images/Training/Lime/phone.heic", stored()["heic"].data)
+    with monkeypatch.context() as without_library:
+        without_library.setitem(sys.modules, "pillow_heif", None)
+        runs.run("monday")
+    assert runs.table("monday", "quarantine")["reason"].to_pylist() == ["unsupported_format"]
+    requested(runs)
+
+    runs.run("tuesday")
+
+    assert requested(runs) == ["phone.heic"]
+    assert runs.table("tuesday", "quarantine").num_rows == 0
 
 
 def test_run_with_only_transient_rejections_adds_no_segment(runs: Runs) -> None:
