@@ -16,7 +16,8 @@ from fruits_features.contract.families import DEFAULT_FAMILIES, FAMILIES, MODEL_
 DEFAULT_EXPLAINED_VARIANCE = 0.95
 DEFAULT_MAX_QUARANTINE_SHARE = 0.05
 DEFAULT_MAX_IMAGE_BYTES = 64 * 1024 * 1024
-DEFAULT_MAX_IMAGE_PIXELS = 50_000_000
+DEFAULT_MAX_IMAGE_PIXELS = 52_000_000
+"""Admits the photographs of "50-megapixel" phones, which have up to 8192 x 6144 pixels."""
 
 _DESCRIPTION = (
     "Extract features from the images in an S3 bucket, reduce them by a PCA, and write both as Parquet files. "

@@ -57,7 +57,7 @@ class Reason(StrEnum):
     TRUNCATED = "truncated", "The file ends before the image is complete."
     TOO_MANY_PIXELS = (
         "too_many_pixels",
-        "The image has more than `max_image_pixels` (default 50,000,000). It was not decoded.",
+        "The image has more than `max_image_pixels` (default 52,000,000). It was not decoded.",
     )
     TOO_MANY_SCANS = "too_many_scans", "The JPEG has so many scans that decoding would be slow. It was not decoded."
     UNDECODABLE = "undecodable", "The file has the header of an image, but its decoder fails."

@@ -38,7 +38,7 @@ def opencv_environment(max_pixels: int) -> dict[str, str]:
 
     OpenCV reads them when it is imported. The limit is a second one: the header of a file has been checked before.
 
-    >>> opencv_environment(50_000_000)
-    {'OPENCV_IO_MAX_IMAGE_PIXELS': '50000000'}
+    >>> opencv_environment(52_000_000)
+    {'OPENCV_IO_MAX_IMAGE_PIXELS': '52000000'}
     """
     return {"OPENCV_IO_MAX_IMAGE_PIXELS": str(max_pixels)}

@@ -98,3 +98,8 @@ def test_help_starts_with_what_the_application_does(capsys: pytest.CaptureFixtur
         Arguments.from_argv(["--help"])
 
     assert "\n\nExtract features from the images in an S3 bucket" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("size", [(8192, 6144), (8160, 6144)])
+def test_default_limit_admits_photographs_of_50_megapixel_phones(size: tuple[int, int]) -> None:
+    assert Arguments(**PLACES).max_image_pixels >= size[0] * size[1]  # type: ignore[arg-type]
