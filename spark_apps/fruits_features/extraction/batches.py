@@ -23,7 +23,7 @@ from fruits_features.imaging.limits import DEADLINE_S, opencv_environment
 from fruits_features.io.fetcher import IMAGE_RETRIES, Fetcher, ObjectRef
 from fruits_features.io.object_store import open_bucket
 from fruits_features.io.prefetch import prefetch_map
-from fruits_features.io.vectors import as_array
+from fruits_features.io.vectors import as_array, pack_arrays
 from fruits_features.schemas import REJECTED, arrow_schema, extractor_columns
 
 CHUNK_IMAGES = 256
@@ -36,7 +36,8 @@ CHUNKS_AHEAD = 2
 """Chunks fetched in advance. With only one, fewer requests are in flight at the end of each chunk."""
 
 DECODED_BYTES = 128 * 1024 * 1024
-"""Decoded bytes per chunk, if the pixels are kept. One image may exceed it. A chunk that exceeds it is divided."""
+"""Decoded bytes per chunk, if the pixels are kept. A larger chunk is divided. A larger image is a chunk of its own, so
+that large images take turns: the memory of a worker holds one of them while the next one is decoded."""
 
 _FAILURES = {
     Failure.CRASHED: Rejected(
@@ -140,15 +141,16 @@ class BatchExtractor:
 
 
 def _batches(outcomes: Iterable[ImageFeatures | Rejected], max_images: int) -> Iterator[list[ImageFeatures | Rejected]]:
-    """Yield batches of at most `max_images` outcomes and about `DECODED_BYTES` bytes of pixels."""
+    """Yield batches of at most `max_images` outcomes and `DECODED_BYTES` bytes of pixels, or of one larger image."""
     batch: list[ImageFeatures | Rejected] = []
     size = 0
     for outcome in outcomes:
-        batch.append(outcome)
-        size += outcome.pixels.nbytes if isinstance(outcome, ImageFeatures) and outcome.pixels is not None else 0
-        if len(batch) == max_images or size >= DECODED_BYTES:
+        added = outcome.pixels.nbytes if isinstance(outcome, ImageFeatures) and outcome.pixels is not None else 0
+        if batch and (len(batch) == max_images or size + added > DECODED_BYTES):
             yield batch
             batch, size = [], 0
+        batch.append(outcome)
+        size += added
     if batch:
         yield batch
 
@@ -161,7 +163,7 @@ def _extracted_values(images: Sequence[ImageFeatures]) -> dict[str, object]:
         "keypoints": [len(image.descriptors) for image in images],
         "descriptors": [image.descriptors.tobytes() for image in images],
         "features": np.array([image.features for image in images], np.float32),
-        "image": [image.pixels.tobytes() for image in images if image.pixels is not None],
+        "image": pack_arrays([image.pixels for image in images if image.pixels is not None]),
     }
 
 

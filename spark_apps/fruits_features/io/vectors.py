@@ -1,5 +1,7 @@
 """Vectors in columns of Arrow tables: conversions between matrices, lists and bytes."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
@@ -9,9 +11,12 @@ def as_array(values: object, data_type: pa.DataType) -> pa.Array:
     """Return values as an Arrow array.
 
     Args:
-        values: Sequence of values, or a matrix, n x d, whose rows become lists without a Python object per number.
+        values: Sequence of values, an Arrow array of the type, or a matrix, n x d, whose rows become lists without a
+            Python object per number.
         data_type: Type of the array; a list type for a matrix.
     """
+    if isinstance(values, pa.Array):
+        return values
     if not isinstance(values, np.ndarray):
         return pa.array(values, data_type)
     width = values.size // max(1, len(values))
@@ -32,6 +37,18 @@ def pack(lists: pa.Array) -> pa.Array:
     matrix = as_matrix(lists)
     ends = np.arange(len(matrix) + 1, dtype=np.int32) * np.int32(matrix.itemsize * matrix.shape[1])
     return pa.Array.from_buffers(pa.binary(), len(matrix), [None, pa.py_buffer(ends), pa.py_buffer(matrix)])
+
+
+def pack_arrays(arrays: Sequence[NDArray[np.uint8]]) -> pa.Array:
+    """Convert arrays of bytes to a binary column. A single array is not copied, since it may be large.
+
+    >>> pack_arrays([np.array([[65], [66]], np.uint8), np.array([67], np.uint8)]).to_pylist()
+    [b'AB', b'C']
+    """
+    flat = [array.reshape(-1) for array in arrays]
+    ends = np.cumsum([0, *(array.size for array in flat)], dtype=np.int32)
+    joined = flat[0] if len(flat) == 1 else np.concatenate([np.empty(0, np.uint8), *flat])
+    return pa.Array.from_buffers(pa.binary(), len(flat), [None, pa.py_buffer(ends), pa.py_buffer(joined)])
 
 
 def unpack(packed: pa.Array, data_type: pa.DataType) -> pa.Array:

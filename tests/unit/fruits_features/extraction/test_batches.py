@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 from pathlib import Path
 
+import cv2
 import numpy as np
 import obstore
 import pyarrow as pa
@@ -122,4 +123,16 @@ def test_chunk_with_pixels_has_a_limited_size(
         ["a.jpg", "b.jpg"],
         ["d.jpg"],
     ]
-    assert [chunk.rejected.num_rows for chunk in chunks] == [0, 1]
+    assert [chunk.rejected.num_rows for chunk in chunks] == [1, 0]
+
+
+def test_image_larger_than_a_chunk_with_pixels_is_alone_in_its_chunk(monkeypatch: pytest.MonkeyPatch) -> None:
+    small, large = (cv2.imencode(".png", np.zeros((side, side, 3), np.uint8))[1].tobytes() for side in (10, 100))
+    inventory = inventory_of({"a.png": small, "b.png": large, "c.png": small, "d.png": small}, monkeypatch)
+    monkeypatch.setattr(batches, "DECODED_BYTES", 3 * 10 * 10 * 3)
+    extractor = BatchExtractor("fruits", ("orb",), max_bytes=10**6, max_pixels=10**6, include_pixels=True)
+
+    chunks = [chunk.extracted for chunk in extractor.extract(inventory)]
+
+    assert [chunk["height"].to_pylist() for chunk in chunks] == [[10], [100], [10, 10]]
+    assert [[len(image) for image in chunk["image"].to_pylist()] for chunk in chunks] == [[300], [30_000], [300, 300]]
