@@ -17,8 +17,7 @@ logistic regression, and the nearest neighbour by cosine. All figures are recall
 
 import argparse
 import os
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -32,6 +31,7 @@ from sklearn.model_selection import StratifiedGroupKFold
 from sklearn.neighbors import KNeighborsClassifier
 
 from benchmarks.illuminant import rephotograph
+from benchmarks.image_sizes import best_ms, decode_completely
 from benchmarks.shop_visits import read_visits
 from fruits_features.contract.families import DEFAULT_FAMILIES, FAMILIES
 from fruits_features.extraction.extract import ImageExtractor, ImageFeatures
@@ -144,22 +144,12 @@ def cost_ms(images: Sequence[bytes], families: Sequence[str]) -> float:
 
     ORB's keypoints are always detected for the column `descriptors`, with or without the family `orb`.
     """
-    return _best_ms(images, lambda data: _extract(data, families))
+    return best_ms(images, lambda data: _extract(data, families), ROUNDS)
 
 
 def decode_ms(images: Sequence[bytes]) -> float:
     """Return the mean time of JPEG decoding in ms, measured like `cost_ms`."""
-    return _best_ms(images, lambda data: cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB))
-
-
-def _best_ms(images: Sequence[bytes], work: Callable[[bytes], object]) -> float:
-    best = np.full(len(images), np.inf)
-    for _ in range(ROUNDS):
-        for i, data in enumerate(images):
-            start = time.perf_counter()
-            work(data)
-            best[i] = min(best[i], time.perf_counter() - start)
-    return float(best.mean() * 1000)
+    return best_ms(images, decode_completely, ROUNDS)
 
 
 def _extract(data: bytes, families: Sequence[str]) -> ImageFeatures:

@@ -1,11 +1,13 @@
 """Compare this application with other ways to extract features from images in S3 (docs/measurements/speed.md).
 
     make bench
+    make bench BENCH="--photographs 200"
     PYTHONPATH=.:spark_apps python -m benchmarks.speed --images 22400 --repeats 5 --candidates
 
 All candidates process the same distinct images from the same S3 server (rclone of the local AWS), on all cores, each in
 a separate process. A job begins with the inventory and ends with the closed Parquet file. The start of a session (JVM,
-Ray) is not included.
+Ray) is not included. With `--photographs`, the images are photographs of 12 megapixels, and only candidates with the
+application's extraction take part, so that all do the same work.
 
 A session of the application and a session of another candidate are open at the same time and run jobs alternately, so
 that variations of the machine's speed affect both. `first` is the first job of a session, `later` are the others. In
@@ -30,7 +32,7 @@ from typing import NamedTuple
 
 from tqdm import tqdm
 
-from benchmarks.speed.images import draw, take_inventory
+from benchmarks.speed.images import draw, draw_photographs, take_inventory
 from benchmarks.speed.meter import Use
 from benchmarks.speed.ratios import LIMIT, OWN, letter, ratios
 from benchmarks.speed.report import DIRECT, FIRST, LATER, PROXY, Run, about, table
@@ -142,6 +144,9 @@ def _present(options: argparse.Namespace) -> Iterator[Candidate]:
     for candidate in CANDIDATES:
         if letter(candidate.title) not in ALWAYS and candidate.name not in options.candidates:
             continue
+        if options.photographs and candidate.own_work:
+            print(f"{candidate.title} is skipped because it does other work.", file=sys.stderr)
+            continue
         if interpreter(candidate, options.extras).exists():
             yield candidate
         else:
@@ -153,19 +158,21 @@ def _present(options: argparse.Namespace) -> Iterator[Candidate]:
 
 def _task(options: argparse.Namespace, aws: LocalAws, name: str) -> Task:
     """Draw and list the images if needed, and return the task of a candidate. `name` is its output folder."""
-    bucket = aws.create_bucket(f"images-{options.images}")
-    inventory, folder = options.folder / "inventories" / str(options.images), aws.s3_folder / bucket
+    images = options.photographs or options.images
+    bucket = aws.create_bucket(f"photographs-{images}" if options.photographs else f"images-{images}")
+    inventory, folder = options.folder / "inventories" / bucket, aws.s3_folder / bucket
     if not inventory.exists():
-        draw(folder, options.images, options.cores)
+        (draw_photographs if options.photographs else draw)(folder, images, options.cores)
         take_inventory(folder, inventory)
     output = options.folder / "candidates" / name
-    return Task(bucket, str(inventory), str(folder), str(output), options.images, options.cores)
+    return Task(bucket, str(inventory), str(folder), str(output), images, options.cores)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("python -m benchmarks.speed", description=__doc__.partition("\n")[0])
     add = parser.add_argument
     add("--images", type=int, default=5_000, help="number of images, up to 90,380 (default: %(default)s)")
+    add("--photographs", type=int, help="number of photographs of 12 megapixels, to be used instead of images")
     add("--repeats", type=int, default=3, help="number of repeats (default: %(default)s)")
     add("--jobs", type=int, default=3, help="jobs per session, of which the first is reported apart (%(default)s)")
     add("--candidates", nargs="*", choices=_OTHERS, default=_OTHERS, help="besides (a) and (b) (default: all)")

@@ -30,18 +30,20 @@ class Candidate:
         name: Name of its module.
         title: Title in the table.
         separate: Whether it needs the libraries of benchmarks/requirements.txt in a separate environment.
+        own_work: Whether it does other work than the application's extraction: it returns each pixel as a number.
     """
 
     name: str
     title: str
     separate: bool = False
+    own_work: bool = False
 
 
 CANDIDATES = (
     Candidate("plain", "(a) plain processes, no Spark"),
     Candidate("app", "(b) this application"),
-    Candidate("prototype", "(c) three Python UDFs, a boto3 client per row"),
-    Candidate("prototype_client", "(c') the same, a client per process"),
+    Candidate("prototype", "(c) three Python UDFs, a boto3 client per row", own_work=True),
+    Candidate("prototype_client", "(c') the same, a client per process", own_work=True),
     Candidate("binary_file", "(d) `binaryFile`, pandas UDF"),
     Candidate("ray_data", "(e) Ray Data", separate=True),
     Candidate("daft_frame", "(f) Daft", separate=True),

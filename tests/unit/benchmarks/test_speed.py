@@ -10,10 +10,11 @@ import psutil
 import pyarrow.parquet as pq
 import pytest
 
-from benchmarks.speed.images import DuplicateImagesError, draw, take_inventory
+from benchmarks.speed.images import DuplicateImagesError, draw, draw_photographs, take_inventory
 from benchmarks.speed.meter import Use, metered
 from benchmarks.speed.ratios import ratios
 from benchmarks.speed.report import Run, table
+from fruits_features.imaging.headers import read_header
 
 BUSY = "import sys, time\nwhile time.process_time() < 0.3: pass\nprint(); sys.stdin.read()"
 
@@ -82,6 +83,17 @@ def test_inventory_lists_the_drawn_images(tmp_path: Path) -> None:
     rows = pq.read_table(tmp_path / "inventory").to_pylist()
     assert {row["split"] for row in rows} <= {"Training", "Test"}
     assert all((tmp_path / "bucket" / row["key"]).stat().st_size == row["size"] for row in rows)
+
+
+def test_inventory_lists_distinct_photographs(tmp_path: Path) -> None:
+    draw_photographs(tmp_path / "bucket", 3, jobs=2)
+
+    assert take_inventory(tmp_path / "bucket", tmp_path / "inventory") == 3
+
+    data = [path.read_bytes() for path in (tmp_path / "bucket").rglob("*.jpg")]
+    headers = [read_header(one) for one in data]
+    assert {(header.width, header.height) for header in headers if header} == {(4032, 3024)}
+    assert len({row["category"] for row in pq.read_table(tmp_path / "inventory").to_pylist()}) == 3
 
 
 @pytest.mark.parametrize("again", [shutil.copy, lambda one, other: other.hardlink_to(one)], ids=["copy", "link"])
