@@ -14,6 +14,7 @@ from fruits_features.contract.rejections import Rejected
 from fruits_features.imaging.decode import decode, decode_accepted, exceeded_limit
 from fruits_features.imaging.formats.header import Alpha, MalformedHeaderError, UnsupportedFormatError
 from fruits_features.imaging.headers import read_header
+from fruits_features.imaging.scaled_jpeg import Detail
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,6 +25,7 @@ SIDE = 112
 MAX_PIXELS = 25_000_000
 """Largest image in pixels. Larger images are not decoded."""
 _QUALITY = 70
+_DETAIL = Detail(longer=2 * SIDE)
 _END_OF_JPEG = b"\xff\xd9"
 
 
@@ -47,10 +49,10 @@ def _decode(data: bytes, max_pixels: int) -> NDArray[np.uint8] | None:
         return None
     if header is None or exceeded_limit(header, max_pixels):
         return None
-    pixels = decode(data, max_pixels)
+    pixels = decode(data, max_pixels, _DETAIL)
     if not isinstance(pixels, Rejected):
         return pixels
     truncated = header.format == "jpeg" and not header.complete
     opaque = replace(header, alpha=Alpha.NONE)
-    partial = decode_accepted(data + _END_OF_JPEG * truncated, opaque)
+    partial = decode_accepted(data + _END_OF_JPEG * truncated, opaque, _DETAIL)
     return None if isinstance(partial, Rejected) else partial

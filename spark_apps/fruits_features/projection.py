@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from fruits_features.contract.arguments import DEFAULT_MAX_IMAGE_PIXELS
 from fruits_features.contract.families import FAMILIES, MODEL_FAMILY
 from fruits_features.contract.rejections import Rejected
-from fruits_features.extraction.extract import ImageExtractor, ImageFeatures, add_embeddings
+from fruits_features.extraction.extract import OVERSAMPLING, ImageExtractor, ImageFeatures, add_embeddings
 from fruits_features.extraction.families.onnx import Weights
 from fruits_features.io import s3_access
 from fruits_features.io.uri import read
@@ -257,6 +257,6 @@ def _parameters(name: str) -> object:
     """Return the parameters of a family, as JSON decodes them."""
     family = import_module(f"fruits_features.extraction.families.{name}")
     image = import_module("fruits_features.imaging.normalize")
-    image_parameters = {"side": image.SIDE, "orb": image.ORB_PARAMETERS}
+    image_parameters = {"side": image.SIDE, "oversampling": OVERSAMPLING, "orb": image.ORB_PARAMETERS}
     parameters: object = json.loads(json.dumps({"view": image_parameters, "family": family.PARAMETERS}))
     return parameters

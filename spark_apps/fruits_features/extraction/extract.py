@@ -16,8 +16,15 @@ from numpy.typing import NDArray
 from fruits_features.contract.families import MODEL_FAMILY, total_dimension
 from fruits_features.contract.rejections import Reason, Rejected, Stage
 from fruits_features.extraction.families.onnx import Embedder, scale
-from fruits_features.imaging.decode import decode
-from fruits_features.imaging.normalize import NormalizedImage
+from fruits_features.imaging.decode import accept, decode_accepted
+from fruits_features.imaging.normalize import SIDE, NormalizedImage
+from fruits_features.imaging.orientation import upright
+from fruits_features.imaging.scaled_jpeg import Detail
+
+OVERSAMPLING = 2
+"""Smallest number of decoded pixels per pixel of a family's input, in each direction, if the file has as many.
+
+They are scaled by area, as complete images are."""
 
 _NO_FEATURES = np.empty(0, np.float32)
 
@@ -72,22 +79,47 @@ class ImageExtractor:
         Args:
             data: Content of the file, or the reason why it could not be fetched, which is returned unchanged.
         """
-        pixels = data if isinstance(data, Rejected) else decode(data, self.max_pixels)
+        if isinstance(data, Rejected):
+            return data
+        header = accept(data, self.max_pixels)
+        if isinstance(header, Rejected):
+            return header
+        pixels = decode_accepted(data, header, self._detail)
         if isinstance(pixels, Rejected):
             return pixels
+        size = upright(header.height, header.width, header.orientation)
+        complete = pixels if pixels.shape[:2] == size or not self.keep_pixels else decode_accepted(data, header)
+        return complete if isinstance(complete, Rejected) else self._compute(pixels, size, complete)
+
+    def _compute(
+        self, pixels: NDArray[np.uint8], size: tuple[int, int], complete: NDArray[np.uint8]
+    ) -> ImageFeatures | Rejected:
+        """Compute the features of a decoded image.
+
+        Args:
+            pixels: Upright image, decoded with the detail that the families need.
+            size: Height and width of the complete upright image.
+            complete: Complete upright image, if the result contains it. The features are computed from `pixels` all the
+                same, so that they do not depend on `keep_pixels`.
+        """
         try:
             image = NormalizedImage(pixels)
             features = [_extractor(name)(image) for name in self._own_families]
             return ImageFeatures(
-                height=pixels.shape[0],
-                width=pixels.shape[1],
-                pixels=pixels if self.keep_pixels else None,
+                *size,
+                pixels=complete if self.keep_pixels else None,
                 descriptors=image.descriptors,
                 features=np.concatenate([_NO_FEATURES, *features]),
                 scaled=scale(pixels, self.model_size) if self.model_size else None,
             )
         except cv2.error as error:
             return Rejected(Stage.DESCRIBE, Reason.NOT_DESCRIBABLE, f"OpenCV: {error.err}.")
+
+    @property
+    def _detail(self) -> Detail:
+        """Size from which every family is computed as from the complete image."""
+        model_side = max(self.model_size or (0,))
+        return Detail(longer=OVERSAMPLING * max(SIDE, model_side), shorter=OVERSAMPLING * model_side)
 
     @property
     def _own_families(self) -> list[str]:

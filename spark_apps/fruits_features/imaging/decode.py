@@ -16,6 +16,7 @@ from fruits_features.imaging.formats.header import Alpha, Header, MalformedHeade
 from fruits_features.imaging.headers import read_header
 from fruits_features.imaging.limits import MAX_JPEG_SCANS
 from fruits_features.imaging.orientation import turn
+from fruits_features.imaging.scaled_jpeg import FLAGS, Detail, reduced
 
 # Executors run one Python worker per core. OpenCV's own threads would compete with them and do not survive a fork.
 cv2.setNumThreads(1)
@@ -26,7 +27,7 @@ _BAND_ROWS = 256
 """Rows blended at once, so that the memory for blending does not grow with the image."""
 
 
-def decode(data: bytes, max_pixels: int) -> NDArray[np.uint8] | Rejected:
+def decode(data: bytes, max_pixels: int, detail: Detail | None = None) -> NDArray[np.uint8] | Rejected:
     """Decode a JPEG, PNG, WebP, BMP, TIFF, GIF, AVIF or HEIC image.
 
     The bytes determine the format, never the name. The EXIF orientation is applied, and colours are converted to sRGB.
@@ -36,6 +37,7 @@ def decode(data: bytes, max_pixels: int) -> NDArray[np.uint8] | Rejected:
     Args:
         data: Content of the file.
         max_pixels: Largest number of pixels; larger images are rejected before they are decoded.
+        detail: Sufficient size, as in `decode_accepted`.
 
     Returns:
         Height x width x 3, uint8, RGB; or the reason of the rejection.
@@ -43,21 +45,34 @@ def decode(data: bytes, max_pixels: int) -> NDArray[np.uint8] | Rejected:
     >>> decode(b"hello", max_pixels=100).reason
     <Reason.NOT_AN_IMAGE: 'not_an_image'>
     """
+    header = accept(data, max_pixels)
+    return header if isinstance(header, Rejected) else decode_accepted(data, header, detail)
+
+
+def accept(data: bytes, max_pixels: int) -> Header | Rejected:
+    """Return the header of a file that can be decoded within the limits, or the reason of the rejection.
+
+    Args:
+        data: Content of the file.
+        max_pixels: Largest number of pixels.
+    """
     header = _read_header(data)
     if isinstance(header, Rejected):
         return header
-    rejected = exceeded_limit(header, max_pixels) or _check_complete(header, len(data))
-    return rejected or decode_accepted(data, header)
+    return exceeded_limit(header, max_pixels) or _check_complete(header, len(data)) or header
 
 
-def decode_accepted(data: bytes, header: Header) -> NDArray[np.uint8] | Rejected:
+def decode_accepted(data: bytes, header: Header, detail: Detail | None = None) -> NDArray[np.uint8] | Rejected:
     """Decode a file whose header was accepted to an upright image in sRGB on white. A file that is cut may give a part.
 
     Args:
         data: Content of the file.
         header: Header of the file. The limits have been checked for it.
+        detail: Sufficient size. A larger JPEG is decoded to a smaller image that still has it, which is much faster.
+            `None` for all pixels.
     """
-    stored = _check_shape(_decode(data, header), header)
+    divisor = detail.divisor(header) if detail else 1
+    stored = _check_shape(_decode(data, header, divisor), header, divisor)
     if isinstance(stored, Rejected):
         return stored
     return to_srgb(turn(stored, header.orientation), header.icc_profile)
@@ -96,12 +111,15 @@ def _check_complete(header: Header, size: int) -> Rejected | None:
     return _rejected(Reason.TRUNCATED, f"The {header.format} image continues after the file's {size} bytes.")
 
 
-def _check_shape(pixels: NDArray[np.uint8] | Rejected, header: Header) -> NDArray[np.uint8] | Rejected:
-    """Reject an image of another size than its header states: the limits were checked for the stated size."""
+def _check_shape(pixels: NDArray[np.uint8] | Rejected, header: Header, divisor: int) -> NDArray[np.uint8] | Rejected:
+    """Reject an image of another size than its header states: the limits were checked for the stated size.
+
+    A lossless JPEG is decoded at its full size, whatever the divisor.
+    """
     if isinstance(pixels, Rejected):
         return pixels
     height, width = pixels.shape[:2]
-    if (height, width) == (header.height, header.width):
+    if (height, width) in {reduced(header.height, header.width, by) for by in (1, divisor)}:
         return pixels
     return _rejected(
         Reason.UNDECODABLE,
@@ -109,10 +127,10 @@ def _check_shape(pixels: NDArray[np.uint8] | Rejected, header: Header) -> NDArra
     )
 
 
-def _decode(data: bytes, header: Header) -> NDArray[np.uint8] | Rejected:
-    """Decode a file to the rows and columns that it stores, on white."""
+def _decode(data: bytes, header: Header, divisor: int) -> NDArray[np.uint8] | Rejected:
+    """Decode a file to the rows and columns that it stores, divided by `divisor`, on white."""
     try:
-        return _decode_format(data, header)
+        return _decode_format(data, header, divisor)
     except cv2.error as error:
         return _rejected(Reason.UNDECODABLE, f"OpenCV: {error.err}.")
     except MalformedHeaderError as error:
@@ -123,7 +141,7 @@ def _decode(data: bytes, header: Header) -> NDArray[np.uint8] | Rejected:
         return _rejected(Reason.UNSUPPORTED_FORMAT, f"The file is {error}.")
 
 
-def _decode_format(data: bytes, header: Header) -> NDArray[np.uint8] | Rejected:
+def _decode_format(data: bytes, header: Header, divisor: int) -> NDArray[np.uint8] | Rejected:
     if header.format == "gif":
         return _decode_gif(data, header)
     if header.format == heif.HEIC:
@@ -131,14 +149,14 @@ def _decode_format(data: bytes, header: Header) -> NDArray[np.uint8] | Rejected:
     if header.format == "tiff":
         data = tiff.as_stored(data)
     if header.alpha is Alpha.NONE:
-        return _decode_opaque(np.frombuffer(data, np.uint8))
+        return _decode_opaque(np.frombuffer(data, np.uint8), divisor)
     if header.format == "webp":
         data = webp.with_alpha_flag(data)
     return _decode_on_white(np.frombuffer(data, np.uint8), header)
 
 
-def _decode_opaque(encoded: NDArray[np.uint8]) -> NDArray[np.uint8] | Rejected:
-    pixels = cv2.imdecode(encoded, cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
+def _decode_opaque(encoded: NDArray[np.uint8], divisor: int) -> NDArray[np.uint8] | Rejected:
+    pixels = cv2.imdecode(encoded, cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION | FLAGS[divisor])
     return _undecodable(encoded) if pixels is None else np.asarray(pixels, np.uint8)
 
 

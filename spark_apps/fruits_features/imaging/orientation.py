@@ -14,6 +14,16 @@ _TURNS = {  # by EXIF orientation: whether to swap rows and columns, then the ax
 }
 
 
+def upright(height: int, width: int, orientation: int) -> tuple[int, int]:
+    """Return height and width of the upright image, given those of the stored one and its EXIF orientation.
+
+    >>> upright(3024, 4032, orientation=6)
+    (4032, 3024)
+    """
+    swapped, _ = _TURNS.get(orientation, (False, ()))
+    return (width, height) if swapped else (height, width)
+
+
 def turn(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
     """Return the upright image, given its EXIF orientation, 1 to 8.
 

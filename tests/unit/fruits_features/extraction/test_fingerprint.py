@@ -45,6 +45,7 @@ def test_modules_are_all_that_affect_the_features() -> None:
         "fruits_features.imaging.limits",
         "fruits_features.imaging.normalize",
         "fruits_features.imaging.orientation",
+        "fruits_features.imaging.scaled_jpeg",
         "fruits_features.io.vectors",
     ]
 
@@ -59,6 +60,8 @@ def test_modules_are_all_that_affect_the_features() -> None:
             "BRIGHT_SHARE, BRIGHT_LEVEL, BRIGHT_GAINS = 0.8",
         ),
         ("imaging.decode", "import cv2", "import cv2; cv2.setNumThreads(1)"),
+        ("imaging.scaled_jpeg", "IMREAD_REDUCED_GRAYSCALE_8", "IMREAD_REDUCED_GRAYSCALE_4"),
+        ("extraction.extract", "OVERSAMPLING = 2", "OVERSAMPLING = 1"),
         ("extraction.families.texture", "PARAMETERS", "OTHER"),
     ],
 )
