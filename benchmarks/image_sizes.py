@@ -14,6 +14,7 @@ import numpy as np
 from benchmarks.photographs import GRAIN, photograph
 from fruits_features.contract.arguments import DEFAULT_MAX_IMAGE_PIXELS
 from fruits_features.contract.families import DEFAULT_FAMILIES
+from fruits_features.contract.rejections import Rejected
 from fruits_features.extraction.extract import ImageExtractor
 
 SIZES = {(4608, 3456): 25.0, (2304, 1728): 9.0, (1152, 864): 4.0, (100, 100): None}
@@ -48,6 +49,8 @@ def main() -> None:
     for (width, height), target in SIZES.items():
         images = [photograph(width, height, seed, options.grain) for seed in range(options.images)]
         bits = 8 * sum(map(len, images)) / len(images) / (width * height)
+        if any(isinstance(extractor.extract(data), Rejected) for data in images):
+            raise SystemExit("A photograph was rejected.")
         ms, decoding_ms = best_ms(images, extractor.extract), best_ms(images, decode_completely)
         print(f"| {width} x {height} | {bits:.2f} | {ms:.2f} | {target or ''} | {ms / decoding_ms:.2f} |", flush=True)
 
