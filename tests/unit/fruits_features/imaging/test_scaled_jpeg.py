@@ -103,14 +103,17 @@ def test_lossless_jpeg_is_decoded_completely() -> None:
     assert (pixels == 128).all()
 
 
-def test_reduced_jpeg_of_another_size_than_its_header_states_is_rejected(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("shape", [(38, 50), (51, 38), (151, 202)])
+def test_reduced_jpeg_of_another_size_than_its_header_states_is_rejected(
+    shape: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
     data = photograph(403, 301, 1)
-    monkeypatch.setattr(cv2, "imdecode", lambda *_: np.zeros((38, 50, 3), np.uint8))
+    monkeypatch.setattr(cv2, "imdecode", lambda *_: np.zeros((*shape, 3), np.uint8))
 
     outcome = decode(data, MAX_PIXELS, Detail(50))
 
     assert isinstance(outcome, Rejected)
-    assert outcome.detail == "The header states 403 x 301 pixels, but OpenCV decoded 50 x 38."
+    assert outcome.detail == f"The header states 403 x 301 pixels, but OpenCV decoded {shape[1]} x {shape[0]}."
 
 
 @pytest.mark.parametrize("share", [0.3, 0.9, 0.999])
