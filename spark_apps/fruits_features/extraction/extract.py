@@ -5,7 +5,7 @@ The workers of a cluster and the portable projection call this module, so both g
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, cached_property
 from importlib import import_module
 from typing import Protocol, cast
 
@@ -115,7 +115,7 @@ class ImageExtractor:
         except cv2.error as error:
             return Rejected(Stage.DESCRIBE, Reason.NOT_DESCRIBABLE, f"OpenCV: {error.err}.")
 
-    @property
+    @cached_property
     def _detail(self) -> Detail:
         """Size from which every family is computed as from the complete image."""
         model_side = max(self.model_size or (0,))

@@ -119,7 +119,8 @@ def _check_shape(pixels: NDArray[np.uint8] | Rejected, header: Header, divisor: 
     if isinstance(pixels, Rejected):
         return pixels
     height, width = pixels.shape[:2]
-    if (height, width) in {reduced(header.height, header.width, by) for by in (1, divisor)}:
+    size = header.height, header.width
+    if (height, width) == size or (height, width) == reduced(*size, divisor):
         return pixels
     return _rejected(
         Reason.UNDECODABLE,

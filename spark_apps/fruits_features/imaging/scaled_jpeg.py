@@ -37,11 +37,10 @@ class Detail:
         >>> Detail(200).divisor(photograph), Detail(200, shorter=448).divisor(photograph)
         (8, 4)
         """
-        if header.format != "jpeg":
+        longer, shorter = max(header.height, header.width), min(header.height, header.width)
+        if header.format != "jpeg" or longer < 2 * self.longer:
             return 1
-        shorter, longer = sorted((header.height, header.width))
-        fitting = (by for by in FLAGS if longer >= by * self.longer and shorter >= by * self.shorter)
-        return next(fitting, 1)
+        return next((by for by in FLAGS if longer >= by * self.longer and shorter >= by * self.shorter), 1)
 
 
 def reduced(height: int, width: int, divisor: int) -> tuple[int, int]:
