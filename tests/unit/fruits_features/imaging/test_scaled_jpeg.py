@@ -113,7 +113,7 @@ def test_reduced_jpeg_of_another_size_than_its_header_states_is_rejected(
     outcome = decode(data, MAX_PIXELS, Detail(50))
 
     assert isinstance(outcome, Rejected)
-    assert outcome.detail == f"The header states 403 x 301 pixels, but OpenCV decoded {shape[1]} x {shape[0]}."
+    assert outcome.detail == f"The header states 403 x 301 pixels, but the decoder returned {shape[1]} x {shape[0]}."
 
 
 @pytest.mark.parametrize("share", [0.3, 0.9, 0.999])
