@@ -26,8 +26,14 @@ MAX_GIF_BLOCKS = 1_000_000
 MAX_PROFILE_BYTES = 4 * 1024 * 1024
 """Largest ICC profile in bytes. Those of phones have 500 to 600 bytes, those with tables up to 1 MiB."""
 
-MAX_TIFF_DIRECTORIES = 100
+MAX_CHUNKS = 100_000
+"""Largest number of chunks of a WebP, or of boxes of a HEIC or AVIF."""
+
+MAX_TIFF_DIRECTORIES = 20
 """Largest number of directories that are searched for the full image, if the first one is a preview."""
+
+MAX_TIFF_ENTRIES = 4096
+"""Largest number of entries of a TIFF's directory. libtiff rejects larger ones (`TIFFFetchDirectory`)."""
 
 MAX_TIFF_VALUES = 1_000_000
 """Largest number of values in one entry of a TIFF's directory. A strip per row of the largest images is 65,535."""

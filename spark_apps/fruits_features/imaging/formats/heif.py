@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from fruits_features.imaging.formats import av1
 from fruits_features.imaging.formats.header import Alpha, Header, MalformedHeaderError
+from fruits_features.imaging.limits import MAX_CHUNKS
 
 AVIF, HEIC = "avif", "heic"
 _BRANDS = {
@@ -84,8 +85,14 @@ def read(data: bytes) -> Header:
 
 
 def _boxes(data: bytes, start: int, end: int) -> Iterator[_Box]:
-    """Yield the boxes between two positions. The last one may end behind the second position."""
-    while start + 8 <= end:
+    """Yield the boxes between two positions. The last one may end behind the second position.
+
+    Raises:
+        MalformedHeaderError: There are too many boxes.
+    """
+    for _ in range(MAX_CHUNKS):
+        if start + 8 > end:
+            return
         size, kind = struct.unpack_from(">I4s", data, start)
         content = start + 8
         if size == 1:  # the size has 64 bits
@@ -96,6 +103,7 @@ def _boxes(data: bytes, start: int, end: int) -> Iterator[_Box]:
             return
         yield _Box(kind, content, following)
         start = following
+    raise MalformedHeaderError(f"the file has more than {MAX_CHUNKS} boxes")
 
 
 def _child(data: bytes, parent: _Box, kind: bytes, skipped: int = 0) -> _Box:

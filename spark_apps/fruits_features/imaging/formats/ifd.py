@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fruits_features.imaging.limits import MAX_TIFF_VALUES
+from fruits_features.imaging.limits import MAX_TIFF_ENTRIES, MAX_TIFF_VALUES
 
 ORIENTATION = 274
 EXIF_PREFIX = b"Exif\0\0"
@@ -70,10 +70,12 @@ def entries(data: bytes, directory: int) -> Iterator[Entry]:
         directory: Position of the directory.
 
     Raises:
-        struct.error: The directory continues after the end of the data.
+        struct.error: The directory continues after the end of the data, or has too many entries.
     """
     order = byte_order(data)
     (count,) = struct.unpack_from(f"{order}H", data, directory)
+    if count > MAX_TIFF_ENTRIES:
+        raise struct.error(f"a directory of {count} entries")
     for position in range(directory + 2, directory + 2 + _ENTRY_BYTES * count, _ENTRY_BYTES):
         yield Entry(position, *struct.unpack_from(f"{order}HHI", data, position))
 

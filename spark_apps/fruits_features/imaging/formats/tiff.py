@@ -104,20 +104,22 @@ def _is_preview(data: bytes, directory: int) -> bool:
 
 
 def _directories(data: bytes) -> Iterator[int]:
-    """Yield the positions of the directories: each one of the file, then its sub-directories.
+    """Yield the positions of directories with images: each one of the file, then its sub-directories.
 
     Raises:
         struct.error: A directory is outside the file, which may have been cut before the full image.
     """
-    directory = ifd.first_directory(data)
-    for _ in range(MAX_TIFF_DIRECTORIES):
-        if not directory:
-            return
-        yield directory
-        for sub in ifd.integers(data, directory, _SUB_DIRECTORIES)[:MAX_TIFF_DIRECTORIES]:
-            if any(entry.tag == _IMAGE_WIDTH for entry in ifd.entries(data, sub)):
-                yield sub
-        directory = ifd.next_directory(data, directory)
+    pending, seen = [ifd.first_directory(data)], {0}
+    while pending and len(seen) <= MAX_TIFF_DIRECTORIES:
+        directory = pending.pop(0)
+        if directory in seen:
+            continue
+        seen.add(directory)
+        tags = {entry.tag for entry in ifd.entries(data, directory)}
+        if _IMAGE_WIDTH in tags:
+            yield directory
+        inner = ifd.integers(data, directory, _SUB_DIRECTORIES) if _SUB_DIRECTORIES in tags else []
+        pending = [*inner[:MAX_TIFF_DIRECTORIES], ifd.next_directory(data, directory), *pending]
 
 
 def _read_tags(data: bytes, directory: int) -> dict[int, NDArray[np.uint64]]:

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from fruits_features.imaging.formats import ifd
 from fruits_features.imaging.formats.header import Alpha, Header, MalformedHeaderError
+from fruits_features.imaging.limits import MAX_CHUNKS
 
 _FLAGS = 20  # position of the flags in the chunk VP8X, which is the first one
 _ALPHA_FLAG = 0x10
@@ -65,9 +66,15 @@ def _first(data: bytes, kind: bytes) -> bytes:
 
 
 def _chunks(data: bytes) -> Iterator[_Chunk]:
-    """Yield the chunks, also those inside of frames. Chunks of an odd length are followed by one byte of padding."""
+    """Yield the chunks, also those inside of frames. Chunks of an odd length are followed by one byte of padding.
+
+    Raises:
+        MalformedHeaderError: The file has too many chunks.
+    """
     position = _FIRST_CHUNK
-    while position + 8 <= len(data):
+    for _ in range(MAX_CHUNKS):
+        if position + 8 > len(data):
+            return
         kind, length = struct.unpack_from("<4sI", data, position)
         start = position + 8
         if kind == b"ANMF":
@@ -75,3 +82,4 @@ def _chunks(data: bytes) -> Iterator[_Chunk]:
         else:
             yield _Chunk(kind, start, start + length)
             position = start + length + length % 2
+    raise MalformedHeaderError(f"the WebP has more than {MAX_CHUNKS} chunks")

@@ -2,6 +2,7 @@
 
 import os
 import struct
+import time
 from pathlib import Path
 
 import cv2
@@ -120,6 +121,40 @@ def test_png_whose_first_chunk_is_not_the_header_is_undecodable() -> None:
     assert isinstance(outcome, Rejected)
     assert outcome.reason == Reason.UNDECODABLE
     assert outcome.detail == "The file is malformed: the first chunk of the PNG is b'CgBI' and not IHDR."
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        b"RIFF" + bytes(4) + b"WEBPVP8X" + struct.pack("<I", 10) + bytes(10) + bytes(8) * 4_000_000,
+        struct.pack(">I4s4sI4s", 20, b"ftyp", b"avif", 0, b"mif1") + struct.pack(">I4s", 8, b"free") * 4_000_000,
+    ],
+    ids=["WebP", "AVIF"],
+)
+def test_file_of_millions_of_parts_is_rejected_quickly(hostile: bytes) -> None:
+    started = time.process_time()
+
+    outcome = decode(hostile, MAX_PIXELS)
+
+    assert isinstance(outcome, Rejected)
+    assert "has more than 100000" in outcome.detail
+    assert time.process_time() - started < 2
+
+
+@pytest.mark.parametrize("count", [4096, 65_535])
+def test_tiff_whose_previews_share_a_huge_directory_is_read_quickly(
+    count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cv2, "imdecode", lambda *_: None)
+    entries = struct.pack("<HHII", 254, 4, 1, 1) + struct.pack("<HHII", 330, 4, 1000, 8) * (count - 1)
+    start = 8 + 4 * 1000
+    data = b"II*\0" + struct.pack("<I", start) + struct.pack("<I", start) * 1000 + struct.pack("<H", count) + entries
+    started = time.process_time()
+
+    outcome = decode(data + struct.pack("<I", start), MAX_PIXELS)
+
+    assert isinstance(outcome, Rejected)
+    assert time.process_time() - started < 2
 
 
 def test_png_without_pixels_is_rejected_before_it_is_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
