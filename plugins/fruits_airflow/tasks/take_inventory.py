@@ -18,7 +18,7 @@ from fruits_airflow.hooks import aws, claims
 from fruits_airflow.hooks.s3 import ListingHook
 from fruits_airflow.s3.readiness import Readiness
 from fruits_airflow.task_ids import TAKE_INVENTORY
-from fruits_features.contract.layout import RunLayout, split
+from fruits_features.contract.layout import RunLayout, split, stamp
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -107,14 +107,18 @@ def take_inventory() -> dict[str, Any]:
 
 
 def _claim_folder(context: Context, s3: S3Hook, bucket: str) -> RunLayout:
-    """Return the folder of the run, named by date, deployment and DAG.
+    """Return the folder of the run, named by time, deployment and DAG, so that names sort by time.
+
+    The time is the logical date. A run that has none, for example one of the API, is named by its earliest start, which
+    stays the same when the run is cleared. The deployment is omitted if it has the bucket's name, its default.
 
     The name ends in a number if the folder is published or belongs to another DAG run. All tries of a DAG run write to
     the same folder, so a failed try is overwritten. A published run is never overwritten, because others read it.
     """
     dag_run, owner = context["dag_run"], run_context.owner_of(context)
-    stem = f"{dag_run.logical_date:%Y-%m-%dT%H%M%SZ}" if dag_run.logical_date else re.sub(r"[^\w-]", "", dag_run.run_id)
-    base = f"{stem}-{_as_name(owner.deployment)}-{dag_run.dag_id}"
+    time = stamp(dag_run.logical_date or dag_run.run_after)
+    deployment = "" if owner.deployment == bucket else f"{_as_name(owner.deployment)}-"
+    base = f"{time}-{deployment}{dag_run.dag_id}"
     layouts = (RunLayout.of(bucket, base if attempt == 1 else f"{base}-{attempt}") for attempt in count(1))
     return next(
         layout for layout in layouts if not s3.check_for_key(layout.record) and claims.claim(s3, layout, asdict(owner))

@@ -208,16 +208,30 @@ def claimed(bucket: str, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
     def claimed(deployment: str, dag_id: str = "daily", run_id: str = "scheduled__1", day: int | None = 1) -> str:
         monkeypatch.setenv("FRUITS_DEPLOYMENT", deployment)
         settings.cache_clear()
-        date = day and datetime(2026, 3, day, tzinfo=UTC)
-        context: Any = {"dag_run": SimpleNamespace(logical_date=date, dag_id=dag_id, run_id=run_id)}
+        dag_run = SimpleNamespace(
+            logical_date=day and datetime(2026, 3, day, tzinfo=UTC),
+            run_after=datetime(2026, 11, 29, 14, 10, 33, 123456, UTC),
+            dag_id=dag_id,
+            run_id=run_id,
+        )
+        context: Any = {"dag_run": dag_run}
         return take_inventory._claim_folder(context, S3Hook(), bucket).name  # noqa: SLF001 - a step of the task
 
     return claimed
 
 
-def test_run_is_named_by_date_deployment_and_dag(claimed: Callable[..., str]) -> None:
+def test_run_is_named_by_time_deployment_and_dag(claimed: Callable[..., str], bucket: str) -> None:
     assert claimed("orchard") == "2026-03-01T000000Z-orchard-daily"
-    assert claimed("orchard", run_id="manual__1+00:00", day=None) == "manual__10000-orchard-daily"
+    assert claimed(bucket) == "2026-03-01T000000Z-daily"
+
+
+def test_run_without_a_logical_date_is_named_by_its_start_and_keeps_its_folder(
+    claimed: Callable[..., str], bucket: str
+) -> None:
+    names = [claimed(bucket, run_id=run_id, day=None) for run_id in ("manual__1+00:00", "nightly from the API")]
+
+    assert names == ["2026-11-29T141033Z-daily", "2026-11-29T141033Z-daily-2"]
+    assert claimed(bucket, run_id="manual__1+00:00", day=None) == names[0], "a cleared run returns to its folder"
 
 
 def test_deployments_and_dags_never_share_a_folder(claimed: Callable[..., str]) -> None:
