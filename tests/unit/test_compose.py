@@ -132,7 +132,8 @@ def test_aws_clients_have_the_same_environment_in_containers_and_outside(
         4566, 4567, Credentials(secrets["LOCAL_AWS_ACCESS_KEY_ID"], secrets["LOCAL_AWS_SECRET_ACCESS_KEY"])
     )
     for name in ("scheduler", "triggerer", "spark-worker-1", "spark-worker-2", "sample-images"):
-        inside = {key: value for key, value in services[name]["environment"].items() if key.startswith("AWS_")}
+        environment = services[name]["environment"]
+        inside = {key: value for key, value in environment.items() if key.startswith(("AWS_", "AIRFLOW_CONN_AWS"))}
         assert inside == {key: value.replace("127.0.0.1", "local-aws") for key, value in outside.items()}, (
             f"{name} would find the local AWS otherwise than `make up` does"
         )

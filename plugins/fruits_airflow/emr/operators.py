@@ -22,7 +22,7 @@ from fruits_airflow import run_context
 from fruits_airflow.emr.cost import cluster_cost
 from fruits_airflow.emr.diagnosis import diagnose, explain_refusal
 from fruits_airflow.emr.owned_clusters import ACTIVE_STATES, owned
-from fruits_airflow.emr.triggers import ClusterEndTrigger, StepProgressTrigger
+from fruits_airflow.emr.triggers import WAIT_TIMEOUT_MESSAGE, ClusterEndTrigger, StepProgressTrigger
 from fruits_airflow.hooks.aws import EXPIRED_CODES, CreateHook, is_throttling, s3, waiter_config
 from fruits_airflow.links import ClusterLink, LogsLink, ReportLink, RunFolderLink, StepLogsLink
 from fruits_airflow.task_ids import COST_KEY
@@ -48,8 +48,6 @@ CANCEL_PENDING: StepStateType = "CANCEL_PENDING"
 LATE_CANCELLATION_S = 120.0
 """Seconds after a step's adoption in which a cancellation may come from the earlier try. Airflow's triggerer has 30 s
 to cancel a cleared try (`on_kill_timeout`), and a step takes some seconds to end."""
-WAIT_TIMEOUT_MESSAGE = "max attempts reached"
-"""Part of the provider's trigger event when the wait has timed out."""
 
 
 class CreateClusterOperator(EmrCreateJobFlowOperator):

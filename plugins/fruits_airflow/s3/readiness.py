@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from include.inventory.selection import Selection
 
+WAITING = "%s yet. Waiting until %s UTC at the latest."
+"""Log message of an unmet condition: its reason, and the end of the wait."""
 RETRYABLE_STATUSES = {429, 500, 502, 503, 504}
 RETRYABLE_CODES = {"RequestTimeout", "SlowDown", "ThrottlingException"}
 

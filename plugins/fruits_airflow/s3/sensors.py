@@ -82,12 +82,13 @@ class ImagesSensor(BaseOperator):
         return readiness.Readiness(self.bucket, self.prefix, float(self.quiet_minutes), self.marker or None)
 
     def _defer(self, conditions: readiness.Readiness, not_ready: readiness.NotReady) -> None:
-        wait = timedelta(minutes=float(self.wait_minutes))
-        self.log.info("%s yet. Waiting up to %s.", not_ready.reason, wait)
+        deadline = datetime.now(UTC) + timedelta(minutes=float(self.wait_minutes))
+        self.log.info(readiness.WAITING, not_ready.reason, f"{deadline:%Y-%m-%d %H:%M}")
         self.defer(
             trigger=ImagesTrigger(
                 **asdict(conditions),
-                deadline=(datetime.now(UTC) + wait).timestamp(),
+                deadline=deadline.timestamp(),
+                logged=not_ready.reason,
                 poke_interval=self.poke_interval,
                 aws_conn_id=self.aws_conn_id,
             ),

@@ -11,7 +11,7 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 from asgiref.sync import sync_to_async
 from botocore.exceptions import BotoCoreError, ClientError
 
-from fruits_airflow.s3.readiness import NotReady, Readiness, check_readiness, refusal
+from fruits_airflow.s3.readiness import WAITING, NotReady, Readiness, check_readiness, refusal
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -27,32 +27,36 @@ class ImagesTrigger(BaseTrigger):
         deadline: Seconds since the epoch.
         poke_interval: Shortest time between two checks in seconds.
         aws_conn_id: Airflow's AWS connection.
+        logged: Reason that the sensor has logged; empty for none.
         conditions: Arguments of `fruits_airflow.s3.readiness.Readiness`.
     """
 
-    def __init__(self, *, deadline: float, poke_interval: float, aws_conn_id: str | None, **conditions: Any) -> None:
+    def __init__(
+        self, *, deadline: float, poke_interval: float, aws_conn_id: str | None, logged: str = "", **conditions: Any
+    ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.deadline = deadline
         self.poke_interval = poke_interval
         self.aws_conn_id = aws_conn_id
+        self.logged = logged
         self.conditions = Readiness(**conditions)
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the class path and its arguments."""
-        options = {name: getattr(self, name) for name in ("deadline", "poke_interval", "aws_conn_id")}
+        options = {name: getattr(self, name) for name in ("deadline", "poke_interval", "aws_conn_id", "logged")}
         return f"{type(self).__module__}.{type(self).__qualname__}", {**options, **asdict(self.conditions)}
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Yield an event of status `success`, `timeout` or `refused`."""
-        logged = None
+        until = f"{datetime.fromtimestamp(self.deadline, UTC):%Y-%m-%d %H:%M}"
         while isinstance(result := await self._check(), NotReady):
             remaining_s = self.deadline - datetime.now(UTC).timestamp()
             if remaining_s <= 0:
                 yield _event(status="timeout", reason=result.reason, remedy=result.remedy)
                 return
-            if result.reason != logged:
-                self.log.info("%s yet.", result.reason)
-                logged = result.reason
+            if result.reason != self.logged:
+                self.log.info(WAITING, result.reason, until)
+                self.logged = result.reason
             await asyncio.sleep(min(max(result.retry_after_s, self.poke_interval), remaining_s))
         yield _event(status="refused", message=result) if result else _event(status="success")
 

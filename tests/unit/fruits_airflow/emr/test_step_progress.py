@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
+import re
+import time
 from datetime import UTC, datetime, timedelta
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from airflow.providers.amazon.aws.hooks.s3 import S3Hook
+from botocore.exceptions import WaiterError
 from structlog.testing import capture_logs
 
 from fruits_airflow.emr.triggers import StepProgressTrigger
@@ -70,8 +75,72 @@ def test_new_progress_is_logged_once_and_progress_of_an_earlier_try_is_ignored(
         event = asyncio.run(watch(_trigger(cluster, step, bucket)))
 
     assert event.payload == {"status": "success", "value": [step]}
+    lines = [entry["event"] for entry in logged]
+    assert [line for line in lines if line.startswith("Progress")] == [
+        "Progress: describe: 45 of 90 images (50%), 30/s, 2 s left"
+    ]
+    states = [line for line in lines if step in line]
+    assert len(states) == len(set(states)), "the state is logged once per change, not per poll"
+    assert re.fullmatch(rf"Step {step} is RUNNING\. Waiting until [\d-]+ [\d:]+ UTC at the latest\.", states[-1])
+
+
+def test_progress_is_logged_a_last_time_when_the_step_has_ended(
+    local_aws: LocalAws, bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A step over a thousand images ends soon after it has reported progress."""
+    report, stored = tmp_path / "progress.json", local_aws.s3_folder / bucket / "run"
+    report.write_bytes(_state(90, datetime.now(UTC) + timedelta(minutes=1)))
+    monkeypatch.setattr(StepProgressTrigger, "_pause", lambda _: asyncio.sleep(0.5))
+    cluster, step = _start(local_aws, "sh", "-c", f"sleep 2; mkdir -p '{stored}'; cp '{report}' '{stored}'; sleep 2")
+
+    with capture_logs() as logged:
+        asyncio.run(_first(_trigger(cluster, step, bucket)))
+
     lines = [entry["event"] for entry in logged if entry["event"].startswith("Progress")]
-    assert lines == ["Progress: describe: 45 of 90 images (50%), 30/s, 2 s left"]
+    assert lines == ["Progress: describe: 90 of 90 images (100%), 30/s, 2 s left"]
+
+
+def test_trigger_of_an_ended_step_leaves_no_coroutine_behind(
+    local_aws: LocalAws, bucket: str, monkeypatch: pytest.MonkeyPatch, recwarn: pytest.WarningsRecorder
+) -> None:
+    connect = S3Hook._get_async_conn  # noqa: SLF001 - called by `get_async_conn` in a thread
+
+    def connect_slowly(hook: S3Hook) -> object:
+        time.sleep(1)
+        return connect(hook)
+
+    monkeypatch.setattr(S3Hook, "_get_async_conn", connect_slowly)
+    cluster, step = _start(local_aws, "true")
+    local_aws.emr().get_waiter("step_complete").wait(ClusterId=cluster, StepId=step, WaiterConfig={"Delay": 1})
+
+    asyncio.run(_first(_trigger(cluster, step, bucket)))
+    time.sleep(1.5)  # until the thread has ended
+    gc.collect()
+
+    assert [str(warning.message) for warning in recwarn if "never awaited" in str(warning.message)] == []
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "logged"),
+    [
+        ("ThrottlingException", 400, "EMR does not report the state (ThrottlingException)"),
+        ("InternalServerException", 500, "EMR does not report the state (InternalServerException)"),
+        ("ExpiredTokenException", 400, None),
+    ],
+)
+def test_wait_continues_after_temporary_errors_only(code: str, status: int, logged: str | None) -> None:
+    class Waiter:
+        async def wait(self, **_: object) -> None:
+            response = {"Error": {"Code": code}, "ResponseMetadata": {"HTTPStatusCode": status}}
+            raise WaiterError("StepsWaitForTerminal", f"An error occurred ({code})", response)
+
+    trigger = _trigger("j-1", "s-1", "fruits")
+    trigger.attempts, trigger.waiter_delay = 1, 0
+
+    with capture_logs() as lines, pytest.raises(Exception, match=code if logged is None else "max attempts reached"):
+        asyncio.run(trigger._wait(Waiter()))  # noqa: SLF001 - EMR's errors cannot be provoked here
+
+    assert [entry["event"].partition(". Waiting")[0] for entry in lines] == ([logged] if logged else [])
 
 
 def test_missing_progress_does_not_affect_the_step(local_aws: LocalAws, bucket: str) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from airflow.sdk.exceptions import AirflowFailException, AirflowSensorTimeout, TaskDeferred
+from structlog.testing import capture_logs
 
 from fruits_airflow.s3.readiness import NotReady, Readiness, check_readiness
 from fruits_airflow.s3.sensors import ImagesSensor
@@ -49,6 +50,11 @@ def _run(bucket: str, seconds: float, **conditions: Any) -> dict[str, Any]:  # n
         return (await anext(trigger.run())).payload
 
     return asyncio.run(event())
+
+
+def _sensor(bucket: str, **arguments: str) -> ImagesSensor:
+    conditions = {"prefix": "images/", "quiet_minutes": "0", "marker": ""}
+    return ImagesSensor(task_id="wait", bucket=bucket, **conditions | arguments)
 
 
 def test_one_image_is_enough(bucket: str, put: Any) -> None:  # noqa: ANN401
@@ -151,5 +157,19 @@ def test_sensor_passes_its_conditions_to_its_trigger(bucket: str) -> None:
 
     _, arguments = deferred.value.trigger.serialize()
     assert arguments.pop("deadline") == pytest.approx(datetime.now(UTC).timestamp() + 300, abs=60)
+    reason = f"The marker s3://{bucket}/done was not written"
     conditions = {"bucket": bucket, "prefix": "", "quiet_minutes": 2.0, "marker": "done"}
-    assert arguments == {**conditions, "poke_interval": 5, "aws_conn_id": "aws_default"}
+    assert arguments == {**conditions, "poke_interval": 5, "aws_conn_id": "aws_default", "logged": reason}
+
+
+def test_wait_is_logged_once_with_its_end(bucket: str) -> None:
+    """The sensor and its trigger write to the same log."""
+    with capture_logs() as logged:
+        with pytest.raises(TaskDeferred) as deferred:
+            _sensor(bucket, wait_minutes="0.02").execute({})
+        event = asyncio.run(anext(deferred.value.trigger.run()))
+
+    assert event.payload["status"] == "timeout"
+    (line,) = [entry["event"] for entry in logged if "No image" in entry["event"]]
+    today = datetime.now(UTC).strftime("%Y-%m-%d")
+    assert line.startswith(f"No image was uploaded to s3://{bucket}/images/ yet. Waiting until {today} ")
