@@ -24,8 +24,11 @@ from fruits_airflow.emr.diagnosis import diagnose, explain_refusal
 from fruits_airflow.emr.owned_clusters import ACTIVE_STATES, owned
 from fruits_airflow.emr.triggers import WAIT_TIMEOUT_MESSAGE, ClusterEndTrigger, StepProgressTrigger
 from fruits_airflow.hooks.aws import EXPIRED_CODES, CreateHook, is_throttling, s3, waiter_config
+from fruits_airflow.hooks.s3 import read_json
 from fruits_airflow.links import ClusterLink, LogsLink, ReportLink, RunFolderLink, StepLogsLink
 from fruits_airflow.task_ids import COST_KEY
+from fruits_features.contract.layout import RunLayout
+from fruits_features.contract.sealed import DamagedDocumentError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -212,6 +215,7 @@ class RunStepOperator(EmrAddStepsOperator):
                 self.log.info("Step %s is completed. Its wait was interrupted: %s", step_id, message)
             else:
                 self.log.info("Step %s is completed.", step_id)
+            self._log_outcome()
             return [step_id]
         if state in {*UNFINISHED_STATES, CANCEL_PENDING} and WAIT_TIMEOUT_MESSAGE not in message:
             self.log.warning("The wait for step %s was interrupted. Waiting again: %s", step_id, message)
@@ -220,6 +224,21 @@ class RunStepOperator(EmrAddStepsOperator):
             self.log.warning("Step %s was cancelled shortly after its adoption. Adding it again.", step_id)
             return self.execute(context)
         raise AirflowFailException(self._failure(step_id, message))
+
+    def _log_outcome(self) -> None:
+        """Log the application's summary, and a warning if it did not follow a request."""
+        from fruits_features.job.outcome import Outcome
+
+        layout = RunLayout(self.progress.rpartition("/")[0])
+        try:
+            document = read_json(s3(aws_conn_id=self.aws_conn_id), layout.outcome)
+            outcome = Outcome.of(document) if document else None
+        except (DamagedDocumentError, KeyError, TypeError) as error:  # of another version
+            self.log.warning("The summary in %s cannot be read: %s", layout.outcome, error)
+            return
+        if outcome and outcome.not_followed:
+            self.log.warning("%s", outcome.not_followed)
+        self.log.info("%s.", outcome or f"The application has written no summary to {layout.outcome}")
 
     def _status(self, step_id: str) -> StepStatusTypeDef:
         return _emr(self).describe_step(ClusterId=str(self.job_flow_id), StepId=step_id)["Step"]["Status"]

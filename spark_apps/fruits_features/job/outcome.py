@@ -1,8 +1,10 @@
-"""Outcome of a run: `outcome.json`, which the DAG reads, and the last line of the driver's log."""
+"""Outcome of a run: `outcome.json`, which the DAG reads, and the last line of the logs of the driver and the step."""
 
 import json
 import time
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Self
 
 from fruits_features.contract import sealed
 
@@ -37,6 +39,9 @@ class Outcome:
         kept_from: URI of the published projection if it was kept; `None` if this run fitted a new one.
         why: Reason why the projection was kept or fitted.
         seconds: Duration of each stage.
+        reasons: Number of rows in `quarantine/` by reason.
+        not_followed: Request that the run did not follow, because it kept the projection, and how to follow it; `None`
+            if it followed all.
     """
 
     inventoried: int
@@ -49,14 +54,29 @@ class Outcome:
     kept_from: str | None
     why: str
     seconds: Seconds
+    reasons: Mapping[str, int] = field(default_factory=dict)
+    not_followed: str | None = None
+
+    @classmethod
+    def of(cls, document: Mapping[str, Any]) -> Self:
+        """Return the outcome from the content of `outcome.json`."""
+        values = {entry.name: document[entry.name] for entry in fields(cls)}
+        return cls(**{**values, "seconds": Seconds(**values["seconds"])})
 
     def __str__(self) -> str:
         """Return the outcome as one line for the log."""
+        extracted, seconds = self.inventoried - self.reused, self.seconds
+        speed = f" at {extracted / seconds.describe:.0f} images/s" if extracted and seconds.describe else ""
+        counts = ", ".join(f"{reason}: {count}" for reason, count in self.reasons.items())
+        reasons = f" ({counts})" if counts else ""
+        kept = "kept" if self.kept_from else "fitted"
         return (
-            f"{self.inventoried} images: {self.described} with features, {self.quarantined} quarantined, "
-            f"{self.reused} from the cache; {self.k} components explain {self.explained_variance:.1%} of the variance; "
-            f"started in {self.seconds.start:.1f} s, extracted in {self.seconds.describe:.1f} s, "
-            f"reduced and written in {self.seconds.reduce:.1f} s"
+            f"{self.inventoried} images in {seconds.start + seconds.describe + seconds.reduce:.1f} s: "
+            f"{extracted} extracted{speed}, {self.reused} from the cache, {self.quarantined} quarantined{reasons}; "
+            f"{self.k} components explain {self.explained_variance:.1%} of the variance "
+            f"(projection {kept}: {self.why.rstrip('.')}); "
+            f"started in {seconds.start:.1f} s, extracted in {seconds.describe:.1f} s, "
+            f"reduced and written in {seconds.reduce:.1f} s"
         )
 
     def to_bytes(self) -> bytes:

@@ -128,7 +128,7 @@ class Tally:
         started_s, before = self._first or (now_s, 0)
         speed = (done - before) / (now_s - started_s) if now_s > started_s else 0.0
         left = (images - done) / speed if speed and self.stage == "describe" else None
-        updated = datetime.fromtimestamp(now_s, UTC).isoformat(timespec="seconds")
+        updated = datetime.fromtimestamp(now_s, UTC).isoformat(timespec="milliseconds")
         rounded = None if left is None else round(left, 1)
         done += self._reused
         return ProgressState(self._run, self.stage, done, self._images, round(speed, 1), rounded, updated, self._reused)
@@ -150,7 +150,8 @@ class ProgressListener:
         self._thread = threading.Thread(target=self._listen, name="progress", daemon=True)
 
     def __enter__(self) -> Self:
-        """Start the thread."""
+        """Report the number of images, and start the thread."""
+        self._report()
         self._thread.start()
         return self
 
@@ -183,8 +184,9 @@ class ProgressListener:
         self._tally.count(partition, done, time.time())
 
     def begin_reduction(self) -> None:
-        """Record that all images have an outcome."""
+        """Record that all images have an outcome, and report it. Few images have one before the first period ends."""
         self._tally.finish("reduce")
+        self._report()
 
     def _listen(self) -> None:
         report_at = time.monotonic() + PERIOD_S

@@ -55,6 +55,7 @@ class _Job:
         model: Model of the family `onnx`, or `None` without that family.
         cache: Feature cache.
         published: Published projection that the run may keep; `None` if there is none.
+        why_new: Reason if there is none.
         fitted_split: Split that the projection is fitted on; `None` for all images.
     """
 
@@ -62,6 +63,7 @@ class _Job:
     model: Weights | None
     cache: FeatureCache
     published: Projection | None
+    why_new: str
     fitted_split: str | None
 
     @property
@@ -143,8 +145,8 @@ def _run(  # noqa: PLR0913, PLR0917 - the inputs of one attempt
     start: Callable[[], SparkContext],
     stopwatch: Stopwatch,
 ) -> Outcome:
-    inventory, published = _load(arguments, model)
-    job = _Job(arguments, model, cache, published, fitted_split(inventory))
+    inventory, published, why_new = _load(arguments, model)
+    job = _Job(arguments, model, cache, published, why_new, fitted_split(inventory))
     lookup = CacheLookup.of(inventory, cache.load(ignored))
     runner = _choose_runner(lookup, start)
     start_s = stopwatch.lap()
@@ -157,18 +159,24 @@ def _run(  # noqa: PLR0913, PLR0917 - the inputs of one attempt
         progress.begin_reduction()
         choice = _choose_projection(job, snapshot, moments, runner)
         _write(job, snapshot, choice.projection, quarantine, runner)
+        if choice.not_followed:
+            _log.warning("%s", choice.not_followed)
         outcome = _outcome(snapshot, lookup.reused, choice, Seconds(start_s, extract_s, stopwatch.lap()))
         object_store.write_bytes(job.layout.prefix, OUTCOME, outcome.to_bytes())
     return outcome
 
 
-def _load(arguments: Arguments, model: Weights | None) -> tuple[pa.Table, Projection | None]:
-    """Read the inventory and the published projection, and remove the output of an earlier attempt of this run."""
+def _load(arguments: Arguments, model: Weights | None) -> tuple[pa.Table, Projection | None, str]:
+    """Read the inventory and the published projection, and remove the output of an earlier attempt of this run.
+
+    Returns:
+        The inventory, and the projection or the reason why there is none (`refit.published`).
+    """
     layout = RunLayout(arguments.output)
     with ThreadPoolExecutor() as threads:
         inventory = threads.submit(read_inventory, arguments.inventory)
         published = threads.submit(refit.published, arguments, model)
-        loaded = inventory.result(), published.result()
+        loaded = inventory.result(), *published.result()
         list(threads.map(object_store.remove_folder, (layout.staging, layout.features, layout.quarantine)))
     return loaded
 
@@ -226,7 +234,11 @@ def _choose_projection(job: _Job, snapshot: Snapshot, moments: Moments | None, r
         )
     fitted = fit(total, arguments.features, k=arguments.k, explained_variance=arguments.explained_variance)
     categories = tuple(sorted(snapshot.extracted.filter(is_fitted)["category"].unique().to_pylist()))
-    choice = refit.choose(replace(fitted, model=job.model, categories=categories), total, job.published, arguments)
+    fitted = replace(fitted, model=job.model, categories=categories)
+    if job.published is None:
+        choice = ProjectionChoice(fitted, None, job.why_new)
+    else:
+        choice = refit.choose(fitted, total, job.published, arguments)
     _log.info("The projection is %s. %s", "kept" if choice.kept_from else "fitted", choice.why)
     return choice
 
@@ -315,6 +327,8 @@ def _outcome(snapshot: Snapshot, reused: int, choice: ProjectionChoice, seconds:
         kept_from=choice.kept_from,
         why=choice.why,
         seconds=seconds,
+        reasons=dict(snapshot.reasons.most_common()),
+        not_followed=choice.not_followed,
     )
 
 

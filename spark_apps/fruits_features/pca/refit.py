@@ -21,6 +21,9 @@ Daily changes of the images move the share by some thousandths.
 MAX_NEW_SHARE = 0.05
 """Largest share of today's categories that are new to a kept projection."""
 
+SHARE_TOLERANCE = 1e-6
+"""Largest difference of two shares of the variance that counts as rounding."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -36,58 +39,74 @@ class ProjectionChoice:
         projection: Projection that the run uses.
         kept_from: URI of the published projection if it was kept; `None` if a new one was fitted.
         why: Reason of the choice, one sentence.
+        not_followed: Request that the kept projection does not follow, and how to follow it; `None` if it follows all.
     """
 
     projection: Projection
     kept_from: str | None
     why: str
+    not_followed: str | None = None
 
 
-def published(arguments: Arguments, model: Weights | None) -> Projection | None:
-    """Read the published projection if the run may keep it; else return `None`.
+def published(arguments: Arguments, model: Weights | None) -> tuple[Projection | None, str]:
+    """Read the published projection if the run may keep it.
+
+    Returns:
+        The projection and an empty string; or `None` and the reason, one sentence.
 
     Raises:
         RefitError: The run must keep it and cannot.
     """
-    if arguments.refit == Refit.ALWAYS or not arguments.published:
-        return None
+    if arguments.refit == Refit.ALWAYS:
+        return None, "--refit is always."
+    if not arguments.published:
+        return None, "There is no published projection to keep."
     try:
         projection = Projection.from_bytes(object_store.read(arguments.published))
         reason = _incompatibility(projection, arguments, model)
     except (FileNotFoundError, UnreadableProjectionError) as error:
         reason = f"it cannot be read ({str(error).splitlines()[0]})"
     if not reason:
-        return replace(projection, model=model)
+        return replace(projection, model=model), ""
     if arguments.refit == Refit.NEVER:
         raise RefitError(
             f"--refit is never, but the published projection {arguments.published} cannot be kept: {reason}; "
             "use the parameters that it was fitted with, or run with --refit auto or always."
         )
     _log.warning("The published projection %s is not kept: %s.", arguments.published, reason)
-    return None
+    return None, f"The published projection is not kept: {reason}."
 
 
 def keep(published: Projection, arguments: Arguments, why: str) -> ProjectionChoice:
     """Return the choice of the published projection."""
-    return ProjectionChoice(published, arguments.published, why)
+    return ProjectionChoice(published, arguments.published, why, _not_followed(published, arguments))
 
 
-def choose(
-    fitted: Projection, moments: Moments, published: Projection | None, arguments: Arguments
-) -> ProjectionChoice:
+def _not_followed(kept: Projection, arguments: Arguments) -> str | None:
+    """Return a warning if a kept projection has not the components that the explained variance requests; else `None`.
+
+    A projection with another number of components than `k` is never kept.
+    """
+    share = arguments.explained_variance
+    shares = kept.explained_variance.cumsum()
+    fewer = float(shares[-2]) if kept.k > 1 else 0.0
+    if share is None or fewer - SHARE_TOLERANCE < share <= float(shares[-1]) + SHARE_TOLERANCE:
+        return None
+    return (
+        f"The explained variance of {share:g} was not followed, because the published projection was kept: "
+        f"its {kept.k} components explain {float(shares[-1]):.4f}. Run with refit=always to follow it."
+    )
+
+
+def choose(fitted: Projection, moments: Moments, published: Projection, arguments: Arguments) -> ProjectionChoice:
     """Choose between a new projection and the published one.
 
     Args:
         fitted: Projection fitted on today's images.
         moments: Moments of today's images.
-        published: Published projection that may be kept; `None` if there is none.
+        published: Published projection that may be kept.
         arguments: Arguments of the run.
     """
-    if published is None:
-        is_always = arguments.refit == Refit.ALWAYS
-        return ProjectionChoice(
-            fitted, None, "--refit is always." if is_always else "There is no published projection to keep."
-        )
     kept, new = explained(published, moments), float(fitted.explained_variance.sum())
     new_categories = set(fitted.categories) - set(published.categories)
     why = (

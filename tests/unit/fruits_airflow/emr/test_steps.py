@@ -11,10 +11,12 @@ from unittest.mock import Mock
 import pytest
 from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
 from botocore.exceptions import WaiterError
+from structlog.testing import capture_logs
 
 from fruits_airflow.emr import operators
 from fruits_airflow.emr.operators import RunStepOperator
 from fruits_airflow.emr.triggers import StepProgressTrigger
+from fruits_features.job.outcome import Outcome, Seconds
 from include.settings import settings
 from tests.support.waiting import wait_for
 
@@ -98,6 +100,40 @@ def test_completed_step_is_not_added_again(local_aws: LocalAws, cluster: str) ->
 
     assert _deferred(_operator(cluster, "true"))["step_ids"] == [step]
     assert _states(local_aws, cluster) == ["COMPLETED"]
+
+
+def test_log_of_a_completed_step_ends_with_its_summary_and_warns_of_what_was_not_followed(
+    local_aws: LocalAws, cluster: str
+) -> None:
+    outcome = Outcome(
+        inventoried=1000,
+        described=996,
+        quarantined=4,
+        reused=200,
+        k=16,
+        explained_variance=0.95,
+        projection="ba8fb5272968",
+        kept_from="s3://fruits/p.npz",
+        why="--refit is never.",
+        seconds=Seconds(start=1.0, describe=4.0, reduce=2.0),
+        reasons={"empty": 3, "unreadable": 1},
+        not_followed="The explained variance of 0.8 was not followed.",
+    )
+    operator = _operator(cluster, "true")
+    (step,) = _deferred(operator)["step_ids"]
+    event = {"status": "success", "value": [step]}
+    s3 = local_aws.s3()
+    s3.put_object(Bucket="fruits", Key="run/outcome.json", Body=outcome.to_bytes())
+    try:
+        with capture_logs() as logged:
+            operator.execute_complete(CONTEXT, event)
+    finally:
+        s3.delete_object(Bucket="fruits", Key="run/outcome.json")
+
+    summary = "1000 images in 7.0 s: 800 extracted at 200 images/s, 200 from the cache, 4 quarantined (empty: 3, unrea"
+    assert [entry["log_level"] for entry in logged] == ["info", "warning", "info"]
+    assert logged[1]["event"] == "The explained variance of 0.8 was not followed."
+    assert logged[2]["event"].startswith(summary)
 
 
 def test_step_with_another_command_is_added_and_the_old_one_cancelled(local_aws: LocalAws, cluster: str) -> None:

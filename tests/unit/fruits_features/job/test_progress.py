@@ -73,6 +73,19 @@ def test_progress_receives_reports_of_workers_and_writes_them(
     assert "describe: 456 of 600 images (76%)" in caplog.text
 
 
+def test_progress_of_few_images_is_reported_at_each_stage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(progress, "PERIOD_S", 3600.0)
+    caplog.set_level(logging.INFO)
+
+    with ProgressListener(Tally("run", 600), str(tmp_path)) as running:
+        running.begin_reduction()
+
+    lines = [message.partition(" images")[0] for message in caplog.messages]
+    assert lines == ["describe: 0 of 600", "reduce: 600 of 600", "done: 600 of 600"]
+
+
 def test_progress_ignores_datagrams_of_other_senders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(progress, "PERIOD_S", 3600.0)  # only the datagram itself may wake the thread
 

@@ -1,5 +1,7 @@
 """The choice between a new projection and the published one."""
 
+import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -132,6 +134,27 @@ def test_incompatible_projection_is_fitted_again_or_raises(
     else:
         assert not again(runs, refit, **changes)
         assert "is not kept" in caplog.text
+        outcome = json.loads(Path(runs.layout("again").outcome).read_text())
+        assert re.match(f"The published projection is not kept: {why}", outcome["why"])
+
+
+@pytest.mark.parametrize(("refit", "share"), [("auto", 0.94), ("never", 0.8)])
+def test_kept_projection_that_explains_another_share_than_requested_is_a_warning(
+    runs: Runs, refit: str, share: float, caplog: pytest.LogCaptureFixture
+) -> None:
+    k = projection(runs, "published").k
+
+    assert again(runs, refit, explained_variance=share)
+
+    outcome = json.loads(Path(runs.layout("again").outcome).read_text())
+    assert outcome["not_followed"].startswith(
+        f"The explained variance of {share} was not followed, because the published projection was kept: "
+        f"its {k} components explain 0.95"
+    )
+    assert outcome["not_followed"] in caplog.messages
+    caplog.clear()
+    assert again(runs, refit, explained_variance=0.95)
+    assert "was not followed" not in caplog.text
 
 
 def test_never_without_a_published_projection_fits_one(runs: Runs) -> None:
