@@ -35,10 +35,10 @@ def account(files: RunFiles, max_quarantine_share: float) -> Iterator[Check]:
     errors: Counter[str] = Counter()
     for share in range(shares):
         errors.update(_count_errors(files, share, shares))
-    yield Check.none("keys that are in the tables twice", "keys", errors["twice"])
-    yield Check.none("inventoried keys that are in no table", "keys", errors["missing"])
-    yield Check.none("keys that were not inventoried", "keys", errors["not inventoried"])
-    yield Check.none("rows whose split or category is not the inventory's", "rows", errors["relabelled"])
+    yield Check.none("each key is in the tables once", "keys twice", errors["twice"])
+    yield Check.none("each inventoried key is in a table", "keys missing", errors["missing"])
+    yield Check.none("each key was inventoried", "keys not inventoried", errors["not inventoried"])
+    yield Check.none("split and category equal the inventory's", "rows differ", errors["relabelled"])
 
 
 def _count_errors(files: RunFiles, share: int, shares: int) -> dict[str, int]:

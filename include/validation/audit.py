@@ -137,7 +137,7 @@ class Audit:
             str(sorted((name, value) for name, value in document.items() if name != "projection"))
             for document in documents
         }
-        yield Check.equal("files: different parameters or versions", len(variants), 1)
+        yield Check.equal("files: one set of parameters and versions", len(variants), 1)
         versions = {str((document or {}).get("projection")) for document in self.files.features.metadata()}
         yield Check.equal("files: version of the projection", ", ".join(sorted(versions)), projection.version)
         yield self._size_check()

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from include.run_files import Table
     from include.validation.table_rules import TableRules
 
-PROJECTED = "features: pca is not the projection of features"
+PROJECTED = "features: pca equals the projection of features"
 SAMPLE_ROWS = 48
 PCA_TOLERANCE = 1e-4
 """Largest difference of the stored `pca` from the projection applied again, relative to the batch's largest value."""
@@ -104,7 +104,7 @@ class FeatureChecks:
         if self.sample is None:
             yield Check.not_checked(PROJECTED, "no row is complete")
         else:
-            yield Check.none(PROJECTED, "rows", self._not_projected)
+            yield Check.none(PROJECTED, "rows differ", self._not_projected)
         if self._moments is None:
             yield Check.not_checked("features: statistics of the components", "no image to fit on has features")
         else:
@@ -137,9 +137,11 @@ class FeatureChecks:
         actual = float(np.trace(moments.scatter)) / max(self._variance.scatter, 1e-12)
         stated = float(self.projection.explained_variance.sum())
         if self.kept:
-            name = "features: variance that the kept projection explains less than when it was fitted"
+            name = "features: kept projection explains as much as when it was fitted"
             return Check.at_most(name, stated - actual, KEPT_LOSS_LIMIT, Severity.WARNING)
-        return Check.at_most("features: explained variance, difference", abs(stated - actual), VARIANCE_TOLERANCE)
+        return Check.at_most(
+            "features: explained variance equals the projection's", abs(stated - actual), VARIANCE_TOLERANCE
+        )
 
     def _update_sample(self, batch: pl.DataFrame) -> None:
         """Keep the rows with the lowest hashes of their paths, a random sample that is independent of their order."""
@@ -163,9 +165,9 @@ def _component_checks(moments: Moments, shares: NDArray[np.float64]) -> Iterator
         offsets = np.abs(moments.mean[checked]) / deviations
         differences = np.abs(variances / variances[0] - shares / shares[0])
     figures = (
-        ("largest correlation of two components", np.abs(correlations), CORRELATION_LIMIT),
-        ("largest mean of a component, in standard deviations", offsets, CORRELATION_LIMIT),
-        ("variances against the explained ones, largest difference", differences, VARIANCE_TOLERANCE),
+        ("components are uncorrelated", np.abs(correlations), CORRELATION_LIMIT),
+        ("components have mean 0", offsets, CORRELATION_LIMIT),
+        ("variances of components equal the projection's", differences, VARIANCE_TOLERANCE),
     )
     for name, values, limit in figures:
         yield Check.at_most(f"features: {name}", float(values.max()), limit)

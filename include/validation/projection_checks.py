@@ -44,11 +44,9 @@ def check(projection: Projection) -> Iterator[Check]:
     """Yield the checks of the projection itself."""
     components, shares = projection.components, projection.explained_variance
     angles = np.abs(components.T @ components - np.eye(projection.k)).max()
-    yield Check.at_most(
-        "projection: components are no unit vectors at right angles, by", float(angles), ORTHONORMALITY_LIMIT
-    )
+    yield Check.at_most("projection: components are orthonormal", float(angles), ORTHONORMALITY_LIMIT)
     rises = int((np.diff(shares) > 0).sum())
-    yield Check.none("projection: components that explain more than the one before", "components", rises)
+    yield Check.none("projection: explained variance decreases", "components explain more than the one before", rises)
     total = float(shares.sum())
     passed = bool((shares >= 0).all()) and 0 < total <= 1 + 1e-6
     saw = f"{total:.4f} in {projection.k} components"

@@ -30,7 +30,7 @@ TOLERANCE = 1e-4
 """Largest difference of a feature or component, relative to the row's largest value if that is above 1. Processors
 round differently."""
 
-CHECK_NAME = "sample: images described again differ from their rows"
+CHECK_NAME = "sample: images extracted again equal their rows"
 """Stored in `run.json`."""
 
 Fetch = Callable[[str, str], bytes | None]
@@ -76,7 +76,7 @@ def check(
     if not checked and not failed:
         yield Check.not_checked(CHECK_NAME, f"none of {sample.height} images is as the inventory lists it")
         return
-    saw = f"{different} of {checked} images" + (f"; {failed} crashed or took too long" if failed else "")
+    saw = f"{different} of {checked} images differ" + (f"; {failed} crashed or took too long" if failed else "")
     yield Check(CHECK_NAME, different == 0 and failed <= checked, saw, "none")
 
 

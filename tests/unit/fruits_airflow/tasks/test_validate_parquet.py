@@ -57,7 +57,7 @@ def test_images_with_odd_keys_are_sampled(local_aws: LocalAws, tmp_path: Path, m
 
     checks = {check["name"]: check for check in validate_parquet.validate_parquet.function()["checks"]}
 
-    assert checks["sample: images described again differ from their rows"]["saw"] == "0 of 24 images"
+    assert checks["sample: images extracted again equal their rows"]["saw"] == "0 of 24 images differ"
     assert checks["files: arguments"]["passed"]
 
 
