@@ -15,7 +15,7 @@ from fruits_airflow.hooks import aws, claims
 from fruits_airflow.hooks.documents import read_latest
 from fruits_airflow.hooks.s3 import read_json
 from fruits_airflow.task_ids import PLAN_CLUSTER, TAKE_INVENTORY, UPLOAD_APPLICATION
-from fruits_features.contract.arguments import Arguments
+from fruits_features.contract.arguments import Arguments, InvalidArgumentsError
 from fruits_features.contract.layout import RunLayout, feature_cache
 
 if TYPE_CHECKING:
@@ -141,6 +141,18 @@ def requested_arguments(context: Context) -> Arguments:
 
 
 def _arguments(context: Context, published: str | None) -> Arguments:
+    """Return the arguments.
+
+    Raises:
+        AirflowFailException: The parameters contradict each other. The first task has checked most of it.
+    """
+    try:
+        return _build_arguments(context, published)
+    except InvalidArgumentsError as error:  # a retry has the same parameters
+        raise AirflowFailException(str(error)) from error
+
+
+def _build_arguments(context: Context, published: str | None) -> Arguments:
     from include.settings import settings
 
     run, params = run_of(context), context["params"]

@@ -11,7 +11,7 @@ from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowFailException, AirflowSensorTimeout
 from botocore.exceptions import BotoCoreError, ClientError
 
-from fruits_airflow import run_context
+from fruits_airflow import request, run_context
 from fruits_airflow.s3 import readiness
 from fruits_airflow.s3.triggers import ImagesTrigger
 
@@ -61,12 +61,14 @@ class ImagesSensor(BaseOperator):
         self.quiet_minutes = quiet_minutes
         self.marker = marker
 
-    def execute(self, context: Context) -> None:  # noqa: ARG002 - Airflow's signature
-        """Check once, then wait in the triggerer.
+    def execute(self, context: Context) -> None:
+        """Check what the run requests, check the bucket once, then wait in the triggerer.
 
         Raises:
-            AirflowFailException: The bucket does not exist, or S3 refused access.
+            AirflowFailException: The run's parameters contradict each other, the bucket does not exist, or S3 refused
+                access.
         """
+        request.check(context)
         conditions = self._conditions()
         try:
             not_ready = readiness.check_readiness(conditions, self.aws_conn_id)

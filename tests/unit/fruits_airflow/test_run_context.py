@@ -112,6 +112,12 @@ def test_model_is_an_argument_when_its_family_is_requested() -> None:
 
 
 @pytest.mark.usefixtures("aws_environment")
+def test_contradictory_parameters_fail_without_a_retry() -> None:
+    with pytest.raises(AirflowFailException, match="the families orb,color have 688 features; give a k from 1 to 688"):
+        run_context.steps(_context(k=700))
+
+
+@pytest.mark.usefixtures("aws_environment")
 def test_published_run_is_not_written_again(local_aws: Any) -> None:  # noqa: ANN401
     s3, key = local_aws.s3(), "features/runs/r/run.json"
     s3.put_object(Bucket="fruits", Key=key, Body=b"{}")

@@ -1,0 +1,113 @@
+"""Checks of what a run requests, for its first task: they fail the run once, before it waits for images.
+
+The form checks each parameter alone. These checks compare parameters with each other, with the published projection and
+with the names that exist.
+"""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk.exceptions import AirflowFailException
+from botocore.exceptions import BotoCoreError, ClientError
+
+from fruits_airflow import run_context
+from fruits_airflow.hooks import aws
+from fruits_airflow.hooks.documents import read_latest
+from fruits_features.contract.arguments import DEFAULT_EXPLAINED_VARIANCE, Refit
+from fruits_features.contract.families import MODEL_FAMILY, total_dimension
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from airflow.sdk import Context
+
+
+def check(context: Context) -> None:
+    """Check a run's configuration and parameters.
+
+    Raises:
+        AirflowFailException: A name is unknown, or parameters contradict each other. A retry would fail again.
+    """
+    params = context["params"]
+    known = context["dag"].params
+    problem = (
+        _unknown_name(context["dag_run"].conf or {}, known)
+        or _missing_model(params)
+        or _unused_model(params)
+        or _too_many_components(params)
+        or _fixed_projection(params, context)
+    )
+    if problem:
+        raise AirflowFailException(problem)
+
+
+def _unknown_name(conf: Mapping[str, Any], known: Iterable[str]) -> str | None:
+    """Return a problem if the configuration of a run has a name that is no parameter of the DAG."""
+    names = list(known)
+    unknown = next((name for name in conf if name not in names), None)
+    if unknown is None:
+        return None
+    nearest = get_close_matches(unknown, names, n=1)
+    hint = f"Did you mean `{nearest[0]}`?" if nearest else f"The parameters are {', '.join(names)}."
+    return f"The run's configuration names `{unknown}`, which is no parameter of this DAG. {hint}"
+
+
+def _missing_model(params: Mapping[str, Any]) -> str | None:
+    if MODEL_FAMILY not in params["features"] or params["onnx_model"] is not None:
+        return None
+    return (
+        f"Parameter `features` contains `{MODEL_FAMILY}`, but `onnx_model` is empty. Give a model, for example "
+        f"s3://bucket/model.onnx, or remove `{MODEL_FAMILY}` from `features`."
+    )
+
+
+def _unused_model(params: Mapping[str, Any]) -> str | None:
+    if MODEL_FAMILY in params["features"] or params["onnx_model"] is None:
+        return None
+    return (
+        f"Parameter `onnx_model` is {params['onnx_model']}, but `features` does not contain `{MODEL_FAMILY}`. Add "
+        f"`{MODEL_FAMILY}` to `features`, or leave `onnx_model` empty."
+    )
+
+
+def _too_many_components(params: Mapping[str, Any]) -> str | None:
+    """Return a problem if `k` is above the number of features. The application checks the features of a model."""
+    families, k = params["features"], params["k"]
+    dimension = total_dimension(families)
+    if k is None or MODEL_FAMILY in families or k <= dimension:
+        return None
+    return (
+        f"Parameter `k` is {k}, but the families {', '.join(families)} have {dimension} features together. Give a `k` "
+        f"from 1 to {dimension}, or leave it empty."
+    )
+
+
+def _fixed_projection(params: Mapping[str, Any], context: Context) -> str | None:
+    """Return a problem if `refit` is `never` and the published projection has not the requested components."""
+    k, share = params["k"], params["explained_variance"]
+    if params["refit"] != Refit.NEVER or (k is None and share == DEFAULT_EXPLAINED_VARIANCE):
+        return None
+    components = _published_components(run_context.bucket(context))
+    if components in {None, k}:
+        return None
+    request = f"`k` is {k}" if k is not None else f"`explained_variance` is {share:g}"
+    unset = "leave `k` empty" if k is not None else f"leave `explained_variance` at {DEFAULT_EXPLAINED_VARIANCE}"
+    return (
+        f"Parameter {request}, but `refit` is `never`, which keeps the {components} components of the published "
+        f"projection. Set `refit` to `auto` or `always`, or {unset}."
+    )
+
+
+def _published_components(bucket: str) -> int | None:
+    """Return the number of components of the published projection, or `None` if none is published.
+
+    Also `None` if S3 refuses the request. The wait for images, which comes next, explains such errors.
+    """
+    try:
+        published = read_latest(aws.s3(), bucket)
+    except (BotoCoreError, ClientError):
+        return None
+    components: int | None = published.get("projection", {}).get("components")
+    return components

@@ -1,0 +1,135 @@
+"""A run whose parameters contradict each other is refused by its first task, in one sentence that names the way out."""
+
+from __future__ import annotations
+
+import json
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
+
+from fruits_airflow import params, request
+from fruits_airflow.s3.sensors import ImagesSensor
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+    from include.dev.local_aws.local import LocalAws
+
+pytestmark = pytest.mark.usefixtures("aws_environment")
+
+MODEL = "s3://models/net.onnx"
+
+
+def _context(bucket: str, **changes: Any) -> Any:  # noqa: ANN401
+    """Return the context of a run with these parameters in its configuration, as the form sends them."""
+    defaults = {name: param.value for name, param in params.DAILY_ON_EMR["params"].items()}
+    conf = {"bucket": bucket} | changes
+    return {
+        "params": defaults | conf,
+        "dag": SimpleNamespace(params=params.DAILY_ON_EMR["params"]),
+        "dag_run": SimpleNamespace(conf=conf),
+    }
+
+
+def _publish(s3: S3Client, bucket: str, components: int) -> None:
+    pointer = {
+        "run": "r",
+        "published_at": "2026-03-01T00:00:00+00:00",
+        "paths": {"run": f"s3://{bucket}/run.json"},
+        "projection": {"components": components},
+    }
+    s3.put_object(Bucket=bucket, Key="features/latest.json", Body=json.dumps(pointer).encode())
+
+
+REFUSED: dict[str, tuple[dict[str, Any], str]] = {
+    "onnx without a model": (
+        {"features": ["orb", "onnx"]},
+        (
+            "Parameter `features` contains `onnx`, but `onnx_model` is empty. "
+            "Give a model, for example s3://bucket/model.onnx, or remove `onnx` from `features`."
+        ),
+    ),
+    "a model without onnx": (
+        {"onnx_model": MODEL},
+        (
+            f"Parameter `onnx_model` is {MODEL}, but `features` does not contain `onnx`. "
+            "Add `onnx` to `features`, or leave `onnx_model` empty."
+        ),
+    ),
+    "too many components": (
+        {"features": ["color", "texture"], "k": 463},
+        (
+            "Parameter `k` is 463, but the families color, texture have 462 features together. "
+            "Give a `k` from 1 to 462, or leave it empty."
+        ),
+    ),
+    "a variance beside a kept projection": (
+        {"refit": "never", "explained_variance": 0.8},
+        (
+            "Parameter `explained_variance` is 0.8, but `refit` is `never`, which keeps the 16 components of the "
+            "published projection. Set `refit` to `auto` or `always`, or leave `explained_variance` at 0.95."
+        ),
+    ),
+    "another k beside a kept projection": (
+        {"refit": "never", "k": 5},
+        (
+            "Parameter `k` is 5, but `refit` is `never`, which keeps the 16 components of the published projection. "
+            "Set `refit` to `auto` or `always`, or leave `k` empty."
+        ),
+    ),
+    "a misspelt name": (
+        {"image_prefx": "images/"},
+        "The run's configuration names `image_prefx`, which is no parameter of this DAG. Did you mean `image_prefix`?",
+    ),
+}
+
+
+@pytest.mark.parametrize(("changes", "message"), REFUSED.values(), ids=REFUSED)
+def test_contradiction_is_refused_before_any_wait(
+    local_aws: LocalAws, bucket: str, changes: dict[str, Any], message: str
+) -> None:
+    _publish(local_aws.s3(), bucket, components=16)
+    sensor = ImagesSensor(task_id="wait", bucket=bucket, prefix="images/", quiet_minutes="0", marker="")
+
+    with pytest.raises(AirflowFailException) as refused:
+        sensor.execute(_context(bucket, **changes))
+
+    assert str(refused.value) == message
+
+
+def test_name_that_resembles_no_parameter_is_refused_with_the_list(bucket: str) -> None:
+    with pytest.raises(AirflowFailException, match=r"names `colour`.* The parameters are bucket, image_prefix, "):
+        request.check(_context(bucket, colour="red"))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"features": ["color"], "k": 432},
+        {"features": ["onnx"], "onnx_model": MODEL, "k": 4000},
+        {"refit": "never"},
+        {"refit": "never", "k": 16},
+        {"refit": "auto", "explained_variance": 0.8},
+        {"refit": "always", "k": 5},
+    ],
+    ids=str,
+)
+def test_consistent_request_waits_for_images(local_aws: LocalAws, bucket: str, changes: dict[str, Any]) -> None:
+    _publish(local_aws.s3(), bucket, components=16)
+    sensor = ImagesSensor(
+        task_id="wait", bucket=bucket, prefix="images/", wait_minutes="1", quiet_minutes="0", marker=""
+    )
+
+    with pytest.raises(TaskDeferred):
+        sensor.execute(_context(bucket, **changes))
+
+
+def test_first_fit_follows_the_request_though_refit_is_never(bucket: str) -> None:
+    request.check(_context(bucket, refit="never", explained_variance=0.8))
+
+
+def test_refused_access_is_left_to_the_wait_for_images() -> None:
+    request.check(_context("no-such-bucket", refit="never", k=5))
