@@ -18,50 +18,78 @@ from fruits_features.contract.arguments import (
     ONNX_MODEL_PATTERN,
     Refit,
 )
-from fruits_features.contract.families import DEFAULT_FAMILIES, FAMILIES
+from fruits_features.contract.families import DEFAULT_FAMILIES, FAMILIES, total_dimension
 from fruits_features.contract.layout import BUCKET_PATTERN, PREFIX_PATTERN
 from include.emr.sizing import NODE_VCPUS, SIZES
 
-PARAMS = {
-    "bucket": Param(
+_MANY = total_dimension(DEFAULT_FAMILIES)
+_DIMENSIONS = ", ".join(f"{family.name} ({family.dimension or 'the model decides'})" for family in FAMILIES.values())
+
+
+def _pattern(rule: str, pattern: str) -> str:
+    """Return a pattern that begins with its rule as a comment.
+
+    Airflow's message for a value that does not match consists of the value and the pattern.
+    """
+    return f"(?#{rule}){pattern}"
+
+
+def _section(name: str, **params: Param) -> dict[str, Param]:
+    """Return parameters as a section of the form."""
+    for param in params.values():
+        param.schema["section"] = name
+    return params
+
+
+READ = _section(
+    "What to read",
+    bucket=Param(
         None,
         type=["null", "string"],
-        pattern=BUCKET_PATTERN,
+        pattern=_pattern("3 to 63 lowercase letters, digits, dots and hyphens", BUCKET_PATTERN),
         title="Bucket",
-        description="Bucket of the images and of the features. Empty: the deployment's bucket.",
+        description_md="Bucket of the images and of the features. Example: `fruits-photos`. 3 to 63 lowercase letters, "
+        "digits, dots and hyphens. Empty: the deployment's bucket.",
     ),
-    "image_prefix": Param(
+    image_prefix=Param(
         None,
         type=["null", "string"],
-        pattern=PREFIX_PATTERN,
+        pattern=_pattern("ends in a slash, without a slash at its beginning and without * ? [ ]", PREFIX_PATTERN),
         title="Image prefix",
-        description="Key prefix of the images, ending in '/'. An image's folder is its category. Empty: the "
-        "deployment's prefix.",
+        description_md="Key prefix of the images. An image's folder is its category. Example: `images/`. It ends in a "
+        "slash, does not begin with one, and contains no asterisk, question mark or bracket. Empty: the deployment's "
+        "prefix.",
     ),
-    "wait_minutes": Param(
+    wait_minutes=Param(
         60,
         type="number",
         minimum=0,
         maximum=1440,
         title="Maximum wait (minutes)",
-        description="Longest wait for the images, the quiet period and the marker. Then the run fails.",
+        description_md="Longest wait for the images, the quiet period and the marker. Then the run fails. Example: "
+        "`30`. 0 to 1440 minutes.",
     ),
-    "quiet_minutes": Param(
+    quiet_minutes=Param(
         0,
         type="number",
         minimum=0,
         maximum=1440,
         title="Quiet period (minutes)",
-        description="Start only when no object was uploaded for this long, so that an upload can finish. 0: no check.",
+        description_md="Start only when no object was uploaded for this long, so that an upload can finish. Example: "
+        "`10`. 0 to 1440 minutes. 0: no check.",
     ),
-    "marker": Param(
+    marker=Param(
         None,
         type=["null", "string"],
-        pattern=r"^[^/](.*[^/])?$",
+        pattern=_pattern("a key without a slash at its beginning and end", r"^[^/](.*[^/])?$"),
         title="Marker",
-        description="Start only when this object exists: a key below the image prefix, for example `_SUCCESS`.",
+        description_md="Start only when this object exists. Example: `_SUCCESS`. A key below the image prefix, without "
+        "a slash at its beginning and end. Empty: no check.",
     ),
-    "features": Param(
+)
+FEATURES = _section(
+    "Features",
+    features=Param(
         list(DEFAULT_FAMILIES),
         type="array",
         items={"type": "string", "enum": list(FAMILIES)},
@@ -69,63 +97,59 @@ PARAMS = {
         minItems=1,
         uniqueItems=True,
         title="Feature families",
-        description="Families that are concatenated, in this order, into the column `features`.",
+        description_md="Families that are concatenated, in this order, into the column *features*. Example: `color` "
+        f"alone. At least one, each once. Numbers per image: {_DIMENSIONS}.",
     ),
-    "onnx_model": Param(
+    onnx_model=Param(
         None,
         type=["null", "string"],
-        pattern=ONNX_MODEL_PATTERN,
+        pattern=_pattern("s3://bucket/key, or an absolute path on the cluster", ONNX_MODEL_PATTERN),
         title="ONNX model",
-        description="Model of the family `onnx`: s3://bucket/key. Required with this family, not allowed without it.",
+        description_md="Model of the family *onnx*. Example: `s3://models/fruits.onnx`. An S3 URI, or an absolute "
+        "path on the cluster. Required with this family, not allowed without it.",
     ),
-    "explained_variance": Param(
+    include_pixels=Param(
+        default=False,
+        type="boolean",
+        title="Include pixels",
+        description_md="Also write each decoded image to the column *image*. Example: about 30 KB per row at 100 x 100 "
+        "pixels.",
+    ),
+)
+PROJECTION = _section(
+    "Projection",
+    refit=Param(
+        str(Refit.AUTO),
+        type="string",
+        enum=[str(choice) for choice in Refit],
+        title="Refit the projection",
+        description_md="**always**: fit a projection in each run. **never**: keep the published one, so that vectors "
+        "stay comparable. **auto**: keep it while it explains today's images as well as a new one would (to 0.02 of "
+        "the variance) and contains their categories. With auto, another *k*, other families and an explained variance "
+        "that differs by more than 0.02 lead to a new projection. A smaller difference is not followed while the "
+        "projection is kept. The step's log then contains a warning.",
+    ),
+    explained_variance=Param(
         DEFAULT_EXPLAINED_VARIANCE,
         type="number",
         exclusiveMinimum=0,
         maximum=1,
         title="Explained variance",
-        description="Keep the smallest number of PCA components that explains this share of the variance (0 to 1).",
+        description_md="Keep the smallest number of PCA components that explains this share of the variance. Example: "
+        "`0.9`. Above 0, up to 1. Not used if *k* is given. A kept projection keeps its components (see above).",
     ),
-    "k": Param(
+    k=Param(
         None,
         type=["null", "integer"],
         minimum=1,
         title="PCA components",
-        description="Fixed number of components. Takes precedence over the explained variance.",
+        description_md="Parameter *k*: fixed number of components, instead of the explained variance. Example: `64`. "
+        f"From 1 to the number of features ({_MANY} with the default families). Empty: by the explained variance.",
     ),
-    "refit": Param(
-        str(Refit.AUTO),
-        type="string",
-        enum=[str(choice) for choice in Refit],
-        title="Refit the projection",
-        description="`always`: fit for each run. `never`: keep the published projection, so that vectors stay "
-        "comparable. `auto`: keep it while it explains the images about as well as a new one and contains their "
-        "categories.",
-    ),
-    "include_pixels": Param(
-        default=False,
-        type="boolean",
-        title="Include pixels",
-        description="Also write each decoded image to the column `image`: about 30 KB per row at 100 x 100 pixels.",
-    ),
-    "max_quarantine_share": Param(
-        DEFAULT_MAX_QUARANTINE_SHARE,
-        type="number",
-        minimum=0,
-        maximum=1,
-        title="Maximum quarantine share",
-        description="The run fails when features cannot be extracted from a larger share of the images (0 to 1).",
-    ),
-    "force": Param(
-        default=False,
-        type="boolean",
-        title="Run even if nothing has changed",
-        description="Without it, a run that would repeat the published one is skipped and creates no cluster.",
-    ),
-}
-
-CLUSTER_PARAMS = {
-    "cluster_size": Param(
+)
+CLUSTER = _section(
+    "Cluster",
+    cluster_size=Param(
         "auto",
         type="string",
         enum=["auto", *SIZES],
@@ -134,26 +158,49 @@ CLUSTER_PARAMS = {
             **{name: f"{name}: {nodes.core + nodes.task} x {NODE_VCPUS} virtual CPUs" for name, nodes in SIZES.items()},
         },
         title="Cluster size",
-        description="Nodes that extract the features, in addition to the primary node.",
+        description_md="Nodes that extract the features, in addition to the primary node. Example: `auto`.",
     ),
-    "target_minutes": Param(
+    target_minutes=Param(
         15,
         type="number",
         minimum=1,
         maximum=300,
         title="Target (minutes)",
-        description="`auto` chooses the fewest nodes that extract all features in this time. Starting and ending the "
-        "cluster takes about ten minutes more.",
+        description_md="*auto* chooses the fewest nodes that extract all features in this time. Example: `30`. 1 to "
+        "300 minutes. Starting and ending the cluster takes about ten minutes more.",
     ),
-    "max_cost": Param(
+    max_cost=Param(
         20,
         type=["null", "number"],
         minimum=0,
         title="Maximum cost (US dollars)",
-        description="A run whose cluster may cost more fails before the cluster is created. Empty: no limit.",
+        description_md="A run whose cluster may cost more fails before the cluster is created. Example: `5`. From 0. "
+        "Empty: no limit.",
     ),
-}
-"""Parameters of a DAG that creates a cluster."""
+)
+ADVANCED = _section(
+    "Advanced",
+    max_quarantine_share=Param(
+        DEFAULT_MAX_QUARANTINE_SHARE,
+        type="number",
+        minimum=0,
+        maximum=1,
+        title="Maximum quarantine share",
+        description_md="The run fails when features cannot be extracted from a larger share of the images. Example: "
+        "`0.1` for 10 %. 0 to 1.",
+    ),
+    force=Param(
+        default=False,
+        type="boolean",
+        title="Run even if nothing has changed",
+        description_md="Without it, a run that would repeat the published one is skipped and creates no cluster.",
+    ),
+)
+
+PARAMS: dict[str, Param] = READ | FEATURES | PROJECTION | ADVANCED
+"""Parameters of each DAG that extracts features."""
+CLUSTER_PARAMS: dict[str, Param] = READ | FEATURES | PROJECTION | CLUSTER | ADVANCED
+"""The same with those of a cluster, in the order of the form."""
 
 START = datetime(2026, 1, 1)  # noqa: DTZ001 - Airflow interprets it in its default time zone, UTC
 
@@ -189,5 +236,5 @@ DAILY: dict[str, Any] = {
 }
 """Arguments of a daily DAG."""
 
-DAILY_ON_EMR: dict[str, Any] = DAILY | {"params": PARAMS | CLUSTER_PARAMS}
+DAILY_ON_EMR: dict[str, Any] = DAILY | {"params": CLUSTER_PARAMS}
 """Arguments of a daily DAG that creates a cluster."""

@@ -1,5 +1,6 @@
 """Structure of the DAGs: ids, edges, teardown flags, owners, retries, documentation."""
 
+import re
 from datetime import timedelta
 from pathlib import Path
 
@@ -8,6 +9,7 @@ from airflow.dag_processing.dagbag import DagBag
 from airflow.sdk.exceptions import ParamValidationError
 
 from fruits_airflow.notifications import FailureAlert
+from fruits_features.pca.refit import MAX_LOSS
 
 DAGS = Path(__file__).parents[3] / "dags"
 
@@ -180,6 +182,75 @@ def test_invalid_cluster_parameter_is_rejected(dagbag: DagBag, name: str, value:
 
     with pytest.raises(ParamValidationError):
         param.resolve(value)
+
+
+SECTIONS = {
+    "What to read": ["bucket", "image_prefix", "wait_minutes", "quiet_minutes", "marker"],
+    "Features": ["features", "onnx_model", "include_pixels"],
+    "Projection": ["refit", "explained_variance", "k"],
+    "Cluster": ["cluster_size", "target_minutes", "max_cost"],
+    "Advanced": ["max_quarantine_share", "force"],
+}
+
+
+@pytest.mark.parametrize("dag_id", ["fruits_features", "fruits_features_spark"])
+def test_form_has_sections_in_order_of_use(dagbag: DagBag, dag_id: str) -> None:
+    params = dagbag.dags[dag_id].params
+    found: dict[str, list[str]] = {}
+    for name in params:
+        found.setdefault(params.get_param(name).schema["section"], []).append(name)
+
+    expected = SECTIONS if dag_id == "fruits_features" else {k: v for k, v in SECTIONS.items() if k != "Cluster"}
+    assert list(found.items()) == list(expected.items())
+
+
+def test_each_description_has_its_limits_and_an_example_in_markdown(dagbag: DagBag) -> None:
+    params = dagbag.dags["fruits_features"].params
+    for name in params:
+        param = params.get_param(name)
+        text, limits = param.schema["description_md"], param.schema
+        assert param.description is None, "the UI shows it in place of the Markdown"
+        numbers = set(re.findall(r"\b\d+\b", text))
+        bounds = [limits.get(bound) for bound in ("minimum", "exclusiveMinimum", "maximum")]
+        assert {str(bound) for bound in bounds if bound is not None} <= numbers, name
+        if "enum" not in limits and limits["type"] != "boolean":
+            assert "Example: `" in text, name
+        assert "^" not in text, "rules are in words"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        (
+            "bucket",
+            "Not A Bucket",
+            "'Not A Bucket' does not match '(?#3 to 63 lowercase letters, digits, dots and hyphe",
+        ),
+        (
+            "image_prefix",
+            "images",
+            "'images' does not match '(?#ends in a slash, without a slash at its beginning and w",
+        ),
+        ("marker", "/done", "'/done' does not match '(?#a key without a slash at its beginning and end)"),
+        (
+            "onnx_model",
+            "net.onnx",
+            "'net.onnx' does not match '(?#s3://bucket/key, or an absolute path on the cluster)",
+        ),
+    ],
+)
+def test_refused_value_is_explained_in_words(dagbag: DagBag, name: str, value: str, message: str) -> None:
+    with pytest.raises(ParamValidationError) as refused:
+        dagbag.dags["fruits_features"].params.get_param(name).resolve(value)
+
+    assert str(refused.value).startswith(message)
+
+
+def test_form_says_when_an_explained_variance_is_not_followed(dagbag: DagBag) -> None:
+    text = dagbag.dags["fruits_features"].params.get_param("refit").schema["description_md"]
+
+    assert f"differs by more than {MAX_LOSS:g} lead to a new projection" in text
+    assert f"(to {MAX_LOSS:g} of the variance)" in text
 
 
 def test_dag_without_a_cluster_has_no_cluster_parameters(dagbag: DagBag) -> None:
