@@ -21,6 +21,7 @@ from airflow.sdk import DAG, chain
 from fruits_airflow import run_context
 from fruits_airflow.params import DAILY, REQUEST_TIMEOUT
 from fruits_airflow.s3.sensors import ImagesSensor
+from fruits_airflow.spark import CONNECTION_ID, require_cluster
 from fruits_airflow.task_ids import FEATURIZE_AND_REDUCE, WAIT_FOR_IMAGES
 from fruits_airflow.tasks.announce import announce
 from fruits_airflow.tasks.find_changes import find_changes
@@ -38,10 +39,16 @@ with DAG(
     tags=["fruits", "spark"],
     **DAILY,
 ) as dag:
-    wait_for_images = ImagesSensor(task_id=WAIT_FOR_IMAGES, execution_timeout=REQUEST_TIMEOUT)
+    wait_for_images = ImagesSensor(
+        task_id=WAIT_FOR_IMAGES,
+        execution_timeout=REQUEST_TIMEOUT,
+        pre_execute=require_cluster,
+    )
     artifacts = upload_application(for_emr=False)  # the requirements are installed on the cluster
     featurize_and_reduce = SparkSubmitOperator(
         task_id=FEATURIZE_AND_REDUCE,
+        conn_id=CONNECTION_ID,
+        pre_execute=require_cluster,
         name="fruits_features",
         application=artifacts["launcher"],  # type: ignore[index]
         py_files=artifacts["application"],  # type: ignore[index]

@@ -49,13 +49,14 @@ class StandaloneCluster:
     Args:
         folder: Folder for logs and executors' files, created if missing.
         environment: Environment of the workers, which executors inherit, so that S3 clients find the local AWS.
+        port: Port of the master on loopback; 0 selects a free one.
 
     Attributes:
         url: URL of the master, `spark://…`, for the connection `spark_default`.
     """
 
-    def __init__(self, folder: Path, environment: Mapping[str, str]) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, environment: Mapping[str, str], *, port: int = 0) -> None:
+        self.folder, self._port = folder, port
         self.environment = {**environment, "SPARK_LOCAL_IP": LOCALHOST, "SPARK_CONF_DIR": str(folder / "daemon-conf")}
         # Fail on a port that is in use. By default Spark silently tries the next one.
         self.environment["SPARK_DAEMON_JAVA_OPTS"] = "-Dspark.port.maxRetries=0"
@@ -64,13 +65,19 @@ class StandaloneCluster:
         self._status_url = ""
 
     def __enter__(self) -> Self:
+        """Start the cluster."""
+        self.start()
+        return self
+
+    def start(self) -> None:
         """Start the cluster and return when both workers are registered.
 
         Raises:
             SparkClusterError: A process ended, or the workers were not registered in time. No process is left running.
         """
         (self.folder / "daemon-conf").mkdir(parents=True, exist_ok=True)
-        port, status_port = _free_ports(2)
+        free_port, status_port = free_ports(2)
+        port = self._port or free_port
         self.url, self._status_url = f"spark://{LOCALHOST}:{port}", f"http://{LOCALHOST}:{status_port}/json/"
         with ExitStack() as undo:
             undo.callback(self.stop)
@@ -80,7 +87,6 @@ class StandaloneCluster:
                 self._start(f"worker-{number}", *WORKER_OPTIONS, "--work-dir", str(self.folder / "work"), self.url)
             self._await_workers(WORKERS)
             undo.pop_all()
-        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -163,7 +169,8 @@ def write_driver_conf(folder: Path, s3_folder: Path, *, master: str, driver_host
     return write_spark_conf(folder, settings)
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
+    """Return ports of loopback that no process uses."""
     with ExitStack() as open_sockets:
         sockets = [open_sockets.enter_context(socket.socket()) for _ in range(count)]
         for bound in sockets:
