@@ -21,9 +21,9 @@ demo: .venv/.wheels ## Run the complete pipeline on this machine and show the re
 	@$(PYTHON) include/dev/prerequisites.py
 	@$(IN_ENVIRONMENT) python -m include.dev.demo
 
-up: .venv/.wheels ## Start the local AWS and Airflow's UI
+up: .venv/.wheels ## Start the local AWS and Airflow's UI (SPARK=1: and a Spark cluster)
 	@$(PYTHON) include/dev/prerequisites.py
-	@$(IN_ENVIRONMENT) python -m include.dev.local_airflow start --port $(PORT)
+	@$(IN_ENVIRONMENT) python -m include.dev.local_airflow start --port $(PORT) $(if $(SPARK),--spark)
 
 down: .venv/.runtime ## Stop what `make up` started
 	@$(IN_ENVIRONMENT) python -m include.dev.local_airflow stop

@@ -10,14 +10,17 @@ import os
 import sys
 from pathlib import Path
 
+from include.dev import local_spark
 from include.dev.local_airflow.server import LocalAirflow, LocalAirflowError
 from include.dev.local_aws.deployment import deploy
 from include.dev.local_aws.errors import LocalAwsError
 from include.dev.local_aws.local import LocalAws
+from include.dev.spark_standalone import SparkClusterError
 
 ROOT = Path(__file__).resolve().parents[3]
 AWS_STATE = ROOT / ".local" / "aws"
 HOME = ROOT / ".local" / "airflow"
+SPARK = ROOT / ".local" / "spark"
 
 _INTERRUPTED = 130
 """Exit code of a program ended by Ctrl-C: 128 + SIGINT."""
@@ -28,13 +31,14 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m include.dev.local_airflow", description=__doc__)
     parser.add_argument("action", choices=["start", "stop"])
     parser.add_argument("--port", type=int, default=8080, help="port of Airflow's UI (default: %(default)s)")
+    parser.add_argument("--spark", action="store_true", help="also start a Spark cluster for fruits_features_spark")
     arguments = parser.parse_args(argv)
     try:
         if arguments.action == "start":
-            start(arguments.port)
+            start(arguments.port, spark=arguments.spark)
         else:
             stop()
-    except (LocalAirflowError, LocalAwsError) as error:
+    except (LocalAirflowError, LocalAwsError, SparkClusterError) as error:
         print(error, file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -43,12 +47,13 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def start(port: int) -> None:
-    """Start the local AWS and Airflow, wait until the UI answers, and print its URL.
+def start(port: int, *, spark: bool = False) -> None:
+    """Start the local AWS, a Spark cluster on request and Airflow, wait until the UI answers, and print its URL.
 
     Raises:
         LocalAirflowError: The port is in use, or Airflow did not start. No process is left running.
         LocalAwsError: The local AWS did not start.
+        SparkClusterError: The Spark cluster did not start.
     """
     aws, airflow = LocalAws(AWS_STATE), LocalAirflow(HOME)
     was_running = aws.running()
@@ -57,7 +62,9 @@ def start(port: int) -> None:
     print("Starting Airflow …", flush=True)
     try:
         deploy(aws.s3())
-        address = airflow.start(port, os.environ | aws.environment)
+        if spark:
+            local_spark.start(SPARK, aws)
+        address = airflow.start(port, os.environ | aws.environment | local_spark.driver_environment(SPARK, aws))
     except BaseException:
         if not was_running:
             aws.stop()
