@@ -115,13 +115,14 @@ def test_profile_in_several_parts_of_a_jpeg_is_read_in_their_order() -> None:
         SRGB,
         SRGB + b"\0",
     ],
+    ids=len,
 )
 def test_invalid_profile_and_one_of_srgb_and_of_other_values_change_nothing(ignored: bytes) -> None:
     assert to_srgb(COLOURS, ignored) is COLOURS
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
-@pytest.mark.parametrize("damaged", [b"", b"\x01", b"\x00", P3[:60], bytes(200)])
+@pytest.mark.parametrize("damaged", [b"", b"\x01", b"\x00", P3[:60], bytes(200)], ids=len)
 def test_picture_with_a_damaged_profile_is_decoded_as_srgb(damaged: bytes, kind: str) -> None:
     options = {"JPEG": {"quality": 95}, "WEBP": {"lossless": True}}.get(kind, {})
     good = pictures.save(pictures.picture(), kind, icc_profile=P3, **options)
