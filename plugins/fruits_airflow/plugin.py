@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.plugins_manager import AirflowPlugin
 
+from fruits_airflow import close_runs
 from fruits_airflow.web.sqlite_lock import WriteLockMiddleware, on_sqlite
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ class FruitsPlugin(AirflowPlugin):
     """Plugin that Airflow registers when it finds this class."""
 
     name = "fruits"
+    listeners: list[Any] = [close_runs]  # noqa: RUF012 - as Airflow's own class
     fastapi_apps: list[Any] = [{"app": serve_pages, "url_prefix": "/fruits", "name": "Fruits"}]  # noqa: RUF012 - as Airflow's own class
     fastapi_root_middlewares: list[Any] = (
         [{"name": "Write lock", "middleware": WriteLockMiddleware}] if on_sqlite() else []
@@ -40,3 +42,8 @@ class FruitsPlugin(AirflowPlugin):
             "url_route": "fruits_report",
         },
     ]
+
+    @classmethod
+    def on_load(cls, *_arguments: Any, **_keywords: Any) -> None:
+        """Watch for interruptions of `airflow dags test`. Airflow calls this in each of its processes."""
+        close_runs.close_when_interrupted()
