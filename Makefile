@@ -6,34 +6,42 @@ PYTHON ?= python3
 PORT ?= 8080
 # One more than a small machine has cores, since many tests wait.
 TEST_PROCESSES ?= 3
+# Old Pythons cannot read our modules, so this is checked before any of them runs.
+CHECK_PYTHON = $(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'Python 3.11 or newer is needed, this is ' \
+	+ sys.version.split()[0] + '; select another with: make PYTHON=python3.11')"
 IN_ENVIRONMENT := source include/dev/environment.sh &&
 # spark_apps/requirements.txt is part of requirements-onnx.txt.
 AUDITED := requirements.txt requirements-dev.txt spark_apps/requirements-onnx.txt benchmarks/requirements.txt
 LOCK = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
        --custom-compile-command "make lock"
 
-.PHONY: help demo up down test test-fast test-docker check format docs lock bench bench-daily deploy mwaa audit clean
+# Files of processes that run.
+RUNNING := .local/airflow/standalone.json .local/aws/local_aws.json
+
+.PHONY: help prerequisites demo up down test test-fast test-docker check format docs lock bench bench-daily deploy mwaa audit clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
 
-demo: .venv/.wheels ## Run the complete pipeline on this machine and show the result
-	@$(PYTHON) include/dev/prerequisites.py
+# Listed first, so that a missing Java is reported before the installation.
+prerequisites:
+	@$(CHECK_PYTHON)
+	@$(PYTHON) include/dev/prerequisites.py --java
+
+demo: prerequisites .venv/.wheels ## Run the complete pipeline on this machine and show the result
 	@$(IN_ENVIRONMENT) python -m include.dev.demo
 
-up: .venv/.wheels ## Start the local AWS and Airflow's UI (SPARK=1: and a Spark cluster)
-	@$(PYTHON) include/dev/prerequisites.py
-	@$(IN_ENVIRONMENT) python -m include.dev.local_airflow start --port $(PORT) $(if $(SPARK),--spark)
+up: prerequisites .venv/.wheels ## Start the local AWS and Airflow's UI (PORT=8080; SPARK=1: and a Spark cluster)
+	@$(IN_ENVIRONMENT) python -m include.dev.local_airflow start --port "$(PORT)" $(if $(SPARK),--spark)
 
-down: .venv/.runtime ## Stop what `make up` started
-	@$(IN_ENVIRONMENT) python -m include.dev.local_airflow stop
+down: ## Stop what `make up` started; active runs end
+	@if [[ -z "$(wildcard $(RUNNING))" ]]; then echo "Nothing was running."; \
+	 else $(IN_ENVIRONMENT) python -m include.dev.local_airflow stop; fi
 
-test: .venv/.development .venv/.wheels ## Run all tests
-	@$(PYTHON) include/dev/prerequisites.py
+test: prerequisites .venv/.development .venv/.wheels ## Run all tests
 	@$(IN_ENVIRONMENT) pytest --numprocesses $(TEST_PROCESSES)
 
-test-fast: .venv/.development ## Run the tests without Spark and complete DAGs, within four minutes
-	@$(PYTHON) include/dev/prerequisites.py
+test-fast: prerequisites .venv/.development ## Run the tests without Spark and complete DAGs, within four minutes
 	@$(IN_ENVIRONMENT) pytest --numprocesses $(TEST_PROCESSES) tests/unit include spark_apps
 
 test-docker: .venv/.development ## Test docker-compose.yaml on a Docker engine of its own; as root (docs/guides/docker.md)
@@ -55,12 +63,10 @@ lock: .venv/.development ## Write the locked requirements from the *.in files
 	@$(IN_ENVIRONMENT) $(LOCK) spark_apps/requirements-onnx.in -c requirements.txt -c requirements-dev.txt -o spark_apps/requirements-onnx.txt
 	@$(IN_ENVIRONMENT) $(LOCK) benchmarks/requirements.in -o benchmarks/requirements.txt
 
-bench: .venv/.development ## Compare the speed with other tools (BENCH="--help" lists the options)
-	@$(PYTHON) include/dev/prerequisites.py
+bench: prerequisites .venv/.development ## Compare the speed with other tools (BENCH="--help" lists the options)
 	@$(IN_ENVIRONMENT) python -m benchmarks.speed $(BENCH)
 
-bench-daily: .venv/.development ## Measure daily reruns (BENCH="--help" lists the options)
-	@$(PYTHON) include/dev/prerequisites.py
+bench-daily: prerequisites .venv/.development ## Measure daily reruns (BENCH="--help" lists the options)
 	@$(IN_ENVIRONMENT) python -m benchmarks.daily $(BENCH)
 
 deploy: .venv/.runtime ## Create or update the AWS resources, after showing the plan (DEPLOY="--help" lists the options)
@@ -72,22 +78,23 @@ mwaa: .venv/.runtime ## Write the files of an Amazon MWAA environment to dist/mw
 audit: .venv/.development ## Search the locked requirements for known vulnerabilities, over the network
 	@$(IN_ENVIRONMENT) pip-audit --disable-pip --require-hashes $(AUDITED:%=-r %)
 
-clean: ## Remove the virtual environment and all local results
-	@rm -rf .venv .local
+clean: down ## Stop everything, then remove the virtual environment, results, packages and caches
+	@rm -rf .venv .local dist .coverage .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamp is written last, so that an interrupted installation is repeated.
 .venv/.runtime: requirements.txt
+	@$(CHECK_PYTHON)
 	@$(PYTHON) include/dev/prerequisites.py
-	@echo "Installing the locked requirements into .venv (some minutes, once) …"
-	@test -x .venv/bin/python || $(PYTHON) -m venv .venv
-	@unset PYTHONDONTWRITEBYTECODE && .venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
+	@unset PYTHONDONTWRITEBYTECODE && $(PYTHON) include/dev/install.py requirements.txt
 	@touch $@
 
 # Wheels of the packages that clusters of the local AWS install. pip has them in its cache.
 .venv/.wheels: .venv/.runtime spark_apps/requirements.txt spark_apps/requirements-onnx.txt
+	@echo "Downloading the packages of local clusters into .local/wheels (160 MB, once) …"
 	@$(IN_ENVIRONMENT) PYTHONPATH="spark_apps:$$PYTHONPATH" python -m include.dev.local_aws.deployment --download-only
 	@touch $@
 
 .venv/.development: .venv/.runtime requirements-dev.txt
-	@unset PYTHONDONTWRITEBYTECODE && .venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	@unset PYTHONDONTWRITEBYTECODE && $(PYTHON) include/dev/install.py requirements-dev.txt
 	@touch $@

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 import subprocess
 import time
-from typing import TYPE_CHECKING, Any
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, TextIO
 
 import psutil
 
@@ -17,6 +19,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 DAG_ID = "fruits_features"
+
+CLOSING_S = 60.0
+"""Seconds that an interrupted Airflow has to close its run."""
 
 _EVENT = re.compile(r"(Task started) |\[DAG TEST\] end task task_id=(\w+)")
 _ERROR = re.compile(r"\[error *\] *(.+?)(?: \[[\w.]+\])?(?: loc=.*)?$")
@@ -29,7 +34,8 @@ class DagsTestError(Exception):
 def dags_test(params: Mapping[str, Any], environment: Mapping[str, str], log: Path) -> Iterator[tuple[str, float]]:
     """Run the DAG once, and yield each task when it ends with the seconds since its first start.
 
-    The seconds of a deferred task include its waiting time.
+    The seconds of a deferred task include its waiting time. When the caller is interrupted, Airflow closes the run
+    (`fruits_airflow.close_runs`) before the interruption continues.
 
     Args:
         params: Parameters of the run.
@@ -54,11 +60,22 @@ def dags_test(params: Mapping[str, Any], environment: Mapping[str, str], log: Pa
                 elif error := _ERROR.search(line):
                     errors.append(error[1])
         except BaseException:
-            end(tree(psutil.Process(process.pid)), grace_s=5)
+            _interrupt(process, file)
             raise
     if process.returncode:
         reason = f": {errors[0]}" if errors else ""
         raise DagsTestError(f"the run failed{reason}\nAirflow's complete log is {log}.")
+
+
+def _interrupt(process: subprocess.Popen[str], log: TextIO) -> None:
+    """Let Airflow close the run, then end all its processes."""
+    processes = tree(psutil.Process(process.pid))
+    try:
+        process.send_signal(signal.SIGINT)
+        with suppress(subprocess.TimeoutExpired):
+            log.write(process.communicate(timeout=CLOSING_S)[0])
+    finally:
+        end(processes, grace_s=5)
 
 
 def _open(command: list[str], environment: Mapping[str, str]) -> subprocess.Popen[str]:

@@ -7,8 +7,10 @@ command. All started processes are stopped at the end, even after an error. Imag
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -17,16 +19,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import psutil
+
 from fruits_features.contract import layout
 from include.dev.dag_runner import DagsTestError, dags_test
 from include.dev.local_airflow.database import AirflowDatabaseError, ensure_database
 from include.dev.local_aws.deployment import deploy
 from include.dev.local_aws.errors import LocalAwsError
 from include.dev.local_aws.local import LocalAws
+from include.dev.local_aws.processes import end, tree
 from include.dev.local_aws.state import DEFAULT_BUCKET
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from types import FrameType
 
 ROOT = Path(__file__).resolve().parents[2]
 LOCAL = ROOT / ".local"
@@ -49,9 +55,17 @@ class Finished:
     total_s: float
 
 
-def main() -> int:
+def main(argv: list[str] | None = None) -> int:
     """Run the demo and return the exit code."""
+    argparse.ArgumentParser(
+        prog="python -m include.dev.demo",
+        description="Draw 644 images of fruits, run the complete pipeline on them on this machine, and show the result."
+        " Takes about two minutes. Images and results stay below .local/. Ctrl-C ends everything that it started.",
+    ).parse_args(argv)
     started = time.monotonic()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, _interrupt)
     try:
         with _local_aws() as aws:
             environment = os.environ | aws.environment
@@ -98,8 +112,14 @@ def _command(module: str, *arguments: str, environment: dict[str, str]) -> None:
     Raises:
         DemoError: The command failed.
     """
-    result = subprocess.run([sys.executable, "-m", module, *arguments], env=environment, check=False)  # noqa: S603
-    if result.returncode:
+    command = [sys.executable, "-m", module, *arguments]
+    with subprocess.Popen(command, env=environment) as process:  # noqa: S603 - our own modules
+        try:
+            process.wait()
+        except BaseException:
+            end(tree(psutil.Process(process.pid)), grace_s=5)
+            raise
+    if process.returncode:
         raise DemoError(f"`python -m {module}` failed; see the line above.")
 
 
@@ -153,9 +173,26 @@ def _summary(finished: Finished) -> str:
         f"  Time, {finished.total_s:.0f} s in total:",
         *(f"    {task:<22}{seconds:>6.1f} s" for task, seconds in finished.task_s.items()),
         "",
-        "Next: `make up` shows the same DAG in Airflow's UI.",
+        "Open the report in a browser:",
+        f"  {_on_disk(finished, run['paths']['report']).as_uri()}",
+        "",
+        "Next: `make up` shows the same DAG in Airflow's UI. A new run there skips its tasks, because these images are",
+        'published already. Choose "Run even if nothing has changed" in the trigger form to run it again.',
     ]
     return "\n".join(lines)
+
+
+def _on_disk(finished: Finished, uri: str) -> Path:
+    return finished.s3_folder / uri.removeprefix("s3://")
+
+
+def _interrupt(number: int, _frame: FrameType | None) -> None:
+    """Stop the demo. A second Ctrl-C does not wait until Airflow has closed the run."""
+    for other in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(other, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    print(f"\n{signal.Signals(number).name}: stopping what the demo started …", file=sys.stderr, flush=True)
+    raise KeyboardInterrupt
 
 
 def _say(text: str) -> None:

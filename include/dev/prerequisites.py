@@ -1,17 +1,17 @@
-"""Check the prerequisites of the installation: Python, Java and disk space. The Makefile runs this module first.
+"""Check the prerequisites of a command: disk space, and Java for Spark. The Makefile runs this module first.
 
-It uses the standard library and old syntax only, because it must run on an old Python to report that it is too old.
+It uses the standard library only, because it runs before the installation.
 """
 
 from __future__ import annotations
 
+import argparse
 import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
-PYTHON = (3, 11)
 JAVA = 17
 INSTALLED_GB = 3.0
 """Disk space of the virtual environment in GB, with a margin."""
@@ -19,23 +19,20 @@ RUN_GB = 0.5
 """Disk space of a run of the demo in GB."""
 
 
-def main() -> int:
+def main(argv: list[str] | None = None) -> int:
     """Print a line per missing prerequisite, and return the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python include/dev/prerequisites.py", description="Check that this machine has enough disk space."
+    )
+    parser.add_argument("--java", action="store_true", help=f"also check that Java {JAVA} or newer is on the PATH")
+    options = parser.parse_args(argv)
     root = Path(__file__).resolve().parents[2]
-    needed_gb = RUN_GB if (root / ".venv").exists() else INSTALLED_GB + RUN_GB
-    problems = [problem for problem in (python_problem(), java_problem(), space_problem(root, needed_gb)) if problem]
+    needed_gb = RUN_GB if (root / ".venv" / ".runtime").exists() else INSTALLED_GB + RUN_GB
+    found = (java_problem() if options.java else None, space_problem(root, needed_gb))
+    problems = [problem for problem in found if problem]
     for problem in problems:
         print(problem, file=sys.stderr)
     return 1 if problems else 0
-
-
-def python_problem() -> str | None:
-    """Return the problem with this Python, or `None`."""
-    if sys.version_info >= PYTHON:
-        return None
-    return "Python {}.{} or newer is needed, this is {}; select another with `make PYTHON=python3.11 …`.".format(
-        *PYTHON, sys.version.split()[0]
-    )
 
 
 def java_problem() -> str | None:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from airflow.models.dagrun import DagRun
     from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
+    from mypy_boto3_emr import EMRClient
     from sqlalchemy.engine import Connection
     from sqlalchemy.orm import Mapper, Session
 
@@ -39,12 +40,13 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "--run", nargs=2, action="append", required=True, metavar=("DAG_ID", "RUN_ID"), help="may be repeated"
     )
+    parser.add_argument("--keep-clusters", action="store_true", help="leave the runs' clusters as they are")
     parser.add_argument("--note", default="Closed by hand.", help="note of the run in Airflow's UI (%(default)s)")
     parser.add_argument("--exit-code", type=int, default=0, help="exit code of this command (default: %(default)s)")
     options = parser.parse_args(argv)
     _end_children()
     for dag_id, run_id in options.run:
-        print(close(dag_id, run_id, options.note), file=sys.stderr)  # noqa: T201 - a command
+        print(close(dag_id, run_id, options.note, keep_clusters=options.keep_clusters), file=sys.stderr)  # noqa: T201 - a command
     exit_code: int = options.exit_code
     return exit_code
 
@@ -65,13 +67,14 @@ def on_task_instance_running(task_instance: RuntimeTaskInstance) -> None:
         _watch(task_instance.dag_id, task_instance.run_id)
 
 
-def close(dag_id: str, run_id: str, note: str) -> str:
+def close(dag_id: str, run_id: str, note: str, *, keep_clusters: bool) -> str:
     """Close a run and return a sentence about it.
 
     Args:
         dag_id: ID of the DAG.
         run_id: ID of the DAG run.
         note: Reason, which Airflow's UI shows as the note of the run.
+        keep_clusters: Leave the run's cluster as it is.
     """
     from airflow.utils.session import create_session
 
@@ -79,7 +82,7 @@ def close(dag_id: str, run_id: str, note: str) -> str:
         has_cluster = _fail(session, dag_id, run_id, note)
     if has_cluster is None:
         return f"Run {run_id} of {dag_id} is not active."
-    clusters = _end_clusters(dag_id, run_id) if has_cluster else ""
+    clusters = _end_clusters(dag_id, run_id) if has_cluster and not keep_clusters else ""
     return f"Run {run_id} of {dag_id} is marked as failed.{clusters}"
 
 
@@ -157,7 +160,7 @@ def _end_clusters(dag_id: str, run_id: str) -> str:
     from include.settings import settings
 
     try:
-        emr = EmrHook(emr_conn_id=None, config=RETRY_CONFIG).conn
+        emr: EMRClient = EmrHook(emr_conn_id=None, config=RETRY_CONFIG).conn
         clusters = owned(emr, settings().deployment_name)
         ids = [cluster.id for cluster in clusters if (cluster.owner.dag_id, cluster.owner.run_id) == (dag_id, run_id)]
         if ids:

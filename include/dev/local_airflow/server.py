@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 START_DEADLINE_S = 180
+MIN_PORT, MAX_PORT = 1024, 65535
 PARALLELISM = "8"
 """Tasks that may run concurrently. Airflow keeps a process for each; its default of 32 is too many for one machine."""
 
@@ -49,25 +50,33 @@ class LocalAirflow:
             environment: Environment of all its processes.
 
         Raises:
-            LocalAirflowError: The port is in use, or Airflow did not start. No process is left running.
+            LocalAirflowError: The port cannot be used, or Airflow did not start. No process is left running.
         """
+        if address := self.address():
+            return address
+        _require_free(port)
         address = f"http://127.0.0.1:{port}"
-        if self._running() is None:
-            _require_free(port)
-            try:
-                self._start(
-                    address,
-                    {
-                        "AIRFLOW__CORE__PARALLELISM": PARALLELISM,
-                        **environment,
-                        "AIRFLOW_HOME": str(self.home),
-                        "AIRFLOW__API__PORT": str(port),
-                    },
-                )
-            except BaseException:
-                self.stop()
-                raise
+        try:
+            self._start(
+                address,
+                {
+                    "AIRFLOW__CORE__PARALLELISM": PARALLELISM,
+                    **environment,
+                    "AIRFLOW_HOME": str(self.home),
+                    "AIRFLOW__API__PORT": str(port),
+                    # Other programs, such as another Airflow, may use the default ports of the log servers.
+                    "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(_free_port()),
+                    "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": str(_free_port()),
+                },
+            )
+        except BaseException:
+            self.stop()
+            raise
         return address
+
+    def address(self) -> str | None:
+        """Return the URL of the running Airflow, or `None` if none runs."""
+        return json.loads(self._record.read_text())[-1] if self._running() else None
 
     def stop(self) -> bool:
         """Stop Airflow with all its processes, and return whether it ran."""
@@ -94,7 +103,7 @@ class LocalAirflow:
                 start_new_session=True,
                 umask=0o077,  # passwords, the database and logs are for their owner only
             )
-        self._record.write_text(json.dumps(Identity.of(process.pid)))
+        self._record.write_text(json.dumps([*Identity.of(process.pid), address]))
         until = time.monotonic() + START_DEADLINE_S
         while not _answers(f"{address}/api/v2/monitor/health"):
             if process.poll() is not None or time.monotonic() > until:
@@ -105,11 +114,14 @@ class LocalAirflow:
         """Return the process that was started, if it still runs."""
         if not self._record.exists():
             return None
-        identity = Identity(*json.loads(self._record.read_text()))
+        pid, started, *_ = json.loads(self._record.read_text())
+        identity = Identity(pid, started)
         return identity if identity.process() else None
 
 
 def _require_free(port: int) -> None:
+    if not MIN_PORT <= port <= MAX_PORT:
+        raise LocalAirflowError(f"Port {port} is outside {MIN_PORT} to {MAX_PORT}; choose another: `make up PORT=…`.")
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -119,6 +131,13 @@ def _require_free(port: int) -> None:
                 f"Port {port} is not free ({error.strerror}). Stop the program that uses it, or choose another port: "
                 "`make up PORT=…`."
             ) from None
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
 
 
 def _answers(url: str) -> bool:

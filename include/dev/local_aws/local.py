@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import boto3
+import psutil
 from botocore.exceptions import BotoCoreError, ClientError
 
 from include.dev.local_aws.emr.states import ACTIVE
@@ -21,7 +22,6 @@ from include.dev.local_aws.state import StateFolder
 if TYPE_CHECKING:
     from types import TracebackType
 
-    import psutil
     from mypy_boto3_emr import EMRClient
     from mypy_boto3_s3 import S3Client
 
@@ -100,7 +100,11 @@ class LocalAws:
                 text=True,
                 start_new_session=True,
             )
-        self._await_report(self._supervisor)
+        try:
+            self._await_report(self._supervisor)
+        except KeyboardInterrupt:
+            end([psutil.Process(self._supervisor.pid)], grace_s=STOP_DEADLINE_S)
+            raise
 
     def stop(self) -> bool:
         """Stop the local AWS of this folder and wait until its clusters and steps have ended.

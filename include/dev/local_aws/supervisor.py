@@ -225,6 +225,9 @@ def _bound_socket(host: str, port: int, option: str) -> socket.socket:
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         bound.bind((host, port))
+    except OverflowError:
+        bound.close()
+        raise LocalAwsError(f"Port {port} is outside 0 to 65535; choose another with {option}.") from None
     except OSError as error:
         bound.close()
         raise LocalAwsError(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from multiprocessing.context import ForkServerProcess
     from pathlib import Path
 
 _forks = multiprocessing.get_context("forkserver")
@@ -20,13 +21,19 @@ _forks.set_forkserver_preload(["tests.support.airflow.preload"])
 
 def run_in_fork(command: Sequence[str], environment: Mapping[str, str], log: Path, timeout_s: float) -> int:
     """Run an `airflow` command and return its exit code. Its output goes to `log`."""
-    process = _forks.Process(target=_run, args=(command, dict(environment), log))
-    process.start()
+    process = start_in_fork(command, environment, log)
     process.join(timeout_s)
     if process.exitcode is None:
         process.kill()
         raise TimeoutError(f"{' '.join(command)} did not end within {timeout_s} s; see {log}.")
     return process.exitcode
+
+
+def start_in_fork(command: Sequence[str], environment: Mapping[str, str], log: Path) -> ForkServerProcess:
+    """Start an `airflow` command and return its process. Its output goes to `log`."""
+    process = _forks.Process(target=_run, args=(command, dict(environment), log))
+    process.start()
+    return process
 
 
 def _run(command: Sequence[str], environment: dict[str, str], log: Path) -> None:

@@ -115,13 +115,13 @@ class Pipeline:
 
     def run(self, date: str, dag_id: str = "fruits_features", **params: Any) -> DagRun:  # noqa: ANN401
         with NamedTemporaryFile("r", suffix=".log") as log:
-            command = self._command(date, dag_id, params)
+            command = self.command(date, dag_id, **params)
             return DagRun(run_in_fork(command, self.environment, Path(log.name), RUN_TIMEOUT_S), log.read())
 
     def run_installed_command(self, date: str, **params: Any) -> DagRun:  # noqa: ANN401
         """Run the DAG with the `airflow` command on the path, like `make demo` and CI."""
         process = subprocess.run(
-            self._command(date, "fruits_features", params),
+            self.command(date, **params),
             env=dict(self.environment),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -131,7 +131,8 @@ class Pipeline:
         )
         return DagRun(process.returncode, process.stdout)
 
-    def _command(self, date: str, dag_id: str, params: Mapping[str, Any]) -> list[str]:
+    def command(self, date: str, dag_id: str = "fruits_features", **params: Any) -> list[str]:  # noqa: ANN401
+        """Return the command that runs a DAG on this bucket."""
         return ["airflow", "dags", "test", dag_id, date, "--conf", json.dumps({"bucket": self.bucket, **params})]
 
     def latest(self) -> dict[str, Any]:

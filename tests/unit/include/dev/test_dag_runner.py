@@ -6,6 +6,7 @@ import os
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
+import psutil
 import pytest
 
 from include.dev import dag_runner
@@ -26,6 +27,11 @@ def says(folder: Path, script: str) -> dict[str, str]:
     program.write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
     program.chmod(0o755)
     return {**os.environ, "PATH": f"{folder}{os.pathsep}{os.environ['PATH']}"}
+
+
+def interrupt_after_first_task(environment: dict[str, str], log: Path) -> None:
+    for _ in dags_test({}, environment, log):
+        raise KeyboardInterrupt
 
 
 def test_seconds_of_a_deferred_task_count_from_its_first_start(
@@ -51,3 +57,38 @@ def test_failed_run_is_reported_with_its_first_error_and_its_log(tmp_path: Path,
 
     with pytest.raises(DagsTestError, match=rf"^the run failed: No images\.\nAirflow's complete log is {log}\.$"):
         list(dags_test({}, environment, log))
+
+
+def test_interrupted_caller_waits_until_airflow_has_closed_the_run(tmp_path: Path, log: Path) -> None:
+    environment = says(
+        tmp_path,
+        """
+        trap 'echo closing; sleep 0.2; echo closed; exit 130' INT
+        echo 'Task started  x'; echo '[DAG TEST] end task task_id=wait'
+        while true; do sleep 0.05; done
+        """,
+    )
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupt_after_first_task(environment, log)
+
+    assert log.read_text().endswith("closing\nclosed\n")
+
+
+def test_airflow_that_ignores_the_interruption_is_ended(
+    tmp_path: Path, log: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dag_runner, "CLOSING_S", 0.1)
+    environment = says(
+        tmp_path,
+        """
+        trap '' INT
+        echo "pid $$"; echo '[DAG TEST] end task task_id=wait'
+        while true; do sleep 0.05; done
+        """,
+    )
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupt_after_first_task(environment, log)
+
+    assert not psutil.pid_exists(int(log.read_text().split()[1]))

@@ -54,7 +54,7 @@ def test_too_little_space_names_folder_and_figures(tmp_path: Path) -> None:
 
 def test_command_prints_one_line_per_problem_and_fails(tmp_path: Path) -> None:
     checked = subprocess.run(
-        [sys.executable, str(Path(prerequisites.__file__))],
+        [sys.executable, str(Path(prerequisites.__file__)), "--java"],
         env={"PATH": str(tmp_path)},
         capture_output=True,
         text=True,

@@ -90,6 +90,14 @@ def test_start_on_used_port_fails_in_one_line_and_leaves_nothing(state: Path, op
     assert [p for p in psutil.process_iter(["cmdline"]) if str(state) in " ".join(p.info["cmdline"] or [])] == []
 
 
+@pytest.mark.parametrize("option", ["--s3-port", "--emr-port"])
+def test_start_on_port_out_of_range_fails_in_one_line(state: Path, option: str) -> None:
+    other = {"--s3-port": "--emr-port", "--emr-port": "--s3-port"}[option]
+    result = run("start", option, "99999", other, "0", state=state)
+    assert result.returncode == 1
+    assert result.stderr == f"local AWS: Port 99999 is outside 0 to 65535; choose another with {option}.\n"
+
+
 def test_start_in_unusable_folder_fails_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     result = run("start", state=tmp_path / "file" / "state")
