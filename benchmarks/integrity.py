@@ -3,6 +3,7 @@
 The files have the size of the feature cache's files. Times are the least of five repetitions, in one thread.
 """
 
+import argparse
 import time
 from collections.abc import Callable
 from hashlib import md5
@@ -50,6 +51,7 @@ def write(table: pa.Table, *, checksums: bool) -> bytes:
 
 def main() -> None:
     """Print one line per measurement, in microseconds per image."""
+    argparse.ArgumentParser("python -m benchmarks.integrity", description=__doc__.partition("\n")[0]).parse_args()
     table = cached_images()
     rows, data = table.num_rows, write(table, checksums=True)
     digests, image = blocks.of_parquet(data), bytes(IMAGE_BYTES)

@@ -103,9 +103,11 @@ def take(way: str) -> None:
 
 def main() -> None:
     """Create the bucket, and take its inventory in each way in a subprocess."""
-    parser = argparse.ArgumentParser(description="Measure the inventory.")
-    parser.add_argument("--images", type=int, default=90_380)
-    parser.add_argument("--reported", type=int, default=5_000_000)
+    parser = argparse.ArgumentParser("python -m benchmarks.inventory", description="Measure the inventory.")
+    parser.add_argument("--images", type=int, default=90_380, help="objects to list (default: %(default)s)")
+    parser.add_argument(
+        "--reported", type=int, default=5_000_000, help="objects of an S3 Inventory report (default: %(default)s)"
+    )
     parser.add_argument("--latency", type=float, default=0.1, help="latency of each response in seconds")
     parser.add_argument("--way", help=argparse.SUPPRESS)
     arguments = parser.parse_args()

@@ -198,7 +198,9 @@ def _only(names: Sequence[str], features: Features) -> Features:
 
 def main() -> None:
     """Parse the command line and print the table."""
-    parser = argparse.ArgumentParser(description="Measure recognition and cost of the feature families.")
+    parser = argparse.ArgumentParser(
+        "python -m benchmarks.recognition", description="Measure recognition and cost of the feature families."
+    )
     default = os.environ.get("FRUITS_REAL_IMAGES")  # the variable of the tests with real photos
     parser.add_argument("--data", type=Path, default=default, help="folder of the photos (default: FRUITS_REAL_IMAGES)")
     parser.add_argument("--families", default=",".join(DEFAULT_FAMILIES), help="families (default: %(default)s)")

@@ -128,8 +128,8 @@ def report(folder: Path, plan: Sequence[Image], keep: Path | None) -> None:
 
 def main() -> None:
     """Write a run, and build its report in a subprocess."""
-    parser = argparse.ArgumentParser(description="Measure the report of a large run.")
-    parser.add_argument("--images", type=int, default=90_380)
+    parser = argparse.ArgumentParser("python -m benchmarks.report", description="Measure the report of a large run.")
+    parser.add_argument("--images", type=int, default=90_380, help="images of the run (default: %(default)s)")
     parser.add_argument("--keep", type=Path, help="file to which the page is written")
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()

@@ -76,9 +76,11 @@ def view(client: "TestClient", viewers: int) -> tuple[float, float]:
 
 def main() -> None:
     """Print the times of the first viewers and of the next ones."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--runs", type=int, default=2000)
-    parser.add_argument("--viewers", type=int, default=40)
+    parser = argparse.ArgumentParser("python -m benchmarks.run_list", description=__doc__.partition("\n")[0])
+    parser.add_argument("--runs", type=int, default=2000, help="published runs (default: %(default)s)")
+    parser.add_argument(
+        "--viewers", type=int, default=40, help="users who request the page at once (default: %(default)s)"
+    )
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, LocalAws(Path(folder) / "aws") as aws:
         os.environ |= {**aws.environment, "FRUITS_BUCKET": BUCKET, "AIRFLOW_HOME": folder}

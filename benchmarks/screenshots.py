@@ -158,8 +158,8 @@ def take(browser: Browser, page: Path, folder: Path) -> None:
 
 def main() -> None:
     """Build the report and take the screenshots."""
-    parser = argparse.ArgumentParser(description="Take the report's screenshots.")
-    parser.add_argument("folder", type=Path)
+    parser = argparse.ArgumentParser("python -m benchmarks.screenshots", description="Take the report's screenshots.")
+    parser.add_argument("folder", type=Path, help="folder of the pictures")
     parser.add_argument("--page", type=Path, help="file to which the page is also written")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:

@@ -20,8 +20,9 @@ def run(
         make: Function that writes the data, given the folder and the number of items.
         measure: Function that measures in the subprocess, given the folder.
     """
-    parser = argparse.ArgumentParser(f"python -m {module}")
-    parser.add_argument(f"--{counted}", dest="count", type=int, default=default)
+    description = (sys.modules["__main__"].__doc__ or "").partition("\n")[0]
+    parser = argparse.ArgumentParser(f"python -m {module}", description=description)
+    parser.add_argument(f"--{counted}", dest="count", type=int, default=default, help="number (default: %(default)s)")
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.folder:

@@ -4,6 +4,7 @@ It writes `ready` when the session has started. For each line of standard input 
 Other output of the candidate goes to stderr.
 """
 
+import argparse
 import os
 import sys
 from importlib import import_module
@@ -22,4 +23,10 @@ def main(candidate: str, task: str) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    parser = argparse.ArgumentParser(
+        "python -m benchmarks.speed.child",
+        description="Measure one candidate. `python -m benchmarks.speed` starts this command.",
+    )
+    parser.add_argument("candidate", help="module of benchmarks.speed.candidates")
+    parser.add_argument("task", help="task as JSON")
+    main(**vars(parser.parse_args()))

@@ -5,6 +5,7 @@ Columns, reasons and metadata keys come from `fruits_features`. This module hold
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -164,4 +165,7 @@ def _table(titles: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(
+        "python -m include.dev.data_dictionary", description=f"Write {FILE.name} from the schemas, like `make docs`."
+    ).parse_args()
     FILE.write_text(render(), encoding="utf-8")

@@ -24,7 +24,10 @@ PREFIX = "artifacts/"
 
 def main(argv: list[str] | None = None) -> int:
     """Build and upload the artifacts; return the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m include.dev.local_aws.deployment", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m include.dev.local_aws.deployment",
+        description="Upload what clusters install and run to the local AWS of the environment variables AWS_*.",
+    )
     parser.add_argument("--download-only", action="store_true", help="download the wheels and upload nothing")
     options = parser.parse_args(argv)
     try:

@@ -9,6 +9,7 @@ mark, and exits.
 
 from __future__ import annotations
 
+import argparse
 import signal
 import subprocess
 import sys
@@ -28,10 +29,16 @@ def start_reaper(run_id: str) -> subprocess.Popen[bytes]:
 
 def main() -> int:
     """Wait for end-of-file, then end the processes that carry the mark."""
+    parser = argparse.ArgumentParser(
+        "python -m include.dev.local_aws.reaper",
+        description="End the processes of a local AWS when standard input ends. The local AWS starts this command.",
+    )
+    parser.add_argument("run_id", help="id of the start of the local AWS")
+    run_id = parser.parse_args().run_id
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     sys.stdin.buffer.read()
-    return 1 if end_marked(MARK, sys.argv[1]) else 0
+    return 1 if end_marked(MARK, run_id) else 0
 
 
 if __name__ == "__main__":

@@ -249,8 +249,12 @@ def _client_arguments(aws: dict[str, str], endpoint: str) -> dict[str, Any]:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run local AWS until SIGTERM or SIGINT, and return the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m include.dev.local_aws.supervisor", description=__doc__)
-    parser.add_argument("--state", required=True)
+    parser = argparse.ArgumentParser(
+        prog="python -m include.dev.local_aws.supervisor",
+        description="Run a local AWS in the foreground until SIGTERM. `python -m include.dev.local_aws start` runs one "
+        "in the background.",
+    )
+    parser.add_argument("--state", required=True, help="folder of its state, created if missing")
     parser.add_argument("--nodes", default=str(NODES), help="folder of the clusters' Pythons (%(default)s)")
     parser.add_argument(
         "--host",
@@ -269,10 +273,14 @@ def main(arguments: list[str] | None = None) -> int:
         action="store_true",
         help="use AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY instead of random keys",
     )
-    parser.add_argument("--s3-port", type=int, default=0)
-    parser.add_argument("--emr-port", type=int, default=0)
-    parser.add_argument("--state-seconds", type=float, default=0.3)
-    parser.add_argument("--interrupt-grace-seconds", type=float, default=30.0)
+    parser.add_argument("--s3-port", type=int, default=0, help="port of S3, 0 for a free one (%(default)s)")
+    parser.add_argument("--emr-port", type=int, default=0, help="port of all other services, 0: free (%(default)s)")
+    parser.add_argument(
+        "--state-seconds", type=float, default=0.3, help="shortest time in a cluster's state (%(default)s)"
+    )
+    parser.add_argument(
+        "--interrupt-grace-seconds", type=float, default=30.0, help="time of a cancelled step to end (%(default)s)"
+    )
     parser.add_argument("--lifeline", action="store_true", help="stop when standard input ends")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
