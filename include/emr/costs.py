@@ -102,12 +102,14 @@ class Cost:
         hours: Hours by type and market.
         prices: Region and date of the prices.
         spot_share: Assumed spot price as a share of the on-demand price.
+        charged: Whether AWS charges for the cluster. It does not for an emulated one.
     """
 
     dollars: float | None
     hours: tuple[Hours, ...]
     prices: str
     spot_share: float
+    charged: bool = True
 
     def as_dict(self) -> dict[str, Any]:
         """Return the cost in plain types."""

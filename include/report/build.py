@@ -39,6 +39,7 @@ class Inputs:
         seconds: Duration of each task, in the order of the tasks.
         dollars: Cost of each task whose cost is known.
         expected_dollars: Expected total cost.
+        charged: Whether AWS charges this cost.
         previous: Run that was published before, or `None`.
         about: Origin of the run, or `None` if it is unknown.
         max_image_pixels: Largest image in pixels. Pictures of larger ones are omitted.
@@ -52,6 +53,7 @@ class Inputs:
     seconds: Mapping[str, float] = field(default_factory=dict)
     dollars: Mapping[str, float] = field(default_factory=dict)
     expected_dollars: float | None = None
+    charged: bool = True
     previous: Previous | None = None
     about: About | None = None
     max_image_pixels: int = DEFAULT_MAX_IMAGE_PIXELS
@@ -112,6 +114,7 @@ def _tasks(inputs: Inputs) -> dict[str, Any]:
         "seconds": round(sum(inputs.seconds.values()), 3) if inputs.seconds else None,
         "dollars": round(sum(inputs.dollars.values()), 6) if inputs.dollars else None,
         "expected_dollars": inputs.expected_dollars,
+        "charged": inputs.charged,
         "by_task": by_task,
     }
 

@@ -6,6 +6,7 @@ The computation is in `include.emr.costs`. This module reads the instances from 
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -38,7 +39,8 @@ def cluster_cost(emr: EMRClient, cluster_id: str) -> dict[str, Any] | None:
     try:
         prices = price_table(settings().prices)
         pages = emr.get_paginator("list_instances").paginate(ClusterId=cluster_id)
-        cost = actual((instance for page in pages for instance in page["Instances"]), prices, datetime.now(UTC))
+        instances = (instance for page in pages for instance in page["Instances"])
+        cost = replace(actual(instances, prices, datetime.now(UTC)), charged=_is_charged(emr))
     except (BotoCoreError, ClientError, PricesError) as error:
         log.warning("The cost of cluster %s is unknown: %s", cluster_id, error)
         return None
@@ -55,9 +57,15 @@ def _log_cost(cluster_id: str, cost: Cost) -> None:
         )
     else:
         log.info(
-            "Cluster %s cost about $%.2f: %s (list prices of %s, spot assumed at %g of the list price).",
-            *(cluster_id, cost.dollars, hours, cost.prices, cost.spot_share),
+            "Cluster %s cost about $%.2f%s: %s (list prices of %s, spot assumed at %g of the list price).",
+            *(cluster_id, cost.dollars, "" if cost.charged else " (estimate; nothing was charged)"),
+            *(hours, cost.prices, cost.spot_share),
         )
+
+
+def _is_charged(emr: EMRClient) -> bool:
+    """Return whether a client talks to AWS, whose EMR has HTTPS endpoints only (AWS General Reference, Amazon EMR)."""
+    return emr.meta.endpoint_url.startswith("https://")
 
 
 def run_cost(context: Context) -> dict[str, Any] | None:
@@ -81,4 +89,8 @@ def reported_cost(cost: Mapping[str, Any] | None, seconds: Mapping[str, float]) 
     actual = (cost and cost["actual"]) or {}
     if not cost or actual.get("dollars") is None:
         return {}
-    return {"dollars": by_task(actual["dollars"], seconds), "expected_dollars": cost["estimate"]["dollars"]}
+    return {
+        "dollars": by_task(actual["dollars"], seconds),
+        "expected_dollars": cost["estimate"]["dollars"],
+        "charged": actual.get("charged", True),  # earlier versions did not store it
+    }

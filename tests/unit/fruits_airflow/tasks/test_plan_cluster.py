@@ -171,7 +171,8 @@ def test_cost_of_a_terminated_cluster_is_stored_and_logged(
         ("m7g.2xlarge", 1),
         ("m7g.xlarge", 1),
     ]
-    assert f"Cluster {cluster} cost about $0.01: 1 x m7g.2xlarge ON_DEMAND 0.02 h" in caplog.text
+    assert f"Cluster {cluster} cost about $0.01 (estimate; nothing was charged): 1 x m7g.2xlarge" in caplog.text
+    assert not xcoms["cost"]["charged"]
 
 
 def test_cost_of_an_unpriced_instance_type_is_unknown_and_names_the_type_and_setting(
@@ -201,6 +202,7 @@ def test_cost_of_a_run_is_reported_per_task() -> None:
     assert reported_cost(cost, {"publish": 9.0, "cluster_ready": 2.0, "terminate_cluster": 2.0}) == {
         "dollars": {"cluster_ready": 0.05, "terminate_cluster": 0.05},
         "expected_dollars": 0.2,
+        "charged": True,
     }
 
 

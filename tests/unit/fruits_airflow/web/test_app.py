@@ -141,6 +141,15 @@ def test_list_names_published_runs_with_their_figures(client: TestClient) -> Non
         assert figure in page
 
 
+def test_list_says_that_an_emulated_cluster_was_not_charged(
+    client: TestClient, deployment: str, local_aws: LocalAws
+) -> None:
+    free = {**RECORD, "cost": {"estimate": {"dollars": 0.5}, "actual": {"dollars": 0.31, "charged": False}}}
+    _put(local_aws, RunLayout.of(deployment, RUN).record, json.dumps(free))
+
+    assert "$0.31 (estimate; nothing was charged)" in client.get(LIST, headers=_as("viewer")).text
+
+
 def test_list_is_in_order_of_publication(client: TestClient, deployment: str, local_aws: LocalAws) -> None:
     earlier = [("2026-03-01", "-2"), ("2026-02-28", "-10"), ("2026-02-27", "")]
     for day, number in earlier:

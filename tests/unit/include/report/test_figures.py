@@ -174,6 +174,7 @@ def test_tasks_with_time_and_cost_are_added_up(tmp_path: Path) -> None:
         "seconds": 3.5,
         "dollars": 0.25,
         "expected_dollars": 0.3,
+        "charged": True,
         "by_task": [{"task": "a", "seconds": 1.5, "dollars": None}, {"task": "b", "seconds": 2.0, "dollars": 0.25}],
     }
 
