@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from fruits_airflow.hooks.aws import is_aws
 from fruits_airflow.task_ids import COST_KEY, PLAN_CLUSTER, TERMINATE_CLUSTER
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def cluster_cost(emr: EMRClient, cluster_id: str) -> dict[str, Any] | None:
         prices = price_table(settings().prices)
         pages = emr.get_paginator("list_instances").paginate(ClusterId=cluster_id)
         instances = (instance for page in pages for instance in page["Instances"])
-        cost = replace(actual(instances, prices, datetime.now(UTC)), charged=_is_charged(emr))
+        cost = replace(actual(instances, prices, datetime.now(UTC)), charged=is_aws(emr))
     except (BotoCoreError, ClientError, PricesError) as error:
         log.warning("The cost of cluster %s is unknown: %s", cluster_id, error)
         return None
@@ -61,11 +62,6 @@ def _log_cost(cluster_id: str, cost: Cost) -> None:
             *(cluster_id, cost.dollars, "" if cost.charged else " (estimate; nothing was charged)"),
             *(hours, cost.prices, cost.spot_share),
         )
-
-
-def _is_charged(emr: EMRClient) -> bool:
-    """Return whether a client talks to AWS, whose EMR has HTTPS endpoints only (AWS General Reference, Amazon EMR)."""
-    return emr.meta.endpoint_url.startswith("https://")
 
 
 def run_cost(context: Context) -> dict[str, Any] | None:

@@ -294,6 +294,7 @@ class TerminateClusterOperator(EmrTerminateJobFlowOperator):
         """Request the termination, then wait in the triggerer."""
         waiter = waiter_config(MAX_TERMINATION_S)
         self.waiter_delay, self.waiter_max_attempts = waiter["waiter_delay"], waiter["waiter_max_attempts"]
+        ClusterLink.to(str(self.job_flow_id), context, self.hook)
         super().execute(context)
 
     def defer(self, *, trigger: BaseTrigger, **kwargs: Any) -> NoReturn:

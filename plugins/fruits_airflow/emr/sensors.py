@@ -35,6 +35,7 @@ class ClusterReadySensor(EmrJobFlowSensor):
     def get_emr_response(self, context: Context) -> dict[str, Any]:
         """Return EMR's description of the cluster, and store the links to the cluster and its logs."""
         response: dict[str, Any] = super().get_emr_response(context)
+        ClusterLink.to(self.job_flow_id, context, self.hook)
         LogsLink.of(response["Cluster"].get("LogUri"), self.job_flow_id, context, self.hook)
         return response
 

@@ -19,6 +19,7 @@ from botocore.exceptions import ClientError, NoCredentialsError
 from tenacity import RetryCallState, retry, retry_if_exception, stop_after_delay, wait_random_exponential
 
 if TYPE_CHECKING:
+    from botocore.client import BaseClient
     from botocore.credentials import ReadOnlyCredentials
     from mypy_boto3_emr import EMRClient
     from mypy_boto3_s3 import S3Client
@@ -46,6 +47,11 @@ MAX_BACKOFF_S = 20
 def s3(**kwargs: Any) -> S3Hook:
     """Return an S3 hook with the retry policy of this module. Takes the arguments of `S3Hook`."""
     return S3Hook(config=RETRY_CONFIG, **kwargs)
+
+
+def is_aws(client: BaseClient) -> bool:
+    """Return whether a client's requests go to AWS, whose S3 and EMR are called with HTTPS, and not to an emulation."""
+    return client.meta.endpoint_url.startswith("https://")
 
 
 def filesystem(s3: S3Hook) -> FileSystem:

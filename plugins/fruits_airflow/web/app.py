@@ -24,6 +24,7 @@ from jinja2 import Environment, PackageLoader
 from fruits_airflow.hooks import aws
 from fruits_airflow.hooks.s3 import read
 from fruits_airflow.task_ids import FIND_CHANGES, STAYS_PUBLISHED_KEY, TAKE_INVENTORY
+from fruits_airflow.web import files
 from fruits_airflow.web.headers import REPORT_POLICY, SecurityHeadersMiddleware
 from fruits_airflow.web.run_list import RunList, read_record
 from fruits_features.contract.layout import RunLayout, split
@@ -119,6 +120,23 @@ def report_figures(layout: Layout) -> Response:
 
 
 app.include_router(reports)
+
+
+@app.get(
+    "/dags/{dag_id}/dag_runs/{run_id}/files", dependencies=[Depends(requires_access_dag("GET", DagAccessEntity.RUN))]
+)
+def run_files(dag_id: str, run_id: str, session: SessionDep, uri: str = "") -> Response:
+    """List a folder of a DAG run, or show an object. Links lead here if AWS is emulated and has no console."""
+    if aws.is_aws(aws.s3().conn):
+        raise NoReport("The AWS console shows the files of a run.")
+    folders = files.folders(partial(_pull, session, dag_id=dag_id, run_id=run_id))
+    if not uri:
+        return _page("files.html", place=run_id, entries=folders)
+    if not uri.startswith(tuple(folders)) or ".." in uri.split("/"):
+        raise NoReport(f"{uri} does not belong to this run.")
+    if uri.endswith("/"):
+        return _page("files.html", place=uri, entries=files.entries(aws.s3(), uri))
+    return Response(files.text(_read(uri)), media_type="text/plain; charset=utf-8")
 
 
 def _published_layout(dag_id: str, run: str) -> RunLayout:

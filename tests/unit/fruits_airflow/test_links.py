@@ -11,6 +11,7 @@ from airflow.providers.amazon.aws.hooks.emr import EmrHook
 from airflow.providers.amazon.aws.links import base_aws
 from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
 
+from fruits_airflow import links
 from fruits_airflow.emr.operators import CreateClusterOperator, RunStepOperator, TerminateClusterOperator
 from fruits_airflow.emr.sensors import ClusterReadySensor
 from fruits_airflow.hooks import aws
@@ -74,6 +75,13 @@ def cluster(local_aws: LocalAws) -> Iterator[str]:
     emr.get_waiter("cluster_terminated").wait(ClusterId=cluster, WaiterConfig={"Delay": 1})
 
 
+@pytest.fixture
+def on_aws(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Clients that take the local AWS for AWS."""
+    monkeypatch.setattr(links, "is_aws", lambda _: True)
+
+
+@pytest.mark.usefixtures("on_aws")
 def test_create_cluster_links_to_the_created_or_adopted_cluster(
     local_aws: LocalAws, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -85,6 +93,7 @@ def test_create_cluster_links_to_the_created_or_adopted_cluster(
     local_aws.emr().terminate_job_flows(JobFlowIds=[cluster])
 
 
+@pytest.mark.usefixtures("on_aws")
 def test_sensor_and_teardown_link_to_the_cluster(
     cluster: str, local_aws: LocalAws, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -100,6 +109,7 @@ def test_sensor_and_teardown_link_to_the_cluster(
     assert ending.links() == _cluster_links(cluster)
 
 
+@pytest.mark.usefixtures("on_aws")
 def test_added_and_adopted_steps_link_to_cluster_logs_results_and_report(
     cluster: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -129,6 +139,7 @@ def test_added_and_adopted_steps_link_to_cluster_logs_results_and_report(
         (publish, publish.publish, "_write_report"),
     ],
 )
+@pytest.mark.usefixtures("on_aws")
 def test_task_that_reads_a_run_links_to_it_even_when_it_fails(
     module: Any,  # noqa: ANN401
     task: Any,  # noqa: ANN401
@@ -147,6 +158,17 @@ def test_task_that_reads_a_run_links_to_it_even_when_it_fails(
         task.function()
 
     assert attempt.links() == {"Run in S3": f"{FOLDER}features/runs/none/", "Report": REPORT}
+
+
+def test_links_of_an_emulated_aws_lead_to_the_files_of_the_run(cluster: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    attempt = Try(ClusterReadySensor(task_id="cluster_ready", job_flow_id=cluster), monkeypatch)
+    attempt.operator.poke(attempt.context)
+
+    page = REPORT.replace("/report", "/files")
+    assert attempt.links() == {
+        "EMR Cluster": f"{page}?uri=",
+        "Logs": f"{page}?uri=s3%3A//fruits/logs/emr/{cluster}/",
+    }
 
 
 @pytest.mark.parametrize("base", ["https://airflow.example/team", "https://airflow.example/team/"])

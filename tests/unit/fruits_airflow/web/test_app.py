@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import re
@@ -9,13 +10,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from unittest.mock import Mock
-from urllib.parse import urljoin
+from urllib.parse import unquote, urljoin
 
 import pytest
 from sqlalchemy import delete, text
 
 from fruits_airflow.hooks import aws
-from fruits_airflow.task_ids import STAYS_PUBLISHED_KEY
+from fruits_airflow.task_ids import CREATE_CLUSTER, LOGS_LINK_KEY, STAYS_PUBLISHED_KEY, TAKE_INVENTORY
 from fruits_features.contract.layout import RunLayout, latest, publication
 from include.dev.local_airflow.database import ensure_database
 from include.settings import settings
@@ -34,6 +35,7 @@ LIST = "/fruits/"
 REPORT = f"/fruits/dags/fruits_features/runs/{RUN}/report"
 DAG_RUN = "manual__2026-03-01T00:00:00+00:00"
 OF_DAG_RUN = f"/fruits/dags/fruits_features/dag_runs/{DAG_RUN}/report"
+OWN_FILES = f"/fruits/dags/fruits_features/dag_runs/{DAG_RUN}/files"
 FILES = [f"{path}{file}" for path in (REPORT, OF_DAG_RUN) for file in ("", "/index.html", "/figures.json")]
 RECORD = {
     "run": RUN,
@@ -113,13 +115,13 @@ def _as(role: str | None) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"}
 
 
-@pytest.mark.parametrize("path", [LIST, *FILES])
+@pytest.mark.parametrize("path", [LIST, OWN_FILES, *FILES])
 def test_page_without_a_session_is_refused(client: TestClient, path: str) -> None:
     assert client.get(path).status_code == 401
     assert client.get(path, headers={"Authorization": "Bearer made-up"}).status_code in {401, 403}
 
 
-@pytest.mark.parametrize("path", FILES)
+@pytest.mark.parametrize("path", [OWN_FILES, *FILES])
 def test_report_for_a_user_who_may_not_read_the_dag_is_refused(client: TestClient, path: str) -> None:
     assert client.get(path, headers=_as(None)).status_code == 403
 
@@ -329,3 +331,55 @@ def test_list_is_not_read_again_for_the_next_viewer(client: TestClient, monkeypa
 
 def test_run_name_with_a_parent_folder_is_refused(client: TestClient) -> None:
     assert client.get(REPORT.replace(RUN, "a%2F..%2Fb"), headers=_as("viewer")).status_code in {404, 422}
+
+
+@pytest.fixture
+def run_with_files(deployment: str, push: Push, local_aws: LocalAws) -> dict[str, str]:
+    """URIs of the folders of a DAG run on an emulated AWS."""
+    run, logs = RunLayout.of(deployment, RUN).prefix.rstrip("/"), "logs/emr/j-1/"
+    push(
+        {
+            (TAKE_INVENTORY, "return_value"): {"uri": run, "bucket": deployment},
+            (CREATE_CLUSTER, LOGS_LINK_KEY): {"bucket": deployment, "prefix": logs, "is_aws": False},
+        }
+    )
+    body = gzip.compress(b"out of memory")
+    local_aws.s3().put_object(Bucket=deployment, Key=f"{logs}steps/s-1/stderr.gz", Body=body)
+    return {"run": f"{run}/", "logs": f"s3://{deployment}/{logs}"}
+
+
+def test_files_of_a_run_lead_from_its_folders_to_the_text_of_a_log(
+    client: TestClient, run_with_files: dict[str, str]
+) -> None:
+    def links(uri: str) -> list[str]:
+        page = client.get(OWN_FILES, params={"uri": uri}, headers=_as("viewer")).text
+        return [unquote(found) for found in re.findall(r'href="\?uri=([^"]+)"', page)]
+
+    assert links("") == [run_with_files["run"], run_with_files["logs"]]
+    assert f"{run_with_files['run']}run.json" in links(run_with_files["run"])
+    (steps,) = links(run_with_files["logs"])
+    (step,) = links(steps)
+    (log,) = links(step)
+    shown = client.get(OWN_FILES, params={"uri": log}, headers=_as("viewer"))
+    assert (shown.text, shown.headers["content-type"]) == ("out of memory", "text/plain; charset=utf-8")
+
+
+@pytest.mark.parametrize("path", ["s3://{bucket}/features/latest.json", "{run}../../latest.json", "s3://other/key"])
+def test_files_of_others_are_refused(
+    client: TestClient, run_with_files: dict[str, str], deployment: str, path: str
+) -> None:
+    uri = path.format(bucket=deployment, **run_with_files)
+
+    refused = client.get(OWN_FILES, params={"uri": uri}, headers=_as("viewer"))
+
+    assert refused.status_code == 404
+    assert "does not belong to this run" in refused.text
+
+
+def test_files_of_a_run_on_aws_are_left_to_the_console(
+    client: TestClient, run_with_files: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run_with_files
+    monkeypatch.setattr(aws, "is_aws", lambda _: True)
+
+    assert client.get(OWN_FILES, headers=_as("viewer")).status_code == 404
