@@ -16,8 +16,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 RUNTIME = "requirements.txt"
-RUNTIME_COST = "About 1 GB to download and 2 GB on disk, once; three to ten minutes."
-"""Measured with `pip install --no-cache-dir` (docs/measurements/speed.md)."""
+RUNTIME_COST = "About 0.8 GB to download and 2 GB on disk, once; three to ten minutes."
+"""Measured (docs/measurements/constants.md)."""
 REPORT_EVERY_S = 5.0
 
 _PINNED = re.compile(r"^[A-Za-z0-9][\w.-]*(\[.*?\])?==", re.MULTILINE)
