@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from pillow_heif import register_heif_opener
 
 from fruits_features.imaging.limits import opencv_environment
 from fruits_features.job.worker_environment import WORKER_ENVIRONMENT
@@ -82,11 +83,15 @@ def save(folder: Path) -> None:
         "e.webp": (seen_through, {"lossless": True, "quality": 0, "method": 0}),
         "f.bmp": (opaque.convert("P"), {}),
         "g.gif": (opaque.convert("P"), {}),
+        "i.avif": (opaque, {"speed": 10, "quality": 50}),
+        "j.heic": (opaque, {"quality": 50}),
     }
+    register_heif_opener()
     for name, (image, options) in files.items():
         image.save(folder / name, **options)
-    for name in ("c.png", "h.png"):
-        save_png_of_16_bits(folder / name)
+    save_png_of_16_bits(folder / "c.png")
+    for name in ("h.png", "i.png", "k.png", "l.png", "m.png", "n.png"):  # memory that is kept adds up
+        os.link(folder / "c.png", folder / name)
 
 
 def test_peak_of_worker_with_images_of_50_megapixels_in_each_format(tmp_path: Path) -> None:
