@@ -47,7 +47,7 @@ def cluster_environment(
         folder: Folder of the cluster.
         python: Python of the nodes.
         spark: Spark of the nodes.
-        added: Variables with which AWS clients find local AWS, and the run's mark.
+        added: Variables with which AWS clients find local AWS, and the run's mark. Those for Airflow are omitted.
     """
     inherited = {key: value for key, value in os.environ.items() if key in INHERITED_VARIABLES}
     path = [
@@ -62,7 +62,7 @@ def cluster_environment(
         "TMPDIR": str(folder / "tmp"),
         **spark.environment(python.executable),
         CLUSTER_MARK: cluster_id,
-        **added,
+        **{name: value for name, value in added.items() if not name.startswith("AIRFLOW_")},
     }
 
 

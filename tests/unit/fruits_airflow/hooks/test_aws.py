@@ -12,6 +12,7 @@ from botocore.exceptions import ClientError
 
 from fruits_airflow.hooks import aws
 from fruits_airflow.s3.sensors import ImagesSensor
+from tests.support.airflow.context import DEFAULT_CONTEXT
 from tests.support.refusing_s3 import DENIED, EXPIRED, UNKNOWN_KEY, Refusal, refusing_s3
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def test_first_task_says_what_is_refused(refusal: Refusal, sentence: str, monkey
     with refusing_s3(refusal) as address:
         monkeypatch.setenv("AWS_ENDPOINT_URL_S3", address)
         with pytest.raises(AirflowFailException) as failure:
-            _sensor().execute({})
+            _sensor().execute(DEFAULT_CONTEXT)
 
     assert str(failure.value).startswith(sentence)
 
@@ -62,7 +63,7 @@ def test_first_task_says_that_there_are_no_credentials(monkeypatch: pytest.Monke
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nowhere")
 
     with pytest.raises(AirflowFailException) as failure:
-        _sensor().execute({})
+        _sensor().execute(DEFAULT_CONTEXT)
 
     assert str(failure.value) == NO_CREDENTIALS_SENTENCE
 

@@ -7,29 +7,22 @@ import os
 import time
 from datetime import UTC, datetime
 from importlib import import_module
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from airflow.sdk.exceptions import AirflowFailException, AirflowSensorTimeout, TaskDeferred
 from structlog.testing import capture_logs
 
-from fruits_airflow.params import DAILY
 from fruits_airflow.s3.readiness import NotReady, Readiness, check_readiness
 from fruits_airflow.s3.sensors import ImagesSensor
 from fruits_airflow.s3.triggers import ImagesTrigger
 from include.dev.local_aws.s3.fault_proxy import Fault, S3FaultProxy, first
+from tests.support.airflow.context import DEFAULT_CONTEXT
 
 if TYPE_CHECKING:
     from include.dev.local_aws.local import LocalAws
 
 pytestmark = pytest.mark.usefixtures("aws_environment")
-_DEFAULTS = DAILY["params"]
-CONTEXT: Any = {
-    "params": {name: param.value for name, param in _DEFAULTS.items()},
-    "dag": SimpleNamespace(params=_DEFAULTS),
-    "dag_run": SimpleNamespace(conf=None),
-}
 
 
 @pytest.fixture
@@ -161,7 +154,7 @@ def test_sensor_passes_its_conditions_to_its_trigger(bucket: str) -> None:
     sensor = ImagesSensor(task_id="wait", bucket=bucket, prefix="", wait_minutes="5", quiet_minutes="2", marker="done")
 
     with pytest.raises(TaskDeferred) as deferred:
-        sensor.execute(CONTEXT)
+        sensor.execute(DEFAULT_CONTEXT)
 
     _, arguments = deferred.value.trigger.serialize()
     assert arguments.pop("deadline") == pytest.approx(datetime.now(UTC).timestamp() + 300, abs=60)
@@ -174,7 +167,7 @@ def test_wait_is_logged_once_with_its_end(bucket: str) -> None:
     """The sensor and its trigger write to the same log."""
     with capture_logs() as logged:
         with pytest.raises(TaskDeferred) as deferred:
-            _sensor(bucket, wait_minutes="0.02").execute(CONTEXT)
+            _sensor(bucket, wait_minutes="0.02").execute(DEFAULT_CONTEXT)
         event = asyncio.run(anext(deferred.value.trigger.run()))
 
     assert event.payload["status"] == "timeout"
