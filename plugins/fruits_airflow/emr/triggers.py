@@ -153,11 +153,11 @@ class StepProgressTrigger(RetryingTrigger, EmrAddStepsTrigger):
         self.progress = progress
         self.serialized_fields = {**self.serialized_fields, "progress": progress}
         self._s3: Any = None
-        self._logged = ""
+        self._started_at = self._logged = ""
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Yield one event when the step has ended, after its last progress was logged."""
-        self._logged = datetime.now(UTC).isoformat()  # ignores the file of an earlier try
+        self._started_at = datetime.now(UTC).isoformat()
         async with await s3(aws_conn_id=self.aws_conn_id).get_async_conn() as self._s3:  # type: ignore[no-untyped-call]
             async for event in super().run():
                 await self._log_progress()
@@ -179,11 +179,12 @@ class StepProgressTrigger(RetryingTrigger, EmrAddStepsTrigger):
             await self._log_progress()
 
     async def _log_progress(self) -> None:
-        """Log the application's state if it is new. A failure here does not end the wait for the step."""
+        """Log the application's state if it has changed. A failure here does not end the wait for the step."""
         state = await self._read_progress()
-        if state and state.updated_at > self._logged:
+        is_of_this_try = state and state.updated_at > self._started_at
+        if is_of_this_try and str(state) != self._logged:
             self.log.info("Progress: %s", state)
-            self._logged = state.updated_at
+            self._logged = str(state)
 
     async def _read_progress(self) -> ProgressState | None:
         """Return the application's state, or `None` if it has not reported one or S3 refused the request."""

@@ -63,7 +63,9 @@ def test_new_progress_is_logged_once_and_progress_of_an_earlier_try_is_ignored(
         waiting = asyncio.create_task(_first(trigger))
         await asyncio.sleep(3)
         put(45, datetime.now(UTC))
-        await asyncio.sleep(4)  # time for two log lines
+        await asyncio.sleep(2)
+        put(45, datetime.now(UTC))
+        await asyncio.sleep(2)  # time for a second log line
         ended.touch()
         return await waiting
 
