@@ -99,7 +99,11 @@ class Run:
         assert self._published() == (f"{self.id}-killed-{DAG}" if case.succeeds else self._before)
 
     def _published(self) -> str | None:
-        return self.orchard.published()["run"] if self.orchard.has("features/latest.json") else None
+        """Return the id of the DAG run that has published last."""
+        if not self.orchard.has("features/latest.json"):
+            return None
+        self.orchard.published()  # checks the checksums
+        return self.orchard.publisher()
 
 
 def _case(injected: str) -> Case:

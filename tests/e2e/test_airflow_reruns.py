@@ -98,7 +98,7 @@ def _announced(airflow: Airflow, bucket: Pipeline) -> list[str]:
 
 def test_of_two_concurrent_triggers_one_publishes_and_the_other_is_skipped(airflow: Airflow, orchard: Pipeline) -> None:
     latest = orchard.latest()
-    first = latest["run"].removesuffix(f"-rerun-{DAG}")
+    first = orchard.publisher()
     (second,) = {"one", "other"} - {first}
 
     assert f"Nothing has changed since run {latest['run']}" in airflow.log(DAG, second, "find_changes")
@@ -112,14 +112,13 @@ def test_run_with_each_task_killed_publishes_the_same_rows(
     airflow: Airflow, orchard: Pipeline, local_aws: LocalAws, images: Path
 ) -> None:
     bucket, emr = _bucket(local_aws, "killed-everywhere", images), local_aws.emr()
-    run = f"features/runs/killed-rerun-{DAG}"
     killer = Killer(
         airflow,
         moments={
-            "take_inventory": lambda: bucket.has(f"{run}/inventory/"),
+            "take_inventory": lambda: bucket.has_in_runs("inventory/"),
             "create_cluster": bucket.cluster_ids,
             STEP: lambda: any(emr.list_steps(ClusterId=cluster)["Steps"] for cluster in bucket.cluster_ids()),
-            "publish": lambda: bucket.has(f"{run}/report/"),
+            "publish": lambda: bucket.has_in_runs("report/"),
         },
     )
     airflow.trigger(DAG, "killed", bucket=bucket.bucket, **PARAMS)

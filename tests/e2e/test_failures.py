@@ -23,12 +23,12 @@ def test_failed_step_shows_its_output_and_no_credential_ends_its_cluster_and_pub
     before = pipeline.latest()
     with_secrets = replace(pipeline, environment=with_credentials(pipeline.environment))
 
-    run = with_secrets.run("2026-04-02", max_quarantine_share=0.2, k=200)
+    run = with_secrets.run("2026-04-02", max_quarantine_share=0.01, k=8)
 
     assert not run.ok
     assert "Last lines of the step's stderr" in run.log
     assert "fruits_features: error:" in run.log
-    assert "200" in run.log.partition("fruits_features: error:")[2].splitlines()[0]
+    assert "images were quarantined" in run.log.partition("fruits_features: error:")[2].splitlines()[0]
     assert [secret for secret in planted(pipeline.environment) if secret in run.log] == []
     assert pipeline.cluster_states()[-1][0] == "TERMINATED"
     assert pipeline.aws.active_clusters() == []

@@ -154,8 +154,19 @@ class Pipeline:
         """Return `run.json` of the published run."""
         return self.json(self.key(self.latest()["paths"]["run"]))
 
+    def publisher(self) -> str:
+        """Return the id of the DAG run that has published last, from the claim of its folder."""
+        run_id: str = self.json(f"features/runs/{self.latest()['run']}/claim.json")["run_id"]
+        return run_id
+
     def has(self, key: str) -> bool:
         return "Contents" in self.s3.list_objects_v2(Bucket=self.bucket, Prefix=key)
+
+    def has_in_runs(self, name: str) -> bool:
+        """Return whether a folder of a run contains an object whose name below the folder begins like this."""
+        pages = self.s3.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix="features/runs/")
+        keys = (entry["Key"] for page in pages for entry in page.get("Contents", []))
+        return any(key.split("/", 3)[-1].startswith(name) for key in keys)
 
     def json(self, key: str) -> dict[str, Any]:
         return json.loads(self.s3.get_object(Bucket=self.bucket, Key=key)["Body"].read())
