@@ -85,7 +85,7 @@ def test_fault_is_logged_and_leaves_no_cluster_and_no_partial_publication(
         assert again.ok, again.error
         after = orchard.published()
     # The folder of a failed run stays its own: the second DAG run of the date gets another one.
-    assert after["run"] == f"{date}T000000Z-faults-fruits_features{'' if case.succeeds else '-2'}"
+    assert after["run"] == f"{date}T000000Z-fruits_features{'' if case.succeeds else '-2'}"
     assert (case.fault == "s3-endpoint") <= bool(s3_proxy.failed[Fault.SLOW_DOWN])
     assert (case.fault in STEP_FAULTS) == (f"injected the fault {case.fault}" in _controllers(orchard, clusters))
 

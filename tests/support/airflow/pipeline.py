@@ -154,10 +154,11 @@ class Pipeline:
         """Return `run.json` of the published run."""
         return self.json(self.key(self.latest()["paths"]["run"]))
 
-    def publisher(self) -> str:
-        """Return the id of the DAG run that has published last, from the claim of its folder."""
-        run_id: str = self.json(f"features/runs/{self.latest()['run']}/claim.json")["run_id"]
-        return run_id
+    def dag_runs(self) -> dict[str, str]:
+        """Return the ids of the DAG runs by the names of the runs, from the claims of the folders."""
+        pages = self.s3.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix="features/runs/")
+        keys = (entry["Key"] for page in pages for entry in page.get("Contents", []))
+        return {key.split("/")[2]: self.json(key)["run_id"] for key in keys if key.endswith("/claim.json")}
 
     def has(self, key: str) -> bool:
         return "Contents" in self.s3.list_objects_v2(Bucket=self.bucket, Prefix=key)
