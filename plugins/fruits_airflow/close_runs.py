@@ -12,16 +12,15 @@ import argparse
 import os
 import signal
 import sys
+from threading import Thread
 from typing import TYPE_CHECKING
 
-from airflow.listeners import hookimpl
-
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import FrameType
     from typing import NoReturn
 
     from airflow.models.dagrun import DagRun
-    from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
     from mypy_boto3_emr import EMRClient
     from sqlalchemy.engine import Connection
     from sqlalchemy.orm import Mapper, Session
@@ -60,13 +59,6 @@ def close_when_interrupted() -> None:
         event.listen(DagRun, "after_insert", _on_new_run, once=True)  # the first run is the command's own
 
 
-@hookimpl
-def on_task_instance_running(task_instance: RuntimeTaskInstance) -> None:
-    """Watch for signals again. Airflow has just installed its own handler of SIGTERM, which cancels only the task."""
-    if _is_dags_test():
-        _watch(task_instance.dag_id, task_instance.run_id)
-
-
 def close(dag_id: str, run_id: str, note: str, *, keep_clusters: bool) -> str:
     """Close a run and return a sentence about it.
 
@@ -95,19 +87,41 @@ def _on_new_run(_mapper: Mapper[DagRun], _connection: Connection, run: DagRun) -
 
 
 def _watch(dag_id: str, run_id: str) -> None:
-    """Replace the process by the command that closes a run when a signal arrives. Ignored signals stay ignored."""
+    """Replace the process by the command that closes a run when a signal arrives. Ignored signals stay ignored.
 
-    def on_signal(number: int, _frame: FrameType | None) -> None:
-        _become_closing_command(dag_id, run_id, number)
+    Python writes the number of each signal to the wakeup descriptor, whichever handler is installed. Airflow installs
+    its own handler of SIGTERM for each task, which cancels only the task.
+    """
+    arrivals, wakeup = os.pipe()
+    os.set_blocking(wakeup, False)
+    signal.set_wakeup_fd(wakeup, warn_on_full_buffer=False)
+    _set_handlers(lambda _number, _frame: None)
+    os.register_at_fork(after_in_child=_stop_watching)
+    Thread(target=_close_at_signal, args=(arrivals, dag_id, run_id), name="close_runs", daemon=True).start()
 
+
+def _stop_watching() -> None:
+    """Handle signals as usual in a forked process, which shares the wakeup descriptor."""
+    signal.set_wakeup_fd(-1)
+    _set_handlers(signal.SIG_DFL)
+
+
+def _set_handlers(handler: Callable[[int, FrameType | None], None] | signal.Handlers) -> None:
     for number in INTERRUPTIONS:
         if signal.getsignal(number) != signal.SIG_IGN:
-            signal.signal(number, on_signal)
+            signal.signal(number, handler)
+
+
+def _close_at_signal(arrivals: int, dag_id: str, run_id: str) -> None:
+    """Wait for a signal, and replace the process."""
+    while True:
+        (number,) = os.read(arrivals, 1)
+        if number in INTERRUPTIONS:
+            _become_closing_command(dag_id, run_id, number)
 
 
 def _become_closing_command(dag_id: str, run_id: str, number: int) -> NoReturn:
-    for each in INTERRUPTIONS:
-        signal.signal(each, signal.SIG_IGN)  # a second Ctrl-C does not interrupt the closing
+    signal.pthread_sigmask(signal.SIG_BLOCK, INTERRUPTIONS)  # a second Ctrl-C does not interrupt the closing
     os.write(2, f"\n{signal.Signals(number).name}: closing run {run_id} of {dag_id} …\n".encode())
     command = [sys.executable, "-m", "fruits_airflow.close_runs", "--run", dag_id, run_id]
     options = ["--note", "`airflow dags test` was interrupted.", "--exit-code", str(128 + number)]

@@ -28,7 +28,6 @@ class FruitsPlugin(AirflowPlugin):
     """Plugin that Airflow registers when it finds this class."""
 
     name = "fruits"
-    listeners: list[Any] = [close_runs]  # noqa: RUF012 - as Airflow's own class
     fastapi_apps: list[Any] = [{"app": serve_pages, "url_prefix": "/fruits", "name": "Fruits"}]  # noqa: RUF012 - as Airflow's own class
     fastapi_root_middlewares: list[Any] = (
         [{"name": "Write lock", "middleware": WriteLockMiddleware}] if on_sqlite() else []
