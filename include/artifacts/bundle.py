@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-import py_compile
+import subprocess
 import sys
 import zipfile
 from dataclasses import dataclass
@@ -110,19 +110,28 @@ def _packed(package: Path) -> Artifact:
     sources = {path.relative_to(package.parent).as_posix(): path.read_bytes() for path in files}
     name = f"{package.name}-{_digest(_zipped(sources))}.zip"
     if sys.implementation.cache_tag == NODES_CACHE_TAG:
-        modules = [module for module in sources if module.endswith(".py")]
-        compiled = {f"{module}c": _compiled(package.parent, module) for module in modules}
-        return Artifact(name, _zipped(sources | compiled))
+        return Artifact(name, _zipped(sources | _compiled(sources)))
     built = package.parent / name
     return Artifact(name, built.read_bytes() if built.exists() else _zipped(sources))
 
 
-def _compiled(folder: Path, name: str) -> bytes:
-    with TemporaryDirectory() as scratch:
-        compiled = Path(scratch) / "module.pyc"
-        mode = py_compile.PycInvalidationMode.UNCHECKED_HASH  # the archive does not keep the sources' times
-        py_compile.compile(str(folder / name), str(compiled), name, doraise=True, invalidation_mode=mode)
-        return compiled.read_bytes()
+def _compiled(sources: dict[str, bytes]) -> dict[str, bytes]:
+    """Return the bytecode of the modules by file name.
+
+    A new process compiles them: the bytes depend on the strings that a process has in memory and on its hash seed.
+    """
+    with TemporaryDirectory() as folder:
+        for name, content in sources.items():
+            file = Path(folder, name)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(content)
+        # "unchecked-hash": the archive does not keep the times. "-b": beside the sources. "-s": relative names.
+        options = ["-q", "-b", "--invalidation-mode", "unchecked-hash", "-s", folder, folder]
+        subprocess.run(  # noqa: S603 - a fixed command
+            [sys.executable, "-P", "-m", "compileall", *options], env={"PYTHONHASHSEED": "0"}, check=True
+        )
+        modules = [name for name in sources if name.endswith(".py")]
+        return {f"{module}c": Path(folder, f"{module}c").read_bytes() for module in modules}
 
 
 def _zipped(files: dict[str, bytes]) -> bytes:

@@ -1,6 +1,10 @@
+import hashlib
 import io
 import os
+import subprocess
+import sys
 import zipfile
+from importlib import import_module
 from importlib.util import module_from_spec
 from pathlib import Path
 from zipimport import zipimporter
@@ -60,6 +64,20 @@ def test_build_zips_the_package_so_that_every_python_imports_it(version: str, fo
     assert importer.get_source("orb") == "A = 1\n"
     was_compiled = not Path(importer.get_code("orb").co_filename).is_absolute()
     assert was_compiled == (version == "this")
+
+
+def test_archive_has_the_same_bytes_in_every_process() -> None:
+    """The bytecode that a process writes depends on the strings in its memory, and on the seed of its hashes."""
+    script = (
+        "import hashlib; from include.artifacts import bundle; "
+        "print(hashlib.sha256(bundle.build(bundle.application_folder())['application'].content).hexdigest())"
+    )
+    fresh = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+
+    import_module("fruits_features.job.run")
+    built = bundle.build(bundle.application_folder())["application"]
+
+    assert hashlib.sha256(built.content).hexdigest() == fresh.stdout.strip()
 
 
 def _compiled(folder: Path) -> list[str]:
