@@ -79,10 +79,18 @@ def _deferred(task: object) -> object:
         patch("fruits_airflow.hooks.aws.s3", return_value=s3),
     ):
         try:
-            task.execute(MagicMock())
+            task.execute(_context(task))
         except TaskDeferred as deferred:
             return deferred.trigger
     raise AssertionError(f"{task.task_id} did not defer")
+
+
+def _context(task: object) -> MagicMock:
+    """Return the context of a run with the default parameters."""
+    known = {"params": task.dag.params.dump(), "dag": task.dag, "dag_run": MagicMock(conf=None)}
+    context = MagicMock()
+    context.__getitem__.side_effect = lambda name: known.get(name, MagicMock())
+    return context
 
 
 def _artifacts() -> dict[str, object]:
