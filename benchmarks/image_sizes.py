@@ -40,7 +40,9 @@ def decode_completely(data: bytes) -> object:
 
 def main() -> None:
     """Print one line per size."""
-    parser = argparse.ArgumentParser("python -m benchmarks.image_sizes")
+    parser = argparse.ArgumentParser(
+        "python -m benchmarks.image_sizes", description="Measure the time from bytes to features by size of photograph."
+    )
     parser.add_argument("--images", type=int, default=10, help="photographs per size (default: %(default)s)")
     parser.add_argument("--grain", type=float, default=GRAIN, help="noise of the photographs (default: %(default)s)")
     options = parser.parse_args()

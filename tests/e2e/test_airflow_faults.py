@@ -96,7 +96,7 @@ class Run:
         assert (state, clusters) == (case.state, case.clusters), log
         assert self.orchard.aws.active_clusters() == []
         assert [text for text in case.messages if text not in log] == []
-        assert self._published() == (f"{self.id}-killed-{DAG}" if case.succeeds else self._before)
+        assert self._published() == (self.id if case.succeeds else self._before)
 
     def _published(self) -> str | None:
         """Return the id of the DAG run that has published last."""

@@ -6,6 +6,7 @@ import os
 import re
 import socket
 import subprocess
+import uuid
 from contextlib import closing, contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -13,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import psutil
 
+from include.deploy import uploads
 from include.dev.local_airflow.server import LocalAirflow
 from include.dev.local_airflow.sqlite import LOCAL_SETTINGS
-from include.dev.local_aws.deployment import deploy
+from include.dev.local_aws import deployment
 from include.dev.local_aws.processes import end, tree
 from tests.support import waiting
 
@@ -57,7 +59,7 @@ def running_airflow(
         settings: Environment variables of the deployment and of Airflow.
         policy: Python text of Airflow's cluster policies (`airflow_local_settings`).
     """
-    deploy(aws.s3())
+    settings = {"FRUITS_BUCKET": _deployed_bucket(aws), **(settings or {})}
     if policy:
         (folder / "config").mkdir()
         (folder / "config" / "airflow_local_settings.py").write_text(LOCAL_SETTINGS + policy)
@@ -65,7 +67,7 @@ def running_airflow(
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    environment = os.environ | aws.environment | (settings or {})
+    environment = os.environ | aws.environment | settings
     address = local.start(port, environment)
     try:
         environment["AIRFLOW_HOME"] = str(folder)
@@ -75,6 +77,14 @@ def running_airflow(
             yield airflow
     finally:
         local.stop()
+
+
+def _deployed_bucket(aws: LocalAws) -> str:
+    """Create a bucket with the artifacts and without images. Other tests put images into the default bucket."""
+    bucket = aws.create_bucket(f"waiting-{uuid.uuid4().hex[:12]}")
+    for upload in deployment.build():
+        uploads.send(aws.s3(), bucket, deployment.PREFIX, upload)
+    return bucket
 
 
 class Airflow:

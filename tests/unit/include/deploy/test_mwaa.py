@@ -21,7 +21,8 @@ from tests.support.mwaa.environment import CONSTRAINTS, versions
 ROOT = Path(__file__).parents[4]
 MWAA_PROVIDES = {
     *("apache-airflow", "boto3", "botocore"),
-    *("asgiref", "fastapi", "markupsafe", "packaging", "pydantic", "starlette", "tenacity"),  # Airflow's own
+    *("asgiref", "fastapi", "markupsafe", "packaging", "psutil", "pydantic"),
+    *("sqlalchemy", "starlette", "tenacity"),  # all of them Airflow's own
 }
 ON_CLUSTERS_ONLY = {"pyspark", "py4j", "onnxruntime"}
 

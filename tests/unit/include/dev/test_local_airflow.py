@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from include.dev import local_spark
 from include.dev.local_airflow import __main__ as command
 from include.dev.local_airflow import database
 from include.dev.local_airflow.database import Run, ensure_database, left_by_dags_test, running
@@ -117,6 +118,7 @@ def test_start_while_it_runs_reports_where(
     monkeypatch.setattr(LocalAws, "environment", {})
     monkeypatch.setattr(LocalAws, "s3", lambda _: None)
     monkeypatch.setattr(command, "deploy", lambda _: None)
+    monkeypatch.setattr(local_spark, "driver_environment", lambda *_: {})
 
     assert command.main(["start", "--port", "9090"]) == 0
 
