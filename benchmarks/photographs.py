@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 QUALITY = 92
 GRAIN = 2.0
-"""Standard deviation of the noise in levels. Decoding then takes as long as for the photographs of issue 19."""
+"""Standard deviation of the noise in levels. A file then has 0.8 bits per pixel at 16 megapixels."""
 
 _BLUR = 4
 """Pixels of the photograph per pixel of the drawn scene, in each direction: the softness of lens and demosaicing."""

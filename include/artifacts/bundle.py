@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 import subprocess
 import sys
 import zipfile
@@ -127,8 +128,9 @@ def _compiled(sources: dict[str, bytes]) -> dict[str, bytes]:
             file.write_bytes(content)
         # "unchecked-hash": the archive does not keep the times. "-b": beside the sources. "-s": relative names.
         options = ["-q", "-b", "--invalidation-mode", "unchecked-hash", "-s", folder, folder]
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
         subprocess.run(  # noqa: S603 - a fixed command
-            [sys.executable, "-P", "-m", "compileall", *options], env={"PYTHONHASHSEED": "0"}, check=True
+            [sys.executable, "-P", "-m", "compileall", *options], env=inherited | {"PYTHONHASHSEED": "0"}, check=True
         )
         modules = [name for name in sources if name.endswith(".py")]
         return {f"{module}c": Path(folder, f"{module}c").read_bytes() for module in modules}

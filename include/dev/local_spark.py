@@ -11,7 +11,8 @@ import socket
 from typing import TYPE_CHECKING
 
 from include.dev.local_aws.processes import MARK
-from include.dev.spark_standalone import LOCALHOST, StandaloneCluster, free_ports, write_driver_conf
+from include.dev.ports import free_ports
+from include.dev.spark_standalone import LOCALHOST, StandaloneCluster, write_driver_conf
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import socket
 import subprocess
 import sys
 import time
@@ -21,6 +20,7 @@ from urllib.request import urlopen
 
 from include.dev.local_aws.node.spark_conf import spark_settings, write_spark_conf
 from include.dev.local_aws.processes import Identity, end, tree
+from include.dev.ports import free_ports
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -167,15 +167,6 @@ def write_driver_conf(folder: Path, s3_folder: Path, *, master: str, driver_host
     if driver_host != LOCALHOST:
         settings |= {"spark.driver.host": driver_host, "spark.driver.bindAddress": "0.0.0.0"}  # noqa: S104 - inside a container
     return write_spark_conf(folder, settings)
-
-
-def free_ports(count: int) -> list[int]:
-    """Return ports of loopback that no process uses."""
-    with ExitStack() as open_sockets:
-        sockets = [open_sockets.enter_context(socket.socket()) for _ in range(count)]
-        for bound in sockets:
-            bound.bind((LOCALHOST, 0))
-        return [bound.getsockname()[1] for bound in sockets]
 
 
 def main(argv: list[str] | None = None) -> int:

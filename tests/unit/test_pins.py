@@ -1,4 +1,4 @@
-"""What CI and containers run is pinned by digest, so that a moved tag changes nothing."""
+"""GitHub actions and base images are pinned by digest. A tag that is moved then changes nothing."""
 
 from __future__ import annotations
 

@@ -15,6 +15,7 @@ from urllib.request import urlopen
 
 from include.dev.local_airflow.sqlite import write_local_settings
 from include.dev.local_aws.processes import Identity, end, tree
+from include.dev.ports import free_ports
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -55,6 +56,7 @@ class LocalAirflow:
         if address := self.address():
             return address
         _require_free(port)
+        worker_logs, trigger_logs = free_ports(2)
         address = f"http://127.0.0.1:{port}"
         try:
             self._start(
@@ -65,8 +67,8 @@ class LocalAirflow:
                     "AIRFLOW_HOME": str(self.home),
                     "AIRFLOW__API__PORT": str(port),
                     # Other programs, such as another Airflow, may use the default ports of the log servers.
-                    "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(_free_port()),
-                    "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": str(_free_port()),
+                    "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(worker_logs),
+                    "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": str(trigger_logs),
                 },
             )
         except BaseException:
@@ -131,13 +133,6 @@ def _require_free(port: int) -> None:
                 f"Port {port} is not free ({error.strerror}). Stop the program that uses it, or choose another port: "
                 "`make up PORT=…`."
             ) from None
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
 
 
 def _answers(url: str) -> bool:

@@ -17,7 +17,7 @@ from include.dev.local_aws.client import REGION
 from tests.support.airflow.forks import run_in_fork
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from mypy_boto3_s3 import S3Client
 
@@ -156,18 +156,20 @@ class Pipeline:
 
     def dag_runs(self) -> dict[str, str]:
         """Return the ids of the DAG runs by the names of the runs, from the claims of the folders."""
-        pages = self.s3.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix="features/runs/")
-        keys = (entry["Key"] for page in pages for entry in page.get("Contents", []))
-        return {key.split("/")[2]: self.json(key)["run_id"] for key in keys if key.endswith("/claim.json")}
+        return {
+            key.split("/")[2]: self.json(key)["run_id"] for key in self._keys_of_runs() if key.endswith("/claim.json")
+        }
 
     def has(self, key: str) -> bool:
         return "Contents" in self.s3.list_objects_v2(Bucket=self.bucket, Prefix=key)
 
     def has_in_runs(self, name: str) -> bool:
         """Return whether a folder of a run contains an object whose name below the folder begins like this."""
+        return any(key.split("/", 3)[-1].startswith(name) for key in self._keys_of_runs())
+
+    def _keys_of_runs(self) -> Iterator[str]:
         pages = self.s3.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix="features/runs/")
-        keys = (entry["Key"] for page in pages for entry in page.get("Contents", []))
-        return any(key.split("/", 3)[-1].startswith(name) for key in keys)
+        return (entry["Key"] for page in pages for entry in page.get("Contents", []))
 
     def json(self, key: str) -> dict[str, Any]:
         return json.loads(self.s3.get_object(Bucket=self.bucket, Key=key)["Body"].read())

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -30,6 +29,7 @@ from xml.sax.saxutils import escape
 import pyspark
 
 from include.dev.local_aws.processes import Identity, end, tree
+from include.dev.ports import free_ports
 from tests.support.waiting import wait_for
 
 if TYPE_CHECKING:
@@ -105,9 +105,9 @@ class YarnCluster:
         self.nodes = nodes
         self._class_path = f"{jars}/*:{PYSPARK}/jars/*"
         self._environment = dict(environment)
-        self._web_ports = dict(zip(nodes, _free_ports(len(nodes)), strict=True))
+        self._web_ports = dict(zip(nodes, free_ports(len(nodes)), strict=True))
         services = ("", "scheduler.", "resource-tracker.", "admin.", "webapp.")
-        ports = dict(zip(services, _free_ports(len(services)), strict=True))
+        ports = dict(zip(services, free_ports(len(services)), strict=True))
         self._web = f"http://{LOCALHOST}:{ports['webapp.']}/ws/v1/cluster"
         self.site = {
             **{f"yarn.resourcemanager.{service}address": f"{LOCALHOST}:{port}" for service, port in ports.items()},
@@ -228,11 +228,3 @@ def write_site(file: Path, settings: Mapping[str, str]) -> None:
         for key, value in settings.items()
     ]
     file.write_text("\n".join(["<configuration>", *lines, "</configuration>\n"]), encoding="utf-8")
-
-
-def _free_ports(count: int) -> list[int]:
-    with ExitStack() as open_sockets:
-        sockets = [open_sockets.enter_context(socket.socket()) for _ in range(count)]
-        for bound in sockets:
-            bound.bind((LOCALHOST, 0))
-        return [bound.getsockname()[1] for bound in sockets]

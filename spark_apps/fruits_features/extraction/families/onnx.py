@@ -36,8 +36,7 @@ BATCH_IMAGES = 32
 DEADLINE_S = 120.0
 """Longest time to load a model or to embed one batch, in seconds.
 
-A batch takes half a second with a network for phones. The largest networks take a
-hundred times as long.
+A batch takes half a second with a network for phones. The largest networks take a hundred times as long.
 """
 DEFAULT_SIDE = 224
 MAX_DIMENSION = 4096

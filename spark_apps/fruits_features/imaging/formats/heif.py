@@ -80,7 +80,7 @@ def read(data: bytes) -> Header:
         alpha=Alpha.STRAIGHT if any(_is_alpha(data, box) for box in shared) else Alpha.NONE,
         tile_pixels=max(_coded_pixels(data, meta), *(one * other for one, other in sizes)),
         orientation=orientation,
-        icc_profile=next((_profile(data, box) for box in properties if _profile(data, box)), b""),
+        icc_profile=next(filter(None, (_profile(data, box) for box in properties)), b""),
     )
 
 
