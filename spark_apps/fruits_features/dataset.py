@@ -5,6 +5,7 @@
 
     limes = dataset.open("s3://fruits").filter(pl.col("category") == "Limes").collect()
     before = dataset.open("s3://fruits", as_of="2026-11-20").collect()
+    vectors, labels = dataset.matrix_and_labels("s3://fruits", split="Training")
 
 Follows `latest.json` and its earlier versions. So it never opens a run that is incomplete or has not passed validation.
 Needs polars, pyarrow and obstore. Finds credentials like boto3, which is needed for profiles only, and looks up the
@@ -14,8 +15,10 @@ bucket's region.
 from datetime import UTC, date, datetime, time
 from typing import Any, Literal
 
+import numpy as np
 import polars as pl
 import pyarrow.dataset as ds
+from numpy.typing import NDArray
 
 from fruits_features.contract import layout, sealed
 from fruits_features.contract.sealed import DamagedDocumentError
@@ -103,6 +106,40 @@ def open(  # noqa: A001 - used with the name of its module, like `gzip.open`
     uri = published(bucket, run=run, as_of=as_of)["paths"][table]
     files = s3_access.open_filesystem(_name(bucket))  # Polars requests ranges that some S3 servers reject
     return pl.scan_pyarrow_dataset(ds.dataset(uri.removeprefix(_S3), filesystem=files, format=CHECKED_PARQUET))
+
+
+def matrix_and_labels(
+    bucket: str,
+    *,
+    split: str | None = None,
+    column: Literal["pca", "features"] = "pca",
+    run: str | None = None,
+    as_of: str | date | None = None,
+) -> tuple[NDArray[np.float32], NDArray[np.str_]]:
+    """Return the images' vectors and categories of a published run, as classifiers of scikit-learn take them.
+
+    Args:
+        bucket: `s3://<bucket>`.
+        split: Split to read: Training, Validation or Test. All images by default.
+        column: Vectors to read: `pca`, or `features` before the reduction.
+        run: Name of a run; the published run by default. Excludes `as_of`.
+        as_of: Time that selects the run published then, as in `published`.
+
+    Returns:
+        The matrix, n x d, and the n categories. Both are in the order of the rows of `open`.
+
+    Raises:
+        DamagedPointerError: The pointer to the run is damaged.
+        NothingPublishedError: The bucket does not contain the run.
+        S3AccessError: There are no credentials, or S3 rejected them.
+        ValueError: The run has no image of the split. Or as for `open`.
+    """
+    rows = open(bucket, run=run, as_of=as_of).select(column, "category", "split").collect()
+    chosen = rows if split is None else rows.filter(pl.col("split") == split)
+    if chosen.is_empty():
+        splits = ", ".join(rows["split"].drop_nulls().unique().sort()) or "none"
+        raise ValueError(f"The run has no images of the split {split!r}. Its splits: {splits}.")
+    return np.stack(list(chosen[column].to_numpy())), chosen["category"].to_numpy().astype(np.str_)
 
 
 def _earlier(

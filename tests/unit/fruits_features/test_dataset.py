@@ -1,4 +1,4 @@
-"""Published runs by name and by time, and errors for runs that do not exist."""
+"""Published runs by name and by time, their vectors and labels, and errors for runs that do not exist."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import json
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING
 
+import numpy as np
 import polars as pl
 import pytest
 
@@ -21,17 +22,22 @@ pytestmark = pytest.mark.usefixtures("aws_environment")
 RUNS = {"a": "2026-11-20T08:00:00+00:00", "Z-a": "2026-11-21T08:00:00+00:00", "c": "2026-11-22T08:00:00+00:00"}
 
 
+def _publish(aws: LocalAws, bucket: str, run: str, pointer: str, rows: pl.DataFrame) -> None:
+    """Write a run of these rows, and its pointer."""
+    features = layout.RunLayout.of(bucket, run).features
+    content = json.dumps({"run": run, "published_at": RUNS[run], "paths": {"features": features}}).encode()
+    file = io.BytesIO()
+    rows.write_parquet(file)
+    for uri, body in ((pointer, content), (f"{features}/part-00000.parquet", file.getvalue())):
+        aws.s3().put_object(Bucket=bucket, Key=uri.removeprefix(f"s3://{bucket}/"), Body=body)
+
+
 @pytest.fixture
 def orchard(local_aws: LocalAws, bucket: str) -> str:
     """A bucket with three published runs, each with one row that contains its name."""
     for run, published_at in RUNS.items():
-        features = layout.RunLayout.of(bucket, run).features
-        content = json.dumps({"run": run, "published_at": published_at, "paths": {"features": features}}).encode()
-        rows = io.BytesIO()
-        pl.DataFrame({"run": [run]}).write_parquet(rows)
         pointer = layout.latest(bucket) if run == "c" else layout.publication(bucket, published_at, run)
-        for uri, body in ((pointer, content), (f"{features}/part-00000.parquet", rows.getvalue())):
-            local_aws.s3().put_object(Bucket=bucket, Key=uri.removeprefix(f"s3://{bucket}/"), Body=body)
+        _publish(local_aws, bucket, run, pointer, pl.DataFrame({"run": [run]}))
     return f"s3://{bucket}"
 
 
@@ -74,3 +80,39 @@ def test_unknown_run_names_the_published_ones(orchard: str, monkeypatch: pytest.
 def test_run_and_time_exclude_each_other(orchard: str) -> None:
     with pytest.raises(ValueError, match="run='a' and as_of='2026-11-20' exclude each other"):
         dataset.open(orchard, run="a", as_of="2026-11-20")
+
+
+ROWS = [
+    ("Training", "Apple", [1.0, 2.0], [0.1, 0.2, 0.3]),
+    (None, "Apple", [3.0, 4.0], [0.4, 0.5, 0.6]),
+    ("Training", "Lime", [5.0, 6.0], [0.7, 0.8, 0.9]),
+    ("Test", "Lime", [7.0, 8.0], [1.0, 1.1, 1.2]),
+]
+
+
+@pytest.fixture
+def shop(local_aws: LocalAws, bucket: str) -> str:
+    """A bucket with a published run of four images, one of them without a split."""
+    schema = {"split": pl.String, "category": pl.String} | dict.fromkeys(("pca", "features"), pl.List(pl.Float32))
+    _publish(local_aws, bucket, "a", layout.latest(bucket), pl.DataFrame(ROWS, schema, orient="row"))
+    return f"s3://{bucket}"
+
+
+def test_vectors_and_labels_of_a_split_are_in_the_order_of_the_rows(shop: str) -> None:
+    vectors, labels = dataset.matrix_and_labels(shop, split="Training")
+
+    assert (vectors.tolist(), vectors.dtype) == ([[1, 2], [5, 6]], np.float32)
+    assert labels.tolist() == ["Apple", "Lime"]
+    assert vectors.flags.writeable
+
+
+def test_vectors_and_labels_without_a_split_are_those_of_all_images(shop: str) -> None:
+    vectors, labels = dataset.matrix_and_labels(shop, column="features", run="a")
+
+    assert vectors.shape == (4, 3)
+    assert labels.tolist() == ["Apple", "Apple", "Lime", "Lime"]
+
+
+def test_vectors_of_a_missing_split_name_the_splits_of_the_run(shop: str) -> None:
+    with pytest.raises(ValueError, match=r"no images of the split 'Validation'\. Its splits: Test, Training\."):
+        dataset.matrix_and_labels(shop, split="Validation")
