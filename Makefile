@@ -11,7 +11,7 @@ CHECK_PYTHON = $(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and
 	+ sys.version.split()[0] + '; select another with: make PYTHON=python3.11')"
 IN_ENVIRONMENT := source include/dev/environment.sh &&
 # spark_apps/requirements.txt is part of requirements-onnx.txt.
-AUDITED := requirements.txt requirements-dev.txt spark_apps/requirements-onnx.txt benchmarks/requirements.txt
+AUDITED := requirements.txt requirements-dev.txt spark_apps/requirements-onnx.txt benchmarks/requirements.txt notebooks/requirements.txt
 LOCK = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
        --custom-compile-command "make lock"
 
@@ -62,6 +62,7 @@ lock: .venv/.development ## Write the locked requirements from the *.in files
 	@$(IN_ENVIRONMENT) $(LOCK) spark_apps/requirements.in -c requirements.txt -o spark_apps/requirements.txt
 	@$(IN_ENVIRONMENT) $(LOCK) spark_apps/requirements-onnx.in -c requirements.txt -c requirements-dev.txt -o spark_apps/requirements-onnx.txt
 	@$(IN_ENVIRONMENT) $(LOCK) benchmarks/requirements.in -o benchmarks/requirements.txt
+	@$(IN_ENVIRONMENT) $(LOCK) notebooks/requirements.in -o notebooks/requirements.txt
 
 bench: prerequisites .venv/.development ## Compare the speed with other tools (BENCH="--help" lists the options)
 	@$(IN_ENVIRONMENT) python -m benchmarks.speed $(BENCH)

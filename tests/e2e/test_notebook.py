@@ -1,7 +1,8 @@
-"""The notebook runs completely on a published run."""
+"""The notebook runs completely on a published run, and is committed with outputs."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,3 +35,16 @@ def test_notebook_shows_rows_plane_and_nearest_neighbours(
     texts = [output["data"]["text/plain"] for output in outputs if "text/plain" in output.get("data", {})]
     assert published.latest["run"] in texts[0]
     assert any("similarity" in text and "1.0" in text for text in texts)
+
+
+def test_committed_outputs_are_complete_small_and_without_names_of_a_machine() -> None:
+    cells = [cell for cell in nbformat.read(NOTEBOOK, as_version=4).cells if cell.cell_type == "code"]
+    outputs = [output for cell in cells for output in cell.outputs]
+
+    assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
+    assert [cell.id for cell in cells if not cell.outputs and "bucket" not in cell.source] == []
+    assert [output for output in outputs if output.output_type not in {"display_data", "execute_result"}] == []
+    assert sum("image/png" in output.data for output in outputs) == 2
+    text = NOTEBOOK.read_text(encoding="utf-8")
+    assert len(text) < 250_000
+    assert not re.search(r"/(home|root|work|tmp|Users)/", text)

@@ -28,3 +28,15 @@ def test_base_images_are_pinned_by_digest() -> None:
     assert re.search(rf"^ARG FRUITS_PYTHON_IMAGE={IMAGE}$", dockerfile, re.MULTILINE)
     assert [image for image in pulled if not re.fullmatch(rf"\$\{{FRUITS_POSTGRES_IMAGE:-{IMAGE}\}}", image)] == []
     assert pulled
+
+
+def test_packages_of_the_notebook_have_the_versions_that_tests_use() -> None:
+    def versions(name: str) -> set[tuple[str, str]]:
+        return set(re.findall(r"^([\w.-]+)==([\w.]+)", (ROOT / name).read_text(), re.MULTILINE))
+
+    tested = versions("requirements.txt") | versions("requirements-dev.txt")
+    names = {name for name, _ in tested}
+    shared = {(name, version) for name, version in versions("notebooks/requirements.txt") if name in names}
+
+    assert {"matplotlib", "numpy", "scikit-learn"} <= {name for name, _ in shared}
+    assert shared <= tested
