@@ -28,6 +28,7 @@ INDEPENDENT_FILES = {
     "test_airflow_faults.py",
     "test_airflow_reruns.py",
     "test_browser.py",
+    "test_documented_commands.py",
     "test_mwaa_package_set.py",
     "test_real_photographs.py",
     "test_s3a.py",

@@ -70,7 +70,25 @@ missing part is grey.
 
 ## How to read the tables
 
-`features` is the address of the folder, such as `s3://fruits/features/runs/<run>/features`.
+`fruits_features.dataset` opens the published run of a bucket, on AWS and on the local AWS, and verifies the checksums
+of its pages. pandas and DuckDB take its frames.
+
+```python
+import duckdb
+
+from fruits_features import dataset
+
+rows = dataset.open("s3://fruits")  # lazy: select and filter before collect()
+frame = rows.select("path", "category", "pca").collect().to_pandas()
+counts = duckdb.sql("SELECT category, count(*) AS images FROM rows GROUP BY category").fetchall()
+```
+
+Other readers need the folder. `features` is its address on AWS, such as `s3://fruits/features/runs/<run>/features`. The
+local AWS has the same folder on disk:
+
+```python
+features = dataset.published("s3://fruits")["paths"]["features"].replace("s3://", ".local/aws/s3/")
+```
 
 ```python
 import pandas as pd
@@ -89,6 +107,8 @@ import duckdb
 
 from_duckdb = duckdb.sql(f"SELECT * FROM '{{features}}/*.parquet'")
 ```
+
+<!-- not run: tests/spark/test_readers.py runs it -->
 
 ```python
 from_spark = spark.read.parquet(features)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import signal
 import sqlite3
 import subprocess
@@ -23,6 +22,7 @@ from include.dev.local_aws.processes import marked
 from include.dev.sample_images import generate, make_plan
 from tests.support import waiting
 from tests.support.airflow.forks import start_in_fork
+from tests.support.checkouts import copy_of_checkout
 
 if TYPE_CHECKING:
     from tests.support.airflow.pipeline import Pipeline
@@ -75,7 +75,7 @@ def test_run_after_interrupted_ones_is_published(orchard: Pipeline) -> None:
 
 
 def test_interrupted_demo_ends_everything_that_it_started(tmp_path: Path) -> None:
-    checkout = _copy_of_checkout(tmp_path)
+    checkout = copy_of_checkout(tmp_path)
     home = checkout / ".local" / "airflow"
     log = checkout / ".local" / "demo.log"
     environment = {
@@ -120,15 +120,3 @@ def _states(home: Path, date: str) -> set[str]:
             {"date": date},
         )
         return {state for (state,) in states}
-
-
-def _copy_of_checkout(folder: Path) -> Path:
-    """Return a copy of the product, which shares only the caches of packages with this checkout."""
-    checkout = folder / "checkout"
-    for name in ("dags", "include", "plugins", "spark_apps"):
-        shutil.copytree(ROOT / name, checkout / name)
-    (checkout / ".local").mkdir()
-    for cache in ("nodes", "wheels"):
-        (ROOT / ".local" / cache).mkdir(parents=True, exist_ok=True)
-        (checkout / ".local" / cache).symlink_to(ROOT / ".local" / cache)
-    return checkout
