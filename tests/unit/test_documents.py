@@ -16,6 +16,8 @@ INDEX = Path("docs/README.md")
 CREATED = {".local", ".venv", "dist"}
 """Folders that commands create."""
 LONGEST_LINE = 120
+TROUBLESHOOTING = Path("docs/guides/troubleshooting.md")
+CODE = ("include", "plugins", "spark_apps")
 
 _FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 _INDENTED = re.compile(r"(?:^|(?<=\n\n))(?:    .*\n)+")
@@ -56,6 +58,13 @@ def _named_paths(document: Path) -> set[str]:
     return {path.rstrip(".") for path in _PATH.findall(text) if path.split("/")[0] in top}
 
 
+def _sources() -> str:
+    """Text of our code and the Makefile, with adjacent string literals joined."""
+    files = (ROOT / "Makefile", *(file for name in CODE for file in (ROOT / name).rglob("*.py")))
+    text = "\n".join(file.read_text(encoding="utf-8") for file in files)
+    return re.sub(r'"\s*\n\s*f?"', "", text)
+
+
 def _prose_lines(document: Path) -> list[str]:
     """Lines outside code and tables, without links."""
     text = _INDENTED.sub("", _FENCE.sub("", _text(document)))
@@ -88,3 +97,12 @@ def test_index_links_every_page() -> None:
 @pytest.mark.parametrize("document", DOCUMENTS, ids=str)
 def test_lines_are_wrapped(document: Path) -> None:
     assert [line for line in _prose_lines(document) if len(line) > LONGEST_LINE] == []
+
+
+def test_messages_of_the_troubleshooting_page_are_those_of_the_code() -> None:
+    messages = re.findall(r"^\| `([^`]+)` \|", _text(TROUBLESHOOTING), re.MULTILINE)
+    sources = _sources()
+    fixed = {message: re.split(r"[\d.]*\d|…", message) for message in messages}  # without numbers and names
+
+    assert len(messages) >= 10
+    assert [message for message, parts in fixed.items() if not all(part in sources for part in parts)] == []
