@@ -21,8 +21,12 @@ os.environ["AIRFLOW__CORE__DAGS_FOLDER"] = str(ROOT / "dags")
 os.environ["AIRFLOW__CORE__PLUGINS_FOLDER"] = str(ROOT / "plugins")
 os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
 
-pytest_plugins = ["include.dev.local_aws.pytest_plugin", "tests.support.spark_cluster", "tests.support.wheels"]
-
+pytest_plugins = [
+    "include.dev.local_aws.pytest_plugin",
+    "tests.support.skips",
+    "tests.support.spark_cluster",
+    "tests.support.wheels",
+]
 
 INDEPENDENT_FILES = {
     "test_airflow_faults.py",
