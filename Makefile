@@ -10,8 +10,8 @@ TEST_PROCESSES ?= 3
 CHECK_PYTHON = $(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'Python 3.11 or newer is needed, this is ' \
 	+ sys.version.split()[0] + '; select another with: make PYTHON=python3.11')"
 IN_ENVIRONMENT := source include/dev/environment.sh &&
-# spark_apps/requirements.txt is part of requirements-onnx.txt.
-AUDITED := requirements.txt requirements-dev.txt spark_apps/requirements-onnx.txt benchmarks/requirements.txt notebooks/requirements.txt
+# The smallest first. spark_apps/requirements.txt is part of requirements-onnx.txt.
+AUDITED := spark_apps/requirements-onnx.txt benchmarks/requirements.txt notebooks/requirements.txt requirements-dev.txt requirements.txt
 LOCK = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
        --custom-compile-command "make lock"
 
@@ -77,7 +77,7 @@ mwaa: .venv/.runtime ## Write the files of an Amazon MWAA environment to dist/mw
 	@$(IN_ENVIRONMENT) python -m include.deploy.mwaa
 
 audit: .venv/.development ## Search the locked requirements for known vulnerabilities, over the network
-	@$(IN_ENVIRONMENT) pip-audit --disable-pip --require-hashes $(AUDITED:%=-r %)
+	@$(IN_ENVIRONMENT) python -m include.dev.audit $(AUDITED) $(AUDIT)
 
 clean: down ## Stop everything, then remove the virtual environment, results, packages and caches
 	@rm -rf .venv .local dist .coverage .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
