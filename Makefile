@@ -13,7 +13,7 @@ IN_ENVIRONMENT := source include/dev/environment.sh &&
 # The smallest first. spark_apps/requirements.txt is part of requirements-onnx.txt.
 AUDITED := spark_apps/requirements-onnx.txt benchmarks/requirements.txt notebooks/requirements.txt requirements-dev.txt requirements.txt
 LOCK = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-       --custom-compile-command "make lock"
+       --custom-compile-command "make lock" $(UPGRADE)
 
 # Files of processes that run.
 RUNNING := .local/airflow/standalone.json .local/aws/local_aws.json
@@ -56,7 +56,7 @@ format: .venv/.development ## Format the code
 docs: .venv/.runtime ## Write docs/reference/data-dictionary.md from the schemas
 	@$(IN_ENVIRONMENT) PYTHONPATH="spark_apps:$$PYTHONPATH" python -m include.dev.data_dictionary
 
-lock: .venv/.development ## Write the locked requirements from the *.in files
+lock: .venv/.development ## Write the locked requirements from the *.in files (UPGRADE=--upgrade takes new versions)
 	@$(IN_ENVIRONMENT) $(LOCK) requirements.in -o requirements.txt
 	@$(IN_ENVIRONMENT) $(LOCK) requirements-dev.in -o requirements-dev.txt
 	@$(IN_ENVIRONMENT) $(LOCK) spark_apps/requirements.in -c requirements.txt -o spark_apps/requirements.txt

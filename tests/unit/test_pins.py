@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -17,6 +18,43 @@ def test_actions_are_pinned_by_commit_and_name_their_version() -> None:
 
     assert len(lines) >= 5
     assert [line for line in lines if not re.search(r"uses: [\w/-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+$", line)] == []
+
+
+def test_development_container_has_the_image_of_the_containers() -> None:
+    development = (ROOT / ".devcontainer" / "Dockerfile").read_text()
+
+    (image,) = re.findall(r"^FROM (.*)$", development, re.MULTILINE)
+    assert (
+        f"\nARG FRUITS_PYTHON_IMAGE={image}\n" in (ROOT / "include" / "dev" / "containers" / "Dockerfile").read_text()
+    )
+
+
+def test_development_container_has_the_programs_of_ci() -> None:
+    """The tests of containers need an engine of their own, which a container cannot have."""
+    ci = _packages((ROOT / ".ci" / "run").read_text())
+    engine = {"docker.io", "iptables", "mmdebstrap", "slirp4netns"}
+
+    assert engine < ci
+    assert ci - engine <= _packages((ROOT / ".devcontainer" / "Dockerfile").read_text())
+
+
+def test_development_container_makes_what_the_makefile_knows() -> None:
+    container = json.loads((ROOT / ".devcontainer" / "devcontainer.json").read_text())
+    make, *targets = container["postCreateCommand"].split()
+
+    known = re.findall(r"^([.\w/]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert (make, {*targets} - {*known}) == ("make", set())
+    assert (ROOT / ".devcontainer" / container["build"]["dockerfile"]).exists()
+    assert (
+        f"useradd --uid 1000 --create-home --shell /bin/bash {container['remoteUser']}\n"
+        in (ROOT / ".devcontainer" / "Dockerfile").read_text()
+    )
+
+
+def _packages(script: str) -> set[str]:
+    """Return the Debian packages that a script installs."""
+    (command,) = re.findall(r"apt-get install ((?:\\\n|[^&>\n])+)", script)
+    return {word for word in command.replace("\\", " ").split() if not word.startswith("-")}
 
 
 def test_base_images_are_pinned_by_digest() -> None:
