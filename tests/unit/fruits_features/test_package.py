@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-import tomllib
 from pathlib import Path
 
 import pytest
@@ -26,9 +25,3 @@ def test_module_schemas_does_not_import_spark() -> None:
     here = Path(fruits_features.__path__[0]).parent
 
     assert subprocess.run([sys.executable, "-c", program], cwd=here, check=False).returncode == 0
-
-
-def test_version_equals_the_projects() -> None:
-    project = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text(encoding="utf-8"))
-
-    assert fruits_features.__version__ == project["project"]["version"]

@@ -2,6 +2,7 @@ import json
 from datetime import UTC, datetime
 from hashlib import sha256
 
+from fruits_features import __version__
 from include.publication import documents
 from tests.support.bit_flips import flip_bits
 
@@ -65,6 +66,13 @@ def test_documents_hold_the_work_done_and_the_kept_projection() -> None:
     assert document["work"] == {"described": 1, "reused": 3, "seconds": SECONDS}
     assert document["projection"]["kept_from"] == "s3://fruits/p.npz"
     assert documents.latest_document(document, published_at="")["projection"]["version"] == "0123"
+
+
+def test_documents_hold_the_version_of_the_project_and_the_application() -> None:
+    document = _document()
+
+    assert document["versions"] == {"fruits_features": __version__, "application": "a.zip"}
+    assert documents.latest_document(document, published_at="")["versions"] == document["versions"]
 
 
 def test_latest_document_points_to_the_run_and_its_time() -> None:
