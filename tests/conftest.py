@@ -23,6 +23,7 @@ os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
 
 pytest_plugins = [
     "include.dev.local_aws.pytest_plugin",
+    "tests.support.browser",
     "tests.support.skips",
     "tests.support.spark_cluster",
     "tests.support.wheels",

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import time
 from typing import TYPE_CHECKING
 
 import pytest
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import expect
 
 from include.deploy import uploads
 from include.dev.local_aws import deployment
 from include.dev.sample_images import generate, make_plan
 from tests.support.airflow.api import DAG, Airflow, running_airflow
 from tests.support.airflow.pipeline import Pipeline
+from tests.support.browser import DESKTOP, PHONE, violations
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,10 +26,8 @@ if TYPE_CHECKING:
     from include.dev.local_aws.local import LocalAws
 
 DOWNSTREAM = "fruits_example_downstream"
-CHROMIUM = shutil.which("chromium")
 RUN_TIMEOUT_S = 400
 expect.set_options(timeout=60_000)  # other tests use the machine too
-pytestmark = pytest.mark.skipif(not CHROMIUM, reason="chromium is not installed (Debian: apt install chromium)")
 
 
 @pytest.fixture(scope="module")
@@ -56,14 +54,6 @@ def orchard(local_aws: LocalAws, bucket: str, airflow: Airflow, tmp_path_factory
     generate(folder, make_plan(["Avocado", "Banana"], 40), seed=0, jobs=1, progress=False)
     pipeline.put_folder(folder)
     return bucket
-
-
-@pytest.fixture
-def page() -> Iterator[Page]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser.new_page(viewport={"width": 1280, "height": 900})
-        browser.close()
 
 
 def test_user_triggers_the_dag_and_reads_its_report(airflow: Airflow, orchard: str, page: Page, tmp_path: Path) -> None:
@@ -123,19 +113,20 @@ def test_downstream_dag_runs_after_the_publication(airflow: Airflow, page: Page)
 
 
 def _read_on_a_phone(page: Page, address: str) -> None:
-    """Assert that a report fits a phone in dark mode, logs no error, and reacts to a tap."""
+    """Assert that a report fits a phone in dark mode, is accessible, logs no error, and reacts to a tap."""
     errors: list[str] = []
     page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
     page.on("pageerror", lambda error: errors.append(str(error)))
-    page.set_viewport_size({"width": 390, "height": 844})
+    page.set_viewport_size(PHONE)
     page.emulate_media(color_scheme="dark")
     page.goto(address)
     expect(page.locator("#plane canvas").first).to_be_visible()
     page.locator(".legend").get_by_label("Banana").check()
     expect(page.locator(".picked")).to_have_text("1 selected")
-    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+    assert violations(page) == []
     assert errors == []
-    page.set_viewport_size({"width": 1280, "height": 900})
+    page.set_viewport_size(DESKTOP)
     page.emulate_media(color_scheme="light")
 
 
@@ -145,13 +136,20 @@ def _open_from_the_list(page: Page, address: str) -> None:
     fruits = page.frame_locator("iframe")
     row = fruits.get_by_role("row").nth(1)
     expect(row).to_contain_text("published")
+    assert _violations_of_frames(page) == []
     row.get_by_role("link").click()
     expect(fruits.frame_locator("iframe").get_by_text("Banana").first).to_be_visible()
+    assert _violations_of_frames(page) == []
     with page.expect_download() as download:
         fruits.get_by_role("link", name="Figures as JSON").click()
     assert json.loads(download.value.path().read_text())["counts"]["features"] == 40
     fruits.get_by_role("link", name="Published runs").click()
     expect(row).to_contain_text("published")
+
+
+def _violations_of_frames(page: Page) -> list[str]:
+    """Return the violations of accessibility on our pages, which Airflow shows in frames."""
+    return [violation for frame in page.frames[1:] for violation in violations(frame)]
 
 
 def _log_in(page: Page, airflow: Airflow) -> None:

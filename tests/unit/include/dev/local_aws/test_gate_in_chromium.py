@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import threading
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -10,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import sync_playwright
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,9 +17,6 @@ if TYPE_CHECKING:
     from playwright.sync_api import Page
 
     from include.dev.local_aws.local import LocalAws
-
-CHROMIUM = shutil.which("chromium")
-pytestmark = pytest.mark.skipif(not CHROMIUM, reason="chromium is not installed (Debian: apt install chromium)")
 
 ATTACK = """async ([url, mode]) => {
     const body = JSON.stringify({Name: "attack", Instances: {}});
@@ -36,24 +31,13 @@ ATTACK = """async ([url, mode]) => {
 
 
 @pytest.fixture
-def evil_page(tmp_path: Path) -> Iterator[Page]:
-    """A page of another origin; `evil.example` resolves to loopback, as after DNS rebinding."""
+def evil_page(tmp_path: Path, page: Page) -> Iterator[Page]:
+    """A page of another origin."""
     (tmp_path / "index.html").write_text("<!doctype html><title>evil</title>")
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(SimpleHTTPRequestHandler, directory=str(tmp_path)))
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=CHROMIUM,
-            args=[
-                "--no-sandbox",
-                "--host-resolver-rules=MAP evil.example 127.0.0.1",
-                "--disable-background-networking",
-            ],
-        )
-        page = browser.new_page()
-        page.goto(f"http://127.0.0.1:{server.server_address[1]}/index.html")
-        yield page
-        browser.close()
+    page.goto(f"http://127.0.0.1:{server.server_address[1]}/index.html")
+    yield page
     server.shutdown()
     server.server_close()
 
