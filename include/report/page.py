@@ -17,7 +17,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from fruits_features.contract.layout import RunLayout
-from include.report import charts
+from include.report import charts, plane
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -48,6 +48,7 @@ def render(figures: Mapping[str, Any], pictures: Mapping[str, str]) -> str:
             figures_uri=RunLayout(figures["uri"]).report_figures,
             pictures=pictures,
             colours=colours,
+            centres=plane.centres(figures["plane"]),
             style=Markup((folder / "page.css").read_text()),  # noqa: S704 - a file of this package
             scripts=[Markup(script) for script in scripts],  # noqa: S704 - files of this package and of Bokeh
             script_sources=" ".join(map(_source, scripts)),

@@ -8,6 +8,8 @@ import numpy as np
 import polars as pl
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from include.report.rows import Rows
 
 MAX_POINTS = 6_000
@@ -41,3 +43,17 @@ def sample(rows: Rows, counts: pl.DataFrame) -> dict[str, Any]:
         "category": drawn["category"].to_list(),
         "path": drawn["path"].to_list(),
     }
+
+
+def centres(shown: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the number and the mean of the points of each category.
+
+    Args:
+        shown: Result of `sample`.
+
+    >>> centres({"category": ["Apple", "Apple", "Lime"], "x": [1.0, 2.0, 0.5], "y": [0.0, 4.0, 0.0]})[0]
+    {'category': 'Apple', 'points': 2, 'x': 1.5, 'y': 2.0}
+    """
+    points = pl.DataFrame({name: shown[name] for name in ("category", "x", "y")})
+    means = points.group_by("category", maintain_order=True).agg(pl.len().alias("points"), pl.col("x", "y").mean())
+    return means.to_dicts()

@@ -1,0 +1,106 @@
+"""The report in a browser: accessible, with its charts in words, and usable on a phone."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+import pytest
+
+from include.report.build import About, Previous
+from tests.support.browser import DESKTOP, PHONE, violations
+from tests.support.report_runs import KNOWN, QUERIES, report
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from playwright.sync_api import Page
+
+LONG = "Apple Golden Delicious of the orchard beside the old mill in the south"
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """URL of a report with all sections."""
+    folder: Path = tmp_path_factory.mktemp("run")
+    image = cv2.imencode(".png", np.full((20, 30, 3), 200, np.uint8))[1].tobytes()
+    severities = ("error", "warning", "not checked")
+    checks = [
+        {"name": f"features: {severity}", "passed": passed, "saw": "x" * 120, "wanted": "1", "severity": severity}
+        for severity in severities
+        for passed in (True, False)
+    ]
+    made = report(
+        folder,
+        [(split, LONG if category == "Apple" else category, pca) for split, category, pca in KNOWN + QUERIES],
+        [("images/Test/Banana/cut.jpg", 8, "truncated"), ("killer.jpg", 8, "decoder_crash")],
+        validation={"checks": checks},
+        fetch=lambda key: None if "Kiwi" in key else image,
+        seconds={"take_inventory": 1.0, "featurize_and_reduce": 300.0},
+        dollars={"featurize_and_reduce": 0.2},
+        expected_dollars=0.1,
+        previous=Previous({"run": "before", "categories": {"Lime": 12}}),
+        about=About("s3://fruits/images/", "2026-11-22T09:04:05+01:00", None, "--refit is always.", {"k": 2}),
+    )
+    page = folder / "index.html"
+    page.write_bytes(made.html)
+    return page.as_uri()
+
+
+def _open(page: Page, address: str) -> None:
+    page.goto(address)
+    page.locator("#plane canvas").first.wait_for()
+
+
+def test_report_is_accessible_and_as_wide_as_the_window(page: Page, address: str) -> None:
+    for size in (PHONE, DESKTOP):
+        for scheme in ("light", "dark"):
+            page.set_viewport_size(size)
+            page.emulate_media(color_scheme=scheme)
+            _open(page, address)
+            page.evaluate("for (const one of document.querySelectorAll('details')) one.open = true")
+
+            assert violations(page) == [], (size, scheme)
+            assert page.evaluate("document.documentElement.scrollWidth") == size["width"]
+
+
+def test_charts_have_names_and_tables_with_their_values(page: Page, address: str) -> None:
+    _open(page, address)
+
+    assert page.get_by_role("img", name=re.compile(r"explained variance.* 1 for 50\s%, 2 for 80\s%")).count() == 1
+    assert page.get_by_role("img", name=re.compile("8 images by their first two components")).count() == 1
+    page.get_by_text("Explained variance as a table").click()
+    rows = page.locator("#components table").get_by_role("row").all_inner_texts()
+    assert [re.sub(r"\s+", " ", row) for row in rows] == [
+        "Component Explains Together",
+        "1 60.0 % 60.0 %",
+        "2 30.0 % 90.0 %",
+    ]
+    page.get_by_text("The plane as a table").click()
+    (row,) = page.locator("#plane table").get_by_role("row").filter(has_text="Kiwi").all_inner_texts()
+    assert re.sub(r"\s+", " ", row) == "Kiwi 1 \N{MINUS SIGN}1.00 +0.00"
+
+
+def test_cut_names_have_the_complete_name_as_title(page: Page, address: str) -> None:
+    page.set_viewport_size(PHONE)
+    _open(page, address)
+
+    names = page.locator(".name").filter(has_text=LONG).all()
+
+    assert len(names) == 3
+    for name in names:
+        assert name.evaluate("one => one.scrollWidth > one.clientWidth")
+        assert name.get_attribute("title") == LONG
+
+
+def test_tables_on_a_phone_leave_room_for_names(page: Page, address: str) -> None:
+    page.set_viewport_size(PHONE)
+    _open(page, address)
+    page.get_by_text("The plane as a table").click()
+
+    names = page.locator("table:not(.stacked) tbody td:first-child").locator("visible=true")
+
+    assert {"Kiwi", "featurize_and_reduce", "Explained variance"} < {*names.all_inner_texts()}
+    assert min(name.evaluate("one => one.getBoundingClientRect().width") for name in names.all()) >= 110
