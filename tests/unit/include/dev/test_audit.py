@@ -5,15 +5,14 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from threading import Thread
 from typing import TYPE_CHECKING
 
 import pytest
 
 from include.dev import audit
+from tests.support.http_server import serving
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,18 +41,6 @@ class _Osv(BaseHTTPRequestHandler):
     def log_message(self, *_: object) -> None: ...
 
 
-@contextmanager
-def _serve() -> Iterator[str]:
-    with ThreadingHTTPServer(("127.0.0.1", 0), _Osv) as server:
-        thread = Thread(target=server.serve_forever, args=[0.01])
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}"
-        finally:
-            server.shutdown()
-            thread.join()
-
-
 @pytest.fixture
 def locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     """Two files that pin different versions of one package."""
@@ -62,7 +49,7 @@ def locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]
         (tmp_path / name).write_text(f"good==2.0 --hash=sha256:{HASH}\nold-package=={version} --hash=sha256:{HASH}\n")
         files.append(str(tmp_path / name))
     monkeypatch.setenv("PIP_AUDIT_VULNERABILITY_SERVICE", "osv")
-    with _serve() as url:
+    with serving(_Osv) as url:
         monkeypatch.setenv("PIP_AUDIT_OSV_URL", url)
         yield files
 

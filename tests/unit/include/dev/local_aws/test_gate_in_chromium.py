@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import threading
 from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import SimpleHTTPRequestHandler
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import pytest
+
+from tests.support.http_server import serving
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,12 +35,9 @@ ATTACK = """async ([url, mode]) => {
 def evil_page(tmp_path: Path, page: Page) -> Iterator[Page]:
     """A page of another origin."""
     (tmp_path / "index.html").write_text("<!doctype html><title>evil</title>")
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(SimpleHTTPRequestHandler, directory=str(tmp_path)))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    page.goto(f"http://127.0.0.1:{server.server_address[1]}/index.html")
-    yield page
-    server.shutdown()
-    server.server_close()
+    with serving(partial(SimpleHTTPRequestHandler, directory=str(tmp_path))) as url:
+        page.goto(f"{url}/index.html")
+        yield page
 
 
 def _clusters(aws: LocalAws) -> list[Any]:
