@@ -3,7 +3,6 @@
 Does not know Spark: the same generator runs in a test or in a plain process.
 """
 
-import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from fruits_features.extraction.families.onnx import BATCH_IMAGES, Embedder, Gua
 from fruits_features.extraction.families.onnx import DEADLINE_S as MODEL_DEADLINE_S
 from fruits_features.extraction.subprocess_pool import Failure, InProcess, Pool, SubprocessPool
 from fruits_features.imaging.limits import DEADLINE_S, opencv_environment
-from fruits_features.io.fetcher import IMAGE_RETRIES, Fetcher, ObjectRef
+from fruits_features.io.fetcher import IMAGE_RETRIES, FetchedObject, Fetcher, ObjectRef
 from fruits_features.io.object_store import open_bucket
 from fruits_features.io.prefetch import prefetch_map
 from fruits_features.io.vectors import as_array, pack_arrays
@@ -100,10 +99,15 @@ class BatchExtractor:
                     start = end
 
     def _outcomes(
-        self, pool: _ExtractorPool, model: Embedder | None, chunk: pa.RecordBatch, fetched: Sequence[bytes | Rejected]
+        self,
+        pool: _ExtractorPool,
+        model: Embedder | None,
+        chunk: pa.RecordBatch,
+        fetched: Sequence[FetchedObject | Rejected],
     ) -> Iterator[ImageFeatures | Rejected]:
         """Yield the outcomes of fetched images. With a model, a batch at a time, because its inputs are large."""
-        results = pool.map(fetched, [f"s3://{self.bucket}/{key}" for key in chunk["key"].to_pylist()])
+        images = [one.content if isinstance(one, FetchedObject) else one for one in fetched]
+        results = pool.map(images, [f"s3://{self.bucket}/{key}" for key in chunk["key"].to_pylist()])
         outcomes = (_FAILURES[result] if isinstance(result, Failure) else result for result in results)
         if model is None:
             yield from outcomes
@@ -125,11 +129,14 @@ class BatchExtractor:
         return InProcess(function, deadline_s)
 
     def _assemble(
-        self, chunk: pa.RecordBatch, fetched: Sequence[bytes | Rejected], outcomes: Sequence[ImageFeatures | Rejected]
+        self,
+        chunk: pa.RecordBatch,
+        fetched: Sequence[FetchedObject | Rejected],
+        outcomes: Sequence[ImageFeatures | Rejected],
     ) -> Chunk:
         """Return the rows of a chunk's outcomes."""
         path = pa.array([f"s3://{self.bucket}/{key}" for key in chunk["key"].to_pylist()], pa.string())
-        rows = chunk.append_column("path", path).append_column("by_content", _by_content(chunk, fetched))
+        rows = chunk.append_column("path", path).append_column("by_content", _by_content(fetched))
         is_extracted = pa.array([isinstance(outcome, ImageFeatures) for outcome in outcomes], pa.bool_())
         extracted = [outcome for outcome in outcomes if isinstance(outcome, ImageFeatures)]
         rejected = [outcome for outcome in outcomes if isinstance(outcome, Rejected)]
@@ -167,15 +174,9 @@ def _extracted_values(images: Sequence[ImageFeatures]) -> dict[str, object]:
     }
 
 
-def _by_content(chunk: pa.RecordBatch, fetched: Sequence[bytes | Rejected]) -> pa.Array:
-    """Return whether each ETag is the MD5 of the bytes, as after a plain upload. Such ETags identify the content."""
-    return pa.array(
-        [
-            isinstance(data, bytes) and hashlib.md5(data, usedforsecurity=False).hexdigest() == etag
-            for data, etag in zip(fetched, chunk["etag"].to_pylist(), strict=True)
-        ],
-        pa.bool_(),
-    )
+def _by_content(fetched: Sequence[FetchedObject | Rejected]) -> pa.Array:
+    """Return whether the ETag of each object identifies its content. That of a rejected object does not."""
+    return pa.array([isinstance(one, FetchedObject) and one.by_content for one in fetched], pa.bool_())
 
 
 def _rejected_values(rejections: Sequence[Rejected]) -> dict[str, object]:
@@ -183,7 +184,7 @@ def _rejected_values(rejections: Sequence[Rejected]) -> dict[str, object]:
     return {name: [str(getattr(one, name)) for one in rejections] for name in ("stage", "reason", "detail")}
 
 
-def _fetch(fetcher: Fetcher, chunk: pa.RecordBatch) -> list[bytes | Rejected]:
+def _fetch(fetcher: Fetcher, chunk: pa.RecordBatch) -> list[FetchedObject | Rejected]:
     """Fetch the objects of a chunk, except those outside any category, which are rejected without a request."""
     refs = [ObjectRef(*row) for row in zip(*(chunk[name].to_pylist() for name in ObjectRef._fields), strict=True)]
     inside = pc.is_valid(chunk["category"]).to_pylist()

@@ -61,6 +61,18 @@ class ObjectRef(NamedTuple):
     etag: str
 
 
+class FetchedObject(NamedTuple):
+    """A fetched object.
+
+    Args:
+        content: Bytes of the object.
+        by_content: Whether the ETag is the MD5 of the bytes, as after a plain upload, and so identifies the content.
+    """
+
+    content: bytes
+    by_content: bool
+
+
 class Fetcher:
     """Fetches objects of one bucket. Call `close` to end its threads.
 
@@ -77,11 +89,11 @@ class Fetcher:
         """End the threads."""
         self._threads.shutdown()
 
-    def fetch(self, objects: Sequence[ObjectRef]) -> list[bytes | Rejected]:
+    def fetch(self, objects: Sequence[ObjectRef]) -> list[FetchedObject | Rejected]:
         """Fetch objects.
 
         Returns:
-            One result per object, in the given order: its content, or the reason why it was rejected.
+            One result per object, in the given order: the object, or the reason why it was rejected.
 
         Raises:
             BucketError: Several objects failed after all retries, or all of them did.
@@ -89,7 +101,7 @@ class Fetcher:
         failures: list[BaseError] = []
         max_failures = max(1, len(objects) // OBJECTS_PER_FAILURE)
 
-        def fetch_one(ref: ObjectRef) -> bytes | Rejected:
+        def fetch_one(ref: ObjectRef) -> FetchedObject | Rejected:
             if len(failures) > max_failures:
                 return _rejected(Reason.UNAVAILABLE, "Skipped: too many other requests had failed.")
             try:
@@ -102,11 +114,11 @@ class Fetcher:
                 )
 
         results = list(self._threads.map(fetch_one, objects))
-        if len(failures) > max_failures or (failures and not any(isinstance(result, bytes) for result in results)):
+        if len(failures) > max_failures or (failures and all(isinstance(result, Rejected) for result in results)):
             raise _bucket_error(failures, len(objects)) from failures[0]
         return results
 
-    def _fetch_one(self, ref: ObjectRef) -> bytes | Rejected:
+    def _fetch_one(self, ref: ObjectRef) -> FetchedObject | Rejected:
         if rejected := check_entry(ref, self._max_bytes):
             return rejected
         answers: list[bytes] = []
@@ -116,8 +128,9 @@ class Fetcher:
                 if etag != ref.etag or len(data) != ref.size:
                     listed, current = f"{ref.size} bytes, ETag {ref.etag}", f"{len(data)} bytes, ETag {etag}"
                     return _rejected(Reason.CHANGED, f"In the inventory: {listed}; now: {current}.")
-                if matches_etag(data, etag) or data in answers:
-                    return data
+                by_content = has_md5(data, etag)
+                if by_content or not _MD5.fullmatch(etag) or data in answers:
+                    return FetchedObject(data, by_content)
                 answers.append(data)
         except FileNotFoundError:
             return _rejected(Reason.GONE, "The object is in the inventory but no longer in the bucket.")
@@ -134,13 +147,13 @@ class Fetcher:
         return (response.meta["e_tag"] or "").strip('"'), bytes(response.bytes())
 
 
-def matches_etag(data: bytes, etag: str) -> bool:
-    """Return whether bytes have the MD5 that an ETag may be. ETags of another form match all bytes.
+def has_md5(data: bytes, etag: str) -> bool:
+    """Return whether an ETag is the MD5 of bytes.
 
-    >>> matches_etag(b"a", "0cc175b9c0f1b6a831c399e269772661"), matches_etag(b"a", "0" * 32), matches_etag(b"a", "0-2")
-    (True, False, True)
+    >>> has_md5(b"a", "0cc175b9c0f1b6a831c399e269772661"), has_md5(b"a", "0" * 32), has_md5(b"a", "0-2")
+    (True, False, False)
     """
-    return not _MD5.fullmatch(etag) or md5(data, usedforsecurity=False).hexdigest() == etag
+    return bool(_MD5.fullmatch(etag)) and md5(data, usedforsecurity=False).hexdigest() == etag
 
 
 def check_entry(ref: ObjectRef, max_bytes: int) -> Rejected | None:

@@ -4,6 +4,7 @@ import hashlib
 import os
 from collections.abc import Callable
 from contextlib import closing, suppress
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -12,7 +13,7 @@ from obstore import put
 from obstore.store import MemoryStore, ObjectStore
 
 from fruits_features.contract.rejections import Reason, Rejected
-from fruits_features.io.fetcher import MAX_CONCURRENT_REQUESTS, BucketError, Fetcher, ObjectRef
+from fruits_features.io.fetcher import MAX_CONCURRENT_REQUESTS, BucketError, FetchedObject, Fetcher, ObjectRef
 from fruits_features.io.object_store import open_bucket
 from fruits_features.io.retry import MAX_REPETITIONS, RetryPolicy
 from include.dev.local_aws.s3.fault_proxy import Fault, first
@@ -29,7 +30,19 @@ def stored(key: str, data: bytes) -> tuple[MemoryStore, ObjectRef]:
 
 def fetch(store: ObjectStore, objects: list[ObjectRef], max_bytes: int = 5) -> list[bytes | Rejected]:
     with closing(Fetcher(store, max_bytes)) as fetcher:
-        return fetcher.fetch(objects)
+        return [one if isinstance(one, Rejected) else one.content for one in fetcher.fetch(objects)]
+
+
+@pytest.mark.parametrize(
+    ("etag", "by_content"), [(hashlib.md5(b"bytes", usedforsecurity=False).hexdigest(), True), ("1-2", False)]
+)
+def test_fetch_reports_whether_the_etag_is_the_md5_of_the_bytes(etag: str, by_content: bool) -> None:  # noqa: FBT001
+    class Store(MemoryStore):
+        def get(self, _path: str) -> object:
+            return SimpleNamespace(meta={"e_tag": f'"{etag}"'}, bytes=lambda: b"bytes")
+
+    with closing(Fetcher(Store(), 5)) as fetcher:
+        assert fetcher.fetch([ObjectRef("a.jpg", 5, etag)]) == [FetchedObject(b"bytes", by_content)]
 
 
 @pytest.mark.parametrize("key", ["images/Lime/a.jpg", "images/Açaí #1/100% a+b.jpg", "images/Apple Golden 2/%20.jpg"])
