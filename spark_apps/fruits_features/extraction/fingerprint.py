@@ -51,7 +51,7 @@ def fingerprint(families: Sequence[str]) -> dict[str, str]:
     """
     libraries = (*_LIBRARIES, *(_MODEL_LIBRARIES if MODEL_FAMILY in families else ()))
     versions = {name: _version(name) for name in libraries}
-    code = {name: _normalize(_source(name)) for name in modules(families)}
+    code = {name: _normalize(tree) for name, tree in modules(families).items()}
     digest = sha256(json.dumps(code, sort_keys=True).encode()).hexdigest()
     return {
         "code": digest,
@@ -60,21 +60,24 @@ def fingerprint(families: Sequence[str]) -> dict[str, str]:
     }
 
 
-def modules(families: Sequence[str]) -> list[str]:
-    """Return the names of the modules that compute features: those that the worker imports, directly or indirectly."""
-    visited: set[str] = set()
+def modules(families: Sequence[str]) -> dict[str, ast.Module]:
+    """Return the syntax trees of the modules that compute features, by name, sorted.
+
+    These are the modules that the worker imports, directly or indirectly.
+    """
+    trees: dict[str, ast.Module] = {}
     pending = [_ROOT, *(f"{_PACKAGE}.extraction.families.{name}" for name in families)]
     while pending:
         name = pending.pop()
-        if name not in visited | _EXCLUDED:
-            visited.add(name)
-            pending.extend(_imported(_source(name)))
-    return sorted(visited)
+        if name not in trees and name not in _EXCLUDED:
+            trees[name] = ast.parse(_source(name))
+            pending.extend(_imported(trees[name]))
+    return dict(sorted(trees.items()))
 
 
-def _imported(source: str) -> Iterator[str]:
-    """Yield the names of this package's modules that some source code imports."""
-    for node in ast.walk(ast.parse(source)):
+def _imported(tree: ast.Module) -> Iterator[str]:
+    """Yield the names of this package's modules that a module imports."""
+    for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(_PACKAGE):
             members = [f"{node.module}.{alias.name}" for alias in node.names]
             yield from (name for name in (str(node.module), *members) if name != _PACKAGE and _is_module(name))
@@ -98,15 +101,14 @@ def _source(name: str) -> str:
     return str(source)
 
 
-def _normalize(source: str) -> str:
-    """Return the syntax tree of source code as text, without docstrings.
+def _normalize(tree: ast.Module) -> str:
+    """Return a syntax tree as text, without docstrings, which are removed from it.
 
-    >>> _normalize("x = 1  # one") == _normalize("'Words.'; x   =   1")
+    >>> _normalize(ast.parse("x = 1  # one")) == _normalize(ast.parse("'Words.'; x   =   1"))
     True
-    >>> _normalize("x = 1") == _normalize("x = 2")
+    >>> _normalize(ast.parse("x = 1")) == _normalize(ast.parse("x = 2"))
     False
     """
-    tree = ast.parse(source)
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             node.body = [statement for statement in node.body if not _is_docstring(statement)] or [ast.Pass()]

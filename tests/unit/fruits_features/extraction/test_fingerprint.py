@@ -17,7 +17,7 @@ def changed(monkeypatch: pytest.MonkeyPatch, module: str, old: str, new: str) ->
 
 
 def test_modules_are_all_that_affect_the_features() -> None:
-    assert modules(DEFAULT) == [
+    assert list(modules(DEFAULT)) == [
         "fruits_features.contract.rejections",
         "fruits_features.extraction.batches",
         "fruits_features.extraction.extract",
