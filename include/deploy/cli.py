@@ -17,6 +17,7 @@ from botocore.exceptions import BotoCoreError, ClientError, NoRegionError
 
 from include.artifacts import bundle, wheelhouse
 from include.deploy import certificates, preflight, uploads
+from include.deploy.model.build import ModelError
 from include.deploy.preflight import PreflightError
 from include.deploy.problems import Deployment, table
 from include.deploy.stack import Plan, Stack, StackError, settings
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 REGION = "eu-west-1"
 EU_REGIONS = ("eu-central-1", "eu-north-1", "eu-south-1", "eu-south-2", "eu-west-1", "eu-west-3")
 """Regions in the European Union. London (eu-west-2) and Zurich (eu-central-2) are outside."""
-PREFIX = "artifacts/"
 EXIT_DECLINED = 3
 
 
@@ -65,7 +65,7 @@ def main(argv: list[str] | None = None) -> int:
         return 1
     except ClientError as error:
         return _fail(_explain(error))
-    except (StackError, wheelhouse.WheelhouseError, BotoCoreError, NoRegionError) as error:
+    except (StackError, ModelError, wheelhouse.WheelhouseError, BotoCoreError, NoRegionError) as error:
         return _fail(str(error))
 
 
@@ -106,6 +106,7 @@ def deploy(options: argparse.Namespace) -> int:
     Raises:
         PreflightError: The account cannot be checked.
         StackError: The stack cannot be deployed.
+        ModelError: The network that ships cannot be built.
         include.artifacts.wheelhouse.WheelhouseError: Wheels cannot be downloaded.
     """
     if options.region not in EU_REGIONS and not options.allow_outside_europe:
@@ -178,14 +179,14 @@ def _bucket(stack: Stack, region: str, built: Sequence[Upload]) -> Bucket:
     """Return the bucket and its missing objects. In a new bucket, all are missing."""
     s3 = boto3.client("s3", region_name=region)
     name = stack.outputs().get("SettingBucket", "")
-    missing = uploads.missing(s3, name, PREFIX, built) if name else built
+    missing = uploads.missing(s3, name, built) if name else built
     return Bucket(s3, name, region, missing, certificate_is_due=not name or certificates.is_due(s3, name))
 
 
 def _show_bucket(bucket: Bucket) -> None:
     print(f"Bucket {bucket.name or '(new)'}")
     for upload in bucket.missing:
-        print(f"  upload  {PREFIX}{upload.name}  {upload.size_bytes / 1e6:.1f} MB")
+        print(f"  upload  {upload.key}  {upload.size_bytes / 1e6:.1f} MB")
     if bucket.certificate_is_due:
         print(f"  create  {certificates.KEY}  certificate for the encryption between nodes")
     if not bucket.missing and not bucket.certificate_is_due:
@@ -215,8 +216,8 @@ def _apply(stack: Stack, plan: Plan | None, region: str, built: Sequence[Upload]
     if bucket.certificate_is_due:
         certificates.put(bucket.s3, bucket.name, region)
     for upload in bucket.missing:
-        print(f"  {upload.name}", flush=True)
-        uploads.send(bucket.s3, bucket.name, PREFIX, upload)
+        print(f"  {upload.key}", flush=True)
+        uploads.send(bucket.s3, bucket.name, upload)
 
 
 def _show_settings(stack: Stack, subnets: str) -> None:

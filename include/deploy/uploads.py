@@ -1,4 +1,4 @@
-"""Upload of the files that clusters install and run. Names contain hashes, so nothing is uploaded twice."""
+"""Upload of the application, its wheels and the network. Keys contain hashes, so nothing is uploaded twice."""
 
 from __future__ import annotations
 
@@ -6,15 +6,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from include.artifacts import bundle, wheelhouse
+from include.artifacts import bundle, shipped_model, wheelhouse
+from include.deploy.model import build as model
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from mypy_boto3_s3 import S3Client
 
     from include.artifacts.wheelhouse import Platform
 
+PREFIX = "artifacts/"
+"""Prefix of the keys of application and wheels; `Settings.artifact_prefix` by default."""
 WHEELS = Path(__file__).resolve().parents[2] / ".local" / "wheels"
 """Local cache of downloaded wheels."""
 
@@ -24,11 +27,11 @@ class Upload:
     """One object to upload.
 
     Args:
-        name: Key below the artifacts' prefix.
+        key: Key in the deployment's bucket.
         content: Bytes of the object, or the file that contains them.
     """
 
-    name: str
+    key: str
     content: bytes | Path
 
     @property
@@ -46,6 +49,7 @@ def build(folder: Path, platforms: Iterable[Platform], wheels: Path = WHEELS) ->
         wheels: Local cache of downloaded wheels.
 
     Raises:
+        include.deploy.model.build.ModelError: The network cannot be built.
         include.artifacts.wheelhouse.WheelhouseError: Wheels cannot be downloaded.
     """
     variants = (False, True)
@@ -53,22 +57,28 @@ def build(folder: Path, platforms: Iterable[Platform], wheels: Path = WHEELS) ->
     artifacts = [artifact for onnx in variants for artifact in bundle.build(folder, onnx=onnx).values()]
     small = {artifact.name: artifact.content for artifact in artifacts}
     return [
-        *(Upload(name, content) for name, content in small.items()),
-        *(Upload(wheel.name, wheel.path) for wheel in house.wheels),
-        *(Upload(name, text.encode()) for name, text in house.lists.items()),
+        Upload(shipped_model.KEY, model.build(wheels)),
+        *(Upload(PREFIX + name, content) for name, content in small.items()),
+        *(Upload(PREFIX + wheel.name, wheel.path) for wheel in house.wheels),
+        *(Upload(PREFIX + name, text.encode()) for name, text in house.lists.items()),
     ]
 
 
-def missing(s3: S3Client, bucket: str, prefix: str, uploads: Sequence[Upload]) -> list[Upload]:
+def missing(s3: S3Client, bucket: str, uploads: Sequence[Upload]) -> list[Upload]:
     """Return the objects that the bucket lacks, in the same order."""
+    folders = {upload.key.partition("/")[0] for upload in uploads}
+    present = {key for folder in folders for key in _keys(s3, bucket, f"{folder}/")}
+    return [upload for upload in uploads if upload.key not in present]
+
+
+def _keys(s3: S3Client, bucket: str, prefix: str) -> Iterator[str]:
     pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
-    present = {entry["Key"] for page in pages for entry in page.get("Contents", [])}
-    return [upload for upload in uploads if prefix + upload.name not in present]
+    return (entry["Key"] for page in pages for entry in page.get("Contents", []))
 
 
-def send(s3: S3Client, bucket: str, prefix: str, upload: Upload) -> None:
+def send(s3: S3Client, bucket: str, upload: Upload) -> None:
     """Upload one object."""
     if isinstance(upload.content, Path):
-        s3.upload_file(str(upload.content), bucket, prefix + upload.name)
+        s3.upload_file(str(upload.content), bucket, upload.key)
     else:
-        s3.put_object(Bucket=bucket, Key=prefix + upload.name, Body=upload.content)
+        s3.put_object(Bucket=bucket, Key=upload.key, Body=upload.content)

@@ -35,7 +35,7 @@ def bucket(local_aws: LocalAws) -> str:
     """The deployment's bucket, with the wheelhouse and without images."""
     bucket = local_aws.create_bucket("seen-in-a-browser")
     for upload in deployment.build():
-        uploads.send(local_aws.s3(), bucket, deployment.PREFIX, upload)
+        uploads.send(local_aws.s3(), bucket, upload)
     return bucket
 
 

@@ -1,4 +1,4 @@
-"""Upload the application and its wheels to a local AWS, as `make deploy` does to an AWS account.
+"""Upload the application, its wheels and the network to a local AWS, as `make deploy` does to an AWS account.
 
 `python -m include.dev.local_aws.deployment` uploads to the local AWS that the environment variables name.
 """
@@ -13,13 +13,12 @@ import boto3
 
 from include.artifacts import bundle, wheelhouse
 from include.deploy import uploads
+from include.deploy.model.build import ModelError
 from include.dev.local_aws.errors import LocalAwsError
 from include.dev.local_aws.state import DEFAULT_BUCKET
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
-
-PREFIX = "artifacts/"
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -28,7 +27,9 @@ def main(argv: list[str] | None = None) -> int:
         prog="python -m include.dev.local_aws.deployment",
         description="Upload what clusters install and run to the local AWS of the environment variables AWS_*.",
     )
-    parser.add_argument("--download-only", action="store_true", help="download the wheels and upload nothing")
+    parser.add_argument(
+        "--download-only", action="store_true", help="download the wheels, build the network and upload nothing"
+    )
     options = parser.parse_args(argv)
     try:
         built = build()
@@ -41,13 +42,13 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def deploy(s3: S3Client) -> None:
-    """Upload the artifacts, with wheels for this machine, to the default bucket. Existing ones are skipped.
+    """Upload application, wheels for this machine and network to the default bucket. Existing objects are skipped.
 
     Args:
         s3: Client of the local S3.
 
     Raises:
-        LocalAwsError: Wheels are missing and cannot be downloaded.
+        LocalAwsError: Wheels are missing and cannot be downloaded, or the network cannot be built.
     """
     _put(s3, build())
 
@@ -56,17 +57,17 @@ def build() -> list[uploads.Upload]:
     """Return the artifacts to upload.
 
     Raises:
-        LocalAwsError: Wheels are missing and cannot be downloaded.
+        LocalAwsError: Wheels are missing and cannot be downloaded, or the network cannot be built.
     """
     try:
         return uploads.build(bundle.application_folder(), [wheelhouse.LOCAL])
-    except wheelhouse.WheelhouseError as error:
+    except (ModelError, wheelhouse.WheelhouseError) as error:
         raise LocalAwsError(f"{error} They are downloaded once and then kept in {uploads.WHEELS}.") from None
 
 
 def _put(s3: S3Client, built: list[uploads.Upload]) -> None:
-    for upload in uploads.missing(s3, DEFAULT_BUCKET, PREFIX, built):
-        uploads.send(s3, DEFAULT_BUCKET, PREFIX, upload)
+    for upload in uploads.missing(s3, DEFAULT_BUCKET, built):
+        uploads.send(s3, DEFAULT_BUCKET, upload)
 
 
 if __name__ == "__main__":

@@ -29,7 +29,11 @@ pytestmark = pytest.mark.filterwarnings("ignore:Tried to parse AWS:UserWarning")
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-ARTIFACTS = [Upload("launch-1.py", b"import this"), Upload("wheelhouse-2.txt", b"x86_64 wheels/3/stone.whl\n")]
+ARTIFACTS = [
+    Upload("models/net.onnx", b"weights"),
+    Upload("artifacts/launch-1.py", b"import this"),
+    Upload("artifacts/wheelhouse-2.txt", b"x86_64 wheels/3/stone.whl\n"),
+]
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +100,7 @@ def test_deploy_shows_the_plan_creates_the_stack_uploads_and_prints_the_settings
     assert "FRUITS_EMR_SECURITY_CONFIGURATION=" in out
     assert "deletes runs after FRUITS_RETENTION_DAYS (90)" in out
     assert "assumes arn:aws:iam::123456789012:role/" in out
-    assert set(_objects(bucket)) == {"artifacts/launch-1.py", "artifacts/wheelhouse-2.txt", certificates.KEY}
+    assert set(_objects(bucket)) == {*(upload.key for upload in ARTIFACTS), certificates.KEY}
 
 
 def test_requests_of_a_deployment_are_valid_and_need_only_the_permissions_that_are_documented(account: str) -> None:

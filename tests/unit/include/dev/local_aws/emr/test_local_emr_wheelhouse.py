@@ -28,10 +28,10 @@ class Deployed:
         self.house = wheelhouse.gather([self.lock], [wheelhouse.LOCAL], tmp_path / "wheels")
         self.list = wheelhouse.name_of(self.lock)
         script = bundle.BOOTSTRAP.read_text().replace("@REQUIREMENTS@", self.lock)
-        put = [Upload(wheel.name, wheel.path) for wheel in self.house.wheels]
-        put += [Upload(self.list, self.house.lists[self.list].encode()), Upload("bootstrap.sh", script.encode())]
-        for upload in put:
-            uploads.send(emr.s3, emr.bucket, "artifacts/", upload)
+        for wheel in self.house.wheels:
+            uploads.send(emr.s3, emr.bucket, Upload(f"artifacts/{wheel.name}", wheel.path))
+        self.put(self.list, self.house.lists[self.list].encode())
+        self.put("bootstrap.sh", script.encode())
 
     def put(self, name: str, content: bytes) -> None:
         self.emr.s3.put_object(Bucket=self.emr.bucket, Key=f"artifacts/{name}", Body=content)
