@@ -106,7 +106,7 @@ FEATURES = _section(
         pattern=_pattern("s3://bucket/key, or an absolute path on the cluster", ONNX_MODEL_PATTERN),
         title="ONNX model",
         description_md="Model of the family *onnx*. Example: `s3://models/fruits.onnx`. An S3 URI, or an absolute "
-        "path on the cluster. Required with this family, not allowed without it.",
+        "path on the cluster. Empty: the network that ships. Not allowed without this family.",
     ),
     include_pixels=Param(
         default=False,

@@ -16,6 +16,7 @@ from fruits_airflow.hooks.documents import read_latest
 from fruits_airflow.hooks.s3 import read_json
 from fruits_airflow.task_ids import PLAN_CLUSTER, TAKE_INVENTORY, UPLOAD_APPLICATION
 from fruits_features.contract.arguments import Arguments, InvalidArgumentsError
+from fruits_features.contract.families import MODEL_FAMILY
 from fruits_features.contract.layout import RunLayout, feature_cache
 
 if TYPE_CHECKING:
@@ -73,6 +74,16 @@ def steps(context: Context, jinja_env: jinja2.Environment | None = None) -> list
 def progress(context: Context, jinja_env: jinja2.Environment | None = None) -> str:  # noqa: ARG001
     """Return the URI of the file in which the application reports its progress."""
     return RunLayout(run_of(context)["uri"]).progress
+
+
+def onnx_model(context: Context) -> str | None:
+    """Return the URI of the model: the parameter, or else the network that ships; `None` without the family `onnx`."""
+    from include.artifacts import shipped_model
+    from include.settings import settings
+
+    params = context["params"]
+    ships = MODEL_FAMILY in params["features"]
+    return params["onnx_model"] or (shipped_model.uri(settings().bucket) if ships else None)
 
 
 def application_args(context: Context, jinja_env: jinja2.Environment | None = None) -> list[str]:  # noqa: ARG001
@@ -165,7 +176,7 @@ def _build_arguments(context: Context, published: str | None) -> Arguments:
         run=run["name"],
         store=feature_cache(run["bucket"]),
         features=tuple(params["features"]),
-        onnx_model=params["onnx_model"],
+        onnx_model=onnx_model(context),
         k=k,
         explained_variance=None if k else params["explained_variance"],
         refit=params["refit"],

@@ -162,7 +162,7 @@ def _model_version(s3: S3Hook, context: Context) -> str | None:
     A model that Airflow cannot read (on the cluster's disk, or readable for the cluster's role only) gets a new value
     for each run, because it may have changed.
     """
-    uri = context["params"]["onnx_model"]
+    uri = run_context.onnx_model(context)
     if uri is None:
         return None
     unknown = f"unknown to {run_context.run_of(context)['name']}"

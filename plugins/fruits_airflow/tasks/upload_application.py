@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
     task_id=UPLOAD_APPLICATION,
     retries=3,
     doc_md="Uploads the Spark application to the deployment's bucket under its content hash, unless S3 has the same "
-    "bytes already.",
+    "bytes already. Checks the network that ships, if the run uses it.",
 )
 def upload_application(*, for_emr: bool = True) -> dict[str, str]:
     """Upload the artifacts that S3 does not have yet, or has with other bytes.
@@ -38,14 +38,17 @@ def upload_application(*, for_emr: bool = True) -> dict[str, str]:
     Returns:
         Artifact URIs by role (`include.artifacts.bundle.ArtifactUris`).
     """
-    from include.artifacts import bundle
+    from include.artifacts import bundle, shipped_model
     from include.settings import settings
 
-    folder, onnx = bundle.application_folder(), MODEL_FAMILY in get_current_context()["params"]["features"]
+    context = get_current_context()
+    folder, onnx = bundle.application_folder(), MODEL_FAMILY in context["params"]["features"]
     bucket, prefix = settings().bucket, settings().artifact_prefix
     built = bundle.build(folder, onnx=onnx)
     s3 = aws.s3()
     wheels = _wheelhouse(s3, bucket, f"{prefix}{bundle.wheelhouse_name(folder, onnx=onnx)}", required=for_emr)
+    if run_context.onnx_model(context) == shipped_model.uri(bucket):
+        _check_model(s3, bucket)
     for artifact in built.values():
         _upload(s3, bucket, f"{prefix}{artifact.name}", artifact.content)
     return run_context.as_xcom(bundle.uris(built, f"s3://{bucket}/{prefix}", wheels))
@@ -68,6 +71,27 @@ def _upload(s3: S3Hook, bucket: str, key: str, content: bytes) -> None:
         )
     s3.load_bytes(content, key, bucket, replace=True)
     log.info("Uploaded s3://%s/%s (%d bytes).", bucket, key, len(content))
+
+
+def _check_model(s3: S3Hook, bucket: str) -> None:
+    """Check that the network that ships is deployed, with the bytes that this checkout builds.
+
+    Raises:
+        AirflowFailException: It is missing or was replaced. A retry would not change that.
+    """
+    from include.artifacts import shipped_model
+
+    uri, stored = shipped_model.uri(bucket), read(s3, bucket, shipped_model.KEY)
+    if stored is None:
+        raise AirflowFailException(
+            f"Model {uri} does not exist. It is the default of the family `{MODEL_FAMILY}`. Run `make deploy` from the "
+            "checkout that Airflow runs, or set the parameter `onnx_model`."
+        )
+    if (digest := sha256(stored).hexdigest()) != shipped_model.SHA256:
+        raise AirflowFailException(
+            f"Model {uri} was replaced: its SHA-256 is {digest} instead of {shipped_model.SHA256}. Delete it and run "
+            "`make deploy`, or set the parameter `onnx_model`."
+        )
 
 
 def _wheelhouse(s3: S3Hook, bucket: str, key: str, *, required: bool) -> str:

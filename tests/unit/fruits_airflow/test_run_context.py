@@ -10,6 +10,7 @@ import pytest
 from airflow.sdk.exceptions import AirflowFailException
 
 from fruits_airflow import run_context
+from include.artifacts import shipped_model
 from include.settings import settings
 
 if TYPE_CHECKING:
@@ -109,6 +110,14 @@ def test_model_is_an_argument_when_its_family_is_requested() -> None:
     arguments = run_context.arguments_of(_context(features=["orb", "onnx"], onnx_model="s3://models/net.onnx"))
 
     assert (arguments.features, arguments.onnx_model) == (("orb", "onnx"), "s3://models/net.onnx")
+    assert run_context.arguments_of(_context()).onnx_model is None
+
+
+@pytest.mark.usefixtures("aws_environment")
+def test_network_that_ships_is_the_model_of_a_run_that_names_none() -> None:
+    arguments = run_context.arguments_of(_context(features=["onnx"]))
+
+    assert arguments.onnx_model == f"s3://fruits/{shipped_model.KEY}"
 
 
 @pytest.mark.usefixtures("aws_environment")
