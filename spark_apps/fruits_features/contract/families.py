@@ -31,7 +31,7 @@ FAMILIES = {
         Family("texture", dimension=30),
         Family("contrast", dimension=125),
         Family("pixels", dimension=3072),
-        Family("onnx", dimension=None),
+        Family("onnx", dimension=None, weight=2),
     )
 }
 MODEL_FAMILY = "onnx"
