@@ -22,6 +22,7 @@ class Task:
         output: Folder on disk for results and temporary files of the candidate.
         images: Number of images.
         cores: Number of cores to use.
+        model: Path of the model of the family `onnx`, which is then the only family; `None` for the default families.
     """
 
     bucket: str
@@ -30,6 +31,7 @@ class Task:
     output: str
     images: int
     cores: int
+    model: str | None = None
 
     def to_json(self) -> str:
         """Return the task as JSON, for the command line of a candidate's process."""

@@ -13,6 +13,7 @@ from pyspark import SparkConf, SparkContext
 
 from benchmarks.speed.task import Done, Task
 from fruits_features.contract.arguments import Arguments
+from fruits_features.contract.families import DEFAULT_FAMILIES, MODEL_FAMILY
 from fruits_features.job import run
 from fruits_features.job.outcome import Outcome
 from fruits_features.job.worker_environment import WORKER_ENVIRONMENT
@@ -31,7 +32,14 @@ def session(task: Task) -> Iterator[Callable[[], Done]]:
     application = bundle.build(bundle.application_folder())["application"]
     archive = Path(task.output) / application.name
     archive.write_bytes(application.content)
-    arguments = Arguments(bucket=task.bucket, inventory=task.inventory, output=f"s3://{task.bucket}/app", run="app")
+    arguments = Arguments(
+        bucket=task.bucket,
+        inventory=task.inventory,
+        output=f"s3://{task.bucket}/app",
+        run="app",
+        features=(MODEL_FAMILY,) if task.model else DEFAULT_FAMILIES,
+        onnx_model=task.model,
+    )
     s3_folder, scratch = Path(task.folder).parent, Path(task.output)
     settings = spark_settings(s3_folder, scratch=scratch, master=f"local[{task.cores},4]")
     conf = SparkConf().setAppName("speed").setAll(list(settings.items()))

@@ -24,10 +24,15 @@ from fruits_features.schemas import arrow_schema, extractor_columns
 
 @contextmanager
 def session(task: Task) -> Iterator[Callable[[], Done]]:
-    """Create a pool with the environment of the application's workers. Its processes start with the first job."""
-    os.environ.update(WORKER_ENVIRONMENT)
-    with ProcessPoolExecutor(task.cores, mp_context=get_context("spawn")) as pool:
+    """Create a pool for the jobs."""
+    with processes(task.cores) as pool:
         yield lambda: _work(pool, task)
+
+
+def processes(cores: int) -> ProcessPoolExecutor:
+    """Return a pool with the environment of the application's workers. Its processes start with the first job."""
+    os.environ.update(WORKER_ENVIRONMENT)
+    return ProcessPoolExecutor(cores, mp_context=get_context("spawn"))
 
 
 def _work(pool: ProcessPoolExecutor, task: Task) -> Done:
