@@ -34,7 +34,6 @@ def check(context: Context) -> None:
     known = context["dag"].params
     problem = (
         _unknown_name(context["dag_run"].conf or {}, known)
-        or _missing_model(params)
         or _unused_model(params)
         or _too_many_components(params)
         or _fixed_projection(params, context)
@@ -52,15 +51,6 @@ def _unknown_name(conf: Mapping[str, Any], known: Iterable[str]) -> str | None:
     nearest = get_close_matches(unknown, names, n=1)
     hint = f"Did you mean `{nearest[0]}`?" if nearest else f"The parameters are {', '.join(names)}."
     return f"The run's configuration names `{unknown}`, which is no parameter of this DAG. {hint}"
-
-
-def _missing_model(params: Mapping[str, Any]) -> str | None:
-    if MODEL_FAMILY not in params["features"] or params["onnx_model"] is not None:
-        return None
-    return (
-        f"Parameter `features` contains `{MODEL_FAMILY}`, but `onnx_model` is empty. Give a model, for example "
-        f"s3://bucket/model.onnx, or remove `{MODEL_FAMILY}` from `features`."
-    )
 
 
 def _unused_model(params: Mapping[str, Any]) -> str | None:

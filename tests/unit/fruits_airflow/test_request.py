@@ -44,13 +44,6 @@ def _publish(s3: S3Client, bucket: str, components: int) -> None:
 
 
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
-    "onnx without a model": (
-        {"features": ["orb", "onnx"]},
-        (
-            "Parameter `features` contains `onnx`, but `onnx_model` is empty. "
-            "Give a model, for example s3://bucket/model.onnx, or remove `onnx` from `features`."
-        ),
-    ),
     "a model without onnx": (
         {"onnx_model": MODEL},
         (
@@ -110,6 +103,7 @@ def test_name_that_resembles_no_parameter_is_refused_with_the_list(bucket: str) 
         {},
         {"features": ["color"], "k": 432},
         {"features": ["onnx"], "onnx_model": MODEL, "k": 4000},
+        {"features": ["orb", "onnx"]},
         {"refit": "never"},
         {"refit": "never", "k": 16},
         {"refit": "auto", "explained_variance": 0.8},
