@@ -7,16 +7,13 @@ The values equal those in the column `pca` of the run's Parquet files. Needs Num
 obstore. The family `onnx` also needs onnxruntime and its model.
 """
 
-import io
 import json
-import struct
-import zipfile
-import zlib
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 from importlib import import_module
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,31 +23,9 @@ from fruits_features.contract.families import FAMILIES, MODEL_FAMILY
 from fruits_features.contract.rejections import Rejected
 from fruits_features.extraction.extract import OVERSAMPLING, ImageExtractor, ImageFeatures, add_embeddings
 from fruits_features.extraction.families.onnx import Weights
-from fruits_features.io import s3_access
+from fruits_features.io import s3_access, sealed_npz
+from fruits_features.io.sealed_npz import UnreadableArchiveError
 from fruits_features.io.uri import read
-
-_SEAL = b"sha256:"
-"""Begin of the comment at the end of the `.npz` file. The SHA-256 of all bytes before the comment follows."""
-_SEAL_BYTES = len(_SEAL) + 64
-_END, _END_BYTES = b"PK\5\6", 22
-"""Begin and length of the record at the end of a ZIP archive without a comment."""
-_NO_COMMENT = b"\0\0"
-"""End of that record: the comment's length, 16 bits."""
-
-_UNREADABLE = (
-    zipfile.BadZipFile,
-    zlib.error,
-    struct.error,
-    AttributeError,
-    EOFError,
-    KeyError,
-    MemoryError,
-    OSError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-)
-"""Errors of NumPy, zipfile and json for an archive that is damaged or has other content."""
 
 BLOCK_ROWS = 256
 """Rows projected at once: a few megabytes in double precision, which fit into the processor's cache."""
@@ -170,9 +145,7 @@ class Projection:
 
     def to_bytes(self) -> bytes:
         """Return the projection as the content of an `.npz` file without pickles, with its digest as ZIP comment."""
-        file = io.BytesIO()
-        np.savez(
-            file,
+        return sealed_npz.encode(
             families=np.array(self.families),
             parameters=np.array(json.dumps({name: _parameters(name) for name in self.families}, sort_keys=True)),
             mean=self.mean,
@@ -182,8 +155,6 @@ class Projection:
             categories=np.array(self.categories, str),
             model=np.array(json.dumps(self.model and asdict(replace(self.model, path=None)), sort_keys=True)),
         )
-        content = file.getvalue().removesuffix(_NO_COMMENT) + _SEAL_BYTES.to_bytes(2, "little")
-        return content + _SEAL + sha256(content).hexdigest().encode()
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:
@@ -193,15 +164,13 @@ class Projection:
             UnreadableProjectionError: The file is damaged or no projection, or was written by a version whose families
                 have other parameters.
         """
-        content, seal = data[:-_SEAL_BYTES], data[-_SEAL_BYTES:]
-        is_sealed = seal == _SEAL + sha256(content).hexdigest().encode()
-        if not is_sealed and not (data[-_END_BYTES:].startswith(_END) and data.endswith(_NO_COMMENT)):
-            raise UnreadableProjectionError("its digest does not match its content")
         try:
-            projection = cls._from_archive(data)
+            projection = cls._of(sealed_npz.decode(data, older_without_seal=True))
         except UnreadableProjectionError:
             raise
-        except _UNREADABLE as error:
+        except UnreadableArchiveError as error:
+            raise UnreadableProjectionError(str(error)) from error
+        except sealed_npz.OTHER_CONTENT as error:
             raise UnreadableProjectionError(f"{type(error).__name__}: {error}") from error
         if not projection.is_consistent:
             raise UnreadableProjectionError("its arrays do not fit together, or are not finite")
@@ -217,21 +186,20 @@ class Projection:
         )
 
     @classmethod
-    def _from_archive(cls, data: bytes) -> Self:
-        """Read a projection from an `.npz` file. Errors are those of `_UNREADABLE`."""
-        with np.load(io.BytesIO(data), allow_pickle=False) as file:
-            families = tuple(str(name) for name in file["families"])
-            written = json.loads(str(file["parameters"]))
-            for name in families:
-                if name not in FAMILIES or written[name] != _parameters(name):
-                    raise UnreadableProjectionError(
-                        f"this projection's family {name} was computed with {written[name]}, which this version lacks; "
-                        "load it with the version of fruits_features that wrote it."
-                    )
-            model = Weights(**json.loads(str(file["model"]))) if MODEL_FAMILY in families else None
-            categories = tuple(str(name) for name in file["categories"]) if "categories" in file else ()
-            numbers = {name: file[name] for name in ("mean", "spread", "components", "explained_variance")}
-            return cls(families, **numbers, model=model, categories=categories)
+    def _of(cls, arrays: Mapping[str, NDArray[Any]]) -> Self:
+        """Return the projection of the arrays of an `.npz` file. Errors are those of `sealed_npz.OTHER_CONTENT`."""
+        families = tuple(str(name) for name in arrays["families"])
+        written = json.loads(str(arrays["parameters"]))
+        for name in families:
+            if name not in FAMILIES or written[name] != _parameters(name):
+                raise UnreadableProjectionError(
+                    f"this projection's family {name} was computed with {written[name]}, which this version lacks; "
+                    "load it with the version of fruits_features that wrote it."
+                )
+        model = Weights(**json.loads(str(arrays["model"]))) if MODEL_FAMILY in families else None
+        categories = tuple(str(name) for name in arrays.get("categories", ()))
+        numbers = {name: arrays[name] for name in ("mean", "spread", "components", "explained_variance")}
+        return cls(families, **numbers, model=model, categories=categories)
 
 
 def load(uri: str | Path) -> Projection:
