@@ -10,6 +10,9 @@ from hashlib import sha256
 
 FEATURES_ROOT = "features"
 PORTABLE = "projection.npz"
+RECOGNISER = "recogniser.npz"
+MODEL_CARD = "model_card.md"
+APP_MODEL = "app.onnx"
 PROGRESS = "progress.json"
 OUTCOME = "outcome.json"
 INVENTORY_DIGESTS = "_digests.json"
@@ -110,6 +113,26 @@ class RunLayout:
     def spark_model(self) -> str:
         """Folder of the projection as a Spark ML `PipelineModel`."""
         return f"{self.projection}/spark_model"
+
+    @property
+    def recogniser(self) -> str:
+        """Folder of the recogniser."""
+        return f"{self.prefix}/recogniser"
+
+    @property
+    def portable_recogniser(self) -> str:
+        """Recogniser as one NumPy file. Missing if the images have fewer than two categories."""
+        return f"{self.recogniser}/{RECOGNISER}"
+
+    @property
+    def model_card(self) -> str:
+        """Description of the recogniser, as Markdown with YAML front matter."""
+        return f"{self.recogniser}/{MODEL_CARD}"
+
+    @property
+    def app_model(self) -> str:
+        """Recogniser with its network as one ONNX file. Only with the family `onnx`."""
+        return f"{self.recogniser}/{APP_MODEL}"
 
     @property
     def progress(self) -> str:

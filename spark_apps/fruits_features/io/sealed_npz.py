@@ -43,7 +43,7 @@ class UnreadableArchiveError(ValueError):
 def encode(**arrays: NDArray[Any]) -> bytes:
     """Return arrays as the content of an `.npz` file without pickles, with its digest as ZIP comment."""
     file = io.BytesIO()
-    np.savez(file, **arrays)
+    np.savez(file, **arrays)  # type: ignore[arg-type] # mypy takes an array for `allow_pickle`
     content = file.getvalue().removesuffix(_NO_COMMENT) + _SEAL_BYTES.to_bytes(2, "little")
     return content + _SEAL + sha256(content).hexdigest().encode()
 
