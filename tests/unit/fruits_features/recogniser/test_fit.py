@@ -1,0 +1,224 @@
+"""The linear discriminant of sums, and the choice of shrinkage and temperature."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+
+from fruits_features.recogniser import calibration, folds
+from fruits_features.recogniser.calibration import Logits, best_scale, calibration_bins, calibration_error
+from fruits_features.recogniser.fit import ComponentSums, merge_all
+from fruits_features.recogniser.folds import FOLDS, NOT_TRAINED, TrainingImages
+from fruits_features.recogniser.model import Recogniser
+
+
+def clusters(counts: Sequence[int], k: int = 4, noise: float = 1.0, seed: int = 0) -> tuple[NDArray, NDArray]:
+    """Return components of categories around random means, sorted by category, and the numbers of their categories."""
+    random = np.random.default_rng(seed)
+    code = np.repeat(np.arange(len(counts)), counts).astype(np.int32)
+    mixed = random.normal(size=(len(code), k)) @ random.normal(size=(k, k))
+    return (2 * random.normal(size=(len(counts), k))[code] + noise * mixed).astype(np.float32), code
+
+
+def names(count: int) -> tuple[str, ...]:
+    return tuple(f"category {number:05}" for number in range(count))
+
+
+def sums_of(components: NDArray, code: NDArray, parts: int = 1) -> ComponentSums:
+    """Return the sums of images, computed by several tasks."""
+    images = TrainingImages.of(names(int(code.max()) + 1), code)
+    ends = np.linspace(0, len(code), parts + 1).astype(int).tolist()
+    slices = [slice(start, end) for start, end in pairwise(ends)]
+    return merge_all(
+        ComponentSums.of(components[rows], code[rows], images.fold[rows], images.sampled[rows]) for rows in slices
+    )
+
+
+def fitted(components: NDArray, code: NDArray, parts: int = 1) -> Recogniser:
+    return calibration.fit(sums_of(components, code, parts), names(int(code.max()) + 1), "0123456789ab")
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("shrinkage", [0.01, 0.3, 1.0])
+def test_discriminant_equals_that_of_scikit_learn_but_for_the_priors(seed: int, shrinkage: float) -> None:
+    counts = np.random.default_rng(seed).integers(2, 30, 6)
+    components, code = clusters(counts.tolist(), k=5, seed=seed)
+    weights, bias = sums_of(components, code).discriminant().weights(shrinkage)
+
+    expected = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=shrinkage).fit(components.astype(float), code)
+
+    assert pytest.approx(expected.coef_, rel=1e-5, abs=1e-6) == weights.T
+    assert bias + np.log(expected.priors_) == pytest.approx(expected.intercept_, rel=1e-5, abs=1e-5)
+
+
+@pytest.mark.parametrize("fold", range(FOLDS))
+def test_discriminant_without_a_fold_is_that_of_the_other_images(fold: int) -> None:
+    components, code = clusters([9, 1, 14, 2, 30])
+    images = TrainingImages.of(names(5), code)
+    outside = images.fold != fold
+    others = np.where(outside, code, NOT_TRAINED).astype(np.int32)
+
+    left = sums_of(components, code).discriminant(without_fold=fold)
+    expected = ComponentSums.of(components, others, images.fold, images.sampled).discriminant()
+
+    assert left.codes.tolist() == expected.codes.tolist() == np.unique(code[outside]).tolist()
+    assert left.weights(0.1)[0] == pytest.approx(expected.weights(0.1)[0], rel=1e-9)
+
+
+@pytest.mark.parametrize("parts", [2, 7, 40])
+def test_recogniser_does_not_depend_on_the_tasks(parts: int) -> None:
+    components, code = clusters([20, 3, 17, 1, 40], k=6)
+    one, several = fitted(components, code), fitted(components, code, parts)
+
+    assert several.categories == one.categories
+    assert (several.images, several.shrinkage) == (one.images, one.shrinkage)
+    assert several.weights == pytest.approx(one.weights, rel=1e-9, abs=1e-9)
+    assert several.bias == pytest.approx(one.bias, rel=1e-9, abs=1e-9)
+
+
+def test_images_outside_the_training_set_change_nothing() -> None:
+    components, code = clusters([20, 15, 10])
+    more = np.concatenate([components, 100 + components[:7]])
+    others = np.concatenate([code, np.full(7, NOT_TRAINED, np.int32)])
+
+    assert fitted(more, others).weights == pytest.approx(fitted(components, code).weights)
+
+
+def test_probabilities_of_new_images_are_calibrated_and_those_of_the_raw_discriminant_are_not() -> None:
+    k, count = 40, 5
+    random = np.random.default_rng(1)
+    means = 0.25 * random.normal(size=(count, k))
+    draw = {"training": 60, "new": 2000}
+    images = {
+        name: (
+            (np.repeat(means, each, axis=0) + random.normal(size=(count * each, k))).astype(np.float32),
+            np.repeat(np.arange(count), each).astype(np.int32),
+        )
+        for name, each in draw.items()
+    }
+    recogniser = fitted(*images["training"])
+    components, code = images["new"]
+    probabilities = recogniser.probabilities(components)
+    right = probabilities.argmax(axis=1) == code
+    weights, bias = sums_of(*images["training"]).discriminant().weights(recogniser.shrinkage)
+    raw = calibration.softmax(components.astype(float) @ weights + bias)
+
+    error = calibration_error(calibration_bins(probabilities.max(axis=1), right))
+
+    assert error < 0.08
+    assert error < calibration_error(calibration_bins(raw.max(axis=1), right)) / 2
+    assert recogniser.evaluation is not None
+    assert recogniser.evaluation.images == 300
+    assert recogniser.evaluation.accuracy == pytest.approx(right.mean(), abs=0.06)
+
+
+def test_category_with_one_image_is_recognised_and_not_evaluated() -> None:
+    components, code = clusters([20, 1, 20], noise=0.2)
+    recogniser = fitted(components, code)
+
+    assert recogniser.images == (20, 1, 20)
+    assert recogniser.recognise(components[20])[0][0] == names(3)[1]
+    assert recogniser.evaluation is not None
+    assert recogniser.evaluation.images == 40
+
+
+def test_categories_of_one_image_each_are_recognised_without_evaluation() -> None:
+    components, code = clusters([1, 1, 1])
+    recogniser = fitted(components, code)
+
+    assert recogniser.evaluation is None
+    assert [recogniser.recognise(row)[0][0] for row in components] == list(names(3))
+
+
+def test_two_categories_with_equal_images_are_equally_probable() -> None:
+    components, code = clusters([10, 10])
+    twins = np.concatenate([components, components[:10]])
+    recogniser = fitted(twins, np.concatenate([code, np.full(10, 2, np.int32)]))
+
+    guesses = dict(recogniser.recognise(components[3]))
+
+    assert guesses[names(3)[0]] == pytest.approx(guesses[names(3)[2]], rel=1e-6)
+    assert guesses[names(3)[0]] > guesses[names(3)[1]]
+
+
+def test_only_equal_images_are_all_equally_probable() -> None:
+    recogniser = fitted(np.ones((12, 3), np.float32), np.repeat([0, 1], 6).astype(np.int32))
+
+    assert recogniser.probabilities(np.float32([[1, 1, 1]])).tolist() == [[0.5, 0.5]]
+
+
+def test_equal_images_within_each_category_lead_to_the_nearest_mean() -> None:
+    means = np.float32([[0, 0], [4, 0], [0, 4]])
+    code = np.repeat(np.arange(3), 5).astype(np.int32)
+    recogniser = fitted(means[code], code)
+
+    assert [recogniser.recognise(row)[0][0] for row in means + np.float32(0.5)] == list(names(3))
+    assert np.isfinite(recogniser.weights).all()
+    assert recogniser.is_consistent
+
+
+def test_more_components_than_images_can_be_fitted() -> None:
+    components, code = clusters([3, 3], k=50, noise=0.05)
+
+    assert [fitted(components, code).recognise(row)[0][0] for row in components] == [names(2)[n] for n in code]
+
+
+@pytest.mark.parametrize("true", [0.2, 1.0, 7.0])
+def test_scale_has_the_smallest_log_loss(true: float) -> None:
+    random = np.random.default_rng(2)
+    values = random.normal(size=(4000, 3))
+    cumulated = calibration.softmax(true * values).cumsum(axis=1)
+    truth = (random.random((4000, 1)) > cumulated).sum(axis=1)
+    halves = [Logits(values[:1000], truth[:1000]), Logits(values[1000:], truth[1000:])]
+
+    scale = best_scale(halves)
+
+    assert scale == pytest.approx(true, rel=0.2)
+    losses = [
+        -np.log(calibration.softmax(factor * scale * values)[np.arange(4000), truth]).mean()
+        for factor in (1, 0.95, 1.05)
+    ]
+    assert min(losses) == losses[0]
+
+
+def test_scale_of_images_that_are_all_right_is_finite() -> None:
+    values = np.tile([[5.0, 0.0]], (50, 1))
+
+    assert 0 < best_scale([Logits(values, np.zeros(50, np.int64))]) < 10
+
+
+def test_scale_of_logits_without_information_is_low() -> None:
+    random = np.random.default_rng(3)
+
+    assert best_scale([Logits(random.normal(size=(3000, 4)), random.integers(0, 4, 3000))]) < 0.1
+
+
+def test_folds_are_consecutive_blocks_of_each_category_and_of_about_equal_size() -> None:
+    code = np.repeat(np.arange(4), [23, 5, 2, 1]).astype(np.int32)
+    images = TrainingImages.of(names(4), code)
+
+    for category in range(4):
+        fold = images.fold[code == category]
+        sizes = np.bincount(fold, minlength=FOLDS)
+        assert sizes.max() - sizes.min() <= 1
+        assert np.count_nonzero(np.diff(fold)) == np.count_nonzero(sizes) - 1
+
+
+def test_sample_is_bounded_and_balanced(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(folds, "MAX_SAMPLE", 60)
+    code = np.repeat(np.arange(4), [1000, 50, 7, 1]).astype(np.int32)
+    images = TrainingImages.of(names(4), code)
+
+    assert np.bincount(code[images.sampled], minlength=4).tolist() == [15, 15, 7, 0]
+    assert set(images.fold[images.sampled].tolist()) == set(range(FOLDS))
+
+
+def test_sample_of_more_categories_than_it_has_images_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(folds, "MAX_SAMPLE", 60)
+    code = np.repeat(np.arange(500), 4).astype(np.int32)
+    images = TrainingImages.of(names(500), code)
+
+    assert 50 <= images.sampled.sum() <= 60
