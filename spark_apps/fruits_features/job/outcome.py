@@ -25,6 +25,27 @@ class Seconds:
 
 
 @dataclass(frozen=True)
+class RecogniserFigures:
+    """Figures of a run's recogniser.
+
+    Args:
+        categories: Number of categories.
+        accuracy: Share of held-out training images that it recognised; `None` if no image could be held out.
+        log_loss: Mean negative logarithm of the probability of their category; `None` likewise.
+    """
+
+    categories: int
+    accuracy: float | None
+    log_loss: float | None
+
+    def __str__(self) -> str:
+        """Return the figures as a clause of a sentence."""
+        if self.accuracy is None:
+            return f"the recogniser of {self.categories} categories could not be evaluated"
+        return f"the recogniser of {self.categories} categories is right for {self.accuracy:.1%} of held-out images"
+
+
+@dataclass(frozen=True)
 class Outcome:
     """Outcome of a run.
 
@@ -39,6 +60,8 @@ class Outcome:
         kept_from: URI of the published projection if it was kept; `None` if this run fitted a new one.
         why: Reason why the projection was kept or fitted.
         seconds: Duration of each stage.
+        recogniser: Figures of the recogniser; `None` if there is none.
+        why_no_recogniser: Reason if there is none, one sentence; `None` if there is one.
         reasons: Number of rows in `quarantine/` by reason.
         not_followed: Request that the run did not follow, because it kept the projection, and how to follow it; `None`
             if it followed all.
@@ -54,6 +77,8 @@ class Outcome:
     kept_from: str | None
     why: str
     seconds: Seconds
+    recogniser: RecogniserFigures | None
+    why_no_recogniser: str | None
     reasons: Mapping[str, int] = field(default_factory=dict)
     not_followed: str | None = None
 
@@ -61,7 +86,8 @@ class Outcome:
     def of(cls, document: Mapping[str, Any]) -> Self:
         """Return the outcome from the content of `outcome.json`."""
         values = {entry.name: document[entry.name] for entry in fields(cls)}
-        return cls(**{**values, "seconds": Seconds(**values["seconds"])})
+        recogniser = values["recogniser"] and RecogniserFigures(**values["recogniser"])
+        return cls(**{**values, "seconds": Seconds(**values["seconds"]), "recogniser": recogniser})
 
     def __str__(self) -> str:
         """Return the outcome as one line for the log."""
@@ -70,11 +96,12 @@ class Outcome:
         counts = ", ".join(f"{reason}: {count}" for reason, count in self.reasons.items())
         reasons = f" ({counts})" if counts else ""
         kept = "kept" if self.kept_from else "fitted"
+        recogniser = self.recogniser or f"no recogniser: {(self.why_no_recogniser or '').rstrip('.')}"
         return (
             f"{self.inventoried} images in {seconds.start + seconds.describe + seconds.reduce:.1f} s: "
             f"{extracted} extracted{speed}, {self.reused} from the cache, {self.quarantined} quarantined{reasons}; "
             f"{self.k} components explain {self.explained_variance:.1%} of the variance "
-            f"(projection {kept}: {self.why.rstrip('.')}); "
+            f"(projection {kept}: {self.why.rstrip('.')}); {recogniser}; "
             f"started in {seconds.start:.1f} s, extracted in {seconds.describe:.1f} s, "
             f"reduced and written in {seconds.reduce:.1f} s"
         )

@@ -17,7 +17,7 @@ from fruits_features.cache.selection import Selection
 from fruits_features.cache.store import CacheIndex, CacheSegment, DamagedCacheError, FeatureCache
 from fruits_features.contract.arguments import Arguments, Refit
 from fruits_features.contract.errors import RunError
-from fruits_features.contract.layout import FITTED_SPLIT, OUTCOME, PORTABLE, RunLayout
+from fruits_features.contract.layout import FITTED_SPLIT, MODEL_CARD, OUTCOME, PORTABLE, RECOGNISER, RunLayout
 from fruits_features.extraction.batches import BatchExtractor
 from fruits_features.extraction.families.onnx import Weights, fetched_weights
 from fruits_features.io import arrow, object_store
@@ -25,15 +25,26 @@ from fruits_features.job import spark_ml
 from fruits_features.job.damage import MergeUndamaged, ReportDamage, undamaged
 from fruits_features.job.distribute import DriverRunner, Runner, SparkRunner
 from fruits_features.job.inventory import fits_on_driver, fitted_split, read_inventory
-from fruits_features.job.outcome import Outcome, Seconds, Stopwatch
+from fruits_features.job.outcome import Outcome, RecogniserFigures, Seconds, Stopwatch
 from fruits_features.job.partition import Partition, fitted_moments
 from fruits_features.job.progress import ProgressListener, Tally
-from fruits_features.output.features_writer import FeaturesWriter, WrittenFile, plan_files, write_quarantine
+from fruits_features.output.features_writer import (
+    FeaturesWriter,
+    WrittenFeatures,
+    WrittenFile,
+    plan_files,
+    write_quarantine,
+)
 from fruits_features.output.snapshot import Snapshot
 from fruits_features.pca import refit
 from fruits_features.pca.fit import Moments, ReductionError, fit, merge_all
 from fruits_features.pca.refit import ProjectionChoice
 from fruits_features.projection import Projection
+from fruits_features.recogniser import calibration
+from fruits_features.recogniser.fit import ComponentSums
+from fruits_features.recogniser.model import MIN_CATEGORIES, Recogniser
+from fruits_features.recogniser.model_card import model_card
+from fruits_features.recogniser.sample import TrainingImages
 from fruits_features.schemas import stored_columns
 
 MAX_ATTEMPTS = 3
@@ -158,10 +169,10 @@ def _run(  # noqa: PLR0913, PLR0917 - the inputs of one attempt
         _check_quarantine(snapshot, job.layout, arguments.max_quarantine_share)
         progress.begin_reduction()
         choice = _choose_projection(job, snapshot, moments, runner)
-        _write(job, snapshot, choice.projection, quarantine, runner)
+        recogniser = _write(job, snapshot, choice.projection, quarantine, runner)
         if choice.not_followed:
             _log.warning("%s", choice.not_followed)
-        outcome = _outcome(snapshot, lookup.reused, choice, Seconds(start_s, extract_s, stopwatch.lap()))
+        outcome = _outcome(snapshot, lookup.reused, choice, recogniser, Seconds(start_s, extract_s, stopwatch.lap()))
         object_store.write_bytes(job.layout.prefix, OUTCOME, outcome.to_bytes())
     return outcome
 
@@ -177,7 +188,8 @@ def _load(arguments: Arguments, model: Weights | None) -> tuple[pa.Table, Projec
         inventory = threads.submit(read_inventory, arguments.inventory)
         published = threads.submit(refit.published, arguments, model)
         loaded = inventory.result(), *published.result()
-        list(threads.map(object_store.remove_folder, (layout.staging, layout.features, layout.quarantine)))
+        earlier = (layout.staging, layout.features, layout.quarantine, layout.recogniser)
+        list(threads.map(object_store.remove_folder, earlier))
     return loaded
 
 
@@ -261,22 +273,47 @@ def _merge_moments(one: Moments | None, other: Moments | None) -> Moments | None
     return merge_all([one, other])
 
 
-def _write(job: _Job, snapshot: Snapshot, projection: Projection, quarantine: WrittenFile, runner: Runner) -> None:
-    """Write `features/` and the projection, and compact the cache.
+def _write(
+    job: _Job, snapshot: Snapshot, projection: Projection, quarantine: WrittenFile, runner: Runner
+) -> Recogniser | str:
+    """Write `features/`, the projection and the recogniser, and compact the cache.
+
+    Returns:
+        The recogniser, or the reason why there is none, one sentence.
 
     Raises:
         JobError: The files do not contain every inventoried object, or the folders contain other files.
     """
     writer = FeaturesWriter(job.cache.folder, job.layout.features, projection, job.arguments)
-    planned = plan_files(snapshot.extracted, snapshot.files, runner.cores)
+    training = snapshot.training_images(job.fitted_split)
+    planned = plan_files(snapshot.extracted, training, snapshot.files, runner.cores)
     with ThreadPoolExecutor(1) as thread:  # small files, while the workers write the large ones
         segments = thread.submit(_write_projection, job, projection, quarantine)
-        results = runner.map("project and write features", ReportDamage(writer.write), planned)
+        write, merge = ReportDamage(writer.write), MergeUndamaged(WrittenFeatures.merge)
+        result = runner.reduce("project and write features", write, merge, planned)
         to_compact = segments.result()
-    written = undamaged(results)
-    _check_count(snapshot.num_rows, [*written, quarantine])
-    _check_written(job.layout.features, written)
+    (written,) = undamaged([result])
+    _check_count(snapshot.num_rows, [*written.files, quarantine])
+    _check_written(job.layout.features, written.files)
+    recogniser = _fit_recogniser(job, training, written.sums, projection)
     _compact(job, to_compact, runner)
+    return recogniser
+
+
+def _fit_recogniser(
+    job: _Job, training: TrainingImages, sums: ComponentSums, projection: Projection
+) -> Recogniser | str:
+    """Fit the recogniser and write it with its model card. Return the reason instead if there is none."""
+    if len(training.categories) < MIN_CATEGORIES:
+        found = " and ".join(training.categories) or "none"
+        why = f"It needs training images of at least {MIN_CATEGORIES} categories (found: {found})."
+        _log.warning("The run has no recogniser. %s", why)
+        return why
+    recogniser = calibration.fit(sums, training.categories, projection.version)
+    card = model_card(recogniser, projection, job.arguments)
+    object_store.write_bytes(job.layout.recogniser, RECOGNISER, recogniser.to_bytes())
+    object_store.write_bytes(job.layout.recogniser, MODEL_CARD, card.encode())
+    return recogniser
 
 
 def _write_projection(job: _Job, projection: Projection, quarantine: WrittenFile) -> Sequence[CacheSegment]:
@@ -314,7 +351,9 @@ def _rewrite(job: _Job, segments: Sequence[CacheSegment], runner: Runner) -> Non
     _log.info("Compacted %d segments of the feature cache.", len(segments))
 
 
-def _outcome(snapshot: Snapshot, reused: int, choice: ProjectionChoice, seconds: Seconds) -> Outcome:
+def _outcome(
+    snapshot: Snapshot, reused: int, choice: ProjectionChoice, recogniser: Recogniser | str, seconds: Seconds
+) -> Outcome:
     projection = choice.projection
     return Outcome(
         inventoried=snapshot.num_rows,
@@ -327,9 +366,18 @@ def _outcome(snapshot: Snapshot, reused: int, choice: ProjectionChoice, seconds:
         kept_from=choice.kept_from,
         why=choice.why,
         seconds=seconds,
+        recogniser=None if isinstance(recogniser, str) else _figures(recogniser),
+        why_no_recogniser=recogniser if isinstance(recogniser, str) else None,
         reasons=dict(snapshot.reasons.most_common()),
         not_followed=choice.not_followed,
     )
+
+
+def _figures(recogniser: Recogniser) -> RecogniserFigures:
+    evaluation, count = recogniser.evaluation, len(recogniser.categories)
+    if evaluation is None:
+        return RecogniserFigures(count, None, None)
+    return RecogniserFigures(count, evaluation.accuracy, evaluation.log_loss)
 
 
 def _check_quarantine(snapshot: Snapshot, layout: RunLayout, max_share: float) -> None:

@@ -6,7 +6,7 @@ file's metadata. Each object appears at once and complete, so nothing has to be 
 
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from itertools import pairwise
@@ -14,6 +14,7 @@ from itertools import pairwise
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from fruits_features import __version__
 from fruits_features.cache.selection import Selection, row_bytes
@@ -25,6 +26,9 @@ from fruits_features.io.prefetch import BackgroundWriter
 from fruits_features.io.vectors import as_array, as_matrix
 from fruits_features.output.snapshot import paths
 from fruits_features.projection import Projection
+from fruits_features.recogniser import fit
+from fruits_features.recogniser.fit import ComponentSums
+from fruits_features.recogniser.sample import TrainingImages
 from fruits_features.schemas import METADATA_KEY, QUARANTINE, arrow_schema, features_columns, stored_columns
 
 OUTPUT_FILE_BYTES = 128 * 1024 * 1024
@@ -38,6 +42,9 @@ Larger than the minimum of 64 MiB that the validation checks, because sizes are 
 
 _WITHOUT_STATISTICS = ("descriptors", "features", "image", "pca")
 """Columns without min/max statistics."""
+
+_TRAINING = ("training_category", "sample")
+"""Columns of the rows to write with the fields of `TrainingImages`. They are not written."""
 
 _COMPRESSION_LEVELS = {"descriptors": -7}
 """zstd levels that differ from the default. Descriptors hardly compress at any level, so the fastest one is used."""
@@ -71,7 +78,26 @@ class WrittenFile:
     size: int
 
 
-def plan_files(extracted: pa.Table, files: Sequence[StoredFile], cores: int = 1) -> list[FeaturesFile]:
+@dataclass(frozen=True)
+class WrittenFeatures:
+    """Some written files of `features/`.
+
+    Args:
+        files: The files.
+        sums: Sums of the components of their training images.
+    """
+
+    files: tuple[WrittenFile, ...]
+    sums: ComponentSums
+
+    def merge(self, other: "WrittenFeatures") -> "WrittenFeatures":
+        """Return these and other files."""
+        return WrittenFeatures((*self.files, *other.files), self.sums.merge(other.sums))
+
+
+def plan_files(
+    extracted: pa.Table, training: TrainingImages, files: Sequence[StoredFile], cores: int = 1
+) -> list[FeaturesFile]:
     """Distribute extracted images, in order, over files of about equal size.
 
     The number of files is a multiple of the cores, so that no core waits for the last files, unless they would become
@@ -79,6 +105,7 @@ def plan_files(extracted: pa.Table, files: Sequence[StoredFile], cores: int = 1)
 
     Args:
         extracted: Location of each image, as in `Snapshot.extracted`.
+        training: Role of each image in the training of the recogniser.
         files: Files of the feature cache.
         cores: Number of files that are written at once.
     """
@@ -89,6 +116,8 @@ def plan_files(extracted: pa.Table, files: Sequence[StoredFile], cores: int = 1)
         count = even
     inner_ends = np.searchsorted(ends, np.arange(1, count) * ends[-1] / count, "right").tolist()
     bounds = [0, *inner_ends, len(ends)]
+    for name, values in zip(_TRAINING, (training.code, training.sample), strict=True):
+        extracted = extracted.append_column(name, pa.array(values))
     slices = [extracted.slice(start, end - start) for start, end in pairwise(bounds) if end > start]
     return [FeaturesFile(f"part-{n:05}.parquet", Selection.of(rows, files)) for n, rows in enumerate(slices)]
 
@@ -109,18 +138,28 @@ class FeaturesWriter:
     projection: Projection
     arguments: Arguments
 
-    def write(self, file: FeaturesFile) -> WrittenFile:
-        """Write one file and return its name and size."""
+    def write(self, file: FeaturesFile) -> WrittenFeatures:
+        """Write one file, and sum up the components of its training images."""
         schema = arrow_schema(features_columns(include_pixels=self.arguments.include_pixels))
         stored = stored_columns(include_pixels=self.arguments.include_pixels)
-        read = file.rows.read(self.cache, [column.name for column in stored if column.name != "etag"])
-        projected = (self._project(table, schema) for table in read)
-        return write_parquet(self.features, file.name, schema, projected, about(self.arguments, self.projection))
+        sums: list[ComponentSums] = []
 
-    def _project(self, rows: pa.Table, schema: pa.Schema) -> pa.Table:
+        def projected() -> Iterator[pa.Table]:
+            for rows in file.rows.read(self.cache, [column.name for column in stored if column.name != "etag"]):
+                components = self.projection.project(as_matrix(combine_chunks(rows["features"])))
+                sums.append(ComponentSums.of(components, *(rows[name].to_numpy() for name in _TRAINING)))
+                yield self._table(rows, components, schema)
+
+        metadata = about(self.arguments, self.projection)
+        written = write_parquet(self.features, file.name, schema, projected(), metadata)
+        return WrittenFeatures((written,), fit.merge_all(sums))
+
+    def _table(self, rows: pa.Table, components: NDArray[np.float32], schema: pa.Schema) -> pa.Table:
         """Add the columns `path` and `pca`."""
-        pca = as_array(self.projection.project(as_matrix(combine_chunks(rows["features"]))), schema.field("pca").type)
-        computed = {"path": paths(self.arguments.bucket, rows["key"]), "pca": pca}
+        computed = {
+            "path": paths(self.arguments.bucket, rows["key"]),
+            "pca": as_array(components, schema.field("pca").type),
+        }
         columns = [computed[name] if name in computed else rows[name] for name in schema.names]
         return pa.Table.from_arrays(columns, schema=schema)
 

@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from fruits_features.cache.lookup import CacheLookup
 from fruits_features.cache.selection import CacheError, Selection
 from fruits_features.cache.store import CacheIndex, StoredFile
+from fruits_features.recogniser.sample import NONE, TrainingImages
 from fruits_features.schemas import QUARANTINE, arrow_schema
 
 MIN_SELECTION_ROWS = 20_000
@@ -81,6 +82,14 @@ class Snapshot:
         if split is None:
             return pc.or_(pc.is_null(splits), pc.is_valid(splits))
         return pc.is_in(splits, value_set=pa.array([split]))
+
+    def training_images(self, split: str | None) -> TrainingImages:
+        """Return the role of each extracted image in the training of the recogniser, which knows one split."""
+        labels = self.extracted["category"].combine_chunks()
+        trained = self.of_split(split).combine_chunks()
+        categories = tuple(sorted(labels.filter(trained).drop_null().unique().to_pylist()))
+        code = pc.index_in(labels, value_set=pa.array(categories, labels.type)).fill_null(NONE)
+        return TrainingImages.of(categories, np.asarray(pc.if_else(trained, code, NONE), np.int32))
 
     @property
     def reasons(self) -> Counter[str]:

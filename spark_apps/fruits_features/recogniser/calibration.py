@@ -11,21 +11,27 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fruits_features.recogniser.fit import ComponentSums, Discriminant
-from fruits_features.recogniser.folds import FOLDS
+from fruits_features.recogniser.fit import ComponentSums, Discriminant, Sample
+from fruits_features.recogniser.folds import FOLDS, similar_folds
 from fruits_features.recogniser.model import MIN_CATEGORIES, CalibrationBin, Evaluation, Recogniser, softmax
+from fruits_features.recogniser.sample import NONE, is_evenly_spaced
 
-SHRINKAGES = (1.0, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01)
+MAX_TESTED = 2048
+"""Largest number of held-out images, for a standard error of the accuracy of 0.01."""
+MAX_LOGITS = 4_000_000
+"""Largest number of held-out images times categories, 32 MB. It lowers the number of images for many categories."""
+SHRINKAGES = (1.0, 0.5, 0.2, 0.1, 0.05, 0.02)
 """Shrinkages to choose from, in the order of preference if they are equally good."""
 BINS = 10
 """Number of bins of the probability, of equal width."""
 
-_LOSS_DECIMALS = 9
-"""Decimals of a compared log loss. Smaller differences are rounding, which depends on the order of the sums."""
+_LOSS_DECIMALS = 6
+"""Decimals of a compared log loss. Smaller differences are rounding."""
 _MAX_SCALE = 1e4
 """Largest inverse temperature, and the inverse of the smallest."""
 _MAX_STEPS = 60
-_STEP_TOLERANCE = 1e-12
+_ROUGH, _EXACT = 1e-4, 1e-12
+"""Largest relative error of an inverse temperature, for the choice of the shrinkage and for the result."""
 
 
 class Logits(NamedTuple):
@@ -42,11 +48,11 @@ class Logits(NamedTuple):
 
 @dataclass(frozen=True)
 class _Fold:
-    """Images of the sample in a fold, and the discriminant of the images outside.
+    """Held-out images of the sample, and the discriminant of its other images.
 
     Args:
-        discriminant: Discriminant of the training images outside the fold.
-        components: Components of the sampled images inside, of categories that occur outside.
+        discriminant: Discriminant of the sampled images outside the fold.
+        components: Components of images inside, of categories that occur outside.
         truth: Position of their categories in the discriminant.
     """
 
@@ -55,9 +61,10 @@ class _Fold:
     truth: NDArray[np.int64]
 
     @classmethod
-    def of(cls, sums: ComponentSums, fold: int) -> "_Fold":
-        discriminant, sample = sums.discriminant(without_fold=fold), sums.sample
-        held = (sample.fold == fold) & np.isin(sample.code, discriminant.codes)
+    def of(cls, sample: Sample, is_outside: NDArray[np.bool_], is_tested: NDArray[np.bool_]) -> "_Fold":
+        outside = np.where(is_outside, sample.code, NONE).astype(np.int32)
+        discriminant = ComponentSums.of(sample.components, outside, np.full_like(outside, NONE)).discriminant()
+        held = ~is_outside & is_tested & np.isin(sample.code, discriminant.codes)
         truth = np.searchsorted(discriminant.codes, sample.code[held])
         return cls(discriminant, sample.components[held].astype(np.float64), truth)
 
@@ -67,19 +74,12 @@ class _Fold:
 
 
 @dataclass(frozen=True)
-class _Calibrated:
-    """Held-out images with a shrinkage and its best temperature."""
+class _Candidate:
+    """A shrinkage with its best inverse temperature and its log loss."""
 
     shrinkage: float
     scale: float
-    logits: tuple[Logits, ...]
     loss: float
-
-    @classmethod
-    def of(cls, folds: Sequence[_Fold], shrinkage: float) -> "_Calibrated":
-        logits = tuple(fold.logits(shrinkage) for fold in folds)
-        scale = best_scale(logits)
-        return cls(shrinkage, scale, logits, round(_log_loss(logits, scale), _LOSS_DECIMALS))
 
 
 def fit(sums: ComponentSums, categories: Sequence[str], projection: str) -> Recogniser:
@@ -90,28 +90,49 @@ def fit(sums: ComponentSums, categories: Sequence[str], projection: str) -> Reco
         categories: Names of the categories by their numbers.
         projection: Version of the projection that computed the components.
     """
-    best, discriminant = _cross_validate(sums), sums.discriminant()
-    shrinkage, scale = (best.shrinkage, best.scale) if best else (SHRINKAGES[0], 1.0)
-    weights, bias = discriminant.weights(shrinkage)
+    shrinkage, scale, evaluation = _cross_validate(sums.sample)
+    weights, bias = sums.discriminant().weights(shrinkage)
     return Recogniser(
-        categories=tuple(categories[code] for code in discriminant.codes.tolist()),
+        categories=tuple(categories[code] for code in sums.codes.tolist()),
         weights=weights * scale,
         bias=bias * scale,
         projection=projection,
-        images=tuple(sums.counts.sum(axis=1).tolist()),
+        images=tuple(sums.counts.tolist()),
         shrinkage=shrinkage,
         temperature=1 / scale,
-        evaluation=evaluate(best.logits, best.scale) if best else None,
+        evaluation=evaluation,
     )
 
 
-def _cross_validate(sums: ComponentSums) -> _Calibrated | None:
-    """Return the shrinkage with the smallest log loss; `None` if no image can be held out."""
-    folds = [_Fold.of(sums, number) for number in range(FOLDS)]
-    usable = [fold for fold in folds if len(fold.truth) and len(fold.discriminant.codes) >= MIN_CATEGORIES]
-    if not usable:
-        return None
-    return min((_Calibrated.of(usable, shrinkage) for shrinkage in SHRINKAGES), key=lambda candidate: candidate.loss)
+def _cross_validate(sample: Sample) -> tuple[float, float, Evaluation | None]:
+    """Choose the shrinkage with the smallest log loss.
+
+    Returns:
+        Shrinkage, inverse temperature and their evaluation. If no image can be held out, the evaluation is `None`.
+    """
+    folds = _folds(sample)
+    if not folds:
+        return SHRINKAGES[0], 1.0, None
+    candidates, scale = [], 1.0
+    for shrinkage in SHRINKAGES:
+        logits = [fold.logits(shrinkage) for fold in folds]
+        scale = best_scale(logits, scale, _ROUGH)
+        candidates.append(_Candidate(shrinkage, scale, round(_log_loss(logits, scale), _LOSS_DECIMALS)))
+    best = min(candidates, key=lambda candidate: candidate.loss)
+    logits = [fold.logits(best.shrinkage) for fold in folds]
+    scale = best_scale(logits, best.scale)
+    return best.shrinkage, scale, evaluate(logits, scale)
+
+
+def _folds(sample: Sample) -> list[_Fold]:
+    """Return the folds of a sample in which images are held out and at least two categories are not."""
+    number = similar_folds(sample.components, sample.code)
+    categories = len(np.unique(sample.code))
+    tested = max(1, min(MAX_TESTED, MAX_LOGITS // categories))
+    is_tested = is_evenly_spaced(np.arange(len(number)), np.array(len(number)), tested)
+    insides = [inside for inside in (number == fold for fold in range(FOLDS)) if inside.any() and not inside.all()]
+    folds = [_Fold.of(sample, ~inside, is_tested) for inside in insides]
+    return [fold for fold in folds if len(fold.truth) and len(fold.discriminant.codes) >= MIN_CATEGORIES]
 
 
 def evaluate(folds: Sequence[Logits], scale: float) -> Evaluation:
@@ -155,7 +176,7 @@ def calibration_error(bins: Sequence[CalibrationBin]) -> float:
     return sum(part.images * abs(part.confidence - part.accuracy) for part in bins) / max(1, images)
 
 
-def best_scale(folds: Sequence[Logits]) -> float:
+def best_scale(folds: Sequence[Logits], start: float = 1.0, tolerance: float = _EXACT) -> float:
     """Return the inverse temperature with the smallest log loss, by Newton's method inside a shrinking interval.
 
     One image of unknown category is added in thought, so that the result stays finite if all images are right. Method:
@@ -163,8 +184,10 @@ def best_scale(folds: Sequence[Logits]) -> float:
 
     Args:
         folds: Logits of the held-out images.
+        start: First estimate.
+        tolerance: Largest relative change of the last step.
     """
-    low, scale, high = 1 / _MAX_SCALE, 1.0, _MAX_SCALE
+    low, scale, high = 1 / _MAX_SCALE, start, _MAX_SCALE
     for _ in range(_MAX_STEPS):
         slope, curvature = _slope(folds, scale)
         if slope == 0 or curvature <= 0:
@@ -172,9 +195,9 @@ def best_scale(folds: Sequence[Logits]) -> float:
         low, high = (scale, high) if slope < 0 else (low, scale)
         step = scale - slope / curvature
         following = step if low < step < high else float(np.sqrt(low * high))
-        if abs(following - scale) <= _STEP_TOLERANCE * scale:
+        change, scale = abs(following - scale), following
+        if change <= tolerance * scale:
             break
-        scale = following
     return scale
 
 

@@ -1,76 +1,75 @@
-"""Distributes the training images over the folds of a cross-validation, and draws the sample that it recognises.
+"""Groups similar training images of a category, so that a cross-validation does not recognise an image by its double.
 
-The driver does this for all images at once, so that folds and sample do not depend on the tasks.
+Photographs of one visit to a shop, and frames of one sequence, resemble each other more than new photographs will.
+Names of files do not reveal them. Folds of similar images estimate the accuracy on new photographs about as well as
+known visits do, and folds of random images do not (docs/measurements/recognition.md).
 """
-
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 FOLDS = 5
-MAX_SAMPLE = 4096
-"""Largest number of sampled images: about 2 MB of components, and a standard error of the accuracy below 0.01."""
-MAX_LOGITS = 4_000_000
-"""Largest number of sampled images times categories, 32 MB. It lowers the sample of many categories."""
-NOT_TRAINED = -1
-"""Number of the category of images that are not in the training set."""
+_ROUNDS = 3
+"""Rounds of k-means. More change the result little."""
 
 
-@dataclass(frozen=True)
-class TrainingImages:
-    """The role of each of n images in the training.
+def similar_folds(components: NDArray[np.float32], code: NDArray[np.int32]) -> NDArray[np.int64]:
+    """Return the fold of each image: its cluster among the images of its category.
+
+    The first cluster of each category belongs to another fold, so that categories of few images are spread over all.
+    The components are divided by the square root of their standard deviation, which is half of a whitening.
 
     Args:
-        categories: Names of the categories with training images, sorted.
-        code: Position in `categories`, int32, n values; `NOT_TRAINED` for other images.
-        fold: Fold of the image, int8, n values. Without meaning for images that are not trained on.
-        sampled: Whether the cross-validation recognises the image, bool, n values.
+        components: Components, n x k, float32.
+        code: Number of each image's category, increasing, n values.
     """
-
-    categories: tuple[str, ...]
-    code: NDArray[np.int32]
-    fold: NDArray[np.int8]
-    sampled: NDArray[np.bool_]
-
-    @classmethod
-    def of(cls, categories: tuple[str, ...], code: NDArray[np.int32]) -> "TrainingImages":
-        """Distribute images that are in the order of their keys within each category.
-
-        The folds of a category are consecutive blocks of keys: photographs that were taken together mostly have
-        neighbouring keys, and stay together. The first block of each category belongs to another fold, so that
-        categories of few images are spread over all folds. The sample contains about the same number of images of each
-        category, evenly spaced, because the categories have equal priors. A category of one image cannot be sampled.
-
-        >>> images = TrainingImages.of(("Apple",), np.zeros(10, np.int32))
-        >>> images.fold.tolist()
-        [0, 0, 1, 1, 2, 2, 3, 3, 4, 4]
-        """
-        trained = np.flatnonzero(code != NOT_TRAINED)
-        order = trained[np.argsort(code[trained], kind="stable")]
-        images = np.bincount(code[trained], minlength=len(categories))
-        starts = np.cumsum(images) - images
-        ordered = code[order]
-        position, count = np.arange(len(order)) - starts[ordered], images[ordered]
-        fold, sampled = np.zeros(len(code), np.int8), np.zeros(len(code), np.bool_)
-        fold[order] = (position * FOLDS // count + ordered) % FOLDS
-        sampled[order] = _is_sampled(ordered, position, count, len(categories))
-        return cls(categories, code, fold, sampled)
+    deviation = components.std(axis=0, dtype=np.float64)
+    scaled = np.asarray(components / np.sqrt(np.where(deviation > 0, deviation, 1)), np.float32)
+    _, starts, category = np.unique(code, return_index=True, return_inverse=True)
+    cluster = _nearest(scaled, _distant_images(scaled, starts, category), category)
+    for _ in range(_ROUNDS):
+        cluster = _nearest(scaled, _means(scaled, cluster, category), category)
+    return np.asarray((cluster + code) % FOLDS, np.int64)
 
 
-def _is_sampled(
-    code: NDArray[np.int32], position: NDArray[np.int64], count: NDArray[np.int64], categories: int
-) -> NDArray[np.bool_]:
-    """Return whether images are in the sample.
+def _distant_images(
+    rows: NDArray[np.float32], starts: NDArray[np.int64], category: NDArray[np.int64]
+) -> NDArray[np.float32]:
+    """Return images of each category that are far from each other, categories x folds x k.
 
-    Args:
-        code: Number of each image's category.
-        position: Position of the image in its category.
-        count: Number of images of its category.
-        categories: Number of categories.
+    The first is the farthest from the category's mean. Each following one is the farthest from all before.
     """
-    size = min(MAX_SAMPLE, MAX_LOGITS // max(1, categories))
-    each = max(1, size // max(1, categories))
-    step = -(-categories // max(1, size))  # more categories than the sample has images: every step-th category
-    is_drawn = (count <= each) | ((position + 1) * each // count > position * each // count)
-    return np.asarray(is_drawn & (count > 1) & (code % step == 0), np.bool_)
+    counts = np.diff(np.append(starts, len(rows)))[:, np.newaxis]
+    means = np.asarray(np.add.reduceat(rows, starts, axis=0) / counts, np.float32)
+    distance = _distances(rows, means[category])
+    chosen = []
+    for _ in range(FOLDS):
+        farthest = np.maximum.reduceat(distance, starts)[category] == distance
+        rows_of_farthest = np.flatnonzero(farthest)
+        _, first = np.unique(category[rows_of_farthest], return_index=True)
+        chosen.append(rows[rows_of_farthest[first]])
+        to_chosen = _distances(rows, chosen[-1][category])
+        distance = to_chosen if len(chosen) == 1 else np.minimum(distance, to_chosen)
+    return np.stack(chosen, axis=1)
+
+
+def _nearest(rows: NDArray[np.float32], centres: NDArray[np.float32], category: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the number of the nearest centre of its category for each image."""
+    distances = [_distances(rows, centres[category, number]) for number in range(FOLDS)]
+    return np.asarray(np.argmin(distances, axis=0), np.int64)
+
+
+def _means(rows: NDArray[np.float32], cluster: NDArray[np.int64], category: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Return the mean of each cluster, categories x folds x k. The mean of an empty cluster is far from all images."""
+    group = category * FOLDS + cluster
+    order = np.argsort(group, kind="stable")
+    groups, starts, counts = np.unique(group[order], return_index=True, return_counts=True)
+    means = np.full(((int(category.max()) + 1) * FOLDS, rows.shape[1]), np.inf, np.float32)
+    means[groups] = np.add.reduceat(rows[order], starts, axis=0) / counts[:, np.newaxis].astype(np.float32)
+    return np.asarray(means.reshape(-1, FOLDS, rows.shape[1]), np.float32)
+
+
+def _distances(rows: NDArray[np.float32], others: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the squared distance of each row from the same row of other ones."""
+    difference = rows - others
+    return np.asarray(np.einsum("nk,nk->n", difference, difference), np.float32)

@@ -116,6 +116,8 @@ def test_log_of_a_completed_step_ends_with_its_summary_and_warns_of_what_was_not
         kept_from="s3://fruits/p.npz",
         why="--refit is never.",
         seconds=Seconds(start=1.0, describe=4.0, reduce=2.0),
+        recogniser=None,
+        why_no_recogniser="It needs two categories.",
         reasons={"empty": 3, "unreadable": 1},
         not_followed="The explained variance of 0.8 was not followed.",
     )

@@ -4,7 +4,7 @@ import json
 import time
 from dataclasses import replace
 
-from fruits_features.job.outcome import Outcome, Seconds, Stopwatch
+from fruits_features.job.outcome import Outcome, RecogniserFigures, Seconds, Stopwatch
 
 OUTCOME = Outcome(
     inventoried=20_000,
@@ -17,6 +17,8 @@ OUTCOME = Outcome(
     kept_from=None,
     why="There is no published projection to keep.",
     seconds=Seconds(start=0.812, describe=10.25, reduce=1.5),
+    recogniser=RecogniserFigures(categories=131, accuracy=0.9321, log_loss=0.25),
+    why_no_recogniser=None,
     reasons={"unreadable": 2},
 )
 
@@ -25,8 +27,18 @@ def test_outcome_is_one_log_line() -> None:
     assert str(OUTCOME) == (
         "20000 images in 12.6 s: 400 extracted at 39 images/s, 19600 from the cache, 2 quarantined (unreadable: 2); "
         "60 components explain 95.0% of the variance (projection fitted: There is no published projection to keep); "
+        "the recogniser of 131 categories is right for 93.2% of held-out images; "
         "started in 0.8 s, extracted in 10.2 s, reduced and written in 1.5 s"
     )
+
+
+def test_log_line_says_why_there_is_no_recogniser_or_no_evaluation() -> None:
+    without = replace(OUTCOME, recogniser=None, why_no_recogniser="It needs two categories.")
+    untested = replace(OUTCOME, recogniser=RecogniserFigures(3, None, None))
+
+    assert "; no recogniser: It needs two categories; started" in str(without)
+    assert "; the recogniser of 3 categories could not be evaluated; started" in str(untested)
+    assert [Outcome.of(json.loads(outcome.to_bytes())) for outcome in (without, untested)] == [without, untested]
 
 
 def test_outcome_is_read_back_by_name() -> None:

@@ -7,6 +7,7 @@ import pytest
 from fruits_features.cache.store import StoredFile
 from fruits_features.io.arrow import from_bytes
 from fruits_features.output.features_writer import OUTPUT_FILE_BYTES, FeaturesFile, plan_files
+from fruits_features.recogniser.sample import TrainingImages
 
 MB = 1024 * 1024
 
@@ -17,7 +18,8 @@ def planned(sizes: list[int], rows: int = 10, cores: int = 1) -> list[FeaturesFi
     file = np.repeat(np.arange(len(files), dtype=np.int32), rows)
     labels = {name: [f"{name} {n}" for n in range(len(file))] for name in ("key", "split", "category", "etag")}
     places = {"file": file, "row": np.tile(np.arange(rows), len(files))}
-    return plan_files(pa.table({**labels, **places}), files, cores)
+    training = TrainingImages.of(("Apple",), np.zeros(len(file), np.int32))
+    return plan_files(pa.table({**labels, **places}), training, files, cores)
 
 
 def sizes_of(files: list[FeaturesFile], row_bytes: int) -> list[int]:

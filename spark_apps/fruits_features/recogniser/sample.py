@@ -1,0 +1,56 @@
+"""Numbers the categories of the training images, and draws the sample for the cross-validation.
+
+The driver does this for all images at once, so that the sample does not depend on the tasks.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+SAMPLE_IMAGES = 16_384
+"""Number of sampled images, 8 MB of 128 components. More if each category would have fewer than `MIN_EACH`."""
+MIN_EACH = 5
+NONE = -1
+"""Number of the category of images that are not trained on, and of images that are not in the sample."""
+
+
+@dataclass(frozen=True)
+class TrainingImages:
+    """The role of each of n images in the training.
+
+    Args:
+        categories: Names of the categories with training images, sorted.
+        code: Position in `categories`, int32, n values; `NONE` for images that are not trained on.
+        sample: Position in the sample, int32, n values; `NONE` for images that are not sampled.
+    """
+
+    categories: tuple[str, ...]
+    code: NDArray[np.int32]
+    sample: NDArray[np.int32]
+
+    @classmethod
+    def of(cls, categories: tuple[str, ...], code: NDArray[np.int32]) -> "TrainingImages":
+        """Draw the sample: about as many images of each category, because their priors are equal, evenly spaced.
+
+        >>> TrainingImages.of(("Apple", "Lime"), np.int32([0, 1, NONE, 1])).sample.tolist()
+        [0, 1, -1, 2]
+        """
+        trained = np.flatnonzero(code != NONE)
+        order = trained[np.argsort(code[trained], kind="stable")]
+        images = np.bincount(code[trained], minlength=len(categories))
+        position = np.arange(len(order)) - (np.cumsum(images) - images)[code[order]]
+        each = max(MIN_EACH, SAMPLE_IMAGES // max(1, len(categories)))
+        is_drawn = is_evenly_spaced(position, images[code[order]], each)
+        sample = np.full(len(code), NONE, np.int32)
+        sample[order[is_drawn]] = np.arange(is_drawn.sum())
+        return cls(categories, code, sample)
+
+
+def is_evenly_spaced(position: NDArray[np.int64], count: NDArray[np.int64], chosen: int) -> NDArray[np.bool_]:
+    """Return whether positions are among `chosen` evenly spaced ones of `count`, or all if there are fewer.
+
+    >>> is_evenly_spaced(np.arange(6), np.array(6), 2).tolist()
+    [False, False, True, False, False, True]
+    """
+    return np.asarray((count <= chosen) | ((position + 1) * chosen // count > position * chosen // count), np.bool_)
