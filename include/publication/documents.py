@@ -119,6 +119,7 @@ def run_document(
         "counts": figures["counts"],
         "categories": figures["categories"],
         "projection": {**figures["projection"], "kept_from": outcome["kept_from"], "why": outcome["why"]},
+        "recogniser": figures["recogniser"],
         "work": {
             "described": outcome["inventoried"] - outcome["reused"],
             "reused": outcome["reused"],
@@ -126,7 +127,7 @@ def run_document(
         },
         "checks": figures["checks"],
         "cost": figures["cost"],
-        "paths": _paths(RunLayout(run["uri"])),
+        "paths": _paths(RunLayout(run["uri"]), has_recogniser=bool(figures["recogniser"])),
         "versions": {"fruits_features": __version__, "application": artifacts["application"].rpartition("/")[2]},
         "files": figures["files"],
         "params": dict(params),
@@ -157,7 +158,7 @@ def latest_document(document: Mapping[str, Any], *, published_at: str) -> dict[s
     return sealed.seal(latest)
 
 
-def _paths(run: RunLayout) -> dict[str, str]:
+def _paths(run: RunLayout, *, has_recogniser: bool) -> dict[str, str]:
     """Return the URIs of a run's results."""
     return {
         "inventory": run.inventory,
@@ -167,6 +168,7 @@ def _paths(run: RunLayout) -> dict[str, str]:
         "spark_model": run.spark_model,
         "report": run.report_page,
         "run": run.record,
+        **({"recogniser": run.portable_recogniser} if has_recogniser else {}),
     }
 
 

@@ -20,6 +20,7 @@ from include.validation import accounting, drift, projection_checks, sample_chec
 from include.validation.checks import Check, Severity, ValidationReport, table
 from include.validation.drift import Published
 from include.validation.feature_checks import FeatureChecks
+from include.validation.recogniser_checks import RecogniserChecks
 from include.validation.table_rules import TableRules, value_rules
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ class Audit:
             published when the step began.
         fetch: Function that fetches the images of the sample.
         published: Published run to compare with, or `None`.
+        recogniser: Stored recogniser, or `None` if the run has none.
         kept: Stored projection that the run kept, empty if it no longer exists. `None` if the run fitted its own.
     """
 
@@ -51,6 +53,7 @@ class Audit:
     arguments: Arguments
     fetch: sample_check.Fetch
     published: Published | None = None
+    recogniser: bytes | None = None
     kept: bytes | None = None
 
     def validate(self, stored: bytes) -> ValidationReport:
@@ -78,9 +81,12 @@ class Audit:
         schema_checks = tuple(rules.schema_check(table) for rules, table in rules_of_tables)
         if not all(check.passed for check in schema_checks):
             return ValidationReport(checks=schema_checks)
-        seed, kept = crc32(self.arguments.run.encode()), self.kept is not None
-        features = FeatureChecks(rules_of_tables[0][0], projection, has_split=self._has_split(), seed=seed, kept=kept)
-        features.read(self.files.features)
+        seed, kept, has_split = crc32(self.arguments.run.encode()), self.kept is not None, self._has_split()
+        features = FeatureChecks(rules_of_tables[0][0], projection, has_split=has_split, seed=seed, kept=kept)
+        recogniser = RecogniserChecks(self.recogniser, projection.version, projection.k, has_split=has_split)
+        for batch in self.files.features.batches():
+            features.add(batch)
+            recogniser.add(batch)
         checks = (
             *schema_checks,
             Check.any_rows("inventory", self.files.inventory.rows),
@@ -90,6 +96,7 @@ class Audit:
             *features.checks(),
             *projection_checks.check(projection),
             *(() if self.kept is None else [projection_checks.check_kept(projection, self.kept)]),
+            *recogniser.checks(),
             *self._file_checks(projection),
             *self._sample_checks(features, projection),
             *self._drift_checks(features, projection),
@@ -98,7 +105,7 @@ class Audit:
         shares = projection.explained_variance
         total = round(float(shares.sum()), 6)
         figures = {"components": len(shares), "explained_variance": total, "version": projection.version}
-        return ValidationReport(counts, features.categories, figures, checks)
+        return ValidationReport(counts, features.categories, figures, recogniser.figures(), checks)
 
     def _sample_checks(self, features: FeatureChecks, projection: Projection) -> Iterator[Check]:
         if features.sample is None:

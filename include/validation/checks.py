@@ -70,12 +70,15 @@ class ValidationReport:
         counts: Number of rows by table of the run.
         categories: Number of rows of `features/` by category.
         projection: Number of components, total share of variance that they explain, and version.
+        recogniser: Figures of the recogniser and of its answers by split (docs/reference/data-dictionary.md); empty if
+            there is none.
         checks: All checks in order.
     """
 
     counts: Mapping[str, int] = field(default_factory=dict)
     categories: Mapping[str, int] = field(default_factory=dict)
     projection: Mapping[str, Any] = field(default_factory=dict)
+    recogniser: Mapping[str, Any] = field(default_factory=dict)
     checks: tuple[Check, ...] = ()
 
     @property
@@ -106,6 +109,7 @@ class ValidationReport:
             "counts": dict(self.counts),
             "categories": dict(self.categories),
             "projection": dict(self.projection),
+            "recogniser": dict(self.recogniser),
             "checks": [asdict(check) for check in self.checks],
         }
 

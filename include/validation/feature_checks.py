@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fruits_features.projection import Projection
-    from include.run_files import Table
     from include.validation.table_rules import TableRules
 
 PROJECTED = "features: pca equals the projection of features"
@@ -82,11 +81,6 @@ class FeatureChecks:
     _moments: Moments | None = None
     _variance: Variance = field(default_factory=Variance)
     _not_projected: int = 0
-
-    def read(self, table: Table) -> None:
-        """Read the complete table in batches."""
-        for batch in table.batches():
-            self.add(batch)
 
     def add(self, batch: pl.DataFrame) -> None:
         """Add the rows of a batch."""

@@ -20,6 +20,9 @@ from fruits_features.contract.layout import RunLayout
 from fruits_features.extraction.extract import ImageExtractor, ImageFeatures
 from fruits_features.output.features_writer import about, write_parquet
 from fruits_features.pca.fit import Moments, fit
+from fruits_features.recogniser import calibration
+from fruits_features.recogniser.fit import ComponentSums
+from fruits_features.recogniser.sample import NONE, TrainingImages
 from include.inventory import writer
 from include.run_files import RunFiles
 from include.validation.audit import Audit, ValidationReport
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from fruits_features.projection import Projection
+    from fruits_features.recogniser.model import Recogniser
     from include.validation.audit import Published
 
 FAMILIES = ("orb", "color")
@@ -62,6 +66,7 @@ class Run:
         self.projection = fit(Moments.of(training), FAMILIES, k=COMPONENTS, explained_variance=None)
         self.said_version = self.projection.version
         self.project()
+        self.recogniser: Recogniser | None = self.fit()
         text = {"stage": "decode", "reason": "not_an_image", "detail": "It begins with b'no i'."}
         self.rejected: list[Row] = [{"path": f"s3://fruits/{BROKEN}", "size": 8, **text}]
         self.write()
@@ -85,6 +90,14 @@ class Run:
         """Set the components of all rows."""
         for row in self.rows:
             row["pca"] = self.projection.project(np.stack([row["features"]]))[0].tolist()
+
+    def fit(self) -> Recogniser:
+        """Fit a recogniser on the training rows."""
+        names = tuple(sorted({row["category"] for row in self.rows if row["split"] == "Training"}))
+        codes = [names.index(row["category"]) if row["split"] == "Training" else NONE for row in self.rows]
+        images = TrainingImages.of(names, np.array(codes, np.int32))
+        components = np.array([row["pca"] for row in self.rows], np.float32)
+        return calibration.fit(ComponentSums.of(components, images.code, images.sample), names, self.projection.version)
 
     def write(self, schema: pa.Schema | None = None, arguments: Arguments | None = None) -> None:
         """Write all tables again."""
@@ -111,7 +124,8 @@ class Run:
         files = RunFiles(self.layout, SubTreeFileSystem(str(self.folder), LocalFileSystem()))
         audit = Audit(files, self.requested, fetch=self._fetch)
         stored = (projection or self.projection).to_bytes() if stored is None else stored
-        return change(replace(audit, published=published)).validate(stored)
+        recogniser = self.recogniser and self.recogniser.to_bytes()
+        return change(replace(audit, published=published, recogniser=recogniser)).validate(stored)
 
     def _write(self, folder: str, name: str, schema: pa.Schema, rows: list[Row], arguments: Arguments) -> None:
         table = pa.Table.from_pylist(rows, schema=schema)

@@ -77,6 +77,7 @@ def _audit(run: Mapping[str, Any], context: Context, s3: S3Hook) -> ValidationRe
         arguments=run_context.requested_arguments(context),
         fetch=lambda key, etag: read(s3, run["bucket"], key, etag),
         published=_published(s3, run["bucket"]),
+        recogniser=read(s3, *split(layout.portable_recogniser)),
         kept=(read(s3, *split(kept_from)) or b"") if kept_from else None,
     )
     return audit.validate(stored)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from fruits_features.recogniser.sample import NONE
 
-_ZERO_VARIANCE = 1e-10
+ZERO_VARIANCE = 1e-10
 """Largest share of the variance within categories that counts as rounding: each category has equal images then."""
 
 
@@ -69,7 +69,8 @@ class ComponentSums:
             code: Number of each image's category; `NONE` for images to leave out.
             sample: Position of each image in the sample; `NONE` for images outside.
         """
-        trained, drawn = code != NONE, sample != NONE
+        trained = code != NONE
+        drawn = np.argsort(sample)[np.count_nonzero(sample == NONE) :]
         labels = code[trained]
         order = np.argsort(labels, kind="stable")
         rows = components[trained][order].astype(np.float64)
@@ -97,7 +98,7 @@ class ComponentSums:
         within = (self.scatter - self.sums.T @ means) / images
         centre = self.sums.sum(axis=0) / images
         total = float(np.trace(self.scatter)) / images - float(centre @ centre)
-        if np.trace(within) <= _ZERO_VARIANCE * np.trace(self.scatter) / images:
+        if np.trace(within) <= ZERO_VARIANCE * np.trace(self.scatter) / images:
             within = np.eye(len(within)) * (total / len(within) if total > 0 else 1.0)
         values, vectors = np.linalg.eigh((within + within.T) / 2)
         return Discriminant(self.codes, means, np.clip(values, 0, None), vectors)

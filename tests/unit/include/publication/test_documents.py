@@ -30,6 +30,7 @@ FIGURES = {
     "counts": {"inventory": 4, "features": 3, "quarantine": 1},
     "categories": {"Limes": 3},
     "projection": {"components": 2, "explained_variance": 0.9, "version": "0123"},
+    "recogniser": {"categories": 2, "splits": {"Test": {"images": 3, "right": 2}}},
     "checks": [{"name": "readable", "passed": True, "saw": "every file", "wanted": "every file"}],
     "outcome": {
         "inventoried": 4,
@@ -43,10 +44,10 @@ FIGURES = {
 }
 
 
-def _document() -> dict:
+def _document(figures: dict = FIGURES) -> dict:
     dag_run = {"dag_id": "fruits_features", "run_id": "manual"}
     artifacts = {"application": "s3://fruits/artifacts/a.zip"}
-    return documents.run_document(RUN, figures=FIGURES, params={"k": 2}, artifacts=artifacts, dag_run=dag_run)
+    return documents.run_document(RUN, figures=figures, params={"k": 2}, artifacts=artifacts, dag_run=dag_run)
 
 
 def test_run_document_holds_expected_and_actual_cost() -> None:
@@ -58,6 +59,16 @@ def test_run_document_names_everything_below_the_run() -> None:
 
     assert paths["features"] == "s3://fruits/features/runs/r/features"
     assert all(path.startswith("s3://fruits/features/runs/r/") for path in paths.values())
+
+
+def test_documents_name_the_recogniser_only_if_the_run_has_one() -> None:
+    document, without = _document(), _document({**FIGURES, "recogniser": {}})
+
+    assert document["recogniser"] == FIGURES["recogniser"]
+    assert documents.latest_document(document, published_at="")["paths"]["recogniser"] == (
+        "s3://fruits/features/runs/r/recogniser/recogniser.npz"
+    )
+    assert "recogniser" not in documents.latest_document(without, published_at="")["paths"]
 
 
 def test_documents_hold_the_work_done_and_the_kept_projection() -> None:

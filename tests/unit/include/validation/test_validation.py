@@ -249,6 +249,7 @@ def keeping(run: Run) -> Run:
     run.projection = fit(Moments.of(rows), FAMILIES, k=COMPONENTS, explained_variance=None)
     run.said_version = run.projection.version
     run.project()
+    run.recogniser = run.fit()
     run.write()
     return run
 
