@@ -29,11 +29,13 @@ from fruits_features.job.distribute import SparkRunner
 from fruits_features.job.inventory import InventoryError
 from fruits_features.job.partition import PartitionResult
 from fruits_features.pca.fit import ReductionError
+from fruits_features.recogniser.model import load
 from fruits_features.schemas import QUARANTINE, arrow_schema, features_columns
 from include.dev.local_aws.s3.fault_proxy import Fault, Request, S3FaultProxy
 from tests.support.buckets import Bucket
 from tests.support.deadly_decoder.sitecustomize import ENDLESS_MARK, MARK
 from tests.support.onnx_models import DIMENSION, expected, model
+from tests.support.recognisers import assert_equal, fitted_on
 
 
 def photograph(seed: int, size: int = 40) -> bytes:
@@ -116,6 +118,19 @@ def test_rerun_with_other_partitions_writes_the_same_rows(
 
     assert after.drop(["pca"]) == before.drop(["pca"])
     np.testing.assert_allclose(np.stack(after["pca"].to_pylist()), np.stack(before["pca"].to_pylist()), atol=1e-4)
+
+
+def test_recogniser_of_several_files_is_that_of_the_published_rows(
+    spark: SparkSession, photos: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(photos)
+    monkeypatch.setattr("fruits_features.output.features_writer.OUTPUT_FILE_BYTES", 2**16)
+    monkeypatch.setattr("fruits_features.output.features_writer.MIN_EVEN_FILE_BYTES", 1)
+    outcome = run.run(lambda: spark.sparkContext, arguments(photos, k=8))
+    layout = RunLayout(str(photos.runs / "run"))
+
+    assert len(list(Path(layout.features).glob("*.parquet"))) > 2
+    assert_equal(load(layout.portable_recogniser), fitted_on(rows_of(layout.features), outcome.projection))
 
 
 def test_extractor_without_spark_returns_the_rows_that_spark_writes(spark: SparkSession, photos: Bucket) -> None:

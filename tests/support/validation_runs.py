@@ -20,12 +20,10 @@ from fruits_features.contract.layout import RunLayout
 from fruits_features.extraction.extract import ImageExtractor, ImageFeatures
 from fruits_features.output.features_writer import about, write_parquet
 from fruits_features.pca.fit import Moments, fit
-from fruits_features.recogniser import calibration
-from fruits_features.recogniser.fit import ComponentSums
-from fruits_features.recogniser.sample import NONE, TrainingImages
 from include.inventory import writer
 from include.run_files import RunFiles
 from include.validation.audit import Audit, ValidationReport
+from tests.support.recognisers import fitted_on
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -93,11 +91,7 @@ class Run:
 
     def fit(self) -> Recogniser:
         """Fit a recogniser on the training rows."""
-        names = tuple(sorted({row["category"] for row in self.rows if row["split"] == "Training"}))
-        codes = [names.index(row["category"]) if row["split"] == "Training" else NONE for row in self.rows]
-        images = TrainingImages.of(names, np.array(codes, np.int32))
-        components = np.array([row["pca"] for row in self.rows], np.float32)
-        return calibration.fit(ComponentSums.of(components, images.code, images.sample), names, self.projection.version)
+        return fitted_on(self.rows, self.projection.version)
 
     def write(self, schema: pa.Schema | None = None, arguments: Arguments | None = None) -> None:
         """Write all tables again."""

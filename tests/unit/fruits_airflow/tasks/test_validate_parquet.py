@@ -55,16 +55,21 @@ def test_images_with_odd_keys_are_sampled(local_aws: LocalAws, tmp_path: Path, m
         local_aws.s3().put_object(Bucket="fruits", Key=key, Body=image)
     monkeypatch.setattr(validate_parquet, "get_current_context", lambda: _context(run))
 
-    checks = {check["name"]: check for check in validate_parquet.validate_parquet.function()["checks"]}
+    result = validate_parquet.validate_parquet.function()
+    checks = {check["name"]: check for check in result["checks"]}
 
     assert checks["sample: images extracted again equal their rows"]["saw"] == "0 of 24 images differ"
     assert checks["files: arguments"]["passed"]
+    assert checks["recogniser: equals a fit on features/"]["passed"]
+    assert sorted(result["recogniser"]["splits"]) == ["Test", "Training"]
 
 
 def _upload(run: Run, s3: Any) -> None:  # noqa: ANN401
     """Upload a run's files."""
     written = {str(file.relative_to(run.folder)): file.read_bytes() for file in run.folder.rglob("*.parquet")}
     written[run.layout.portable_projection.removeprefix("s3://")] = run.projection.to_bytes()
+    assert run.recogniser
+    written[run.layout.portable_recogniser.removeprefix("s3://")] = run.recogniser.to_bytes()
     written[run.layout.outcome.removeprefix("s3://")] = b'{"kept_from": null}'
     for path, content in written.items():
         s3.put_object(Bucket="fruits", Key=path.removeprefix("fruits/"), Body=content)

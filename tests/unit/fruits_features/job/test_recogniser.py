@@ -2,19 +2,13 @@
 
 from pathlib import Path
 
-import numpy as np
-import pyarrow as pa
 import pytest
 
 from fruits_features.extraction import batches
-from fruits_features.io import arrow
-from fruits_features.io.vectors import as_matrix
 from fruits_features.job import run
 from fruits_features.projection import Projection
-from fruits_features.recogniser import calibration
-from fruits_features.recogniser.fit import ComponentSums
 from fruits_features.recogniser.model import Recogniser, load
-from fruits_features.recogniser.sample import NONE, TrainingImages
+from tests.support.recognisers import assert_equal, fitted_on
 from tests.support.small_runs import Images, Runs, Silent, in_process, photograph
 
 
@@ -35,27 +29,11 @@ def recogniser_of(runs: Runs, name: str) -> Recogniser:
     return load(runs.layout(name).portable_recogniser)
 
 
-def fitted_on_published_rows(rows: pa.Table, projection: str, splits: tuple[str | None, ...]) -> Recogniser:
-    labels, split = rows["category"].to_pylist(), rows["split"].to_pylist()
-    categories = tuple(sorted({label for label, part in zip(labels, split, strict=True) if part in splits}))
-    codes = [categories.index(label) if part in splits else NONE for label, part in zip(labels, split, strict=True)]
-    training = TrainingImages.of(categories, np.array(codes, np.int32))
-    sums = ComponentSums.of(as_matrix(arrow.combine_chunks(rows["pca"])), training.code, training.sample)
-    return calibration.fit(sums, categories, projection)
-
-
-def assert_equal(saw: Recogniser, wanted: Recogniser) -> None:
-    assert (saw.categories, saw.images, saw.shrinkage) == (wanted.categories, wanted.images, wanted.shrinkage)
-    assert saw.projection == wanted.projection
-    assert saw.weights == pytest.approx(wanted.weights, rel=1e-9, abs=1e-9)
-    assert saw.bias == pytest.approx(wanted.bias, rel=1e-9, abs=1e-9)
-
-
 def test_recogniser_is_that_of_the_published_training_rows(runs: Runs) -> None:
     outcome = runs.run("monday")
     recogniser = recogniser_of(runs, "monday")
 
-    assert_equal(recogniser, fitted_on_published_rows(runs.table("monday"), outcome.projection, ("Training",)))
+    assert_equal(recogniser, fitted_on(runs.table("monday").to_pylist(), outcome.projection))
     assert recogniser.categories == ("Apple", "Lime")
     assert recogniser.images == (6, 6)
     assert recogniser.evaluation is not None
@@ -81,7 +59,7 @@ def test_recogniser_belongs_to_the_kept_projection(runs: Runs) -> None:
 
     assert outcome.projection == published.projection == recogniser.projection
     assert recogniser.categories == ("Apple", "Lime", "Mango")
-    assert_equal(recogniser, fitted_on_published_rows(runs.table("tuesday"), outcome.projection, ("Training",)))
+    assert_equal(recogniser, fitted_on(runs.table("tuesday").to_pylist(), outcome.projection))
 
 
 def test_all_images_are_trained_on_without_splits(runs: Runs) -> None:
@@ -89,9 +67,7 @@ def test_all_images_are_trained_on_without_splits(runs: Runs) -> None:
     outcome = runs.run("monday", entries)
 
     assert recogniser_of(runs, "monday").categories == ("Apple", "Lime", "Quince")
-    assert_equal(
-        recogniser_of(runs, "monday"), fitted_on_published_rows(runs.table("monday"), outcome.projection, (None,))
-    )
+    assert_equal(recogniser_of(runs, "monday"), fitted_on(runs.table("monday").to_pylist(), outcome.projection, None))
 
 
 def test_new_photograph_is_recognised(runs: Runs) -> None:
