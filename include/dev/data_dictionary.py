@@ -56,6 +56,22 @@ The Parquet metadata of each file in `features/` and `quarantine/` holds a JSON 
 
 {metadata}
 
+## `recogniser/`: from components to categories
+
+`recogniser.npz` holds the NumPy arrays of a linear discriminant. The probability of each category is the softmax of
+`components @ weights + bias`; `fruits_features.recogniser.model.load` reads the file and computes it. A run whose
+training images have fewer than two categories has no recogniser, and `latest.json` has no `paths.recogniser`.
+`outcome.json` holds the reason.
+
+| array | shape | meaning |
+|---|---|---|
+| `categories` | C | Names of the categories of the training images, sorted. |
+| `weights`, `bias` | k x C, C | Calibrated weights and offsets, float64. |
+| `projection` | | Version of the projection that computes the components. |
+| `images` | C | Number of training images of each category. |
+| `shrinkage`, `temperature` | | Chosen by cross-validation. `weights` and `bias` contain the temperature already. |
+| `evaluation` | | Result of the cross-validation as JSON: accuracy, log loss, calibration. `null` without one. |
+
 ## Reading of images
 
 The first bytes of a file decide its format: JPEG, PNG, WebP, BMP, TIFF, GIF, AVIF or HEIC. The key is ignored.
