@@ -13,6 +13,7 @@ import pytest
 
 from fruits_features import dataset
 from fruits_features.projection import Projection
+from fruits_features.recogniser.model import Recogniser
 from tests.support.airflow.pipeline import DATE, ODD_NAMES, PARAMS
 
 if TYPE_CHECKING:
@@ -57,6 +58,19 @@ def test_projection_without_spark_gives_the_published_row(pipeline: Pipeline, pu
     row = published.features.row(0, named=True)
 
     np.testing.assert_allclose(projection.embed(pipeline.get(row["path"])), row["pca"], atol=1e-4)
+
+
+def test_published_recogniser_knows_the_training_categories(pipeline: Pipeline, published: Published) -> None:
+    recogniser = Recogniser.from_bytes(pipeline.get(published.latest["paths"]["recogniser"]))
+    training = published.features.filter(pl.col("split") == "Training")
+    row = training.row(0, named=True)
+
+    guesses = recogniser.recognise(np.float32(row["pca"]))
+
+    assert recogniser.projection == published.latest["projection"]["version"]
+    assert recogniser.categories == tuple(sorted(set(training["category"])))
+    assert sum(probability for _, probability in guesses) == pytest.approx(1)
+    assert pipeline.record()["recogniser"]["splits"]["Training"]["images"] == training.height
 
 
 def test_cluster_is_terminated_and_the_logs_of_its_step_are_kept(pipeline: Pipeline, published: Published) -> None:

@@ -124,7 +124,7 @@ def test_recogniser_of_several_files_is_that_of_the_published_rows(
     spark: SparkSession, photos: Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fill(photos)
-    monkeypatch.setattr("fruits_features.output.features_writer.OUTPUT_FILE_BYTES", 2**16)
+    monkeypatch.setattr("fruits_features.output.features_writer.OUTPUT_FILE_BYTES", 2**13)
     monkeypatch.setattr("fruits_features.output.features_writer.MIN_EVEN_FILE_BYTES", 1)
     outcome = run.run(lambda: spark.sparkContext, arguments(photos, k=8))
     layout = RunLayout(str(photos.runs / "run"))

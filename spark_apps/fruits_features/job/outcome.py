@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Self
 
 from fruits_features.contract import sealed
+from fruits_features.recogniser.model import Recogniser
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,12 @@ class RecogniserFigures:
     categories: int
     accuracy: float | None
     log_loss: float | None
+
+    @classmethod
+    def of(cls, recogniser: Recogniser) -> Self:
+        """Return the figures of a recogniser."""
+        count, evaluation = len(recogniser.categories), recogniser.evaluation
+        return cls(count, evaluation.accuracy, evaluation.log_loss) if evaluation else cls(count, None, None)
 
     def __str__(self) -> str:
         """Return the figures as a clause of a sentence."""

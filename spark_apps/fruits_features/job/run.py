@@ -17,7 +17,7 @@ from fruits_features.cache.selection import Selection
 from fruits_features.cache.store import CacheIndex, CacheSegment, DamagedCacheError, FeatureCache
 from fruits_features.contract.arguments import Arguments, Refit
 from fruits_features.contract.errors import RunError
-from fruits_features.contract.layout import FITTED_SPLIT, MODEL_CARD, OUTCOME, PORTABLE, RECOGNISER, RunLayout
+from fruits_features.contract.layout import FITTED_SPLIT, OUTCOME, PORTABLE, RunLayout
 from fruits_features.extraction.batches import BatchExtractor
 from fruits_features.extraction.families.onnx import Weights, fetched_weights
 from fruits_features.io import arrow, object_store
@@ -35,16 +35,13 @@ from fruits_features.output.features_writer import (
     plan_files,
     write_quarantine,
 )
+from fruits_features.output.recogniser_writer import write_recogniser
 from fruits_features.output.snapshot import Snapshot
 from fruits_features.pca import refit
 from fruits_features.pca.fit import Moments, ReductionError, fit, merge_all
 from fruits_features.pca.refit import ProjectionChoice
 from fruits_features.projection import Projection
-from fruits_features.recogniser import calibration
-from fruits_features.recogniser.fit import ComponentSums
-from fruits_features.recogniser.model import MIN_CATEGORIES, Recogniser
-from fruits_features.recogniser.model_card import model_card
-from fruits_features.recogniser.sample import TrainingImages
+from fruits_features.recogniser.model import Recogniser
 from fruits_features.schemas import stored_columns
 
 MAX_ATTEMPTS = 3
@@ -172,7 +169,7 @@ def _run(  # noqa: PLR0913, PLR0917 - the inputs of one attempt
         recogniser = _write(job, snapshot, choice.projection, quarantine, runner)
         if choice.not_followed:
             _log.warning("%s", choice.not_followed)
-        outcome = _outcome(snapshot, lookup.reused, choice, recogniser, Seconds(start_s, extract_s, stopwatch.lap()))
+        outcome = _outcome(snapshot, lookup.reused, choice, *recogniser, Seconds(start_s, extract_s, stopwatch.lap()))
         object_store.write_bytes(job.layout.prefix, OUTCOME, outcome.to_bytes())
     return outcome
 
@@ -275,11 +272,11 @@ def _merge_moments(one: Moments | None, other: Moments | None) -> Moments | None
 
 def _write(
     job: _Job, snapshot: Snapshot, projection: Projection, quarantine: WrittenFile, runner: Runner
-) -> Recogniser | str:
+) -> tuple[Recogniser | None, str | None]:
     """Write `features/`, the projection and the recogniser, and compact the cache.
 
     Returns:
-        The recogniser, or the reason why there is none, one sentence.
+        The recogniser and `None`; or `None` and the reason why there is none, one sentence.
 
     Raises:
         JobError: The files do not contain every inventoried object, or the folders contain other files.
@@ -295,24 +292,8 @@ def _write(
     (written,) = undamaged([result])
     _check_count(snapshot.num_rows, [*written.files, quarantine])
     _check_written(job.layout.features, written.files)
-    recogniser = _fit_recogniser(job, training, written.sums, projection)
+    recogniser = write_recogniser(written.sums, training.categories, projection, job.arguments)
     _compact(job, to_compact, runner)
-    return recogniser
-
-
-def _fit_recogniser(
-    job: _Job, training: TrainingImages, sums: ComponentSums, projection: Projection
-) -> Recogniser | str:
-    """Fit the recogniser and write it with its model card. Return the reason instead if there is none."""
-    if len(training.categories) < MIN_CATEGORIES:
-        found = " and ".join(training.categories) or "none"
-        why = f"It needs training images of at least {MIN_CATEGORIES} categories (found: {found})."
-        _log.warning("The run has no recogniser. %s", why)
-        return why
-    recogniser = calibration.fit(sums, training.categories, projection.version)
-    card = model_card(recogniser, projection, job.arguments)
-    object_store.write_bytes(job.layout.recogniser, RECOGNISER, recogniser.to_bytes())
-    object_store.write_bytes(job.layout.recogniser, MODEL_CARD, card.encode())
     return recogniser
 
 
@@ -351,8 +332,13 @@ def _rewrite(job: _Job, segments: Sequence[CacheSegment], runner: Runner) -> Non
     _log.info("Compacted %d segments of the feature cache.", len(segments))
 
 
-def _outcome(
-    snapshot: Snapshot, reused: int, choice: ProjectionChoice, recogniser: Recogniser | str, seconds: Seconds
+def _outcome(  # noqa: PLR0913, PLR0917 - the results of a run
+    snapshot: Snapshot,
+    reused: int,
+    choice: ProjectionChoice,
+    recogniser: Recogniser | None,
+    why_no_recogniser: str | None,
+    seconds: Seconds,
 ) -> Outcome:
     projection = choice.projection
     return Outcome(
@@ -366,18 +352,11 @@ def _outcome(
         kept_from=choice.kept_from,
         why=choice.why,
         seconds=seconds,
-        recogniser=None if isinstance(recogniser, str) else _figures(recogniser),
-        why_no_recogniser=recogniser if isinstance(recogniser, str) else None,
+        recogniser=RecogniserFigures.of(recogniser) if recogniser else None,
+        why_no_recogniser=why_no_recogniser,
         reasons=dict(snapshot.reasons.most_common()),
         not_followed=choice.not_followed,
     )
-
-
-def _figures(recogniser: Recogniser) -> RecogniserFigures:
-    evaluation, count = recogniser.evaluation, len(recogniser.categories)
-    if evaluation is None:
-        return RecogniserFigures(count, None, None)
-    return RecogniserFigures(count, evaluation.accuracy, evaluation.log_loss)
 
 
 def _check_quarantine(snapshot: Snapshot, layout: RunLayout, max_share: float) -> None:

@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from fruits_features.cache.lookup import CacheLookup
 from fruits_features.cache.selection import CacheError, Selection
 from fruits_features.cache.store import CacheIndex, StoredFile
+from fruits_features.io.arrow import combine_chunks
 from fruits_features.recogniser.sample import NONE, TrainingImages
 from fruits_features.schemas import QUARANTINE, arrow_schema
 
@@ -85,8 +86,7 @@ class Snapshot:
 
     def training_images(self, split: str | None) -> TrainingImages:
         """Return the role of each extracted image in the training of the recogniser, which knows one split."""
-        labels = self.extracted["category"].combine_chunks()
-        trained = self.of_split(split).combine_chunks()
+        labels, trained = combine_chunks(self.extracted["category"]), combine_chunks(self.of_split(split))
         categories = tuple(sorted(labels.filter(trained).drop_null().unique().to_pylist()))
         code = pc.index_in(labels, value_set=pa.array(categories, labels.type)).fill_null(NONE)
         return TrainingImages.of(categories, np.asarray(pc.if_else(trained, code, NONE), np.int32))
