@@ -63,10 +63,12 @@ class Settings(BaseSettings):
     emr_max_nodes: int = Field(default=32, ge=1, le=200)
     """Largest number of nodes of 8 vCPUs that `cluster_size: auto` requests."""
     emr_images_per_core_s: float = Field(default=200, gt=0)
-    """Images of 5 KB that one core processes per second. `cluster_size: auto` computes the number of nodes from it.
+    """Images of 5 KB that one core processes per second with the default features. `cluster_size: auto` computes the
+    number of nodes from it.
 
-    The default is a quarter of the speed measured with the default features (docs/measurements/speed.md), because no
-    EMR node was measured. Lower it when runs use a model or pixels.
+    The default is a quarter of the speed measured (docs/measurements/speed.md), because no EMR node was measured. With
+    the family `onnx`, an image counts as ten images (`contract.workload.EMBEDDING_BYTES`). Lower the setting for larger
+    models and for pixels.
     """
     emr_idle_timeout_s: int = Field(default=1800, ge=60, le=604_800)
     """Idle seconds after which EMR terminates a cluster itself (EMR's limits: 60 s to 7 days)."""

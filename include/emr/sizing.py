@@ -70,22 +70,24 @@ class Workload:
     Args:
         images: Number of images.
         size_bytes: Total size in bytes.
+        image_overhead_bytes: Cost of an image besides its size (`contract.workload.image_overhead_bytes`).
     """
 
     images: int
     size_bytes: int
+    image_overhead_bytes: int = IMAGE_OVERHEAD_BYTES
 
     def core_seconds(self, images_per_core_s: float) -> float:
         """Return the processing time of one core in seconds.
 
         Args:
-            images_per_core_s: Images of `MEASURED_IMAGE_BYTES` that one core processes per second.
+            images_per_core_s: Images of `MEASURED_IMAGE_BYTES` that one core processes per second without a model.
 
         >>> Workload(images=1000, size_bytes=5_000_000).core_seconds(200)
         5.0
         """
         measured = IMAGE_OVERHEAD_BYTES + MEASURED_IMAGE_BYTES
-        return (self.images * IMAGE_OVERHEAD_BYTES + self.size_bytes) / (measured * images_per_core_s)
+        return (self.images * self.image_overhead_bytes + self.size_bytes) / (measured * images_per_core_s)
 
     @property
     def primary_vcpus(self) -> int:

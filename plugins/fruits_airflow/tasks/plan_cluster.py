@@ -12,6 +12,7 @@ from airflow.sdk.exceptions import AirflowFailException
 from fruits_airflow import run_context
 from fruits_airflow.hooks import aws
 from fruits_airflow.task_ids import PLAN_CLUSTER
+from fruits_features.contract.workload import image_overhead_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -79,7 +80,8 @@ def _plan(run: Mapping[str, Any], params: Mapping[str, Any], prices: PriceTable)
     from include.emr import costs, sizing
     from include.settings import settings
 
-    deployment, workload = settings(), sizing.Workload(run["images"], run["size_bytes"])
+    deployment, overhead = settings(), image_overhead_bytes(params["features"])
+    workload = sizing.Workload(run["images"], run["size_bytes"], overhead)
     targets = sizing.SizingTargets(deployment.emr_images_per_core_s, params["target_minutes"], deployment.emr_max_nodes)
     nodes = sizing.choose(params["cluster_size"], workload, targets)
     fleets = sizing.fleets(nodes, deployment.emr_architecture, prices)

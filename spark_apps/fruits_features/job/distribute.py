@@ -29,8 +29,13 @@ class Runner(Protocol):
     def cores(self) -> int:
         """Number of tasks that run at once."""
 
-    def split(self, inventory: pa.Table) -> Iterable[pa.Table]:
-        """Split sorted rows of the inventory into one table per task."""
+    def split(self, inventory: pa.Table, overhead_bytes: int) -> Iterable[pa.Table]:
+        """Split sorted rows of the inventory into one table per task.
+
+        Args:
+            inventory: Sorted rows of the inventory.
+            overhead_bytes: Cost of an image besides its size (`contract.workload.image_overhead_bytes`).
+        """
 
     def extract(
         self, partitions: Sequence[Partition], extractor: BatchExtractor, progress: ProgressListener
@@ -67,9 +72,9 @@ class SparkRunner:
         """Number of cores of all executors."""
         return int(self._context.defaultParallelism)
 
-    def split(self, inventory: pa.Table) -> Iterable[pa.Table]:
+    def split(self, inventory: pa.Table, overhead_bytes: int) -> Iterable[pa.Table]:
         """Split rows into tables that take about equally long, a multiple of the cores."""
-        return partition(inventory, self.cores)
+        return partition(inventory, self.cores, overhead_bytes)
 
     def extract(
         self, partitions: Sequence[Partition], extractor: BatchExtractor, progress: ProgressListener
@@ -112,7 +117,7 @@ class DriverRunner:
         """Number of cores of all executors."""
         return SparkRunner(self._spark()).cores
 
-    def split(self, inventory: pa.Table) -> Iterable[pa.Table]:
+    def split(self, inventory: pa.Table, overhead_bytes: int) -> Iterable[pa.Table]:  # noqa: ARG002 - as the protocol
         """Return all rows as one table."""
         return [inventory]
 

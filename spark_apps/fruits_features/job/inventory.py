@@ -95,12 +95,17 @@ def fitted_split(inventory: pa.Table) -> str | None:
     return FITTED_SPLIT if pc.any(pc.equal(inventory["split"], FITTED_SPLIT)).as_py() else None
 
 
-def fits_on_driver(inventory: pa.Table) -> bool:
-    """Return whether the driver processes these rows faster than Spark starts its workers."""
-    return bool(_costs(inventory).sum() <= MAX_DRIVER_COST)
+def fits_on_driver(inventory: pa.Table, overhead_bytes: int) -> bool:
+    """Return whether the driver processes these rows faster than Spark starts its workers.
+
+    Args:
+        inventory: Rows of the inventory.
+        overhead_bytes: Cost of an image besides its size (`contract.workload.image_overhead_bytes`).
+    """
+    return bool(_costs(inventory, overhead_bytes).sum() <= MAX_DRIVER_COST)
 
 
-def partition(inventory: pa.Table, cores: int) -> Iterator[pa.Table]:
+def partition(inventory: pa.Table, cores: int, overhead_bytes: int = IMAGE_OVERHEAD_BYTES) -> Iterator[pa.Table]:
     """Yield consecutive rows of a sorted inventory as partitions that take about equally long.
 
     Their number is a multiple of the cores, so that no core waits for the last partitions.
@@ -108,10 +113,11 @@ def partition(inventory: pa.Table, cores: int) -> Iterator[pa.Table]:
     Args:
         inventory: Sorted rows of the inventory, at least one.
         cores: Number of tasks that run at once.
+        overhead_bytes: Cost of an image besides its size (`contract.workload.image_overhead_bytes`).
     """
     images = inventory.num_rows
     rounds = math.ceil(images / (IMAGES_PER_PARTITION * cores))
-    costs = _costs(inventory).cumsum()
+    costs = _costs(inventory, overhead_bytes).cumsum()
     shares = np.arange(1, rounds * cores) / (rounds * cores)
     ends = [0, *np.searchsorted(costs, shares * costs[-1]).tolist(), images]
     for start, end in pairwise(ends):
@@ -119,9 +125,9 @@ def partition(inventory: pa.Table, cores: int) -> Iterator[pa.Table]:
             yield inventory.slice(start, end - start)
 
 
-def _costs(inventory: pa.Table) -> NDArray[np.int64]:
+def _costs(inventory: pa.Table, overhead_bytes: int) -> NDArray[np.int64]:
     """Return the cost of each row, in bytes that take as long to fetch and decode."""
-    return np.asarray(inventory["size"].to_numpy() + IMAGE_OVERHEAD_BYTES, np.int64)
+    return np.asarray(inventory["size"].to_numpy() + overhead_bytes, np.int64)
 
 
 def _is_increasing(keys: pa.ChunkedArray) -> bool:

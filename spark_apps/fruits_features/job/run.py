@@ -18,6 +18,7 @@ from fruits_features.cache.store import CacheIndex, CacheSegment, DamagedCacheEr
 from fruits_features.contract.arguments import Arguments, Refit
 from fruits_features.contract.errors import RunError
 from fruits_features.contract.layout import FITTED_SPLIT, OUTCOME, PORTABLE, RunLayout
+from fruits_features.contract.workload import image_overhead_bytes
 from fruits_features.extraction.batches import BatchExtractor
 from fruits_features.extraction.families.onnx import Weights, fetched_weights
 from fruits_features.io import arrow, object_store
@@ -92,6 +93,11 @@ class _Job:
         )
 
     @property
+    def image_overhead_bytes(self) -> int:
+        """Cost of an image besides its size."""
+        return image_overhead_bytes(self.arguments.features)
+
+    @property
     def kept(self) -> Projection | None:
         """The published projection if the run must keep it; else `None`."""
         return self.published if self.arguments.refit == Refit.NEVER else None
@@ -156,7 +162,7 @@ def _run(  # noqa: PLR0913, PLR0917 - the inputs of one attempt
     inventory, published, why_new = _load(arguments, model)
     job = _Job(arguments, model, cache, published, why_new, fitted_split(inventory))
     lookup = CacheLookup.of(inventory, cache.load(ignored))
-    runner = _choose_runner(lookup, start)
+    runner = _choose_runner(job, lookup, start)
     start_s = stopwatch.lap()
     with ProgressListener(Tally(arguments.run, inventory.num_rows, lookup.reused), arguments.output) as progress:
         extracted, moments = _extract(job, lookup, runner, progress)
@@ -190,9 +196,9 @@ def _load(arguments: Arguments, model: Weights | None) -> tuple[pa.Table, Projec
     return loaded
 
 
-def _choose_runner(lookup: CacheLookup, start: Callable[[], SparkContext]) -> Runner:
+def _choose_runner(job: _Job, lookup: CacheLookup, start: Callable[[], SparkContext]) -> Runner:
     """Choose the driver for a rerun with few new images, and Spark's workers otherwise."""
-    if lookup.reused and fits_on_driver(lookup.missing):
+    if lookup.reused and fits_on_driver(lookup.missing, job.image_overhead_bytes):
         return DriverRunner(start)
     return SparkRunner(start())
 
@@ -211,7 +217,7 @@ def _extract(
     folder = f"{job.cache.folder}/{name}"
     partitions = [
         Partition(number, arrow.to_bytes(rows), folder, job.fitted_split, needs_moments=not job.kept)
-        for number, rows in enumerate(runner.split(missing))
+        for number, rows in enumerate(runner.split(missing, job.image_overhead_bytes))
     ]
     result = runner.extract(partitions, job.extractor, progress)
     segment = CacheSegment(name, job.arguments.run, result.parts)

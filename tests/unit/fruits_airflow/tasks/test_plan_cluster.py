@@ -14,6 +14,7 @@ from fruits_airflow.emr import cost
 from fruits_airflow.emr.cost import reported_cost
 from fruits_airflow.emr.operators import TerminateClusterOperator
 from fruits_airflow.tasks import plan_cluster
+from fruits_features.contract.families import DEFAULT_FAMILIES
 from include import settings
 from include.emr.prices import DEFAULT_FILE
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
     from include.dev.local_aws.local import LocalAws
 
-PARAMS = {"cluster_size": "auto", "target_minutes": 15, "max_cost": 20}
+PARAMS = {"cluster_size": "auto", "target_minutes": 15, "max_cost": 20, "features": list(DEFAULT_FAMILIES)}
 RUN = {
     "name": "r",
     "bucket": "fruits",
@@ -88,6 +89,20 @@ def test_plan_of_many_images_has_task_nodes_and_a_higher_maximum_cost(plan: Any)
 
     assert planned["nodes"] == {"core": 2, "task": 5, "primary_vcpus": 4}
     assert planned["estimate"]["dollars"] < planned["estimate"]["most_dollars"]
+
+
+def test_plan_with_a_network_takes_longer_and_costs_more(plan: Any) -> None:  # noqa: ANN401
+    without, with_network = (plan(features=features)["estimate"] for features in (["color"], ["color", "onnx"]))
+
+    assert (without["minutes"], with_network["minutes"]) == (11.4, 20.4)
+    assert without["dollars"] < with_network["dollars"] < 2 * without["dollars"]
+
+
+def test_plan_of_many_images_with_a_network_has_more_nodes(plan: Any) -> None:  # noqa: ANN401
+    many = RUN | {"images": 1_000_000, "size_bytes": 5_000_000_000}
+
+    assert plan(run=many, features=["onnx"])["nodes"] == {"core": 2, "task": 6, "primary_vcpus": 4}
+    assert plan(run=many)["nodes"] == {"core": 1, "task": 0, "primary_vcpus": 4}
 
 
 def test_plan_above_the_maximum_cost_fails_before_a_cluster_is_created(plan: Any) -> None:  # noqa: ANN401

@@ -6,8 +6,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from fruits_features.contract.workload import IMAGES_PER_PARTITION
-from fruits_features.job.inventory import InventoryError, partition, read_inventory
+from fruits_features.contract.workload import IMAGES_PER_PARTITION, image_overhead_bytes
+from fruits_features.job.inventory import InventoryError, fits_on_driver, partition, read_inventory
 from fruits_features.schemas import INVENTORY, arrow_schema
 
 
@@ -71,3 +71,23 @@ def test_partitions_with_large_objects_have_fewer_rows() -> None:
 
     assert partitions[0] < 10 < partitions[1]
     assert sum(partitions) == 110
+
+
+def test_network_makes_sizes_matter_less_to_partitions() -> None:
+    rows = sized(*[400_000] * 100, *[5000] * 100)
+
+    without, with_network = (
+        [part.num_rows for part in partition(rows, 2, image_overhead_bytes(families))]
+        for families in (["orb"], ["onnx"])
+    )
+
+    assert without == [55, 145]
+    assert with_network == [77, 123]
+
+
+@pytest.mark.parametrize(("families", "images"), [(("orb", "color"), 888), (("orb", "onnx"), 84)])
+def test_driver_processes_fewer_images_with_a_network(families: tuple[str, ...], images: int) -> None:
+    overhead_bytes = image_overhead_bytes(families)
+
+    assert fits_on_driver(sized(*[5000] * images), overhead_bytes)
+    assert not fits_on_driver(sized(*[5000] * (images + 1)), overhead_bytes)

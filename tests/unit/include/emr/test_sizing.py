@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from fruits_features.contract.workload import image_overhead_bytes
 from include.emr.prices import price_table
 from include.emr.sizing import SIZES, ClusterError, Nodes, SizingTargets, Workload, choose, fleets, minutes
 
@@ -36,6 +37,14 @@ def test_auto_with_half_the_time_takes_about_twice_the_nodes() -> None:
     work = Workload(images=10_000_000, size_bytes=50_000_000_000)
 
     assert choose("auto", work, replace(PACE, target_minutes=7.5)) == Nodes.of(14)
+
+
+def test_network_takes_ten_times_the_nodes() -> None:
+    work = Workload(images=1_000_000, size_bytes=5_000_000_000)
+    embedded = replace(work, image_overhead_bytes=image_overhead_bytes(["orb", "onnx"]))
+
+    assert embedded.core_seconds(200) / work.core_seconds(200) == pytest.approx(10.6, abs=0.1)
+    assert [choose("auto", each, PACE) for each in (work, embedded)] == [Nodes.of(1), Nodes.of(8)]
 
 
 def test_size_by_name_does_not_depend_on_the_work() -> None:
