@@ -60,7 +60,7 @@ lock: .venv/.development ## Write the locked requirements from the *.in files (U
 	@$(IN_ENVIRONMENT) $(LOCK) requirements.in -o requirements.txt
 	@$(IN_ENVIRONMENT) $(LOCK) requirements-dev.in -o requirements-dev.txt
 	@$(IN_ENVIRONMENT) $(LOCK) spark_apps/requirements.in -c requirements.txt -o spark_apps/requirements.txt
-	@$(IN_ENVIRONMENT) $(LOCK) spark_apps/requirements-onnx.in -c requirements.txt -c requirements-dev.txt -o spark_apps/requirements-onnx.txt
+	@$(IN_ENVIRONMENT) $(LOCK) spark_apps/requirements-onnx.in -c requirements.txt -o spark_apps/requirements-onnx.txt
 	@$(IN_ENVIRONMENT) $(LOCK) include/deploy/model/weights.in -o include/deploy/model/weights.txt
 	@$(IN_ENVIRONMENT) $(LOCK) benchmarks/requirements.in -o benchmarks/requirements.txt
 	@$(IN_ENVIRONMENT) $(LOCK) notebooks/requirements.in -o notebooks/requirements.txt

@@ -33,7 +33,9 @@ https://docs.aws.amazon.com/mwaa/latest/userguide/connections-packages.html, *Co
 PINNED_PACKAGES = (
     "bokeh",
     "contourpy",
+    "flatbuffers",
     "obstore",
+    "onnxruntime",
     "opencv-python-headless",
     "pandera",
     "pillow",

@@ -24,7 +24,7 @@ MWAA_PROVIDES = {
     *("asgiref", "fastapi", "markupsafe", "packaging", "psutil", "pydantic"),
     *("sqlalchemy", "starlette", "tenacity"),  # all of them Airflow's own
 }
-ON_CLUSTERS_ONLY = {"pyspark", "py4j", "onnxruntime"}
+ON_CLUSTERS_ONLY = {"pyspark", "py4j", "onnx"}
 
 PROBE = """
 import json, sys
