@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fruits_features.contract.arguments import DEFAULT_MAX_IMAGE_PIXELS
-from fruits_features.contract.families import FAMILIES, MODEL_FAMILY
+from fruits_features.contract.families import FAMILIES, MODEL_FAMILY, dimensions
 from fruits_features.contract.rejections import Rejected
 from fruits_features.extraction.extract import OVERSAMPLING, ImageExtractor, ImageFeatures, add_embeddings
 from fruits_features.extraction.families.onnx import Weights
@@ -107,6 +107,29 @@ class Projection:
     def scale(self) -> NDArray[np.float64]:
         """Factor of each feature, d values: 1 / `spread`, and 0 for a family without variance."""
         return np.divide(1, self.spread, out=np.zeros_like(self.spread), where=self.spread > 0)
+
+    def columns(self, family: str) -> slice:
+        """Return the columns of a family's features among all."""
+        counts = dimensions(self.families, len(self.mean))
+        number = self.families.index(family)
+        start = sum(counts[:number])
+        return slice(start, start + counts[number])
+
+    def part(self, family: str) -> Self:
+        """Return the projection of one family's features alone.
+
+        Its components are the family's part of the complete ones, which are the sum over all families. `components` and
+        `explained_variance` are those of the complete projection: no unit vectors, and no shares of the family.
+        """
+        columns = self.columns(family)
+        return replace(
+            self,
+            families=(family,),
+            mean=self.mean[columns],
+            spread=self.spread[columns],
+            components=self.components[columns],
+            model=self.model if family == MODEL_FAMILY else None,
+        )
 
     def embed(self, image: bytes, max_pixels: int = DEFAULT_MAX_IMAGE_PIXELS) -> NDArray[np.float32]:
         """Compute the components of one image.

@@ -45,10 +45,12 @@ MEAN = (0.485, 0.456, 0.406)
 STANDARD_DEVIATION = (0.229, 0.224, 0.225)
 PARAMETERS = {"mean": MEAN, "standard deviation": STANDARD_DEVIATION, "scaled": "whole, by area or linearly"}
 
-_FLOAT, _BYTE = "tensor(float)", "tensor(uint8)"
-_FLOATS = (_FLOAT, "tensor(float16)", "tensor(double)")
+FLOAT, BYTE = "tensor(float)", "tensor(uint8)"
+"""Types of inputs, as onnxruntime names them."""
+_FLOATS = (FLOAT, "tensor(float16)", "tensor(double)")
 _CHANNELS = 3
-_NCHW, _NHWC = (0, 3, 1, 2), (0, 1, 2, 3)
+NCHW, NHWC = (0, 3, 1, 2), (0, 1, 2, 3)
+"""Orders of the axes of inputs, as in `Input.axes`."""
 _ERRORS = ("Fail", "InvalidArgument", "InvalidGraph", "InvalidProtobuf", "NotImplemented", "RuntimeException")
 """Errors of onnxruntime for models that it cannot load or run. They have no common base class."""
 
@@ -103,10 +105,24 @@ class Input(NamedTuple):
     batch: int
     size: tuple[int, int]
 
+    @classmethod
+    def of(cls, name: str, kind: str, shape: Sequence[object]) -> "Input":
+        """Return the input of a name, type and shape.
+
+        Raises:
+            ValueError: The type or the shape is not supported.
+        """
+        axes = _axes_of(shape)
+        if axes is None or kind not in {FLOAT, BYTE}:
+            raise ValueError(f"{kind} of {_shape_text(shape)}")
+        batch, *sides = (shape[axes.index(axis)] for axis in range(3))
+        height, width = (side if isinstance(side, int) and side > 0 else DEFAULT_SIDE for side in sides)
+        return cls(name, kind, axes, 1 if _is_fixed(batch) else BATCH_IMAGES, (height, width))
+
     def tensor(self, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.generic]:
         """Return images of the input's size, height x width x 3, uint8, RGB, as an input tensor."""
         pixels = np.stack(images)
-        if self.kind == _BYTE:
+        if self.kind == BYTE:
             return np.ascontiguousarray(pixels.transpose(self.axes))
         normalized = (pixels / np.float32(255) - np.asarray(MEAN, np.float32)) / np.asarray(
             STANDARD_DEVIATION, np.float32
@@ -326,17 +342,15 @@ def _input_of(session: Any, name: str) -> Input:  # noqa: ANN401
         ModelError: The input is not supported.
     """
     inputs = session.get_inputs()
-    axes = _axes_of(inputs[0].shape) if len(inputs) == 1 else None
-    if axes is None or inputs[0].type not in (_FLOAT, _BYTE):
+    try:
+        (only,) = inputs
+        return Input.of(only.name, only.type, only.shape)
+    except ValueError as error:
         described = ", ".join(f"{node.name}: {node.type} of {_shape_text(node.shape)}" for node in inputs) or "none"
         raise ModelError(
             f"The ONNX model {name} has the inputs {described}; it must have a single one of float32 or uint8, "
             "batch x 3 x height x width or batch x height x width x 3, with a batch that is free or 1."
-        )
-    (only,) = inputs
-    batch, height, width = (only.shape[axes.index(axis)] for axis in range(3))
-    size = (height if _is_fixed(height) else DEFAULT_SIDE, width if _is_fixed(width) else DEFAULT_SIDE)
-    return Input(only.name, only.type, axes, 1 if _is_fixed(batch) else BATCH_IMAGES, size)
+        ) from error
 
 
 def _axes_of(shape: Sequence[object]) -> tuple[int, ...] | None:
@@ -345,9 +359,9 @@ def _axes_of(shape: Sequence[object]) -> tuple[int, ...] | None:
     >>> _axes_of(["n", 3, 224, 224]), _axes_of([1, None, None, 3]), _axes_of([8, 3, 224, 224])
     ((0, 3, 1, 2), (0, 1, 2, 3), None)
     """
-    if len(shape) != len(_NCHW) or (_is_fixed(shape[0]) and shape[0] != 1):
+    if len(shape) != len(NCHW) or (_is_fixed(shape[0]) and shape[0] != 1):
         return None
-    return next((axes for axes in (_NCHW, _NHWC) if shape[axes.index(3)] == _CHANNELS), None)
+    return next((axes for axes in (NCHW, NHWC) if shape[axes.index(3)] == _CHANNELS), None)
 
 
 def _output_of(session: Any, name: str) -> str:  # noqa: ANN401

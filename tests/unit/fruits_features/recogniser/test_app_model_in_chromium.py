@@ -1,0 +1,71 @@
+"""onnxruntime-web runs the file for an app in a browser, with the answers of Python."""
+
+from __future__ import annotations
+
+import base64
+from functools import partial
+from http.server import SimpleHTTPRequestHandler
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from include.deploy.model import build
+from include.deploy.uploads import WHEELS
+from tests.support.app_models import CATEGORIES, Recognition, picture
+from tests.support.http_server import serving
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from playwright.sync_api import Page
+
+RUNTIME = Path(__file__).parents[3] / "support" / "onnxruntime_web" / "node_modules" / "onnxruntime-web" / "dist"
+
+RECOGNISE = """
+async ([height, width, pixels]) => {
+    const ort = await import("/dist/ort.wasm.min.mjs");
+    ort.env.wasm.numThreads = 1;
+    const session = await ort.InferenceSession.create("/app.onnx");
+    const data = Uint8Array.from(atob(pixels), (character) => character.charCodeAt(0));
+    const image = new ort.Tensor("uint8", data, [height, width, 3]);
+    const { probabilities, categories } = await session.run({ image });
+    return [Array.from(probabilities.data), categories.data];
+}
+"""
+
+
+class _Files(SimpleHTTPRequestHandler):
+    def log_message(self, *_: object) -> None:
+        """Log nothing."""
+
+
+@pytest.fixture(scope="module")
+def shipped() -> Recognition:
+    return Recognition.of(build.build(WHEELS).read_bytes())
+
+
+@pytest.fixture(scope="module")
+def site(shipped: Recognition, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    if not RUNTIME.exists():
+        pytest.skip("onnxruntime-web is not installed: npm ci --prefix tests/support/onnxruntime_web --ignore-scripts")
+    folder: Path = tmp_path_factory.mktemp("site")
+    (folder / "dist").symlink_to(RUNTIME)
+    (folder / "app.onnx").write_bytes(shipped.app())
+    (folder / "index.html").write_text("<!doctype html><title>Fruits</title>")
+    with serving(partial(_Files, directory=str(folder))) as url:
+        yield url
+
+
+@pytest.mark.parametrize(("height", "width"), [(100, 100), (640, 480)])
+def test_probabilities_in_a_browser_equal_those_of_python(
+    shipped: Recognition, site: str, page: Page, height: int, width: int
+) -> None:
+    image = picture(height, width)
+    page.goto(site)
+
+    pixels = base64.b64encode(image.tobytes()).decode()
+    probabilities, categories = page.evaluate(RECOGNISE, [height, width, pixels])
+
+    assert probabilities == pytest.approx(shipped.probabilities(image), abs=1e-3)
+    assert tuple(categories) == CATEGORIES
