@@ -1,0 +1,200 @@
+"""Compare the accuracy of a run's recogniser with that of the published run.
+
+Both recognisers are applied to the run's Test images where possible, which needs features of the same families and
+model. Then Test images that were added or removed are no drop, and a smaller drop can be told from chance.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from fruits_features.contract.image_keys import TEST_SPLIT
+from fruits_features.io.vectors import as_matrix
+from fruits_features.recogniser.guesses import guess
+from include import intervals
+from include.validation.checks import Check, Severity
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from fruits_features.projection import Projection
+    from fruits_features.recogniser.model import Recogniser
+    from include.intervals import Interval
+
+CHECK_NAME = "recogniser: accuracy against the published run"
+MIN_DROP = 0.01
+"""Smallest difference of accuracies that counts as a drop, if chance does not explain it."""
+
+PAIRED = "the same Test images"
+UNPAIRED = "each run's Test images"
+CROSS_VALIDATED = "cross-validation on each run's Training images"
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A recogniser and what it recognised.
+
+    Args:
+        recogniser: The recogniser; `None` if the run has none, or this version cannot read it.
+        test: Number of recognised Test images and of all Test images; `None` without Test images.
+    """
+
+    recogniser: Recogniser | None
+    test: tuple[int, int] | None = None
+
+    @property
+    def cross_validated(self) -> tuple[float, int] | None:
+        """Number of recognised images and of all images of the cross-validation; `None` without one."""
+        evaluation = self.recogniser and self.recogniser.evaluation
+        return (evaluation.accuracy * evaluation.images, evaluation.images) if evaluation else None
+
+
+@dataclass(frozen=True)
+class Change:
+    """Difference of two accuracies.
+
+    Args:
+        basis: Images that were recognised: `PAIRED`, `UNPAIRED` or `CROSS_VALIDATED`.
+        images: Number of images of the run.
+        before: Accuracy of the published recogniser, from 0 to 1.
+        now: Accuracy of the run's recogniser, from 0 to 1.
+        interval: Confidence interval (95 %) of the difference.
+    """
+
+    basis: str
+    images: int
+    before: float
+    now: float
+    interval: Interval
+
+    @classmethod
+    def of(cls, basis: str, before: tuple[float, int] | None, now: tuple[float, int] | None) -> Change | None:
+        """Return the change between two samples, each given as hits and trials; `None` if one is missing."""
+        if not before or not now:
+            return None
+        return cls(basis, now[1], before[0] / before[1], now[0] / now[1], intervals.difference(before, now))
+
+    @property
+    def difference(self) -> float:
+        """Difference of the accuracies, negative for a drop."""
+        return round(self.now - self.before, 6)
+
+    @property
+    def is_drop(self) -> bool:
+        """Whether the accuracy dropped by at least `MIN_DROP`, and chance does not explain it."""
+        return self.difference <= -MIN_DROP and self.interval.high < 0
+
+    def figures(self) -> dict[str, Any]:
+        """Return plain types, for `run.json` and the report."""
+        low, high = (round(limit, 6) for limit in self.interval)
+        accuracies = {"before": round(self.before, 6), "now": round(self.now, 6), "difference": self.difference}
+        return {
+            "basis": self.basis,
+            "images": self.images,
+            **accuracies,
+            "low": low,
+            "high": high,
+            "is_drop": self.is_drop,
+        }
+
+
+@dataclass
+class PairedRecognition:
+    """Test images of a run, recognised by the run's and by the published recogniser.
+
+    The published recogniser cannot recognise images of new categories. They are not compared, so that they hide no
+    drop.
+
+    Args:
+        now: Recogniser of the run.
+        before: Published recogniser.
+        projection: Projection that computes the components for `before`; `None` if those of the run are the same.
+    """
+
+    now: Recogniser
+    before: Recogniser
+    projection: Projection | None
+    images: int = 0
+    recognised: int = 0
+    lost: int = 0
+    gained: int = 0
+
+    def add(self, batch: pl.DataFrame) -> None:
+        """Add the Test images of a batch of rows with complete vectors."""
+        known = pl.col("category").is_in(self.before.categories)
+        rows = batch.filter(known, split=TEST_SPLIT)
+        if not rows.height:
+            return
+        components = as_matrix(rows["pca"].to_arrow())
+        published = self.projection.project(as_matrix(rows["features"].to_arrow())) if self.projection else components
+        now = is_recognised(self.now, components, rows["category"])
+        before = is_recognised(self.before, published, rows["category"])
+        self.images += rows.height
+        self.recognised += int(now.sum())
+        self.lost += int((before & ~now).sum())
+        self.gained += int((now & ~before).sum())
+
+    @property
+    def change(self) -> Change | None:
+        """Difference of the accuracies; `None` without images."""
+        if not self.images:
+            return None
+        before = (self.recognised + self.lost - self.gained) / self.images
+        interval = intervals.paired_difference(self.lost, self.gained, self.images)
+        return Change(PAIRED, self.images, before, self.recognised / self.images, interval)
+
+
+def is_recognised(recogniser: Recogniser, components: NDArray[Any], categories: pl.Series) -> pl.Series:
+    """Return whether the most probable category of each image is its category.
+
+    Args:
+        recogniser: The recogniser.
+        components: Components of n images, n x k.
+        categories: Their n categories.
+    """
+    return pl.Series(recogniser.categories).gather(guess(recogniser, components).category) == categories
+
+
+def find_change(run: Judged, published: Judged, paired: PairedRecognition | None) -> Change | None:
+    """Return the change of accuracy by the most exact comparison, or `None` if nothing can be compared.
+
+    Args:
+        run: Recogniser of the run.
+        published: Recogniser of the published run.
+        paired: Test images that both recognised; `None` if the published recogniser cannot be applied to them.
+    """
+    return (
+        (paired and paired.change)
+        or Change.of(UNPAIRED, published.test, run.test)
+        or Change.of(CROSS_VALIDATED, published.cross_validated, run.cross_validated)
+    )
+
+
+def check(run: Judged, published: Judged | None, change: Change | None, severity: Severity) -> Check:
+    """Return the check of the drop.
+
+    Args:
+        run: Recogniser of the run.
+        published: Recogniser of the published run; `None` if no run is published.
+        change: Result of `find_change`.
+        severity: Severity of a drop.
+    """
+    if published is None:
+        return Check.not_checked(CHECK_NAME, "no run is published")
+    if published.recogniser is None:
+        return Check.not_checked(CHECK_NAME, "the published run has no recogniser that this version can read")
+    if run.recogniser is None:
+        wanted = "a recogniser, as in the published run"
+        return Check(CHECK_NAME, passed=False, saw="no recogniser", wanted=wanted, severity=severity)
+    if change is None:
+        return Check.not_checked(CHECK_NAME, "the runs have neither Test images nor a cross-validation in common")
+    low, high = change.interval
+    saw = (
+        f"{change.now:.4f} after {change.before:.4f}: {change.difference:+.4f}, 95 % interval {low:+.4f} to {high:+.4f}"
+        f" ({change.images} images, {change.basis})"
+    )
+    wanted = f"no drop of {MIN_DROP:g} or more that chance does not explain"
+    return Check(CHECK_NAME, not change.is_drop, saw, wanted, severity)

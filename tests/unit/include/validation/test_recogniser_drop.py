@@ -1,0 +1,170 @@
+"""A drop of accuracy against the published run is found, and chance is no drop."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import polars as pl
+import pytest
+
+from include.validation import recogniser_drop
+from include.validation.checks import Severity
+from include.validation.recogniser_drop import CROSS_VALIDATED, PAIRED, UNPAIRED, Change, Judged, PairedRecognition
+from tests.support.chosen_recognisers import EVALUATION, recogniser
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from include.validation.checks import Check
+
+CENTRES = {"Apple": (1, 0), "Lime": (0, 1)}
+GOOD = recogniser(CENTRES)
+SWAPPED = recogniser({"Apple": (0, 1), "Lime": (1, 0)})
+VECTORS = pl.List(pl.Float32)
+
+
+def _images(count: int, category: str = "Apple", split: str = "Test") -> pl.DataFrame:
+    rows = {"split": [split] * count, "category": [category] * count, "pca": [[1.0, 0.1]] * count}
+    return pl.DataFrame(rows, schema_overrides={"pca": VECTORS}).with_columns(features=pl.col("pca"))
+
+
+def _pair(now: object = GOOD, before: object = GOOD, *batches: pl.DataFrame) -> PairedRecognition:
+    paired = PairedRecognition(now, before, None)  # type: ignore[arg-type]
+    for batch in batches:
+        paired.add(batch)
+    return paired
+
+
+def _check(
+    run: Judged,
+    published: Judged | None,
+    paired: PairedRecognition | None = None,
+    severity: Severity = Severity.WARNING,
+) -> Check:
+    change = recogniser_drop.find_change(run, published, paired) if published else None
+    return recogniser_drop.check(run, published, change, severity)
+
+
+@pytest.mark.parametrize("severity", [Severity.WARNING, Severity.ERROR])
+def test_drop_on_the_same_images_has_the_requested_severity(severity: Severity) -> None:
+    check = _check(Judged(SWAPPED), Judged(GOOD), _pair(SWAPPED, GOOD, _images(30), _images(20)), severity)
+
+    assert (check.passed, check.severity) == (False, severity)
+    assert check.saw.startswith("0.0000 after 1.0000: -1.0000, 95 % interval -1.0000 to -0.8869 ")
+    assert check.saw.endswith(f"(50 images, {PAIRED})")
+
+
+def test_gain_and_equal_accuracy_pass() -> None:
+    for before in (SWAPPED, GOOD):
+        assert _check(Judged(GOOD), Judged(before), _pair(GOOD, before, _images(50))).passed
+
+
+@pytest.mark.parametrize(
+    ("lost", "gained", "images", "is_drop"),
+    [
+        (1, 0, 10, False),  # 0.1, but one image of ten is chance
+        (15, 5, 1_000, True),  # exactly 0.01
+        (14, 5, 1_000, False),  # 0.009
+        (60, 50, 1_000, False),  # 0.01 with an interval that contains 0
+        (90, 0, 10_000, False),  # beyond chance, but below 0.01
+    ],
+)
+def test_drop_is_as_large_as_the_threshold_and_beyond_chance(
+    *, lost: int, gained: int, images: int, is_drop: bool
+) -> None:
+    paired = PairedRecognition(GOOD, GOOD, None, images, images // 2, lost, gained)
+
+    change = paired.change
+
+    assert change is not None
+    assert (change.difference, change.is_drop) == (round((gained - lost) / images, 6), is_drop)
+
+
+def test_images_of_categories_new_to_the_published_recogniser_are_not_compared() -> None:
+    now = recogniser({**CENTRES, "Kiwi": (-1, 0)})
+
+    paired = _pair(now, GOOD, _images(9), _images(40, "Kiwi"), _images(40, split="Training"))
+
+    assert (paired.images, paired.recognised, paired.gained, paired.lost) == (9, 9, 0, 0)
+
+
+def test_images_of_categories_that_the_run_lost_are_compared() -> None:
+    before = recogniser({"Apple": (5, 5), "Kiwi": (1, 0)})
+
+    paired = _pair(GOOD, before, pl.concat([_images(5), _images(5, "Kiwi")]))
+
+    assert (paired.images, paired.recognised, paired.lost, paired.gained) == (10, 5, 5, 5)
+
+
+def test_published_recogniser_gets_the_components_of_its_own_projection() -> None:
+    class Swap:
+        def project(self, features: np.ndarray) -> np.ndarray:
+            return features[:, ::-1]
+
+    paired = PairedRecognition(GOOD, SWAPPED, Swap())  # type: ignore[arg-type]
+    paired.add(_images(5))
+
+    assert (paired.images, paired.recognised, paired.lost, paired.gained) == (5, 5, 0, 0)
+
+
+def test_other_features_are_compared_by_the_accuracies_on_each_test_split() -> None:
+    drop = _check(Judged(GOOD, (800, 1000)), Judged(GOOD, (900, 1000)))
+    chance = _check(Judged(GOOD, (8, 10)), Judged(GOOD, (9, 10)))
+
+    assert (drop.passed, chance.passed) == (False, True)
+    assert drop.saw.endswith(f"(1000 images, {UNPAIRED})")
+
+
+def test_without_test_images_the_cross_validations_are_compared() -> None:
+    worse = recogniser(CENTRES, evaluation=replace(EVALUATION, accuracy=0.6))
+    paired = _pair(worse, GOOD, _images(5, split="Training"))
+
+    check = _check(Judged(worse), Judged(GOOD, (9, 10)), paired)
+
+    assert not check.passed
+    assert check.saw.startswith("0.6000 after 0.9000: -0.3000, 95 % interval ")
+    assert check.saw.endswith(f"(100 images, {CROSS_VALIDATED})")
+
+
+def test_lost_recogniser_is_a_drop() -> None:
+    check = _check(Judged(None), Judged(GOOD), severity=Severity.ERROR)
+
+    assert (check.passed, check.saw, check.severity) == (False, "no recogniser", Severity.ERROR)
+
+
+@pytest.mark.parametrize(
+    ("run", "published", "reason"),
+    [
+        (Judged(GOOD), None, "no run is published"),
+        (Judged(None), None, "no run is published"),
+        (Judged(GOOD), Judged(None), "the published run has no recogniser that this version can read"),
+        (Judged(None), Judged(None), "the published run has no recogniser that this version can read"),
+        (
+            Judged(recogniser(CENTRES, evaluation=None), (1, 1)),
+            Judged(GOOD),
+            "the runs have neither Test images nor a cross-validation in common",
+        ),
+    ],
+)
+def test_nothing_to_compare_is_not_checked(run: Judged, published: Judged | None, reason: str) -> None:
+    check = _check(run, published, severity=Severity.ERROR)
+
+    assert (check.passed, check.severity, check.saw) == (False, Severity.NOT_CHECKED, reason)
+
+
+def test_figures_of_a_change_are_plain_and_rounded() -> None:
+    change = Change.of(UNPAIRED, (90, 100), (60, 100))
+
+    assert change is not None
+    low, high = change.interval
+    assert change.figures() == {
+        "basis": UNPAIRED,
+        "images": 100,
+        "before": 0.9,
+        "now": 0.6,
+        "difference": -0.3,
+        "low": round(low, 6),
+        "high": round(high, 6),
+        "is_drop": True,
+    }
