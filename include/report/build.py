@@ -9,7 +9,18 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from fruits_features.contract.arguments import DEFAULT_MAX_IMAGE_PIXELS
-from include.report import categories, comparison, components, nearest, page, pictures, plane, quarantine, rows
+from include.report import (
+    categories,
+    comparison,
+    components,
+    nearest,
+    page,
+    pictures,
+    plane,
+    quarantine,
+    recognition,
+    rows,
+)
 from include.report.about import About
 from include.report.comparison import Previous
 from include.report.pictures import Fetch
@@ -18,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from fruits_features.projection import Projection
+    from fruits_features.recogniser.model import Recogniser
     from include.run_files import RunFiles
 
 __all__ = ["About", "Fetch", "Inputs", "Previous", "Report", "build"]
@@ -43,6 +55,7 @@ class Inputs:
         previous: Run that was published before, or `None`.
         about: Origin of the run, or `None` if it is unknown.
         max_image_pixels: Largest image in pixels. Pictures of larger ones are omitted.
+        recogniser: Recogniser of the run, or `None` if it has none.
     """
 
     run: str
@@ -57,6 +70,7 @@ class Inputs:
     previous: Previous | None = None
     about: About | None = None
     max_image_pixels: int = DEFAULT_MAX_IMAGE_PIXELS
+    recogniser: Recogniser | None = None
 
 
 @dataclass(frozen=True)
@@ -96,12 +110,20 @@ def _figures(inputs: Inputs) -> dict[str, Any]:
         "components": components.summarise(inputs.projection, sample),
         "plane": plane.sample(sample, counts),
         "neighbours": nearest.neighbours(queries, known),
+        "recogniser": _recogniser(inputs, sample),
+        "no_recogniser": None if inputs.recogniser else recognition.why_missing(counts),
         "recognition": nearest.recognise(queries, known, rows.by_split(counts)) if both else None,
         "tasks": _tasks(inputs),
         "checks": list(inputs.validation["checks"]),
     }
     previous = inputs.previous
     return {**figures, "comparison": comparison.compare(figures, previous) if previous else None}
+
+
+def _recogniser(inputs: Inputs, sample: rows.Rows) -> dict[str, Any] | None:
+    if not inputs.recogniser:
+        return None
+    return recognition.summarise(inputs.recogniser, sample, inputs.validation["recogniser"])
 
 
 def _tasks(inputs: Inputs) -> dict[str, Any]:
@@ -131,5 +153,5 @@ def _paths(figures: dict[str, Any]) -> Iterator[str]:
     )
     for query in figures["neighbours"]:
         yield from (image["path"] for image in [query, *query["nearest"]])
-    for pair in (figures["recognition"] or {}).get("confusions", ()):
-        yield from (pair["path"], pair["nearest"])
+    for pair in (figures["recogniser"] or figures["recognition"] or {}).get("confusions", ()):
+        yield from (path for path in (pair["path"], pair["nearest"]) if path)

@@ -20,6 +20,7 @@ from bokeh.models import (
     Range1d,
     ResetTool,
     Scatter,
+    Segment,
     TapTool,
     VBar,
     WheelZoomTool,
@@ -45,6 +46,13 @@ _POINT_TIP = f"""
 _CURVE_TIP = (
     f'<div style="{_TIP}">@count components explain @together{{0.0 %}}<br>the last of them @share{{0.0 %}}</div>'
 )
+_BIN_TIP = (
+    f'<div style="{_TIP}">probability @confidence{{0 %}}: @accuracy{{0.0 %}} recognised'
+    "<br>(@low{0.0 %} to @high{0.0 %})<br>@images{0,0} images</div>"
+)
+
+_LEFT = 84
+"""Space for the vertical axis in pixels, so that the axes of two charts are aligned."""
 
 
 def plane(sample: Mapping[str, Any], colours: Mapping[str, str]) -> StandaloneEmbedJson:
@@ -115,6 +123,59 @@ def variance(shares: Sequence[float]) -> StandaloneEmbedJson:
     )
     chart.yaxis.formatter = NumeralTickFormatter(format="0 %")
     chart.renderers += [bars, curve]
+    return _transparent(chart)
+
+
+def calibration(bins: Sequence[Mapping[str, float]]) -> StandaloneEmbedJson:
+    """Return the reliability diagram: accuracy by confidence, with the diagonal of a perfect calibration.
+
+    Args:
+        bins: Bins with `confidence`, `accuracy`, the limits `low` and `high` of its interval, and `images`.
+    """
+    data = {name: [one[name] for one in bins] for name in ("confidence", "accuracy", "low", "high", "images")}
+    perfect = _draw("perfect", {"x": [0, 1], "y": [0, 1]}, Line(x="x", y="y", line_dash="dashed"))
+    segments = Segment(x0="confidence", x1="confidence", y0="low", y1="high", line_width=2)
+    limits = _draw("limits", data, segments)
+    points = _draw("bins", data, Scatter(x="confidence", y="accuracy", size=9, line_color=None))
+    chart = figure(
+        name="calibration",
+        sizing_mode="stretch_width",
+        height=320,
+        tools=[HoverTool(tooltips=_BIN_TIP, renderers=[points])],
+        toolbar_location=None,
+        min_border_left=_LEFT,
+        y_axis_label="recognised",
+        x_range=Range1d(start=0, end=1.02),
+        y_range=Range1d(start=0, end=1.02),
+    )
+    chart.xaxis.formatter = chart.yaxis.formatter = NumeralTickFormatter(format="0 %")
+    chart.renderers += [perfect, limits, points]
+    return _transparent(chart)
+
+
+def confidences(bins: Sequence[Mapping[str, float]]) -> StandaloneEmbedJson:
+    """Return the chart of the number of images by confidence.
+
+    Args:
+        bins: Bins with `confidence` and `images`.
+    """
+    data = {name: [one[name] for one in bins] for name in ("confidence", "images")}
+    bars = _draw("bars", data, VBar(x="confidence", top="images", width=0.04, line_color=None))
+    chart = figure(
+        name="confidences",
+        sizing_mode="stretch_width",
+        height=160,
+        tools=[],
+        toolbar_location=None,
+        min_border_left=_LEFT,
+        x_axis_label="probability",
+        y_axis_label="images",
+        x_range=Range1d(start=0, end=1.02),
+        y_range=Range1d(start=0, end=1.05 * max(data["images"], default=1)),
+    )
+    chart.xaxis.formatter = NumeralTickFormatter(format="0 %")
+    chart.yaxis.formatter = NumeralTickFormatter(format="0a")
+    chart.renderers.append(bars)
     return _transparent(chart)
 
 

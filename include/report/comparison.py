@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from fruits_features.contract.image_keys import TEST_SPLIT
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -57,10 +59,17 @@ def _of_figures(figures: Mapping[str, Any]) -> dict[str, Any]:
         "categories": len(figures["categories"]),
         "components": figures["variance"]["components"],
         "explained": figures["variance"]["explained"],
+        "recogniser": _accuracy_on_test(figures.get("recogniser") or {}),
         "accuracy": (figures["recognition"] or {}).get("accuracy"),
         "seconds": figures["tasks"]["seconds"],
         "dollars": figures["tasks"]["dollars"],
     }
+
+
+def _accuracy_on_test(recogniser: Mapping[str, Any]) -> float | None:
+    """Return the accuracy of a recogniser on Test, or `None` if there is none."""
+    of_split = {one["split"]: one["accuracy"] for one in recogniser.get("accuracy", ())}
+    return of_split.get(TEST_SPLIT)
 
 
 def _of_document(document: Mapping[str, Any]) -> dict[str, Any]:

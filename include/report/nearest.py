@@ -9,6 +9,7 @@ import polars as pl
 
 from fruits_features.contract.image_keys import TEST_SPLIT
 from fruits_features.contract.layout import FITTED_SPLIT
+from include import intervals
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -62,6 +63,8 @@ def recognise(queries: Rows, known: Rows, counts: Mapping[str, int]) -> dict[str
     pairs = wrong.group_by("category", "guess", maintain_order=True).agg(
         pl.len().alias("images"), pl.first("path", "nearest")
     )
+    recognised = guesses.select(right.sum()).item()
+    low, high = intervals.share(recognised, len(queries))
     images_of = dict(by_category.select("category", "images").iter_rows())
     return {
         "method": "category of the nearest Training image, by cosine of the components",
@@ -69,8 +72,10 @@ def recognise(queries: Rows, known: Rows, counts: Mapping[str, int]) -> dict[str
         "learnt_of": counts[FITTED_SPLIT],
         "asked": len(queries),
         "asked_of": counts[TEST_SPLIT],
-        "recognised": guesses.select(right.sum()).item(),
-        "accuracy": round(guesses.select(right.mean()).item(), 6),
+        "recognised": recognised,
+        "accuracy": round(recognised / len(queries), 6),
+        "low": round(low, 6),
+        "high": round(high, 6),
         "not_learnt": sorted(set(images_of) - set(known.names["category"])),
         "by_category": [
             {**row, "share": round(row["recognised"] / row["images"], 6)} for row in by_category.to_dicts()

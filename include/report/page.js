@@ -32,6 +32,9 @@
     const paint = (name, property, value) => find(chart, `${name}_drawn`)?.glyph.setv({ [property]: colour(value) });
     paint("bars", "fill_color", "soft");
     paint("curve", "line_color", "accent");
+    paint("bins", "fill_color", "accent");
+    paint("limits", "line_color", "accent");
+    paint("perfect", "line_color", "muted");
   }
 
   async function plane() {
@@ -109,6 +112,8 @@
   }
 
   clip();
-  embed("variance", document.getElementById("variance"));
+  for (const name of ["variance", "calibration", "confidences"]) {
+    if (given[name]) embed(name, document.getElementById(name));
+  }
   plane();
 })();

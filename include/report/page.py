@@ -56,9 +56,18 @@ def render(figures: Mapping[str, Any], pictures: Mapping[str, str]) -> str:
                 "plane": charts.plane(figures["plane"], colours),
                 "variance": charts.variance(figures["variance"]["shares"]),
                 "colours": charts.SELECTION_COLOURS,
+                **_calibration(figures["recogniser"] or {}),
             },
         )
     )
+
+
+def _calibration(recogniser: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the charts of the calibration, if there is one."""
+    found = recogniser.get("calibration")
+    if not found:
+        return {}
+    return {"calibration": charts.calibration(found["bins"]), "confidences": charts.confidences(found["bins"])}
 
 
 def _environment() -> Environment:
@@ -78,7 +87,7 @@ def _environment() -> Environment:
         "dollars": dollars,
         "moment": moment,
     }
-    environment.filters |= {"figure": figure, "signed": signed}
+    environment.filters |= {"figure": figure, "signed": signed, "points": points}
     return environment
 
 
@@ -119,6 +128,15 @@ def signed(value: float) -> str:
     ('+0.28', True)
     """
     return f"{value:+.2f}".replace("-", "\N{MINUS SIGN}")
+
+
+def points(difference: float) -> str:
+    r"""Format a difference of shares in percentage points.
+
+    >>> points(-0.0123) == "\N{MINUS SIGN}1.2", points(0.1)
+    (True, '+10.0')
+    """
+    return f"{100 * difference:+.1f}".replace("-", "\N{MINUS SIGN}")
 
 
 def size(count: float) -> str:
@@ -173,6 +191,7 @@ def figure(value: float | None, name: str) -> str:
     """Format a figure of the comparison between runs by its name."""
     formats: dict[str, Callable[[float | None], str]] = {
         "explained": percent,
+        "recogniser": percent,
         "accuracy": percent,
         "seconds": duration,
         "dollars": dollars,

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
     from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 
+    from fruits_features.recogniser.model import Recogniser
     from include.report.build import About, Previous
 
 log = logging.getLogger(__name__)
@@ -91,12 +92,21 @@ def _write_report(s3: S3Hook, layout: RunLayout, context: Context, validation: M
         **cost.reported_cost(cost.run_cost(context), seconds),
         previous=_previous(s3, files.bucket),
         about=_about(s3, layout, context),
+        recogniser=_recogniser(s3, layout),
     )
     report = build.build(inputs)
     pages = run_context.s3_of(run_context.run_of(context), extra_args={"ContentType": "text/html; charset=utf-8"})
     pages.load_bytes(report.html, layout.report_page, replace=True)
     s3.load_bytes(documents.encode(report.figures), layout.report_figures, replace=True)
     log.info("Report: %s (%d KB).", layout.report_page, len(report.html) // 1024)
+
+
+def _recogniser(s3: S3Hook, layout: RunLayout) -> Recogniser | None:
+    """Return the run's recogniser, or `None` if it has none."""
+    from fruits_features.recogniser.model import Recogniser
+
+    stored = read(s3, *split(layout.portable_recogniser))
+    return Recogniser.from_bytes(stored) if stored else None
 
 
 def _about(s3: S3Hook, layout: RunLayout, context: Context) -> About:
