@@ -56,6 +56,7 @@ class Inputs:
         about: Origin of the run, or `None` if it is unknown.
         max_image_pixels: Largest image in pixels. Pictures of larger ones are omitted.
         recogniser: Recogniser of the run, or `None` if it has none.
+        no_recogniser: Reason why it has none, one sentence.
     """
 
     run: str
@@ -71,6 +72,7 @@ class Inputs:
     about: About | None = None
     max_image_pixels: int = DEFAULT_MAX_IMAGE_PIXELS
     recogniser: Recogniser | None = None
+    no_recogniser: str = "The application wrote none."
 
 
 @dataclass(frozen=True)
@@ -111,7 +113,7 @@ def _figures(inputs: Inputs) -> dict[str, Any]:
         "plane": plane.sample(sample, counts),
         "neighbours": nearest.neighbours(queries, known),
         "recogniser": _recogniser(inputs, sample),
-        "no_recogniser": None if inputs.recogniser else recognition.why_missing(counts),
+        "no_recogniser": None if inputs.recogniser else inputs.no_recogniser,
         "recognition": nearest.recognise(queries, known, rows.by_split(counts)) if both else None,
         "tasks": _tasks(inputs),
         "checks": list(inputs.validation["checks"]),

@@ -21,23 +21,11 @@ if TYPE_CHECKING:
 
     from fruits_features.recogniser.model import Recogniser
 
+ALL = "all"
+"""Name of the rows without a split in the validation's figures."""
 MAX_CONFUSIONS = 12
 SHOWN_SPLITS = (TEST_SPLIT, VALIDATION_SPLIT)
 """Splits that the recogniser was not fitted on. Confusions and calibration are those of the first that has images."""
-
-
-def why_missing(counts: pl.DataFrame) -> str:
-    """Return why a run has no recogniser, as the end of a sentence.
-
-    Args:
-        counts: Result of `rows.count`.
-    """
-    categories = counts.filter(split=FITTED_SPLIT)["category"].n_unique()
-    if not categories:
-        return f"no image is in the split {FITTED_SPLIT}"
-    if categories == 1:
-        return f"all images of the split {FITTED_SPLIT} are of one category"
-    return "the application wrote none"
 
 
 def summarise(recogniser: Recogniser, rows: Rows, validation: Mapping[str, Any]) -> dict[str, Any]:
@@ -61,6 +49,7 @@ def summarise(recogniser: Recogniser, rows: Rows, validation: Mapping[str, Any])
         ],
         "cross_validated": evaluation and {"folds": evaluation["folds"], **_share(evaluation)},
         "change": validation.get("change"),
+        "fitted": FITTED_SPLIT if FITTED_SPLIT in splits else ALL,
         "split": shown,
         "by_category": _by_category(figures["categories"]) if figures else [],
         "not_learnt": sorted(set(figures["categories"]) - set(recogniser.categories)) if figures else [],

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
     from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 
-    from fruits_features.recogniser.model import Recogniser
     from include.report.build import About, Previous
 
 log = logging.getLogger(__name__)
@@ -92,7 +91,7 @@ def _write_report(s3: S3Hook, layout: RunLayout, context: Context, validation: M
         **cost.reported_cost(cost.run_cost(context), seconds),
         previous=_previous(s3, files.bucket),
         about=_about(s3, layout, context),
-        recogniser=_recogniser(s3, layout),
+        **_recogniser(s3, layout),
     )
     report = build.build(inputs)
     pages = run_context.s3_of(run_context.run_of(context), extra_args={"ContentType": "text/html; charset=utf-8"})
@@ -101,12 +100,14 @@ def _write_report(s3: S3Hook, layout: RunLayout, context: Context, validation: M
     log.info("Report: %s (%d KB).", layout.report_page, len(report.html) // 1024)
 
 
-def _recogniser(s3: S3Hook, layout: RunLayout) -> Recogniser | None:
-    """Return the run's recogniser, or `None` if it has none."""
+def _recogniser(s3: S3Hook, layout: RunLayout) -> dict[str, Any]:
+    """Return the run's recogniser, or the reason why it has none, as inputs of the report."""
     from fruits_features.recogniser.model import Recogniser
 
     stored = read(s3, *split(layout.portable_recogniser))
-    return Recogniser.from_bytes(stored) if stored else None
+    if stored:
+        return {"recogniser": Recogniser.from_bytes(stored)}
+    return {"no_recogniser": read_json(s3, layout.outcome)["why_no_recogniser"]}
 
 
 def _about(s3: S3Hook, layout: RunLayout, context: Context) -> About:

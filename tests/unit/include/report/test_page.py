@@ -101,10 +101,10 @@ def test_page_of_run_without_quarantine_reports_it(tmp_path: Path) -> None:
     assert "Nothing was quarantined" in Page(made).text
 
 
-def test_page_of_run_without_splits_says_why_nothing_is_recognised(tmp_path: Path) -> None:
+def test_page_of_run_without_splits_and_recogniser_says_that_nothing_is_recognised(tmp_path: Path) -> None:
     page = Page(report(tmp_path, [(None, category, pca) for _, category, pca in KNOWN]))
 
-    assert "Recognition This run has no recogniser: no image is in the split Training. Validation" in page.text
+    assert "Recognition This run has no recogniser. The application wrote none. Validation" in page.text
     assert "are recognised" not in page.text
     assert "Random images of the run" in page.text
 

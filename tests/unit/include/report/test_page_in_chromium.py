@@ -108,7 +108,7 @@ def test_recogniser_is_judged_in_tables(page: Page, address: str) -> None:
         "Images Number Recognised, with 95 % interval",
         "Test 4 50.0 % 15.0 % to 85.0 %",
         "Training, on which it was fitted 4 100.0 % 51.0 % to 100.0 %",
-        "Training, cross-validated in 5 folds 100 90.0 % 82.6 % to 94.5 %",
+        "Cross-validated in 5 folds 100 90.0 % 82.6 % to 94.5 %",
         "Test, by the nearest Training image instead 4 50.0 % 15.0 % to 85.0 %",
     ]
     assert _rows(page, "#recognition table >> nth=1")[0:2] == [

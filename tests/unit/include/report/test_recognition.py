@@ -103,7 +103,7 @@ def test_without_test_the_cross_validation_is_shown(tmp_path: Path) -> None:
 
     assert (found["split"], found["by_category"], found["confusions"]) == (None, [], [])
     assert found["calibration"]["error"] == EVALUATION.calibration_error
-    assert "Training images are recognised in the cross-validation" in made.html.decode()
+    assert "100 images are recognised in the cross-validation" in made.html.decode()
 
 
 def test_without_test_and_cross_validation_there_is_no_calibration(tmp_path: Path) -> None:
@@ -113,19 +113,21 @@ def test_without_test_and_cross_validation_there_is_no_calibration(tmp_path: Pat
     assert "Calibration" not in made.html.decode()
 
 
-@pytest.mark.parametrize(
-    ("places", "reason"),
-    [
-        ([(None, "Apple", (1, 0))], "no image is in the split Training"),
-        ([("Training", "Apple", (1, 0))], "all images of the split Training are of one category"),
-        (KNOWN, "the application wrote none"),
-    ],
-)
-def test_run_without_a_recogniser_says_why(tmp_path: Path, places: list[Place], reason: str) -> None:
-    made = report(tmp_path, places)
+def test_run_without_a_recogniser_says_why(tmp_path: Path) -> None:
+    made = report(tmp_path, KNOWN, no_recogniser="It needs two categories.")
 
-    assert (made.figures["recogniser"], made.figures["no_recogniser"]) == (None, reason)
-    assert f"This run has no recogniser: {reason}." in made.html.decode()
+    assert (made.figures["recogniser"], made.figures["no_recogniser"]) == (None, "It needs two categories.")
+    assert "This run has no recogniser. It needs two categories." in made.html.decode()
+
+
+def test_run_without_splits_is_fitted_on_all_images(tmp_path: Path) -> None:
+    made = _report(tmp_path, [(None, category, components) for _, category, components in KNOWN])
+
+    text = " ".join(made.html.decode().split())
+    assert [one["split"] for one in made.figures["recogniser"]["accuracy"]] == ["all"]
+    assert "of 100 images are recognised in the cross-validation" in text
+    assert "fitted on 4 images of 2 categories" in text
+    assert "Without a split, on which it was fitted" in text
 
 
 def test_comparison_of_runs_has_the_accuracy_of_both_recognisers(tmp_path: Path, made: Report) -> None:
