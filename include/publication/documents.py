@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from pydantic import AwareDatetime, BaseModel, NonNegativeInt, ValidationError
+from pydantic import AwareDatetime, BaseModel, NonNegativeInt, PositiveInt, ValidationError
 
 from fruits_features import __version__
 from fruits_features.contract import layout, sealed
@@ -72,8 +72,17 @@ class _Projection(BaseModel):
     explained_variance: float
 
 
+class _Recognised(BaseModel):
+    images: PositiveInt
+    right: NonNegativeInt
+
+
+class _Recogniser(BaseModel):
+    splits: dict[str, _Recognised] = {}
+
+
 class _Record(BaseModel):
-    """Fields of `run.json` that the pipeline and the pages read. Older versions wrote no fingerprint and no cost."""
+    """Fields of `run.json` that the pipeline and the pages read. Older versions wrote no fingerprint, cost or recogniser."""
 
     format: Literal[1] = FORMAT
     run: str
@@ -81,6 +90,7 @@ class _Record(BaseModel):
     counts: _Counts
     categories: dict[str, NonNegativeInt]
     projection: _Projection
+    recogniser: _Recogniser = _Recogniser()
     recipe: dict[str, Any] = {}
     cost: dict[str, Any] | None = None
 

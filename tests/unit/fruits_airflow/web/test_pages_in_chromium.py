@@ -16,8 +16,8 @@ RUN = "2026-11-29T141033Z-an-orchard-with-a-long-name-in-the-south-fruits_featur
 PUBLISHED = "2026-11-28T141033Z-fruits_features"
 
 
-def _record(run: str) -> dict[str, Any]:
-    return {
+def _record(run: str, **changes: object) -> dict[str, Any]:
+    return changes | {
         "run": run,
         "dag": {"dag_id": "fruits_features"},
         "published_at": datetime(2026, 11, 29, tzinfo=UTC),
@@ -32,7 +32,11 @@ FOLDER = f"s3://fruits/features/runs/{RUN}/"
 PAGES: dict[str, dict[str, Any]] = {
     "runs.html": {
         "bucket": "fruits",
-        "records": [_record(RUN), _record(PUBLISHED)],
+        "records": [
+            _record(RUN, recogniser={"splits": {"Test": {"images": 22688, "right": 20646}}}),
+            _record(PUBLISHED, recogniser={}),
+            _record("by an older version"),
+        ],
         "published": PUBLISHED,
         "notes": [f"s3://fruits/features/runs/{RUN}/run.json is damaged."],
     },
@@ -86,6 +90,16 @@ def test_list_on_a_phone_shows_all_figures_and_cuts_long_names(page: Page) -> No
         assert box
         assert box["x"] >= 0
         assert box["x"] + box["width"] <= PHONE["width"]
+
+
+def test_list_has_the_share_of_recognised_test_images(page: Page) -> None:
+    _show(page, "runs.html", PHONE)
+
+    assert page.locator("td[data-label='Recognised (Test)']").all_inner_texts() == [
+        "91.0%",
+        "\N{EN DASH}",
+        "\N{EN DASH}",
+    ]
 
 
 def test_list_marks_the_published_run_beside_its_name(page: Page) -> None:
