@@ -82,7 +82,10 @@ class _Recogniser(BaseModel):
 
 
 class _Record(BaseModel):
-    """Fields of `run.json` that the pipeline and the pages read. Older versions wrote no fingerprint, cost or recogniser."""
+    """Fields of `run.json` that the pipeline and the pages read.
+
+    Older versions wrote no fingerprint, no cost and no recogniser.
+    """
 
     format: Literal[1] = FORMAT
     run: str

@@ -21,6 +21,8 @@ from include.validation.checks import Check, Severity, ValidationReport, table
 from include.validation.drift import Published
 from include.validation.feature_checks import FeatureChecks
 from include.validation.recogniser_checks import RecogniserChecks
+from include.validation.recogniser_drop import Judged, PairedRecognition, find_change
+from include.validation.recogniser_drop import check as drop_check
 from include.validation.table_rules import TableRules, value_rules
 
 if TYPE_CHECKING:
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 
     from fruits_features.contract.arguments import Arguments
     from fruits_features.projection import Projection
+    from fruits_features.recogniser.model import Recogniser
     from include.run_files import RunFiles, Table
 
 __all__ = ["Audit", "Check", "Published", "Severity", "ValidationReport", "table"]
@@ -47,6 +50,7 @@ class Audit:
         published: Published run to compare with, or `None`.
         recogniser: Stored recogniser, or `None` if the run has none.
         kept: Stored projection that the run kept, empty if it no longer exists. `None` if the run fitted its own.
+        recogniser_drop: Severity of a recogniser that is worse than the published one.
     """
 
     files: RunFiles
@@ -55,6 +59,7 @@ class Audit:
     published: Published | None = None
     recogniser: bytes | None = None
     kept: bytes | None = None
+    recogniser_drop: Severity = Severity.WARNING
 
     def validate(self, stored: bytes) -> ValidationReport:
         """Run all checks.
@@ -84,9 +89,16 @@ class Audit:
         seed, kept, has_split = crc32(self.arguments.run.encode()), self.kept is not None, self._has_split()
         features = FeatureChecks(rules_of_tables[0][0], projection, has_split=has_split, seed=seed, kept=kept)
         recogniser = RecogniserChecks(self.recogniser, projection.version, projection.k, has_split=has_split)
+        paired = self._pair(recogniser.recogniser, projection)
         for batch in self.files.features.batches():
             features.add(batch)
             recogniser.add(batch)
+            if paired:
+                paired.add(batch)
+        recognised = dict(recogniser.figures())
+        judged = Judged.of(recogniser.recogniser, recognised)
+        change = self.published and find_change(judged, self.published.recogniser, paired)
+        recognised |= {"change": change.figures()} if change else {}
         checks = (
             *schema_checks,
             Check.any_rows("inventory", self.files.inventory.rows),
@@ -97,6 +109,7 @@ class Audit:
             *projection_checks.check(projection),
             *(() if self.kept is None else [projection_checks.check_kept(projection, self.kept)]),
             *recogniser.checks(),
+            drop_check(judged, self.published and self.published.recogniser, change, self.recogniser_drop),
             *self._file_checks(projection),
             *self._sample_checks(features, projection),
             *self._drift_checks(features, projection),
@@ -105,7 +118,14 @@ class Audit:
         shares = projection.explained_variance
         total = round(float(shares.sum()), 6)
         figures = {"components": len(shares), "explained_variance": total, "version": projection.version}
-        return ValidationReport(counts, features.categories, figures, recogniser.figures(), checks)
+        return ValidationReport(counts, features.categories, figures, recognised, checks)
+
+    def _pair(self, recogniser: Recogniser | None, projection: Projection) -> PairedRecognition | None:
+        """Return the comparison of both recognisers on the same images, or `None` if it is not possible."""
+        if self.published is None:
+            return None
+        published = self.published
+        return PairedRecognition.of(recogniser, projection, published.recogniser.recogniser, published.projection)
 
     def _sample_checks(self, features: FeatureChecks, projection: Projection) -> Iterator[Check]:
         if features.sample is None:

@@ -97,6 +97,11 @@ class RecogniserChecks:
         if self._recogniser and self._recogniser.k == self.components:
             self._recognition = Recognition(self._recogniser)
 
+    @property
+    def recogniser(self) -> Recogniser | None:
+        """The recogniser, or `None` if the run has none or it is damaged."""
+        return self._recogniser
+
     def add(self, batch: pl.DataFrame) -> None:
         """Add the rows of a batch. Those without category or finite components fail other checks."""
         complete = batch.filter(pl.col("category").is_not_null(), pl.col("pca").list.len() == self.components)

@@ -7,7 +7,7 @@ model. Then Test images that were added or removed are no drop, and a smaller dr
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import polars as pl
 
@@ -18,6 +18,8 @@ from include import intervals
 from include.validation.checks import Check, Severity
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
 
     from fruits_features.projection import Projection
@@ -45,11 +47,21 @@ class Judged:
     recogniser: Recogniser | None
     test: tuple[int, int] | None = None
 
+    @classmethod
+    def of(cls, recogniser: Recogniser | None, figures: Mapping[str, Any]) -> Self:
+        """Return the recogniser with its figures in a validation's result or in `run.json`, empty if there are none."""
+        test = figures.get("splits", {}).get(TEST_SPLIT)
+        return cls(recogniser, (test["right"], test["images"]) if test else None)
+
     @property
     def cross_validated(self) -> tuple[float, int] | None:
         """Number of recognised images and of all images of the cross-validation; `None` without one."""
         evaluation = self.recogniser and self.recogniser.evaluation
         return (evaluation.accuracy * evaluation.images, evaluation.images) if evaluation else None
+
+
+NO_RECOGNISER = Judged(None)
+"""A run without a recogniser."""
 
 
 @dataclass(frozen=True)
@@ -122,10 +134,33 @@ class PairedRecognition:
     lost: int = 0
     gained: int = 0
 
+    @classmethod
+    def of(
+        cls, run: Recogniser | None, projection: Projection, published: Recogniser | None, old: Projection | None
+    ) -> Self | None:
+        """Return the comparison, or `None` if the published recogniser cannot be applied to the run's features.
+
+        Args:
+            run: Recogniser of the run.
+            projection: Projection of the run.
+            published: Recogniser of the published run.
+            old: Projection of the published run.
+        """
+        if run is None or published is None:
+            return None
+        if published.projection == projection.version:
+            return cls(run, published, None) if published.k == projection.k else None
+        if old is None or (old.version, old.k) != (published.projection, published.k):
+            return None
+        return cls(run, published, old) if _features(old) == _features(projection) else None
+
     def add(self, batch: pl.DataFrame) -> None:
-        """Add the Test images of a batch of rows with complete vectors."""
-        known = pl.col("category").is_in(self.before.categories)
-        rows = batch.filter(known, split=TEST_SPLIT)
+        """Add the Test images of a batch. Rows with incomplete vectors are left out."""
+        rows = batch.filter(
+            pl.col("category").is_in(self.before.categories), pl.col("pca").list.len() == self.now.k, split=TEST_SPLIT
+        )
+        if self.projection:
+            rows = rows.filter(pl.col("features").list.len() == len(self.projection.mean))
         if not rows.height:
             return
         components = as_matrix(rows["pca"].to_arrow())
@@ -145,6 +180,11 @@ class PairedRecognition:
         before = (self.recognised + self.lost - self.gained) / self.images
         interval = intervals.paired_difference(self.lost, self.gained, self.images)
         return Change(PAIRED, self.images, before, self.recognised / self.images, interval)
+
+
+def _features(projection: Projection) -> tuple[tuple[str, ...], str | None]:
+    """Return the families of a projection's features, and the SHA-256 of the model if there is one."""
+    return tuple(projection.families), projection.model and projection.model.sha256
 
 
 def is_recognised(recogniser: Recogniser, components: NDArray[Any], categories: pl.Series) -> pl.Series:

@@ -21,6 +21,7 @@ from fruits_features.contract.arguments import (
 from fruits_features.contract.families import DEFAULT_FAMILIES, FAMILIES, total_dimension
 from fruits_features.contract.layout import BUCKET_PATTERN, PREFIX_PATTERN
 from include.emr.sizing import NODE_VCPUS, SIZES
+from include.validation.checks import Severity
 
 _MANY = total_dimension(DEFAULT_FAMILIES)
 _DIMENSIONS = ", ".join(f"{family.name} ({family.dimension or 'the model decides'})" for family in FAMILIES.values())
@@ -188,6 +189,15 @@ ADVANCED = _section(
         title="Maximum quarantine share",
         description_md="The run fails when features cannot be extracted from a larger share of the images. Example: "
         "`0.1` for 10 %. 0 to 1.",
+    ),
+    recogniser_drop=Param(
+        str(Severity.WARNING),
+        type="string",
+        enum=[str(Severity.WARNING), str(Severity.ERROR)],
+        title="When the recogniser gets worse",
+        description_md="Severity of a recogniser that recognises fewer images than the published one, by at least 0.01 "
+        "of the Test images and by more than chance explains. **warning**: publish the run, and log it. **error**: the "
+        "run fails and is not published.",
     ),
     force=Param(
         default=False,

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from airflow.providers.amazon.aws.hooks.s3 import S3Hook
     from airflow.sdk import Context
 
+    from fruits_features.recogniser.model import Recogniser
     from include.validation.audit import Published, ValidationReport
 
 log = logging.getLogger(__name__)
@@ -62,7 +63,7 @@ def validate_parquet() -> dict[str, Any]:
 
 def _audit(run: Mapping[str, Any], context: Context, s3: S3Hook) -> ValidationReport:
     from include.run_files import RunFiles
-    from include.validation.audit import Audit
+    from include.validation.audit import Audit, Severity
 
     layout = RunLayout(run["uri"])
     stored = read(s3, *split(layout.portable_projection))
@@ -79,6 +80,7 @@ def _audit(run: Mapping[str, Any], context: Context, s3: S3Hook) -> ValidationRe
         published=_published(s3, run["bucket"]),
         recogniser=read(s3, *split(layout.portable_recogniser)),
         kept=(read(s3, *split(kept_from)) or b"") if kept_from else None,
+        recogniser_drop=Severity(context["params"]["recogniser_drop"]),
     )
     return audit.validate(stored)
 
@@ -96,9 +98,10 @@ def _outcome(s3: S3Hook, layout: RunLayout) -> dict[str, Any]:
 
 
 def _published(s3: S3Hook, bucket: str) -> Published | None:
-    """Return the categories and projection of the published run, or `None` when nothing is published or readable."""
+    """Return the published run, or `None` when nothing is published or readable."""
     from include.validation import projection_checks
     from include.validation.audit import Published
+    from include.validation.recogniser_drop import Judged
 
     published = read_latest(s3, bucket)
     record = read_published_record(s3, published)
@@ -106,4 +109,21 @@ def _published(s3: S3Hook, bucket: str) -> Published | None:
         return None
     projection = published["paths"].get("projection")
     stored = read(s3, *split(projection)) if projection else None
-    return Published(record["categories"], projection_checks.read(stored)[0] if stored else None)
+    return Published(
+        record["categories"],
+        projection_checks.read(stored)[0] if stored else None,
+        Judged.of(_recogniser(s3, published["paths"].get("recogniser")), record.get("recogniser", {})),
+    )
+
+
+def _recogniser(s3: S3Hook, uri: str | None) -> Recogniser | None:
+    """Return a published recogniser, or `None` with a warning if it is missing or damaged."""
+    from fruits_features.recogniser.model import Recogniser, UnreadableRecogniserError
+
+    if uri is None:
+        return None
+    try:
+        return Recogniser.from_bytes(read(s3, *split(uri)) or b"")
+    except UnreadableRecogniserError as error:
+        log.warning("%s cannot be read (%s). Nothing is compared with it.", uri, error)
+        return None

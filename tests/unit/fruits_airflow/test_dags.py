@@ -159,6 +159,7 @@ def test_emr_tasks_are_deferrable(dagbag: DagBag) -> None:
         ("explained_variance", 1.1),
         ("k", 0),
         ("max_quarantine_share", 2),
+        ("recogniser_drop", "not checked"),
         ("wait_minutes", -1),
         ("quiet_minutes", -1),
         ("marker", "/_SUCCESS"),
@@ -189,7 +190,7 @@ SECTIONS = {
     "Features": ["features", "onnx_model", "include_pixels"],
     "Projection": ["refit", "explained_variance", "k"],
     "Cluster": ["cluster_size", "target_minutes", "max_cost"],
-    "Advanced": ["max_quarantine_share", "force"],
+    "Advanced": ["max_quarantine_share", "recogniser_drop", "force"],
 }
 
 

@@ -77,7 +77,7 @@ def _upload(run: Run, s3: Any) -> None:  # noqa: ANN401
 
 def _context(run: Run) -> dict[str, Any]:
     taken = {"name": "r", "bucket": "fruits", "region": "eu-west-1", "uri": run.layout.prefix}
-    params = {name: getattr(run.arguments, name) for name in PARAMS}
+    params = {name: getattr(run.arguments, name) for name in PARAMS} | {"recogniser_drop": "warning"}
     return {"params": params, "task": Mock(), "ti": Mock(xcom_pull=Mock(return_value=taken))}
 
 

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import polars as pl
 import pytest
 
+from fruits_features.contract.families import total_dimension
+from fruits_features.pca.fit import Moments, fit
 from include.validation import recogniser_drop
+from include.validation.audit import Published
 from include.validation.checks import Severity
 from include.validation.recogniser_drop import CROSS_VALIDATED, PAIRED, UNPAIRED, Change, Judged, PairedRecognition
 from tests.support.chosen_recognisers import EVALUATION, recogniser
+from tests.support.validation_runs import FAMILIES, Run
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from include.validation.checks import Check
 
 CENTRES = {"Apple": (1, 0), "Lime": (0, 1)}
@@ -99,6 +102,8 @@ def test_images_of_categories_that_the_run_lost_are_compared() -> None:
 
 def test_published_recogniser_gets_the_components_of_its_own_projection() -> None:
     class Swap:
+        mean = (0, 0)
+
         def project(self, features: np.ndarray) -> np.ndarray:
             return features[:, ::-1]
 
@@ -151,6 +156,57 @@ def test_nothing_to_compare_is_not_checked(run: Judged, published: Judged | None
     check = _check(run, published, severity=Severity.ERROR)
 
     assert (check.passed, check.severity, check.saw) == (False, Severity.NOT_CHECKED, reason)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return Run(tmp_path_factory.mktemp("run"))
+
+
+def _report(run: Run, published: Published) -> tuple[Check, dict[str, Any]]:
+    """Return the check and the figures of the validation."""
+    report = run.validate(published=published, change=lambda audit: replace(audit, recogniser_drop=Severity.ERROR))
+    (check,) = (check for check in report.checks if check.name == recogniser_drop.CHECK_NAME)
+    return check, report.as_dict()["recogniser"]["change"]
+
+
+def test_validation_compares_with_the_published_recogniser_on_the_same_images(run: Run) -> None:
+    training = np.stack([row["features"] for row in run.rows if row["split"] == "Training"])
+    refitted = fit(Moments.of(training[::2]), FAMILIES, k=2, explained_variance=None)
+    other = recogniser({"Apple": (1, 0), "Lime": (-1, 0)}, refitted.version)
+    expected = [
+        max(other.recognise(refitted.project(np.stack([row["features"]]))[0], top=1))[0] == row["category"]
+        for row in run.rows
+        if row["split"] == "Test"
+    ]
+
+    for projection, before, accuracy in (
+        (None, run.recogniser, None),
+        (run.projection, run.recogniser, None),
+        (refitted, other, sum(expected) / 6),
+    ):
+        check, change = _report(run, Published({}, projection, Judged(before, (1, 2))))
+
+        assert (check.severity, change["basis"], change["images"]) == (Severity.ERROR, PAIRED, 6)
+        assert change["before"] == pytest.approx(change["now"] if accuracy is None else accuracy, abs=1e-6)
+
+
+def test_validation_compares_accuracies_if_the_published_recogniser_takes_other_features(run: Run) -> None:
+    training = np.stack([row["features"] for row in run.rows if row["split"] == "Training"])
+    width = total_dimension(("orb",))
+    of_orb = fit(Moments.of(training[:, :width]), ("orb",), k=2, explained_variance=None)
+
+    for projection, version, k in ((of_orb, of_orb.version, 2), (None, "lost", 2), (run.projection, "replaced", 2)):
+        before = recogniser({"Apple": (1,) * k, "Lime": (-1,) * k}, version)
+        _, change = _report(run, Published({}, projection, Judged(before, (1, 2))))
+
+        assert (change["basis"], change["before"]) == (UNPAIRED, 0.5)
+
+
+def test_published_recogniser_of_another_shape_is_not_applied(run: Run) -> None:
+    before = recogniser({"Apple": (1, 0), "Lime": (-1, 0)}, run.projection.version)
+
+    assert PairedRecognition.of(run.recogniser, run.projection, before, run.projection) is None
 
 
 def test_figures_of_a_change_are_plain_and_rounded() -> None:

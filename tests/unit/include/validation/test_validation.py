@@ -16,7 +16,7 @@ from fruits_features import schemas
 from fruits_features.extraction.families.onnx import Weights
 from fruits_features.pca.fit import Moments, fit
 from include.run_files import RunFiles
-from include.validation import sample_check
+from include.validation import recogniser_drop, sample_check
 from include.validation.audit import Published, Severity, table
 from tests.support.deadly_decoder.sitecustomize import ENDLESS_MARK, MARK
 from tests.support.validation_runs import COMPONENTS, FAMILIES, Run
@@ -47,7 +47,10 @@ def test_good_run_passes_every_check(run: Run) -> None:
     assert report.categories == {"Apple": 12, "Lime": 12}
     assert report.projection["components"] == COMPONENTS
     assert [check.name for check in report.warnings] == ["files: sizes of features"]
-    assert [check.name for check in report.not_checked] == ["drift: comparison with the published run"]
+    assert [(check.name, check.saw) for check in report.not_checked] == [
+        (recogniser_drop.CHECK_NAME, "no run is published"),
+        ("drift: comparison with the published run", "no run is published"),
+    ]
 
 
 def _write(change: Callable[[Run], None], schema: pa.Schema | None = None) -> Callable[[Run], ValidationReport]:
@@ -439,6 +442,7 @@ def test_run_without_rows_fails_and_its_values_are_not_checked(run: Run) -> None
         "features: values of all columns": "the table is empty",
         "features: pca equals the projection of features": "no row is complete",
         "features: statistics of the components": "no image to fit on has features",
+        recogniser_drop.CHECK_NAME: "no run is published",
         "sample: images extracted again equal their rows": "no row of features/ is complete",
         "drift: comparison with the published run": "no run is published",
     }
@@ -483,6 +487,7 @@ def test_published_run_without_categories_is_no_baseline(run: Run) -> None:
     report = run.validate(published=Published({}, run.projection))
 
     assert [check.name for check in report.not_checked] == [
+        recogniser_drop.CHECK_NAME,
         "drift: share of images lost since the published run",
         "drift: share of images that changed category",
     ]
