@@ -14,6 +14,7 @@ import polars as pl
 
 from fruits_features.contract.image_keys import TEST_SPLIT
 from fruits_features.contract.layout import FITTED_SPLIT
+from fruits_features.io.vectors import unit_vectors
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -84,8 +85,7 @@ class Rows:
     @property
     def directions(self) -> NDArray[np.float32]:
         """Components as unit vectors, whose inner products are cosines. Zero vectors stay zero."""
-        lengths = np.linalg.norm(self.pca, axis=1, keepdims=True)
-        return np.asarray(np.divide(self.pca, lengths, out=np.zeros_like(self.pca), where=lengths > 0), np.float32)
+        return unit_vectors(self.pca)
 
 
 def splits(counts: pl.DataFrame) -> tuple[str, str] | None:

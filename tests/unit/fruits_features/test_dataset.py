@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from fruits_features import dataset
+from fruits_features import dataset, publications
 from fruits_features.contract import layout
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def test_time_before_all_runs_names_the_published_ones(orchard: str) -> None:
 
 
 def test_unknown_run_names_the_published_ones(orchard: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dataset, "_MAX_NAMES", 2)
+    monkeypatch.setattr(publications, "_MAX_NAMES", 2)
 
     with pytest.raises(dataset.NothingPublishedError, match=r"does not contain the run 'b'.*: c, Z-a and 1 more\."):
         dataset.open(orchard, run="b")

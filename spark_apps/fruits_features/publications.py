@@ -1,0 +1,178 @@
+"""Published runs of a bucket: the pointer to the current one, its earlier versions, and their list.
+
+Needs obstore only. Finds credentials like boto3, which is needed for profiles only. Looks up the bucket's region if
+pyarrow is installed.
+"""
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time
+from typing import Any
+
+from fruits_features.contract import layout, sealed
+from fruits_features.contract.sealed import DamagedDocumentError
+from fruits_features.io import object_store, s3_access
+
+_S3 = "s3://"
+_MAX_NAMES = 10
+"""Largest number of runs that an error message lists."""
+
+
+class DamagedPointerError(ValueError):
+    """The pointer to a run is damaged. The message names the object."""
+
+
+class NothingPublishedError(FileNotFoundError):
+    """The bucket does not contain the requested run. The message names the runs that it contains."""
+
+
+@dataclass(frozen=True)
+class Publication:
+    """One publication of a run.
+
+    Args:
+        run: Name of the run.
+        published_at: Time of the publication.
+    """
+
+    run: str
+    published_at: datetime
+
+
+def published(bucket: str, *, run: str | None = None, as_of: str | date | None = None) -> dict[str, Any]:
+    """Return the pointer to a published run: its name, counts, versions, checksums, and the paths of its results.
+
+    Args:
+        bucket: `s3://<bucket>`.
+        run: Name of a run; the published run by default. Excludes `as_of`.
+        as_of: Time as `datetime`, `date` or ISO 8601; selects the run that was published then. A date means the end of
+            the day. A time without a time zone is in UTC.
+
+    Raises:
+        DamagedPointerError: The pointer to the run is damaged.
+        NothingPublishedError: The bucket does not contain the run.
+        S3AccessError: There are no credentials, or S3 rejected them.
+        ValueError: `bucket` is not the address of a bucket, `run` and `as_of` are both given, or the time cannot be
+            parsed.
+    """
+    if run is not None and as_of is not None:
+        raise ValueError(f"run={run!r} and as_of={as_of!r} exclude each other; give one of them.")
+    name = name_of(bucket)
+    with s3_access.reading(f"s3://{name}/"):
+        return _find(name, run, as_of)
+
+
+def name_of(bucket: str) -> str:
+    """Return the name of a bucket from its address.
+
+    Raises:
+        ValueError: It is not the address of a bucket.
+
+    >>> name_of("s3://fruits/")
+    'fruits'
+    """
+    name = bucket.removeprefix(_S3).rstrip("/")
+    if not re.fullmatch(layout.BUCKET_PATTERN, name):
+        raise ValueError(f"{bucket!r} is not the address of a bucket; write s3://<bucket>.")
+    return name
+
+
+def _find(name: str, run: str | None, as_of: str | date | None) -> dict[str, Any]:
+    uri = layout.latest(name)
+    try:
+        latest = _read(uri)
+    except FileNotFoundError as error:
+        raise NothingPublishedError(
+            f"There is no {uri}: run the DAG on this bucket first, or open another bucket."
+        ) from error
+    if run is not None:
+        return latest if latest["run"] == run else _earlier(name, latest, f"the run {run!r}", run=run)
+    if as_of is None:
+        return latest
+    moment = _moment(as_of)
+    if datetime.fromisoformat(latest["published_at"]) <= moment:
+        return latest
+    return _earlier(name, latest, f"a run published by {moment.isoformat()}", until=layout.stamp(moment))
+
+
+def publications(bucket: str) -> list[Publication]:
+    """Return the publications of a bucket, the newest first. The first one is current.
+
+    Args:
+        bucket: `s3://<bucket>`.
+
+    Raises:
+        DamagedPointerError: The pointer to the run is damaged.
+        NothingPublishedError: Nothing is published in the bucket.
+        S3AccessError: There are no credentials, or S3 rejected them.
+        ValueError: `bucket` is not the address of a bucket.
+    """
+    name = name_of(bucket)
+    with s3_access.reading(f"s3://{name}/"):
+        latest = _find(name, None, None)
+        pointers = reversed(object_store.list_files(layout.history(name)))
+        earlier = [Publication(layout.published_run(one), layout.publication_time(one)) for one in pointers]
+    return [Publication(latest["run"], datetime.fromisoformat(latest["published_at"])), *earlier]
+
+
+def _earlier(
+    bucket: str, latest: dict[str, Any], description: str, *, run: str = "", until: str = ""
+) -> dict[str, Any]:
+    """Read the newest earlier pointer, of a run or until a time.
+
+    Args:
+        bucket: Name of the bucket.
+        latest: Content of `latest.json`.
+        description: Requested run, for the error message.
+        run: Name of the run; empty for any.
+        until: Latest time of publication, as in file names; empty for any.
+    """
+    folder = layout.history(bucket)
+    pointers = list(object_store.list_files(folder))
+    matches = [
+        name
+        for name in pointers
+        if run in {"", layout.published_run(name)} and (not until or name[: len(until)] <= until)
+    ]
+    if matches:
+        return _read(f"{folder}/{matches[-1]}")
+    newest = [latest["run"], *map(layout.published_run, reversed(pointers))]
+    more = f" and {len(newest) - _MAX_NAMES} more" if len(newest) > _MAX_NAMES else ""
+    raise NothingPublishedError(
+        f"s3://{bucket} does not contain {description}. Its published runs, newest first: "
+        f"{', '.join(newest[:_MAX_NAMES])}{more}."
+    )
+
+
+def _moment(as_of: str | date) -> datetime:
+    """Return the time of `as_of`, with a time zone.
+
+    Raises:
+        ValueError: It cannot be parsed.
+
+    >>> _moment("2026-11-20").isoformat(), _moment("2026-11-20T08:00+01:00").isoformat()
+    ('2026-11-20T23:59:59.999999+00:00', '2026-11-20T08:00:00+01:00')
+    """
+    if isinstance(as_of, str):
+        try:
+            as_of = date.fromisoformat(as_of) if len(as_of) == len("2026-11-20") else datetime.fromisoformat(as_of)
+        except ValueError as error:
+            raise ValueError(f"as_of={as_of!r} is not a time: write 2026-11-20, or 2026-11-20T08:00+01:00.") from error
+    moment = as_of if isinstance(as_of, datetime) else datetime.combine(as_of, time.max)
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _read(uri: str) -> dict[str, Any]:
+    """Read a pointer.
+
+    Raises:
+        DamagedPointerError: It cannot be read, or has other content than was written.
+    """
+    fix = "restore an earlier version of this object"
+    try:
+        document = sealed.decode(object_store.read(uri))
+    except DamagedDocumentError as error:
+        raise DamagedPointerError(f"{uri} is damaged: {error}; {fix}.") from error
+    if missing := {"paths", "published_at", "run"} - document.keys():
+        raise DamagedPointerError(f"{uri} is damaged: it has no {' and no '.join(sorted(missing))}; {fix}.")
+    return document
