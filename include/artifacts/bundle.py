@@ -25,6 +25,9 @@ EPOCH = (1980, 1, 1, 0, 0, 0)
 NODES_CACHE_TAG = "cpython-311"
 """Cache tag of the nodes' Python, `include.emr.requests.PYTHON`."""
 
+NOT_ON_CLUSTERS = frozenset({"client", "py.typed"})
+"""Folders and files of the package that the application does not use. A change of them changes no artifact."""
+
 BOOTSTRAP = Path(__file__).with_name("bootstrap.sh")
 
 
@@ -107,13 +110,17 @@ def _packed(package: Path) -> Artifact:
     nodes' Python can compile it. Another Python takes the archive that `make mwaa` stores beside the package. If there
     is none, the archive contains no bytecode, and the nodes compile the sources.
     """
-    files = sorted(path for path in package.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+    files = sorted(path for path in package.rglob("*") if path.is_file() and _is_packed(path.relative_to(package)))
     sources = {path.relative_to(package.parent).as_posix(): path.read_bytes() for path in files}
     name = f"{package.name}-{_digest(_zipped(sources))}.zip"
     if sys.implementation.cache_tag == NODES_CACHE_TAG:
         return Artifact(name, _zipped(sources | _compiled(sources)))
     built = package.parent / name
     return Artifact(name, built.read_bytes() if built.exists() else _zipped(sources))
+
+
+def _is_packed(name: Path) -> bool:
+    return "__pycache__" not in name.parts and name.parts[0] not in NOT_ON_CLUSTERS
 
 
 def _compiled(sources: dict[str, bytes]) -> dict[str, bytes]:

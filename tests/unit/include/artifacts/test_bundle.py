@@ -45,6 +45,15 @@ def test_build_of_the_same_sources_gives_the_same_bytes(folder: Path) -> None:
     assert bundle.build(folder) == before
 
 
+def test_archive_has_no_files_of_the_client(folder: Path) -> None:
+    before = bundle.build(folder)["application"]
+    (folder / "fruits_features" / "py.typed").touch()
+    (folder / "fruits_features" / "client").mkdir()
+    (folder / "fruits_features" / "client" / "cli.py").write_text("A = 1\n")
+
+    assert bundle.build(folder)["application"] == before
+
+
 @pytest.mark.parametrize("version", ["this", "another"])
 def test_build_zips_the_package_so_that_every_python_imports_it(version: str, folder: Path, tmp_path: Path) -> None:
     built = zipfile.ZipFile(io.BytesIO(bundle.build(folder)["application"].content))

@@ -1,0 +1,190 @@
+"""The command line `fruits`: output for people and as JSON, errors, and exit codes."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from fruits_features import __version__
+from fruits_features.client import cli, extras
+from fruits_features.contract import layout
+from tests.support.published_runs import COLOURS, NAME, photo, put_pointer
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from include.dev.local_aws.local import LocalAws
+    from tests.unit.fruits_features.client.conftest import Shop
+
+pytestmark = pytest.mark.usefixtures("aws_environment")
+
+
+@pytest.fixture
+def lime(tmp_path: Path) -> str:
+    file = tmp_path / "lime.png"
+    file.write_bytes(photo("Lime"))
+    return str(file)
+
+
+def _json(output: str) -> Any:  # noqa: ANN401
+    return json.loads(output)
+
+
+def test_photos_are_recognised_with_two_decimals(shop: Shop, lime: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["recognise", shop.uri, lime, "--top", "2"]) == 0
+
+    name, first, second = capsys.readouterr().out.splitlines()
+    assert name == lime
+    probability, category = first.split()
+    assert (category, len(probability)) == ("Lime", 4)
+    assert second.split()[1] in COLOURS
+
+
+def test_recognised_photos_as_json(shop: Shop, lime: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["recognise", shop.uri, lime, "--json"]) == 0
+
+    printed = _json(capsys.readouterr().out)
+    assert printed["run"] == NAME
+    assert printed["photos"][0]["photo"] == lime
+    assert printed["photos"][0]["recognised"][0]["category"] == "Lime"
+    assert sum(one["probability"] for one in printed["photos"][0]["recognised"]) == pytest.approx(1)
+
+
+def test_one_bad_photo_does_not_hide_the_others(
+    shop: Shop, lime: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = tmp_path / "text.jpg"
+    text.write_text("no image")
+    photos = [str(text), str(tmp_path), str(tmp_path / "missing.jpg"), lime]
+
+    assert cli.main(["recognise", shop.uri, *photos, "--top", "1"]) == 1
+
+    printed = capsys.readouterr()
+    assert printed.out.splitlines()[0] == lime
+    assert printed.out.split()[2] == "Lime"
+    bad, folder, missing = printed.err.splitlines()
+    assert bad.startswith(f"fruits: {text}: decode: not_an_image: ")
+    assert folder == f"fruits: {tmp_path}: Is a directory"
+    assert missing == f"fruits: {tmp_path / 'missing.jpg'}: No such file or directory"
+
+
+def test_one_bad_photo_has_its_error_in_json(
+    shop: Shop, lime: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["nearest", shop.uri, str(tmp_path), lime, "-k", "2", "--json"]) == 1
+
+    printed = capsys.readouterr()
+    bad, good = _json(printed.out)["photos"]
+    assert bad == {"photo": str(tmp_path), "error": "Is a directory"}
+    assert [one["category"] for one in good["nearest"]] == ["Lime", "Lime"]
+    assert printed.err == ""
+
+
+def test_nearest_are_printed_with_cosine_category_and_address(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
+    query = f"{shop.uri}/images/Training/Plum/1.png"
+
+    assert cli.main(["nearest", shop.uri, query, "-k", "1"]) == 0
+
+    assert capsys.readouterr().out.split() == [query, "1.00", "Plum", query]
+
+
+def test_runs_are_listed_the_newest_first(
+    local_aws: LocalAws, bucket: str, shop: Shop, capsys: pytest.CaptureFixture[str]
+) -> None:
+    earlier = "2026-11-20T08:00:00+00:00"
+    put_pointer(local_aws.s3(), bucket, shop.pointer)
+    put_pointer(
+        local_aws.s3(),
+        bucket,
+        {**shop.pointer, "run": "a", "published_at": earlier},
+        layout.publication(bucket, earlier, "a"),
+    )
+
+    assert cli.main(["runs", f"s3://{bucket}"]) == 0
+    assert capsys.readouterr().out.splitlines() == [f"2026-11-29 09:00:00Z  {NAME}", "2026-11-20 08:00:00Z  a"]
+    assert cli.main(["runs", f"s3://{bucket}", "--json"]) == 0
+    assert _json(capsys.readouterr().out)[1] == {"run": "a", "published_at": earlier}
+
+
+def test_report_shows_figures_and_saves_the_page(
+    shop: Shop, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = tmp_path / "page.html"
+
+    assert cli.main(["report", shop.uri, "--run", NAME, "--output", str(page)]) == 0
+
+    printed = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
+    assert printed["run"] == NAME
+    assert (printed["images"], printed["categories"], printed["recogniser"]) == ("30", "3", "yes")
+    assert printed["report"] == str(page)
+    assert page.read_text() == "<!doctype html>"
+
+
+def test_report_as_json_is_the_pointer(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["report", shop.uri, "--json"]) == 0
+
+    assert _json(capsys.readouterr().out)["paths"] == shop.pointer["paths"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["runs", "fruits/images"], "'fruits/images' is not the address of a bucket; write s3://<bucket>."),
+        (["runs", "s3://fruits-of-nobody"], "There is no s3://fruits-of-nobody/features/latest.json: run the DAG"),
+        (["report", "SHOP", "--run", "a"], "does not contain the run 'a'. Its published runs, newest first: "),
+        (["recognise", "SHOP", "photo.jpg", "--as-of", "noon"], "as_of='noon' is not a time"),
+    ],
+)
+def test_run_that_cannot_be_used_is_one_line(
+    shop: Shop, arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main([shop.uri if word == "SHOP" else word for word in arguments]) == 1
+
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.startswith("fruits: ")
+    assert message in printed.err
+    assert printed.err.count("\n") == 1
+
+
+def test_run_without_a_recogniser_is_reported_once(
+    local_aws: LocalAws, bucket: str, shop: Shop, lime: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    paths = {name: path for name, path in shop.pointer["paths"].items() if name != "recogniser"}
+    put_pointer(local_aws.s3(), bucket, {**shop.pointer, "paths": paths})
+
+    assert cli.main(["recognise", f"s3://{bucket}", lime, lime]) == 1
+
+    assert capsys.readouterr().err.count("has no recogniser") == 1
+
+
+def test_missing_extra_is_reported_once_with_its_command(
+    shop: Shop, lime: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(extras, "find_spec", lambda name: None if name == "cv2" else object())
+
+    assert cli.main(["recognise", shop.uri, lime, lime]) == 1
+
+    assert capsys.readouterr().err == (
+        "fruits: This needs cv2, which the extra embed installs: pip install 'fruits-features[embed]'\n"
+    )
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [[], ["recognize"], ["recognise", "s3://fruits"], ["recognise", "s3://fruits", "a.jpg", "--top", "0"]],
+)
+def test_invalid_arguments_have_exit_code_2(arguments: list[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main(arguments)
+
+    assert ended.value.code == 2
+
+
+def test_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cli.main(["--version"])
+
+    assert capsys.readouterr().out == f"fruits {__version__}\n"

@@ -1,0 +1,232 @@
+"""A published run as an object: answers, and an error for everything that can be wrong."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+import fruits_features
+from fruits_features import projection
+from fruits_features.client import extras
+from fruits_features.client.extras import MissingExtraError
+from fruits_features.client.published_run import DamagedRunError, NoRecogniserError, PublishedRun
+from fruits_features.contract import layout
+from fruits_features.publications import NothingPublishedError
+from tests.support.published_runs import COLOURS, COUNTS, NAME, photo, put_pointer
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from include.dev.local_aws.local import LocalAws
+    from tests.unit.fruits_features.client.conftest import Shop
+
+
+def changed(fruits: PublishedRun, replaced: dict[str, bytes | None] | None = None, **paths: str | None) -> PublishedRun:
+    """Return a run with other files.
+
+    Args:
+        fruits: Run to copy.
+        replaced: Content by name in `paths`; `None` for a file that does not exist.
+        paths: Other paths; `None` for a path that the pointer lacks.
+    """
+    named = {name: path for name, path in {**fruits.pointer["paths"], **paths}.items() if path}
+    contents = {named[name]: content for name, content in (replaced or {}).items()}
+
+    def read(uri: str) -> bytes:
+        content = contents[uri] if uri in contents else fruits.read(uri)
+        if content is None:
+            raise FileNotFoundError(uri)
+        return content
+
+    return PublishedRun({**fruits.pointer, "paths": named}, read, fruits.filesystem)
+
+
+@pytest.mark.parametrize("category", COLOURS)
+def test_photo_is_recognised_with_a_probability(fruits: PublishedRun, category: str) -> None:
+    (first, probability), *others = fruits.recognise(photo(category))
+
+    assert first == category
+    assert 0.5 < probability <= 1
+    assert [name for name, _ in others] != []
+    assert sum(p for _, p in others) + probability == pytest.approx(1)
+
+
+def test_photo_is_bytes_or_a_path_or_an_object(fruits: PublishedRun, shop: Shop, tmp_path: Path) -> None:
+    file = tmp_path / "é 1.png"
+    file.write_bytes(photo("Lime", 0))
+
+    expected = fruits.recognise(photo("Lime", 0))
+
+    assert fruits.recognise(file) == expected
+    assert fruits.recognise(str(file)) == expected
+    assert fruits.recognise(f"s3://{shop.bucket}/images/Training/Lime/0.png") == expected
+
+
+def test_top_limits_the_categories(fruits: PublishedRun) -> None:
+    assert len(fruits.recognise(photo("Plum"), top=2)) == 2
+    assert len(fruits.recognise(photo("Plum"), top=99)) == len(COLOURS)
+
+
+def test_nearest_are_the_training_images_with_the_largest_cosines(fruits: PublishedRun, shop: Shop) -> None:
+    vectors, _ = fruits.matrix("Training")
+    query = fruits.embed(photo("Apple"))
+    cosines = vectors @ query / np.linalg.norm(vectors, axis=1) / np.linalg.norm(query)
+
+    found = fruits.nearest(photo("Apple"), k=4)
+
+    assert [one.cosine for one in found] == pytest.approx(sorted(cosines, reverse=True)[:4], abs=1e-5)
+    assert {one.category for one in found} == {"Apple"}
+    assert all(one.path.startswith(f"s3://{shop.bucket}/images/Training/Apple/") for one in found)
+
+
+def test_nearest_of_a_training_image_is_itself(fruits: PublishedRun, shop: Shop) -> None:
+    (itself,) = fruits.nearest(photo("Plum", 3), k=1)
+
+    assert itself.path == f"s3://{shop.bucket}/images/Training/Plum/3.png"
+    assert itself.cosine == pytest.approx(1, abs=1e-5)
+
+
+def test_nearest_of_more_than_all_are_all(fruits: PublishedRun) -> None:
+    assert len(fruits.nearest(photo("Plum"), k=1000)) == len(COLOURS) * COUNTS["Training"]
+
+
+def test_features_and_matrix_are_those_of_the_run(fruits: PublishedRun) -> None:
+    vectors, labels = fruits.matrix("Test")
+    table = fruits.features().collect()
+
+    assert vectors.shape == (len(COLOURS) * COUNTS["Test"], 3)
+    assert vectors.dtype == np.float32
+    assert sorted(labels) == sorted([*COLOURS] * COUNTS["Test"])
+    assert len(table) == len(COLOURS) * sum(COUNTS.values())
+    with pytest.raises(ValueError, match=r"no images of the split 'Tset'\. Its splits: Test, Training\."):
+        fruits.matrix("Tset")
+
+
+@pytest.mark.usefixtures("aws_environment")
+def test_run_is_opened_by_name_and_time(shop: Shop) -> None:
+    assert fruits_features.open(shop.uri, run=NAME).run == NAME
+    assert fruits_features.open(shop.uri, as_of="2026-11-30").run == NAME
+
+
+@pytest.mark.usefixtures("aws_environment")
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"run": "yesterday"}, NothingPublishedError, f"the run 'yesterday'.* newest first: {NAME}"),
+        ({"as_of": "2020-01-01"}, NothingPublishedError, "a run published by 2020"),
+        ({"as_of": "yesterday"}, ValueError, "'yesterday' is not a time"),
+        ({"run": "a", "as_of": "2026-11-29"}, ValueError, "exclude each other"),
+    ],
+)
+def test_wrong_name_of_a_run_is_an_error(
+    shop: Shop, arguments: dict[str, str], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        fruits_features.open(shop.uri, **arguments)
+
+
+@pytest.mark.usefixtures("aws_environment")
+@pytest.mark.parametrize("bucket", ["", "s3://", "s3://fruits/images", "Fruits!", "https://example.com/fruits"])
+def test_wrong_address_of_a_bucket_is_an_error(bucket: str) -> None:
+    with pytest.raises(ValueError, match=r"is not the address of a bucket; write s3://<bucket>\."):
+        fruits_features.open(bucket)
+
+
+@pytest.mark.usefixtures("aws_environment")
+def test_bucket_that_does_not_exist_is_an_error() -> None:
+    with pytest.raises(
+        NothingPublishedError, match=r"There is no s3://fruits-of-nobody/features/latest\.json: run the DAG"
+    ):
+        fruits_features.open("s3://fruits-of-nobody")
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [(b"no image at all", "not_an_image"), (b"", "empty"), (photo("Lime")[:200], "truncated")],
+)
+def test_photo_that_is_none_is_an_error_with_the_reason(fruits: PublishedRun, content: bytes, reason: str) -> None:
+    with pytest.raises(projection.NotAnImageError, match=reason):
+        fruits.recognise(content)
+    with pytest.raises(projection.NotAnImageError, match=reason):
+        fruits.nearest(content)
+
+
+def test_photo_that_cannot_be_read_is_an_error(fruits: PublishedRun, tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"No such file or directory: '.*photo\.jpg'"):
+        fruits.recognise(tmp_path / "photo.jpg")
+    with pytest.raises(IsADirectoryError):
+        fruits.recognise(tmp_path)
+
+
+@pytest.mark.parametrize("number", [0, -1])
+def test_number_of_answers_is_positive(fruits: PublishedRun, number: int) -> None:
+    with pytest.raises(ValueError, match=f"top={number} is too small"):
+        fruits.recognise(photo("Lime"), top=number)
+    with pytest.raises(ValueError, match=f"k={number} is too small"):
+        fruits.nearest(photo("Lime"), k=number)
+
+
+def test_run_of_an_older_version_finds_neighbours_but_recognises_nothing(fruits: PublishedRun) -> None:
+    older = changed(fruits, recogniser=None)
+
+    with pytest.raises(NoRecogniserError, match=rf"The run {NAME} has no recogniser: .*Run the DAG again"):
+        older.recognise(photo("Lime"))
+    assert older.nearest(photo("Lime"), k=1)[0].category == "Lime"
+
+
+@pytest.mark.parametrize("name", ["projection", "recogniser"])
+def test_missing_or_damaged_file_of_the_run_is_an_error(fruits: PublishedRun, name: str) -> None:
+    content = fruits.read(fruits.pointer["paths"][name])
+    uri = fruits.pointer["paths"][name]
+
+    with pytest.raises(DamagedRunError, match=f"lacks {uri}; restore"):
+        changed(fruits, {name: None}).recognise(photo("Lime"))
+    for damaged in (b"", content[:-9], content[:100] + b"\1" + content[101:]):
+        with pytest.raises(DamagedRunError, match=f"{uri} cannot be used: .*; restore an earlier version"):
+            changed(fruits, {name: damaged}).recognise(photo("Lime"))
+
+
+@pytest.mark.parametrize("name", ["projection", "recogniser"])
+def test_file_of_another_projection_is_an_error(fruits: PublishedRun, name: str) -> None:
+    pointer: Any = {**fruits.pointer, "projection": {"version": "000000000000"}}
+
+    with pytest.raises(DamagedRunError, match=r"belongs to the projection \w{12}, but the run .* has 000000000000"):
+        getattr(PublishedRun(pointer, fruits.read, fruits.filesystem), name)
+
+
+@pytest.mark.parametrize(
+    ("extra", "absent", "call"),
+    [
+        ("read", "polars", "features"),
+        ("read", "pyarrow", "matrix"),
+        ("read", "pyarrow", "nearest"),
+        ("embed", "cv2", "nearest"),
+        ("embed", "cv2", "recognise"),
+    ],
+)
+def test_missing_extra_is_named(
+    fruits: PublishedRun, monkeypatch: pytest.MonkeyPatch, extra: str, absent: str, call: str
+) -> None:
+    monkeypatch.setattr(extras, "find_spec", lambda name: None if name == absent else object())
+    arguments = () if call in {"features", "matrix"} else (photo("Lime"),)
+
+    with pytest.raises(MissingExtraError, match=rf"needs {absent}, .*: pip install 'fruits-features\[{extra}\]'"):
+        getattr(fruits, call)(*arguments)
+
+
+@pytest.mark.usefixtures("aws_environment")
+def test_run_keeps_answering_after_another_one_is_published(local_aws: LocalAws, bucket: str, shop: Shop) -> None:
+    put_pointer(local_aws.s3(), bucket, shop.pointer)
+    fruits = fruits_features.open(f"s3://{bucket}")
+    put_pointer(local_aws.s3(), bucket, {**shop.pointer, "run": "next", "paths": {}})
+
+    assert fruits.run == NAME
+    assert len(fruits.features().collect()) == len(COLOURS) * sum(COUNTS.values())
+    assert fruits_features.open(f"s3://{bucket}").run == "next"
+
+
+def test_pointer_is_that_of_the_bucket(fruits: PublishedRun, shop: Shop) -> None:
+    assert fruits.pointer["paths"] == shop.pointer["paths"]
+    assert layout.split(fruits.pointer["paths"]["features"])[0] == shop.bucket
