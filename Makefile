@@ -4,6 +4,7 @@ SHELL := bash
 .DEFAULT_GOAL := help
 PYTHON ?= python3
 PORT ?= 8080
+DIST ?= dist
 # One more than a small machine has cores, since many tests wait.
 TEST_PROCESSES ?= 3
 # Old Pythons cannot read our modules, so this is checked before any of them runs.
@@ -18,7 +19,7 @@ LOCK = uv pip compile --quiet --universal --python-version 3.11 --generate-hashe
 # Files of processes that run.
 RUNNING := .local/airflow/standalone.json .local/aws/local_aws.json
 
-.PHONY: help prerequisites demo up down test test-fast test-docker check format docs lock bench bench-daily deploy mwaa audit clean
+.PHONY: help prerequisites demo up down test test-fast test-docker check format docs lock bench bench-daily deploy mwaa wheel audit clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -76,6 +77,9 @@ deploy: .venv/.runtime ## Create or update the AWS resources, after showing the 
 
 mwaa: .venv/.runtime ## Write the files of an Amazon MWAA environment to dist/mwaa
 	@$(IN_ENVIRONMENT) python -m include.deploy.mwaa
+
+wheel: .venv/.development ## Build the package fruits-features (docs/guides/recognise.md) into dist
+	@$(IN_ENVIRONMENT) uv build --wheel --quiet --out-dir "$(DIST)" . && ls "$(DIST)"/*.whl
 
 audit: .venv/.development ## Search the locked requirements for known vulnerabilities, over the network
 	@$(IN_ENVIRONMENT) python -m include.dev.audit $(AUDITED) $(AUDIT)

@@ -37,6 +37,7 @@ INDEPENDENT_FILES = {
     "test_mwaa_package_set.py",
     "test_real_photographs.py",
     "test_s3a.py",
+    "test_wheel.py",
     "test_yarn.py",
 }
 """Files that share no fixture with the other files of their level."""

@@ -14,7 +14,10 @@ if TYPE_CHECKING:
     from markdown_it.token import Token
 
 ROOT = Path(__file__).parents[2]
-DOCUMENTS = sorted(file.relative_to(ROOT) for file in (*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")))
+DOCUMENTS = sorted(
+    file.relative_to(ROOT)
+    for file in (*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), ROOT / "spark_apps" / "README.md")
+)
 
 _OPEN, _CLOSE = "<!-- not run: ", " -->"
 

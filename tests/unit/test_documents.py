@@ -8,8 +8,8 @@ from urllib.parse import unquote
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
-DOCUMENTS = sorted(file.relative_to(ROOT) for file in (*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")))
+from tests.support.documents import DOCUMENTS, ROOT
+
 CURRENT = [document for document in DOCUMENTS if document.name != "CHANGELOG.md"]
 """Documents that name no former files."""
 INDEX = Path("docs/README.md")

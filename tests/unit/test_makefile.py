@@ -19,7 +19,9 @@ def _commands(*arguments: str) -> str:
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
 
 
-@pytest.mark.parametrize("target", ["check", "format", "docs", "lock", "audit", "mwaa", "deploy", "down", "clean"])
+@pytest.mark.parametrize(
+    "target", ["check", "format", "docs", "lock", "audit", "mwaa", "wheel", "deploy", "down", "clean"]
+)
 def test_target_without_spark_does_not_ask_for_java(target: str) -> None:
     assert JAVA not in _commands(target)
 

@@ -1,4 +1,4 @@
-"""The version: one number in the package, which the changelog and the tag repeat."""
+"""The version: one number in the package, which changelog, tag and wheel (tests/e2e/test_wheel.py) repeat."""
 
 from __future__ import annotations
 
@@ -6,15 +6,9 @@ import re
 import subprocess
 from pathlib import Path
 
-from setuptools.config.pyprojecttoml import read_configuration
-
 from fruits_features import __version__
 
 ROOT = Path(__file__).parents[2]
-
-
-def test_version_of_the_project_is_that_of_the_package() -> None:
-    assert read_configuration(ROOT / "pyproject.toml")["project"]["version"] == __version__
 
 
 def test_changelog_begins_with_the_version() -> None:
