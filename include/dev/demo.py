@@ -29,6 +29,7 @@ from include.dev.local_aws.errors import LocalAwsError
 from include.dev.local_aws.local import LocalAws
 from include.dev.local_aws.processes import end, tree
 from include.dev.local_aws.state import DEFAULT_BUCKET
+from include.dev.sample_images.plan import TEST
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,11 +48,12 @@ class DemoError(Exception):
 
 @dataclass(frozen=True)
 class Finished:
-    """Content of the summary: the published run and the duration of each task."""
+    """Content of the summary: the published run, the duration of each task, and a recognised photo."""
 
     run: dict[str, Any]
     s3_folder: Path
     task_s: dict[str, float]
+    recognised: str
     total_s: float
 
 
@@ -81,7 +83,8 @@ def main(argv: list[str] | None = None) -> int:
             _say("Airflow")
             ensure_database(LOCAL / "airflow", environment)
             task_s = _dags_test(environment)
-            finished = Finished(_published(aws), aws.s3_folder, task_s, time.monotonic() - started)
+            recognised = _recognise(min((LOCAL / "images" / TEST / "Banana").glob("*.jpg")), environment)
+            finished = Finished(_published(aws), aws.s3_folder, task_s, recognised, time.monotonic() - started)
         print(_summary(finished))
     except (DemoError, DagsTestError, LocalAwsError, AirflowDatabaseError) as error:
         return _fail(str(error))
@@ -132,6 +135,21 @@ def _dags_test(environment: dict[str, str]) -> dict[str, float]:
     return task_s
 
 
+def _recognise(photo: Path, environment: dict[str, str]) -> str:
+    """Recognise a photo with the published run, and return its category with the probability.
+
+    Raises:
+        DemoError: The photo was not recognised.
+    """
+    arguments = ["recognise", f"s3://{DEFAULT_BUCKET}", str(photo), "--top", "1"]
+    command = [sys.executable, "-m", "fruits_features.client.cli", *arguments]
+    ran = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)  # noqa: S603 - our own module
+    if ran.returncode:
+        raise DemoError(ran.stderr.strip())
+    probability, category = ran.stdout.splitlines()[1].split(maxsplit=1)
+    return f"{photo.relative_to(ROOT)}: {category} ({probability})"
+
+
 def _published(aws: LocalAws) -> dict[str, Any]:
     """Return `run.json` of the published run, found through `latest.json` as readers find it."""
     pointer = _read_json(aws, layout.latest(DEFAULT_BUCKET))
@@ -178,6 +196,9 @@ def _summary(finished: Finished) -> str:
         "",
         "Next: `make up` shows the same DAG in Airflow's UI. A new run there skips its tasks, because these images are",
         'published already. Choose "Run even if nothing has changed" in the trigger form to run it again.',
+        "",
+        f"Recognised {finished.recognised}",
+        "docs/guides/recognise.md recognises photographs of yours.",
     ]
     return "\n".join(lines)
 
