@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from fruits_features.extraction.subprocess_pool import SubprocessPool
 from fruits_features.imaging.limits import opencv_environment
-from include.report.thumbnails import MAX_PIXELS, thumbnail
+from fruits_features.imaging.thumbnail import MAX_PIXELS, thumbnail
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -36,7 +36,7 @@ def load(paths: Iterable[str], bucket: str, fetch: Fetch, max_pixels: int = MAX_
         paths: URIs `s3://<bucket>/<key>`. Duplicates are loaded once.
         bucket: Bucket of the objects.
         fetch: Function that fetches an object.
-        max_pixels: Largest image in pixels; at most `thumbnails.MAX_PIXELS` is used.
+        max_pixels: Largest image in pixels; at most `thumbnail.MAX_PIXELS` is used.
     """
     limit = min(max_pixels, MAX_PIXELS)
     make = partial(thumbnail, max_pixels=limit)

@@ -17,9 +17,9 @@ import numpy as np
 import pytest
 
 from fruits_features.contract.families import FAMILIES
+from fruits_features.imaging.thumbnail import thumbnail
 from include.report import pictures
 from include.report.build import About
-from include.report.thumbnails import thumbnail
 from tests.support.deadly_decoder.sitecustomize import ENDLESS_MARK, MARK
 from tests.support.pictures import stored
 from tests.support.report_runs import KNOWN, QUERIES, report

@@ -1,14 +1,14 @@
 """Make small pictures of images, damaged ones as far as they can be decoded.
 
-This module runs in a subprocess (`include.report.pictures`). It imports little, so that the subprocess starts quickly.
+This module runs in subprocesses (`include.report.pictures`, `client.serve`). It imports little, so that they start
+quickly.
 """
 
-from __future__ import annotations
-
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import cv2
+import numpy as np
+from numpy.typing import NDArray
 
 from fruits_features.contract.rejections import Rejected
 from fruits_features.imaging.decode import decode, decode_accepted, exceeded_limit
@@ -16,12 +16,8 @@ from fruits_features.imaging.formats.header import Alpha, MalformedHeaderError, 
 from fruits_features.imaging.headers import read_header
 from fruits_features.imaging.scaled_jpeg import Detail
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
 SIDE = 112
-"""Side of a picture's square in pixels, larger than on the page for screens of high resolution."""
+"""Side of a picture's square in pixels, larger than on the pages for screens of high resolution."""
 MAX_PIXELS = 25_000_000
 """Largest image in pixels. Larger images are not decoded."""
 _QUALITY = 70
