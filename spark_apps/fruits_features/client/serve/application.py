@@ -1,0 +1,135 @@
+"""The page and its HTTP interface, as routes for a FastAPI application, and the application of `fruits serve`.
+
+    GET  /           page
+    GET  /status     published run and limits, as JSON
+    POST /recognise  photo as the request's body; categories and neighbours, as JSON
+
+Errors are JSON `{"error": "One sentence."}`. A photo is kept in memory until its request is answered, and never stored.
+"""
+
+import asyncio
+from collections.abc import Callable
+from functools import cache, partial
+from importlib.resources import files
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Depends, FastAPI, Query, Request
+from fastapi.responses import JSONResponse, Response
+from starlette.requests import ClientDisconnect
+
+from fruits_features.client.serve.guards import HEADERS, HeadersMiddleware, HostMiddleware, refuse_other_sites
+from fruits_features.client.serve.limits import Limits, Refusal
+from fruits_features.client.serve.service import Service, Visitor
+
+DEFAULT_TOP: Final = 5
+MAX_TOP: Final = 1000
+_NAVIGATION: Final = "<!-- navigation -->"
+_STATIC: Final = {"page.css": "text/css", "page.js": "text/javascript"}
+
+
+def application(service: Service, names: tuple[str, ...]) -> FastAPI:
+    """Return the application of `fruits serve`.
+
+    Args:
+        service: Service that recognises the photos.
+        names: Host names of this server. IP addresses are always accepted.
+    """
+    app = FastAPI(title="Fruits", docs_url=None, redoc_url=None, openapi_url=None)
+    app.include_router(routes(lambda: service, _any_visitor))
+    app.add_api_route("/health", _health)
+    app.add_exception_handler(Refusal, answer_refusal)
+    app.add_middleware(HostMiddleware, names=names)
+    app.add_middleware(HeadersMiddleware, headers=HEADERS)
+    return app
+
+
+def routes(service: Callable[[], Service], visitor: Callable[..., Visitor], *, navigation: str = "") -> APIRouter:
+    """Return the routes of the page. The application that includes them handles `Refusal` with `answer_refusal`.
+
+    Args:
+        service: Function that returns the service.
+        visitor: FastAPI dependency that returns the sender of a request, or rejects the request.
+        navigation: HTML above the heading.
+    """
+    router = APIRouter(dependencies=[Depends(visitor)])
+
+    async def status(sender: Annotated[Visitor, Depends(visitor)]) -> Response:
+        current, limits = await service().current(sender), service().limits
+        run = {"run": current.run.run, "categories": len(current.recogniser.categories)}
+        return _json({**run, "max_bytes": limits.max_bytes, "max_pixels": limits.max_pixels})
+
+    async def recognise(
+        request: Request,
+        sender: Annotated[Visitor, Depends(visitor)],
+        top: Annotated[int, Query(ge=1, le=MAX_TOP)] = DEFAULT_TOP,
+        pictures: bool = False,  # noqa: FBT001, FBT002 - a parameter of the URL
+    ) -> Response:
+        refuse_other_sites(request.headers)
+        receive = partial(_receive, request, service().limits)
+        return _json(await service().recognise(sender, receive, top=top, pictures=pictures))
+
+    router.add_api_route("/", partial(_page, navigation))
+    for name in _STATIC:
+        router.add_api_route(f"/{name}", partial(_static, name))
+    router.add_api_route("/status", status)
+    router.add_api_route("/recognise", recognise, methods=["POST"])
+    return router
+
+
+def answer_refusal(_: Request, refusal: Exception) -> Response:
+    """Return the answer to a request that cannot be fulfilled."""
+    if not isinstance(refusal, Refusal):
+        raise TypeError(f"{refusal!r} is no Refusal") from refusal
+    wait = {} if refusal.retry_after_s is None else {"Retry-After": str(refusal.retry_after_s)}
+    return _json({"error": str(refusal)}, refusal.status, wait)
+
+
+def _any_visitor(request: Request) -> Visitor:
+    return Visitor(request.client.host if request.client else "", lambda _: True)
+
+
+def _health() -> Response:
+    return _json({"status": "ok"})
+
+
+def _page(navigation: str) -> Response:
+    html = _file("page.html").replace(_NAVIGATION, navigation)
+    return Response(html, media_type="text/html")
+
+
+def _static(name: str) -> Response:
+    return Response(_file(name), media_type=_STATIC[name], headers={"Cache-Control": "no-cache"})
+
+
+@cache
+def _file(name: str) -> str:
+    return files("fruits_features.client.serve").joinpath(name).read_text(encoding="utf-8")
+
+
+def _json(content: dict[str, Any], status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    return JSONResponse(content, status, {"Cache-Control": "no-store", **(headers or {})})
+
+
+async def _receive(request: Request, limits: Limits) -> bytes:
+    """Receive the body of a request.
+
+    Raises:
+        Refusal: It is a form, is too large, or does not arrive in time.
+    """
+    if request.headers.get("content-type", "").startswith("multipart/"):
+        raise Refusal(415, "Send the photo itself as the body of the request, not a form.")
+    too_large = Refusal(413, f"The photo is larger than {limits.max_bytes / 2**20:g} MiB.")
+    if int(request.headers.get("content-length", "0")) > limits.max_bytes:
+        raise too_large
+    photo = bytearray()
+    try:
+        async with asyncio.timeout(limits.body_s):
+            async for part in request.stream():
+                photo += part
+                if len(photo) > limits.max_bytes:
+                    raise too_large
+    except TimeoutError as error:
+        raise Refusal(408, f"The photo did not arrive within {limits.body_s:g} seconds.") from error
+    except ClientDisconnect as error:
+        raise Refusal(400, "The connection ended before the photo had arrived.") from error
+    return bytes(photo)

@@ -1,0 +1,146 @@
+"use strict";
+
+const byId = (id) => document.getElementById(id);
+const percent = new Intl.NumberFormat("en", { style: "percent", maximumFractionDigits: 1 });
+let maxBytes = Infinity;
+let current = null;
+
+async function answerOf(url, options) {
+  let response;
+  try {
+    response = await fetch(url, { credentials: "same-origin", ...options });
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new Error("The server did not answer. Check the connection, and try again.");
+  }
+  const isJson = (response.headers.get("Content-Type") || "").startsWith("application/json");
+  const content = isJson ? await response.json() : { error: await response.text() };
+  if (response.ok && isJson) return content;
+  if (response.status === 401) throw new Error("You are not logged in. Log in again, and reload this page.");
+  throw new Error(content.error || `The server answered with status ${response.status}.`);
+}
+
+async function showRun() {
+  try {
+    const { run, categories, max_bytes, max_pixels } = await answerOf("status");
+    maxBytes = max_bytes;
+    byId("run").textContent = `Run ${run}, ${categories.toLocaleString("en")} categories.`;
+    byId("limits").textContent = `At most ${inMiB(max_bytes)} and ${Math.floor(max_pixels / 1e6)} megapixels.`;
+  } catch (error) {
+    byId("run").textContent = "";
+    showError(error);
+  }
+}
+
+async function recognise(file) {
+  if (current) current.abort();
+  current = new AbortController();
+  const { signal } = current;
+  byId("answer").hidden = true;
+  byId("error").textContent = "";
+  byId("message").textContent = "";
+  if (file.size > maxBytes) {
+    showError(new Error(`The photo has ${inMiB(file.size)}; the limit is ${inMiB(maxBytes)}.`));
+    return;
+  }
+  byId("message").textContent = "Recognising the photo …";
+  showPhoto(file);
+  try {
+    const headers = { "Content-Type": "application/octet-stream" };
+    show(await answerOf("recognise?pictures=true", { method: "POST", headers, body: file, signal }));
+  } catch (error) {
+    if (error.name !== "AbortError") showError(error);
+  }
+}
+
+function showPhoto(file) {
+  const photo = byId("photo");
+  if (photo.src) URL.revokeObjectURL(photo.src);
+  photo.hidden = false;
+  photo.onerror = () => { photo.hidden = true; }; // not every browser shows HEIC
+  photo.src = URL.createObjectURL(file);
+}
+
+function show({ run, categories, neighbours }) {
+  const [best] = categories;
+  const sentence = `${best.category}, ${percent.format(best.probability)}`;
+  byId("guess").textContent = sentence;
+  byId("message").textContent = `Recognised: ${sentence}.`;
+  byId("used").textContent = run;
+  byId("categories").replaceChildren(...categories.map(rowOf));
+  byId("neighbours").replaceChildren(...neighbours.map(itemOf));
+  byId("answer").hidden = false;
+}
+
+function rowOf({ category, probability }) {
+  const name = element("th", category);
+  name.scope = "row";
+  const bar = element("span");
+  bar.className = "bar";
+  const share = element("i");
+  share.style.width = `${100 * probability}%`;
+  bar.append(share);
+  const value = element("td", percent.format(probability));
+  value.append(bar);
+  const row = element("tr");
+  row.append(name, value);
+  return row;
+}
+
+function itemOf({ path, category, cosine, picture }) {
+  const image = picture ? element("img") : element("span", "No picture");
+  if (picture) {
+    image.src = picture;
+    image.alt = "";
+  } else {
+    image.className = "none";
+  }
+  const text = element("span");
+  text.append(element("b", category), element("small", `Cosine ${cosine.toFixed(3)}`), element("small", nameOf(path)));
+  text.title = path;
+  const item = element("li");
+  item.append(image, text);
+  return item;
+}
+
+function showError(error) {
+  byId("message").textContent = "";
+  byId("error").textContent = error.message;
+}
+
+function element(tag, text = "") {
+  const made = document.createElement(tag);
+  made.textContent = text;
+  return made;
+}
+
+const nameOf = (path) => path.split("/").pop();
+const inMiB = (bytes) => `${Math.round(bytes / 2 ** 20 * 10) / 10} MiB`;
+
+function take(files) {
+  if (files && files.length) recognise(files[0]);
+  else showError(new Error("This is not a file. Save the photo first, and choose or drop the file."));
+}
+
+for (const input of document.querySelectorAll("input")) {
+  input.addEventListener("change", () => {
+    if (input.files.length) take(input.files);
+    input.value = ""; // so that the same file can be chosen again
+  });
+}
+document.addEventListener("dragover", (event) => {
+  event.preventDefault();
+  document.body.classList.add("dropping");
+});
+document.addEventListener("dragleave", (event) => {
+  if (!event.relatedTarget) document.body.classList.remove("dropping");
+});
+document.addEventListener("drop", (event) => {
+  event.preventDefault();
+  document.body.classList.remove("dropping");
+  take(event.dataTransfer.files);
+});
+document.addEventListener("paste", (event) => {
+  if (event.clipboardData.files.length) take(event.clipboardData.files);
+});
+showRun();
