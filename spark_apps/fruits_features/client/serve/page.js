@@ -38,12 +38,12 @@ async function recognise(file) {
   const { signal } = current;
   byId("answer").hidden = true;
   byId("error").textContent = "";
-  byId("message").textContent = "";
+  say("");
   if (file.size > maxBytes) {
     showError(new Error(`The photo has ${inMiB(file.size)}; the limit is ${inMiB(maxBytes)}.`));
     return;
   }
-  byId("message").textContent = "Recognising the photo …";
+  say("Recognising the photo …");
   showPhoto(file);
   try {
     const headers = { "Content-Type": "application/octet-stream" };
@@ -65,7 +65,7 @@ function show({ run, categories, neighbours }) {
   const [best] = categories;
   const sentence = `${best.category}, ${percent.format(best.probability)}`;
   byId("guess").textContent = sentence;
-  byId("message").textContent = `Recognised: ${sentence}.`;
+  say(`Recognised: ${sentence}.`, true);
   byId("used").textContent = run;
   byId("categories").replaceChildren(...categories.map(rowOf));
   byId("neighbours").replaceChildren(...neighbours.map(itemOf));
@@ -104,8 +104,13 @@ function itemOf({ path, category, cosine, picture }) {
 }
 
 function showError(error) {
-  byId("message").textContent = "";
+  say("");
   byId("error").textContent = error.message;
+}
+
+function say(sentence, isShownElsewhere = false) {
+  byId("message").textContent = sentence;
+  byId("message").classList.toggle("heard", isShownElsewhere); // for screen readers only
 }
 
 function element(tag, text = "") {
