@@ -1,0 +1,127 @@
+"""The command `fruits serve`."""
+
+import argparse
+import socket
+from collections.abc import Mapping
+from contextlib import suppress
+from functools import partial
+from importlib import import_module
+from ipaddress import ip_address
+from typing import TYPE_CHECKING, Any, Final
+
+import obstore
+
+from fruits_features.client.serve.source import Run, Source
+from fruits_features.contract.layout import split
+from fruits_features.io import object_store
+
+if TYPE_CHECKING:
+    from fruits_features.client.serve.service import Service
+
+DEFAULT_PORT: Final = 8000
+LOOPBACK: Final = "localhost"
+MAX_PICTURE_BYTES: Final = 16 * 2**20
+"""Largest training image that is fetched for its picture, in bytes."""
+_MAX_CONNECTIONS = 100
+_KEEP_ALIVE_S = 5
+_MAX_PORT = 65_535
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the command, besides the bucket."""
+    parser.add_argument("--port", type=_port, default=DEFAULT_PORT, help="port (default: %(default)s; 0: a free one)")
+    parser.add_argument("--host", default=LOOPBACK, help="address to listen on (default: this machine only)")
+    parser.add_argument(
+        "--share",
+        action="store_true",
+        help="allow a --host that other machines reach. There is no password and no encryption: who reaches the port "
+        "can send photos, and sees categories, file names and small training pictures of the bucket",
+    )
+    parser.add_argument(
+        "--name",
+        action="append",
+        default=[],
+        metavar="HOST",
+        help="host name under which browsers reach the page, besides the address (repeatable)",
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """Serve the page until Ctrl-C, and return the exit code.
+
+    Args:
+        options: Result of `add_arguments`, and `bucket`, `s3://<bucket>`.
+
+    Raises:
+        ImportError: A package of the extra `serve` is not installed.
+        OSError: The port is in use, or S3 cannot be read.
+        ValueError: The published run cannot be used, or other machines reach the address without `--share`.
+    """
+    if not options.share and not _is_loopback(options.host):
+        raise ValueError(
+            f"Other machines reach --host {options.host}, and there is no password: they could send photos, and see "
+            "categories, file names and training pictures of the bucket. Add --share if that is intended."
+        )
+    service = _service(options.bucket)
+    with _listen(options.host, options.port) as listener:
+        service.follower.refresh().result()
+        host = f"[{options.host}]" if ":" in options.host else options.host
+        print(f"http://{host}:{listener.getsockname()[1]}/  (Ctrl-C ends it)", flush=True)  # noqa: T201
+        _serve(service, (LOOPBACK, *options.name), listener)
+    return 0
+
+
+def _serve(service: "Service", names: tuple[str, ...], listener: socket.socket) -> None:
+    application = import_module("fruits_features.client.serve.application")
+    uvicorn = import_module("uvicorn")
+    config = uvicorn.Config(
+        application.application(service, names),
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        limit_concurrency=_MAX_CONNECTIONS,
+        timeout_keep_alive=_KEEP_ALIVE_S,
+        lifespan="off",
+    )
+    with suppress(KeyboardInterrupt):  # raised again when the server has ended
+        uvicorn.Server(config).run([listener])
+
+
+def _service(bucket: str) -> "Service":
+    """Return the service for a bucket, with credentials as boto3 finds them."""
+    publications = import_module("fruits_features.publications")
+    published_run = import_module("fruits_features.client.published_run")
+    service = import_module("fruits_features.client.serve.service")
+
+    def open_run(pointer: Mapping[str, Any]) -> Run:
+        run: Run = published_run.PublishedRun.open(bucket, run=pointer["run"])
+        return run
+
+    started: Service = service.Service(Source(partial(publications.published, bucket), open_run, _fetch))
+    return started
+
+
+def _fetch(path: str) -> bytes | None:
+    """Return the content of a training image, or `None` if it is too large."""
+    bucket, key = split(path)
+    found = obstore.get(object_store.open_bucket(bucket, object_store.FILE_RETRIES), key)
+    return bytes(found.bytes()) if found.meta["size"] <= MAX_PICTURE_BYTES else None
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    return socket.create_server(address[:2], family=family)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == LOOPBACK or ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or int(text) > _MAX_PORT:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port from 0 to {_MAX_PORT}")
+    return int(text)
