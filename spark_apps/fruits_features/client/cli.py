@@ -9,6 +9,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,12 @@ def _parser() -> argparse.ArgumentParser:
     report = commands.add_parser("report", parents=[bucket, one_run], help=text, description=text)
     report.add_argument("--output", type=Path, metavar="FILE", help="save the report, an HTML page, as this file")
     report.set_defaults(command=_report)
+
+    text = "Serve a page that recognises photographs with the published run."
+    serve = commands.add_parser("serve", help=text, description=text)
+    serve.add_argument("bucket", metavar="BUCKET", help="s3://<bucket>")
+    import_module("fruits_features.client.serve.command").add_arguments(serve)
+    serve.set_defaults(command=_serve)
     return parser
 
 
@@ -189,6 +196,11 @@ def _figures(pointer: Any) -> Iterator[tuple[str, str]]:  # noqa: ANN401 - JSON
     yield "categories", f"{pointer['inventory']['categories']:,}"
     yield "components", f"{projection['components']}, {projection['explained_variance']:.1%} of the variance"
     yield "recogniser", "yes" if "recogniser" in pointer["paths"] else "no"
+
+
+def _serve(options: argparse.Namespace) -> int:
+    extras.require("serve")
+    return int(import_module("fruits_features.client.serve.command").run(options))
 
 
 def _print_json(document: object) -> None:

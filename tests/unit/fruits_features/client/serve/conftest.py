@@ -98,7 +98,7 @@ def projection() -> Projection:
 
 
 @pytest.fixture
-def bucket() -> Bucket:
+def memory() -> Bucket:
     return Bucket()
 
 

@@ -40,11 +40,11 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def serve(bucket: Any, clock: Clock, in_process: None) -> Serve:  # noqa: ANN401, ARG001
+def serve(memory: Any, clock: Clock, in_process: None) -> Serve:  # noqa: ANN401, ARG001
     """Return a function that serves the bucket with changed limits."""
 
     def started(**limits: float) -> TestClient:
-        service = Service(bucket.source, Limits(**limits), clock)  # type: ignore[arg-type]
+        service = Service(memory.source, Limits(**limits), clock)  # type: ignore[arg-type]
         app = application(service, ("localhost",))
         app.state.service = service
         return TestClient(app, base_url="http://localhost")
@@ -77,9 +77,9 @@ def test_photo_is_answered_with_categories_and_neighbours(client: TestClient) ->
     assert answer.headers["Cache-Control"] == "no-store"
 
 
-def test_pictures_are_small_and_only_those_of_neighbours(client: TestClient, bucket: Any) -> None:  # noqa: ANN401
+def test_pictures_are_small_and_only_those_of_neighbours(client: TestClient, memory: Any) -> None:  # noqa: ANN401
     lime = "s3://fruits/images/Training/Lime"
-    bucket.images |= {f"{lime}/first-0.png": photograph(1, 600), f"{lime}/first-1.png": b"no image", "other": PHOTO}
+    memory.images |= {f"{lime}/first-0.png": photograph(1, 600), f"{lime}/first-1.png": b"no image", "other": PHOTO}
 
     neighbours = client.post("/recognise?pictures=true", content=PHOTO).json()["neighbours"]
 
@@ -98,11 +98,11 @@ def test_status_names_run_and_limits(client: TestClient) -> None:
     }
 
 
-def test_health_does_not_need_a_run(client: TestClient, bucket: Any) -> None:  # noqa: ANN401
-    bucket.error = ValueError("damaged")
+def test_health_does_not_need_a_run(client: TestClient, memory: Any) -> None:  # noqa: ANN401
+    memory.error = ValueError("damaged")
 
     assert client.get("/health").json() == {"status": "ok"}
-    assert bucket.opened == []
+    assert memory.opened == []
 
 
 @pytest.mark.parametrize(
@@ -258,11 +258,11 @@ def test_turn_that_does_not_come_in_time_is_refused(serve: Serve, monkeypatch: p
         {"Origin": "http://localhost:1"},
     ],
 )
-def test_photo_from_a_page_of_another_site_is_refused(client: TestClient, bucket: Any, headers: dict[str, str]) -> None:  # noqa: ANN401
+def test_photo_from_a_page_of_another_site_is_refused(client: TestClient, memory: Any, headers: dict[str, str]) -> None:  # noqa: ANN401
     answer = client.post("/recognise", content=PHOTO, headers=headers)
 
     assert error_of(answer) == (403, "Pages of other sites cannot send photos.")
-    assert bucket.opened == []
+    assert memory.opened == []
 
 
 @pytest.mark.parametrize("headers", [{"Sec-Fetch-Site": "same-origin"}, {"Origin": "http://localhost"}, {}])
@@ -307,9 +307,9 @@ def test_only_files_of_the_page_are_served(client: TestClient) -> None:
         assert client.get(path).status_code == 404
 
 
-def test_newer_run_replaces_the_earlier_one_without_waiting(client: TestClient, bucket: Any, clock: Clock) -> None:  # noqa: ANN401
+def test_newer_run_replaces_the_earlier_one_without_waiting(client: TestClient, memory: Any, clock: Clock) -> None:  # noqa: ANN401
     assert client.get("/status").json()["run"] == "first"
-    bucket.pointer = "second"
+    memory.pointer = "second"
     assert client.get("/status").json()["run"] == "first"
     clock.now += 11
 
@@ -319,34 +319,34 @@ def test_newer_run_replaces_the_earlier_one_without_waiting(client: TestClient, 
         names.add(client.get("/status").json()["run"])
 
     assert "second" in names
-    assert bucket.opened == ["first", "second"]
+    assert memory.opened == ["first", "second"]
     assert client.post("/recognise", content=PHOTO).json()["run"] == "second"
 
 
-def test_run_is_read_again_only_when_the_pointer_changes(client: TestClient, bucket: Any, clock: Clock) -> None:  # noqa: ANN401
+def test_run_is_read_again_only_when_the_pointer_changes(client: TestClient, memory: Any, clock: Clock) -> None:  # noqa: ANN401
     for _ in range(5):
         assert client.get("/status").status_code == 200
         clock.now += 11
 
-    assert bucket.opened == ["first"]
+    assert memory.opened == ["first"]
 
 
 def test_damaged_newer_run_is_logged_and_the_earlier_one_stays(
     client: TestClient,
-    bucket: Any,  # noqa: ANN401
+    memory: Any,  # noqa: ANN401
     clock: Clock,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     assert client.get("/status").status_code == 200
-    bucket.pointer, bucket.error = "second", KeyError("features")
+    memory.pointer, memory.error = "second", KeyError("features")
     for _ in range(3):
         clock.now += 11
         assert client.post("/recognise", content=PHOTO).json()["run"] == "first"
         _settle(client)
 
     assert "Run first stays in use, because the published run fails: 'features'" in caplog.text
-    assert bucket.opened == ["first", "second"]  # tried again after a minute only
-    bucket.error = None
+    assert memory.opened == ["first", "second"]  # tried again after a minute only
+    memory.error = None
     clock.now += 61
     assert client.get("/status").status_code == 200
     _settle(client)
@@ -375,26 +375,26 @@ def _settle(client: TestClient) -> None:
 )
 def test_run_that_cannot_be_used_is_explained_and_not_read_for_every_visitor(
     client: TestClient,
-    bucket: Any,  # noqa: ANN401
+    memory: Any,  # noqa: ANN401
     clock: Clock,
     error: Exception,
     sentence: str,
 ) -> None:
-    bucket.error = error
+    memory.error = error
 
     answers = [error_of(client.get("/status")), error_of(client.post("/recognise", content=PHOTO))]
 
     assert answers == [(503, sentence)] * 2
-    assert bucket.opened == ["first"]
-    bucket.error = None
+    assert memory.opened == ["first"]
+    memory.error = None
     clock.now += 11
     assert client.get("/status").json()["run"] == "first"
 
 
-def test_visitor_during_the_first_loading_is_asked_to_come_back(serve: Serve, bucket: Any) -> None:  # noqa: ANN401
+def test_visitor_during_the_first_loading_is_asked_to_come_back(serve: Serve, memory: Any) -> None:  # noqa: ANN401
     release = Event()
-    opened = bucket.open
-    bucket.open = lambda pointer: release.wait(30) and opened(pointer)
+    opened = memory.open
+    memory.open = lambda pointer: release.wait(30) and opened(pointer)
     client = serve(answer_s=0.05)
 
     answer = error_of(client.get("/status"))

@@ -40,10 +40,10 @@ ATTACK = """async ([url, mode]) => {
 
 
 @pytest.fixture
-def url(bucket: Any, in_process: None) -> Iterator[str]:  # noqa: ANN401, ARG001
+def url(memory: Any, in_process: None) -> Iterator[str]:  # noqa: ANN401, ARG001
     lime = "s3://fruits/images/Training/Lime"
-    bucket.images |= {f"{lime}/first-{number}.png": photograph(number, 100) for number in range(4)}
-    with serving_app(application(Service(bucket.source, LIMITS), ())) as url:
+    memory.images |= {f"{lime}/first-{number}.png": photograph(number, 100) for number in range(4)}
+    with serving_app(application(Service(memory.source, LIMITS), ())) as url:
         yield f"{url}/"
 
 
@@ -188,24 +188,24 @@ def test_server_that_does_not_answer_is_explained(opened: Page) -> None:
     expect(opened.get_by_role("alert")).to_have_text("The server did not answer. Check the connection, and try again.")
 
 
-def test_missing_run_is_explained(page: Page, url: str, bucket: Any) -> None:  # noqa: ANN401
-    bucket.error = FileNotFoundError("There is no s3://fruits/features/latest.json: run the DAG on this bucket first.")
+def test_missing_run_is_explained(page: Page, url: str, memory: Any) -> None:  # noqa: ANN401
+    memory.error = FileNotFoundError("There is no s3://fruits/features/latest.json: run the DAG on this bucket first.")
 
     page.goto(url)
 
-    expect(page.get_by_role("alert")).to_have_text(str(bucket.error))
+    expect(page.get_by_role("alert")).to_have_text(str(memory.error))
     assert_fits(page)
 
 
-def test_names_of_categories_and_files_are_text(page: Page, url: str, bucket: Any) -> None:  # noqa: ANN401
-    bucket.pointer = '<img src=x onerror="document.title=1">'
+def test_names_of_categories_and_files_are_text(page: Page, url: str, memory: Any) -> None:  # noqa: ANN401
+    memory.pointer = '<img src=x onerror="document.title=1">'
     page.goto(url)
 
     choose(page, PHOTO)
 
     expect_answer(page, "Lime")
     assert page.title() == "Recognise a photo \N{EN DASH} Fruits!"
-    expect(page.get_by_text(bucket.pointer).first).to_be_visible()
+    expect(page.get_by_text(memory.pointer).first).to_be_visible()
 
 
 @pytest.fixture
@@ -220,18 +220,18 @@ def evil_page(tmp_path: Path, page: Page) -> Iterator[Page]:
 def test_page_of_another_origin_uses_no_time_and_reads_nothing(
     evil_page: Page,
     url: str,
-    bucket: Any,  # noqa: ANN401
+    memory: Any,  # noqa: ANN401
 ) -> None:
     answers = [evil_page.evaluate(ATTACK, [f"{url}recognise", mode]) for mode in ("cors", "no-cors")]
 
     assert answers == ["TypeError: Failed to fetch"] * 2
-    assert bucket.opened == []
+    assert memory.opened == []
 
 
 def test_page_after_dns_rebinding_is_rejected_by_its_host(
     evil_page: Page,
     url: str,
-    bucket: Any,  # noqa: ANN401
+    memory: Any,  # noqa: ANN401
 ) -> None:
     rebound = f"http://evil.example:{urlsplit(url).port}/"
 
@@ -240,7 +240,7 @@ def test_page_after_dns_rebinding_is_rejected_by_its_host(
     assert answer
     assert (answer.status, "is not a name of this server" in answer.text()) == (403, True)
     assert evil_page.evaluate(ATTACK, [f"{rebound}recognise", "cors"]) == "basic 403"
-    assert bucket.opened == []
+    assert memory.opened == []
 
 
 def test_page_cannot_be_framed_by_another_site(evil_page: Page, url: str) -> None:

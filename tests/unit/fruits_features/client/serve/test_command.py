@@ -1,0 +1,98 @@
+"""The command `fruits serve`, as a user starts it."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+
+from fruits_features.client import cli
+from tests.support.published_runs import COLOURS, photo
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ADDRESS = re.compile(r"http://localhost:\d+/")
+TIMEOUT_S = 60
+
+
+@contextmanager
+def served(bucket: str, environment: dict[str, str]) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    """Start the command on a free port, and yield the page's URL and the process."""
+    command = [sys.executable, "-m", "fruits_features.client.cli", "serve", bucket, "--port", "0"]
+    process = subprocess.Popen(
+        command, env=os.environ | environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        assert process.stdout
+        found = ADDRESS.match(process.stdout.readline())
+        assert found, process.communicate(timeout=TIMEOUT_S)
+        yield found[0], process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_published_run_recognises_photos_until_ctrl_c(shop: Any, aws_environment: dict[str, str]) -> None:  # noqa: ANN401
+    with served(shop.uri, aws_environment) as (url, process):
+        answers = {
+            category: httpx.post(f"{url}recognise?pictures=true", content=photo(category), timeout=TIMEOUT_S).json()
+            for category in COLOURS
+        }
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=TIMEOUT_S)
+
+    for category, answer in answers.items():
+        assert answer["run"] == shop.pointer["run"]
+        assert answer["categories"][0]["category"] == category
+        assert {near["category"] for near in answer["neighbours"]} == {category}
+        assert all(near["path"].startswith(f"{shop.uri}/images/Training/{category}/") for near in answer["neighbours"])
+        assert all(near["picture"].startswith("data:image/webp;base64,") for near in answer["neighbours"])
+    assert (process.returncode, errors) == (0, "")
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "192.0.2.1", "::", "fruits.example"])  # noqa: S104 - refused
+def test_address_that_other_machines_reach_needs_the_option_that_says_so(
+    host: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["serve", "s3://fruits", "--host", host]) == 1
+
+    error = capsys.readouterr().err
+    assert f"Other machines reach --host {host}, and there is no password" in error
+    assert "Add --share if that is intended." in error
+
+
+def test_bucket_without_a_run_is_named_before_the_page_is_served(
+    bucket: str, aws_environment: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert aws_environment
+
+    assert cli.main(["serve", f"s3://{bucket}", "--port", "0"]) == 1
+
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert f"There is no s3://{bucket}/features/latest.json: run the DAG on this bucket first" in output.err
+
+
+def test_port_in_use_is_named(shop: Any, capsys: pytest.CaptureFixture[str]) -> None:  # noqa: ANN401
+    import socket
+
+    with socket.create_server(("localhost", 0)) as taken:
+        assert cli.main(["serve", shop.uri, "--port", str(taken.getsockname()[1])]) == 1
+
+    assert "Address already in use" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("port", ["-1", "65536", "http"])
+def test_port_outside_its_range_is_refused(port: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cli.main(["serve", "s3://fruits", "--port", port])
+
+    assert "is not a port from 0 to 65535" in capsys.readouterr().err
