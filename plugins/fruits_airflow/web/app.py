@@ -1,4 +1,4 @@
-"""Pages in Airflow's UI: the list of published runs, and the report of a run.
+"""Pages in Airflow's UI: the list of published runs, the report of a run, and the recognition of a photo.
 
 Airflow's API server does not authorise requests to plugin pages. Each route therefore asks Airflow's auth manager
 whether the user may read the DAG of the run. A report contains file names from users, so it is shown in a sandboxed
@@ -11,8 +11,7 @@ from functools import cache, partial
 from typing import Annotated, Any, Literal
 from urllib.parse import quote
 
-from airflow.api_fastapi.app import get_auth_manager
-from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity, DagDetails
+from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity
 from airflow.api_fastapi.common.db.common import SessionDep
 from airflow.api_fastapi.core_api.security import GetUserDep, requires_access_dag
 from airflow.models.xcom import XCOM_RETURN_KEY, XComModel
@@ -24,9 +23,13 @@ from jinja2 import Environment, PackageLoader
 from fruits_airflow.hooks import aws
 from fruits_airflow.hooks.s3 import read
 from fruits_airflow.task_ids import FIND_CHANGES, STAYS_PUBLISHED_KEY, TAKE_INVENTORY
-from fruits_airflow.web import files
-from fruits_airflow.web.headers import REPORT_POLICY, SecurityHeadersMiddleware
+from fruits_airflow.web import files, recognition
+from fruits_airflow.web.access import may_read, s3_sentence
+from fruits_airflow.web.headers import HEADERS, REPORT_POLICY
 from fruits_airflow.web.run_list import RunList, read_record
+from fruits_features.client.serve.application import answer_refusal
+from fruits_features.client.serve.guards import HeadersMiddleware
+from fruits_features.client.serve.limits import Refusal
 from fruits_features.contract.layout import RunLayout, split
 from include.settings import settings
 
@@ -47,7 +50,9 @@ class NoReport(Exception):  # noqa: N818 - shown as a page, not as an error
 
 
 app = FastAPI(title="Fruits", docs_url=None, redoc_url=None, openapi_url=None)
-app.add_middleware(SecurityHeadersMiddleware)
+app.add_middleware(HeadersMiddleware, headers=HEADERS)
+app.add_exception_handler(Refusal, answer_refusal)
+app.include_router(recognition.router, prefix="/recognise")
 reports = APIRouter(
     prefix="/dags/{dag_id}/{place}/{name}/report",
     dependencies=[Depends(requires_access_dag("GET", DagAccessEntity.RUN))],
@@ -58,11 +63,7 @@ _templates = Environment(loader=PackageLoader("fruits_airflow.web", "templates")
 @app.exception_handler(ClientError)
 def show_s3_error(request: Request, error: ClientError) -> HTMLResponse:  # noqa: ARG001 - FastAPI's signature
     """Show an error of S3 and the settings to check."""
-    reason = (
-        f"{error}. Check the deployment's bucket (FRUITS_BUCKET, now {settings().bucket!r}) and the read permissions "
-        "of Airflow's AWS connection."
-    )
-    return _page("missing.html", status=502, heading="S3 refused the request", reason=reason)
+    return _page("missing.html", status=502, heading="S3 refused the request", reason=s3_sentence(error))
 
 
 @app.exception_handler(NoReport)
@@ -76,7 +77,7 @@ def published_runs(user: GetUserDep) -> HTMLResponse:
     """List the published runs of the DAGs that the user may read, latest first."""
     bucket = settings().bucket
     listed = _run_list(bucket).read(aws.s3)
-    dags = {dag_id for dag_id in {record["dag"]["dag_id"] for record in listed.records} if _may_read(user, dag_id)}
+    dags = {dag_id for dag_id in {record["dag"]["dag_id"] for record in listed.records} if may_read(user, dag_id)}
     readable = [record for record in listed.records if record["dag"]["dag_id"] in dags]
     return _page("runs.html", bucket=bucket, records=readable, published=listed.published, notes=listed.notes)
 
@@ -184,12 +185,6 @@ def _read(uri: str) -> bytes:
     if content is None:
         raise NoReport(f"{uri} does not exist.")
     return content
-
-
-def _may_read(user: GetUserDep, dag_id: str) -> bool:
-    entity, details = DagAccessEntity.RUN, DagDetails(id=dag_id)
-    allowed: bool = get_auth_manager().is_authorized_dag(method="GET", access_entity=entity, details=details, user=user)
-    return allowed
 
 
 def _page(template: str, status: int = 200, **values: object) -> HTMLResponse:

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 SAFE_METHODS = {"GET", "HEAD", "OPTIONS"}
 """HTTP methods that do not write."""
 
+UNLOCKED_PATH = "/fruits/recognise/recognise"
+"""End of the path of a request that writes nothing: a photo is recognised. It has limits of its own."""
+
 BODY_TIMEOUT_S = 15.0
 """Seconds within which the complete body of a writing request must arrive."""
 
@@ -43,7 +46,7 @@ class WriteLockMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Forward a request, with the lock if it may write."""
-        if scope["type"] != "http" or scope["method"] in SAFE_METHODS:
+        if scope["type"] != "http" or scope["method"] in SAFE_METHODS or scope["path"].endswith(UNLOCKED_PATH):
             await self._app(scope, receive, send)
             return
         try:

@@ -8,7 +8,7 @@ Errors are JSON `{"error": "One sentence."}`. A photo is kept in memory until it
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache, partial
 from importlib.resources import files
 from typing import Annotated, Any, Final
@@ -43,13 +43,20 @@ def application(service: Service, names: tuple[str, ...]) -> FastAPI:
     return app
 
 
-def routes(service: Callable[[], Service], visitor: Callable[..., Visitor], *, navigation: str = "") -> APIRouter:
+def routes(
+    service: Callable[[], Service],
+    visitor: Callable[..., Visitor],
+    *,
+    navigation: str = "",
+    page_headers: Mapping[str, str] | None = None,
+) -> APIRouter:
     """Return the routes of the page. The application that includes them handles `Refusal` with `answer_refusal`.
 
     Args:
         service: Function that returns the service.
         visitor: FastAPI dependency that returns the sender of a request, or rejects the request.
         navigation: HTML above the heading.
+        page_headers: Headers of the page, besides those of the application.
     """
     router = APIRouter(dependencies=[Depends(visitor)])
 
@@ -68,7 +75,7 @@ def routes(service: Callable[[], Service], visitor: Callable[..., Visitor], *, n
         receive = partial(_receive, request, service().limits)
         return _json(await service().recognise(sender, receive, top=top, pictures=pictures))
 
-    router.add_api_route("/", partial(_page, navigation))
+    router.add_api_route("/", partial(_page, navigation, page_headers))
     for name in _STATIC:
         router.add_api_route(f"/{name}", partial(_static, name))
     router.add_api_route("/status", status)
@@ -92,9 +99,9 @@ def _health() -> Response:
     return _json({"status": "ok"})
 
 
-def _page(navigation: str) -> Response:
+def _page(navigation: str, headers: Mapping[str, str] | None) -> Response:
     html = _file("page.html").replace(_NAVIGATION, navigation)
-    return Response(html, media_type="text/html")
+    return Response(html, media_type="text/html", headers=headers)
 
 
 def _static(name: str) -> Response:

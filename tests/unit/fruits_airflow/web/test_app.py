@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import gzip
 import json
-import os
 import re
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from unittest.mock import Mock
 from urllib.parse import unquote, urljoin
@@ -18,8 +16,8 @@ from sqlalchemy import delete, text
 from fruits_airflow.hooks import aws
 from fruits_airflow.task_ids import CREATE_CLUSTER, LOGS_LINK_KEY, STAYS_PUBLISHED_KEY, TAKE_INVENTORY
 from fruits_features.contract.layout import RunLayout, latest, publication
-from include.dev.local_airflow.database import ensure_database
 from include.settings import settings
+from tests.support.airflow.users import headers_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -46,15 +44,6 @@ RECORD = {
     "cost": {"estimate": {"dollars": 0.5}, "actual": {"dollars": 0.31}},
 }
 PUBLISHED_AT = "2026-03-02T04:05:06+00:00"
-
-
-@pytest.fixture(scope="module")
-def client() -> TestClient:
-    from airflow.api_fastapi.app import create_app
-    from fastapi.testclient import TestClient
-
-    ensure_database(Path(os.environ["AIRFLOW_HOME"]), os.environ)
-    return TestClient(create_app("core"))
 
 
 @pytest.fixture
@@ -106,15 +95,6 @@ def push(client: TestClient) -> Iterator[Push]:
         session.execute(delete(DagRun))
 
 
-def _as(role: str | None) -> dict[str, str]:
-    """Return the headers of a logged-in user."""
-    from airflow.api_fastapi.app import get_auth_manager
-    from airflow.api_fastapi.auth.managers.simple.user import SimpleAuthManagerUser
-
-    token = get_auth_manager().generate_jwt(SimpleAuthManagerUser(username="somebody", role=role))
-    return {"Authorization": f"Bearer {token}"}
-
-
 @pytest.mark.parametrize("path", [LIST, OWN_FILES, *FILES])
 def test_page_without_a_session_is_refused(client: TestClient, path: str) -> None:
     assert client.get(path).status_code == 401
@@ -123,12 +103,12 @@ def test_page_without_a_session_is_refused(client: TestClient, path: str) -> Non
 
 @pytest.mark.parametrize("path", [OWN_FILES, *FILES])
 def test_report_for_a_user_who_may_not_read_the_dag_is_refused(client: TestClient, path: str) -> None:
-    assert client.get(path, headers=_as(None)).status_code == 403
+    assert client.get(path, headers=headers_of(None)).status_code == 403
 
 
 @pytest.mark.usefixtures("deployment")
 def test_list_for_a_user_who_may_not_read_the_dag_is_empty(client: TestClient) -> None:
-    page = client.get(LIST, headers=_as(None))
+    page = client.get(LIST, headers=headers_of(None))
 
     assert page.status_code == 200
     assert RUN not in page.text
@@ -136,7 +116,7 @@ def test_list_for_a_user_who_may_not_read_the_dag_is_empty(client: TestClient) -
 
 @pytest.mark.usefixtures("deployment")
 def test_list_names_published_runs_with_their_figures(client: TestClient) -> None:
-    page = client.get(LIST, headers=_as("viewer")).text
+    page = client.get(LIST, headers=headers_of("viewer")).text
 
     assert f'href="{REPORT.removeprefix(LIST)}"' in page
     for figure in ("1,250", "17", "95.1%", "$0.31", "2026-03-02 04:05", "published"):
@@ -149,7 +129,7 @@ def test_list_says_that_an_emulated_cluster_was_not_charged(
     free = {**RECORD, "cost": {"estimate": {"dollars": 0.5}, "actual": {"dollars": 0.31, "charged": False}}}
     _put(local_aws, RunLayout.of(deployment, RUN).record, json.dumps(free))
 
-    page = client.get(LIST, headers=_as("viewer")).text
+    page = client.get(LIST, headers=headers_of("viewer")).text
 
     assert re.search(r"\$0\.31 <small[^>]*>\(estimate; nothing was charged\)<", page)
 
@@ -161,7 +141,7 @@ def test_list_is_in_order_of_publication(client: TestClient, deployment: str, lo
         _put(local_aws, publication(deployment, f"{day}T00:00:00+00:00", run), "{}")
         _put(local_aws, RunLayout.of(deployment, run).record, json.dumps({**RECORD, "run": run, "cost": None}))
 
-    page = client.get(LIST, headers=_as("viewer")).text
+    page = client.get(LIST, headers=headers_of("viewer")).text
 
     dates = ["2026-03-02 04:05", *(f"{day} 00:00" for day, _ in earlier)]
     assert re.findall(r"<td[^>]*>(2026-.*?)</td>", page) == dates
@@ -184,7 +164,7 @@ def test_list_skips_what_it_cannot_read_with_a_note(client: TestClient, deployme
     for name in ("readme.txt", "<b>Z-x.json", "2026-13-01T000000Z-month.json", "folder/a.json"):
         _put(local_aws, f"s3://{deployment}/features/published/{name}", "anything")
 
-    page = client.get(LIST, headers=_as("viewer"))
+    page = client.get(LIST, headers=headers_of("viewer"))
 
     assert page.status_code == 200
     assert re.findall(r"fruits_features(-?\d*)</a>", page.text) == [""]
@@ -201,7 +181,7 @@ def test_list_with_a_damaged_pointer_shows_the_earlier_runs(
     _put(local_aws, latest(deployment), content)
     _put(local_aws, publication(deployment, PUBLISHED_AT, RUN), "{}")
 
-    page = client.get(LIST, headers=_as("viewer"))
+    page = client.get(LIST, headers=headers_of("viewer"))
 
     assert page.status_code == 200
     assert f"{RUN}</a>" in page.text
@@ -213,7 +193,7 @@ def test_report_of_a_run_with_a_damaged_record_is_explained(
 ) -> None:
     _put(local_aws, RunLayout.of(deployment, RUN).record, '{"dag": []}')
 
-    page = client.get(REPORT, headers=_as("viewer"))
+    page = client.get(REPORT, headers=headers_of("viewer"))
 
     assert page.status_code == 404
     assert "or its record is damaged" in page.text
@@ -224,7 +204,7 @@ def test_list_of_a_bucket_without_runs_names_the_dag_to_trigger(
 ) -> None:
     local_aws.s3().delete_object(Bucket=deployment, Key=f"features/runs/{RUN}/run.json")
 
-    assert "Trigger the DAG fruits_features" in client.get(LIST, headers=_as("viewer")).text
+    assert "Trigger the DAG fruits_features" in client.get(LIST, headers=headers_of("viewer")).text
 
 
 @pytest.mark.usefixtures("deployment")
@@ -232,7 +212,7 @@ def test_list_of_a_missing_bucket_names_it_and_its_setting(client: TestClient, m
     monkeypatch.setenv("FRUITS_BUCKET", "no-such-bucket")
     settings.cache_clear()
 
-    page = client.get(LIST, headers=_as("viewer"))
+    page = client.get(LIST, headers=headers_of("viewer"))
 
     assert page.status_code == 502
     assert "(FRUITS_BUCKET, now &#39;no-such-bucket&#39;)" in page.text
@@ -240,8 +220,8 @@ def test_list_of_a_missing_bucket_names_it_and_its_setting(client: TestClient, m
 
 @pytest.mark.usefixtures("deployment")
 def test_report_is_shown_in_a_sandbox(client: TestClient) -> None:
-    frame = client.get(REPORT, headers=_as("viewer")).text
-    page = client.get(f"{REPORT}/index.html", headers=_as("viewer"))
+    frame = client.get(REPORT, headers=headers_of("viewer")).text
+    page = client.get(f"{REPORT}/index.html", headers=headers_of("viewer"))
 
     assert 'src="report/index.html" sandbox="allow-scripts"' in frame
     assert page.text == "<h1>The report</h1>"
@@ -250,10 +230,10 @@ def test_report_is_shown_in_a_sandbox(client: TestClient) -> None:
 
 @pytest.mark.usefixtures("deployment")
 def test_frame_of_report_links_to_the_list_and_to_its_figures(client: TestClient) -> None:
-    links = re.findall(r'href="(.*?)"', client.get(REPORT, headers=_as("viewer")).text)
+    links = re.findall(r'href="(.*?)"', client.get(REPORT, headers=headers_of("viewer")).text)
 
     assert [urljoin(REPORT, link) for link in links] == [LIST, f"{REPORT}/figures.json"]
-    figures = client.get(f"{REPORT}/figures.json", headers=_as("viewer"))
+    figures = client.get(f"{REPORT}/figures.json", headers=headers_of("viewer"))
     assert figures.json() == {}
     assert figures.headers["Content-Disposition"] == f'attachment; filename="{RUN}-figures.json"'
 
@@ -261,7 +241,7 @@ def test_frame_of_report_links_to_the_list_and_to_its_figures(client: TestClient
 def test_report_of_a_dag_run_is_found_by_its_inventory(client: TestClient, deployment: str, push: Push) -> None:
     push({("take_inventory", "return_value"): {"bucket": deployment, "uri": RunLayout.of(deployment, RUN).prefix}})
 
-    assert client.get(f"{OF_DAG_RUN}/index.html", headers=_as("viewer")).text == "<h1>The report</h1>"
+    assert client.get(f"{OF_DAG_RUN}/index.html", headers=headers_of("viewer")).text == "<h1>The report</h1>"
 
 
 @pytest.mark.parametrize(
@@ -284,7 +264,7 @@ def test_report_of_a_skipped_run_links_to_the_published_run(  # noqa: PLR0913, P
     monkeypatch.setenv("FRUITS_BUCKET", deployments or deployment)
     settings.cache_clear()
 
-    page = client.get(OF_DAG_RUN, headers=_as("viewer")).text
+    page = client.get(OF_DAG_RUN, headers=headers_of("viewer")).text
 
     assert f"Nothing has changed. Run {RUN} stays published." in page
     (link,) = re.findall(r'href="(.*?)"', page)
@@ -301,7 +281,7 @@ def test_report_of_a_skipped_run_links_to_the_published_run(  # noqa: PLR0913, P
     ],
 )
 def test_missing_report_is_explained(client: TestClient, path: str) -> None:
-    page = client.get(path, headers=_as("viewer"))
+    page = client.get(path, headers=headers_of("viewer"))
 
     assert page.status_code == 404
     assert "<h1>No report</h1>" in page.text
@@ -313,7 +293,7 @@ def test_missing_report_is_explained(client: TestClient, path: str) -> None:
 def test_every_page_may_be_framed_by_airflow_only_and_loads_nothing_from_elsewhere(
     client: TestClient, path: str, role: str | None
 ) -> None:
-    headers = client.get(path, headers=_as(role)).headers
+    headers = client.get(path, headers=headers_of(role)).headers
 
     policy = {part.split()[0]: part.split()[1:] for part in headers["Content-Security-Policy"].split("; ")}
     assert (policy["default-src"], policy["frame-ancestors"]) == (["'none'"], ["'self'"])
@@ -324,15 +304,15 @@ def test_every_page_may_be_framed_by_airflow_only_and_loads_nothing_from_elsewhe
 
 @pytest.mark.usefixtures("deployment")
 def test_list_is_not_read_again_for_the_next_viewer(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = client.get(LIST, headers=_as("viewer")).text
+    first = client.get(LIST, headers=headers_of("viewer")).text
     monkeypatch.setattr(aws, "s3", Mock(side_effect=AssertionError("S3 is not needed")))
 
-    assert client.get(LIST, headers=_as("viewer")).text == first
-    assert RUN not in client.get(LIST, headers=_as(None)).text
+    assert client.get(LIST, headers=headers_of("viewer")).text == first
+    assert RUN not in client.get(LIST, headers=headers_of(None)).text
 
 
 def test_run_name_with_a_parent_folder_is_refused(client: TestClient) -> None:
-    assert client.get(REPORT.replace(RUN, "a%2F..%2Fb"), headers=_as("viewer")).status_code in {404, 422}
+    assert client.get(REPORT.replace(RUN, "a%2F..%2Fb"), headers=headers_of("viewer")).status_code in {404, 422}
 
 
 @pytest.fixture
@@ -354,7 +334,7 @@ def test_files_of_a_run_lead_from_its_folders_to_the_text_of_a_log(
     client: TestClient, run_with_files: dict[str, str]
 ) -> None:
     def links(uri: str) -> list[str]:
-        page = client.get(OWN_FILES, params={"uri": uri}, headers=_as("viewer")).text
+        page = client.get(OWN_FILES, params={"uri": uri}, headers=headers_of("viewer")).text
         return [unquote(found) for found in re.findall(r'href="\?uri=([^"]+)"', page)]
 
     assert links("") == [run_with_files["run"], run_with_files["logs"]]
@@ -362,7 +342,7 @@ def test_files_of_a_run_lead_from_its_folders_to_the_text_of_a_log(
     (steps,) = links(run_with_files["logs"])
     (step,) = links(steps)
     (log,) = links(step)
-    shown = client.get(OWN_FILES, params={"uri": log}, headers=_as("viewer"))
+    shown = client.get(OWN_FILES, params={"uri": log}, headers=headers_of("viewer"))
     assert (shown.text, shown.headers["content-type"]) == ("out of memory", "text/plain; charset=utf-8")
 
 
@@ -372,7 +352,7 @@ def test_files_of_others_are_refused(
 ) -> None:
     uri = path.format(bucket=deployment, **run_with_files)
 
-    refused = client.get(OWN_FILES, params={"uri": uri}, headers=_as("viewer"))
+    refused = client.get(OWN_FILES, params={"uri": uri}, headers=headers_of("viewer"))
 
     assert refused.status_code == 404
     assert "does not belong to this run" in refused.text
@@ -384,4 +364,4 @@ def test_files_of_a_run_on_aws_are_left_to_the_console(
     assert run_with_files
     monkeypatch.setattr(aws, "is_aws", lambda _: True)
 
-    assert client.get(OWN_FILES, headers=_as("viewer")).status_code == 404
+    assert client.get(OWN_FILES, headers=headers_of("viewer")).status_code == 404

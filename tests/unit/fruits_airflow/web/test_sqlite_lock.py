@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
 
-def _order_of(*methods: str) -> list[str]:
+def _order_of(*methods: str, path: str = "/api/v2/dags") -> list[str]:
     """Send all requests concurrently, and return the order in which they start and end."""
     order = []
 
@@ -26,7 +26,7 @@ def _order_of(*methods: str) -> list[str]:
 
     async def send_all() -> None:
         server = WriteLockMiddleware(app)
-        scopes = [{"type": "http", "method": method} for method in methods]
+        scopes = [{"type": "http", "method": method, "path": path} for method in methods]
         requests = [server(scope, _receive, _send) for scope in scopes]
         await asyncio.gather(*requests, return_exceptions=True)
 
@@ -48,6 +48,12 @@ def test_writing_request_starts_after_the_previous_one_has_ended() -> None:
 
 def test_reading_request_does_not_wait() -> None:
     assert set(_order_of("POST", "GET")[:2]) == {"POST starts", "GET starts"}
+
+
+def test_photo_that_is_recognised_does_not_wait() -> None:
+    order = _order_of("POST", "PUT", path="/airflow/fruits/recognise/recognise")
+
+    assert set(order[:2]) == {"POST starts", "PUT starts"}
 
 
 def test_failed_request_releases_the_lock() -> None:
@@ -73,7 +79,9 @@ def _answers(*bodies: list[dict[str, Any]]) -> tuple[list[int], list[bytes]]:
 
     async def send_all() -> None:
         server = WriteLockMiddleware(app)
-        await asyncio.gather(*(server({"type": "http", "method": "POST"}, _messages(body), send) for body in bodies))
+        await asyncio.gather(
+            *(server({"type": "http", "method": "POST", "path": "/"}, _messages(body), send) for body in bodies)
+        )
 
     asyncio.run(send_all())
     return statuses, received

@@ -1,0 +1,130 @@
+"""The page that recognises a photo, in Airflow's UI.
+
+It is the page of `fruits serve`. It shows the run that is published in the deployment's bucket to users who may read
+the DAG of this run. Everything is read through Airflow's AWS connection. The child process of the recognition reads the
+model of the family `onnx` itself, with the credentials of its environment.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cache, partial
+from typing import TYPE_CHECKING, Any
+
+from airflow.api_fastapi.core_api.security import GetUserDep
+from airflow.providers.amazon.aws.hooks.s3 import S3Hook
+from botocore.exceptions import ClientError
+
+from fruits_airflow.hooks import aws
+from fruits_airflow.hooks.s3 import read
+from fruits_airflow.web.access import may_read, s3_sentence
+from fruits_airflow.web.headers import RECOGNITION_POLICY
+from fruits_airflow.web.run_list import read_record
+from fruits_features.client.serve.application import routes
+from fruits_features.client.serve.limits import Limits
+from fruits_features.client.serve.service import Service, Visitor
+from fruits_features.client.serve.source import Source
+from fruits_features.contract.layout import RunLayout, latest, split
+from include.publication import documents
+from include.settings import settings
+
+if TYPE_CHECKING:
+    from fruits_features.client.published_run import PublishedRun
+
+MAX_PICTURE_BYTES = 16 * 2**20
+"""Largest training image that is fetched for its picture, in bytes."""
+
+
+@dataclass
+class _Bucket:
+    """Reads the published run of a bucket. Airflow's connection is read again with each pointer.
+
+    Args:
+        name: Name of the bucket.
+    """
+
+    name: str
+    _s3: S3Hook = field(default_factory=aws.s3)
+    _dags: dict[str, str] = field(default_factory=dict)
+
+    def pointer(self) -> Mapping[str, Any]:
+        """Return the content of `latest.json`.
+
+        Raises:
+            DocumentError: It is damaged.
+            FileNotFoundError: Nothing is published.
+            OSError: S3 refused the request.
+        """
+        self._s3 = aws.s3()
+        with _explained():
+            content = read(self._s3, *split(latest(self.name)))
+        if content is None:
+            raise FileNotFoundError(f"There is no published run in s3://{self.name}. Trigger the DAG fruits_features.")
+        return documents.read_latest(content, self.name, datetime.now(UTC))
+
+    def open(self, pointer: Mapping[str, Any]) -> "PublishedRun":
+        """Return the run of a pointer. Its parts are read when they are needed."""
+        from fruits_features.client.published_run import PublishedRun
+
+        return PublishedRun(pointer, self._read, partial(aws.filesystem, self._s3))
+
+    def fetch(self, path: str) -> bytes | None:
+        """Return the content of a training image, or `None` if it is gone or too large."""
+        return read(self._s3, *split(path), max_bytes=MAX_PICTURE_BYTES)
+
+    def dag_of(self, run: str) -> str | None:
+        """Return the id of the DAG that published a run, or `None` if the run's record cannot be read."""
+        if run not in self._dags:
+            with _explained():
+                record = read_record(self._s3, RunLayout.of(self.name, run).record)
+            if not isinstance(record, dict):
+                return None
+            self._dags[run] = record["dag"]["dag_id"]
+        return self._dags[run]
+
+    def _read(self, uri: str) -> bytes:
+        with _explained():
+            content = read(self._s3, *split(uri))
+        if content is None:
+            raise FileNotFoundError(f"{uri} does not exist.")
+        return content
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    try:
+        yield
+    except ClientError as error:
+        raise OSError(s3_sentence(error)) from error
+
+
+@cache
+def _bucket(name: str) -> _Bucket:
+    return _Bucket(name)
+
+
+@cache
+def _service(name: str) -> Service:
+    """Return the service of a bucket, of which each process keeps one. The first visitor makes it load the run."""
+    bucket = _bucket(name)
+    source = Source(bucket.pointer, bucket.open, bucket.fetch)
+    return Service(source, Limits(max_pixels=settings().max_image_pixels))
+
+
+def _visitor(user: GetUserDep) -> Visitor:
+    """Return the user as the sender of photos."""
+
+    def may_use(run: str) -> bool:
+        dag_id = _bucket(settings().bucket).dag_of(run)
+        return dag_id is not None and may_read(user, dag_id)
+
+    return Visitor(user.get_id(), may_use)
+
+
+router = routes(
+    lambda: _service(settings().bucket),
+    _visitor,
+    navigation='<nav aria-label="Fruits"><a href="../">\u2190 Published runs</a></nav>',
+    page_headers={"Content-Security-Policy": RECOGNITION_POLICY},
+)
