@@ -93,11 +93,11 @@ class Follower:
             await asyncio.wait_for(asyncio.shield(asyncio.wrap_future(refreshing)), self._limits.answer_s)
         except _EXPLAINED as error:
             if refreshing.done():
-                raise Refusal(503, _sentence(error), RETRY_S) from error
+                raise Refusal(503, _sentence(error), self._limits.max_age_s) from error
         except Exception as error:
             _log.exception("The published run cannot be loaded.")
             sentence = "The published run cannot be loaded. The log of this server contains the reason."
-            raise Refusal(503, sentence, RETRY_S) from error
+            raise Refusal(503, sentence, self._limits.max_age_s) from error
 
     def _refresh(self) -> None:
         """Load the published run if it is not the one in memory."""

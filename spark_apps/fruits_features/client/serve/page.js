@@ -17,7 +17,9 @@ async function answerOf(url, options) {
   const content = isJson ? await response.json() : { error: await response.text() };
   if (response.ok && isJson) return content;
   if (response.status === 401) throw new Error("You are not logged in. Log in again, and reload this page.");
-  throw new Error(content.error || `The server answered with status ${response.status}.`);
+  const error = new Error(content.error || `The server answered with status ${response.status}.`);
+  error.retryAfter = Number(response.headers.get("Retry-After"));
+  throw error;
 }
 
 async function showRun() {
@@ -26,9 +28,11 @@ async function showRun() {
     maxBytes = max_bytes;
     byId("run").textContent = `Run ${run}, ${categories.toLocaleString("en")} categories.`;
     byId("limits").textContent = `At most ${inMiB(max_bytes)} and ${Math.floor(max_pixels / 1e6)} megapixels.`;
+    byId("missing").textContent = "";
   } catch (error) {
     byId("run").textContent = "";
-    showError(error);
+    byId("missing").textContent = error.message;
+    if (error.retryAfter) setTimeout(showRun, 1000 * error.retryAfter);
   }
 }
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Page
 
 PHOTO = photograph(0, 200)
-LIMITS = Limits(max_bytes=2**20, per_minute=10)
+LIMITS = Limits(max_bytes=2**20, per_minute=10, max_age_s=1)
 ATTACK = """async ([url, mode]) => {
     try {
         const answer = await fetch(url, {method: "POST", mode, body: "photo"});
@@ -96,6 +96,7 @@ def test_photo_is_dropped_or_pasted(opened: Page) -> None:
 
 
 def test_photo_is_chosen_by_keyboard(opened: Page) -> None:
+    opened.on("filechooser", lambda _: None)  # intercepts the dialog from now on, and not only once it is expected
     opened.keyboard.press("Tab")
     focused = opened.get_by_label("Choose a photo")
     expect(focused).to_be_focused()
@@ -188,13 +189,16 @@ def test_server_that_does_not_answer_is_explained(opened: Page) -> None:
     expect(opened.get_by_role("alert")).to_have_text("The server did not answer. Check the connection, and try again.")
 
 
-def test_missing_run_is_explained(page: Page, url: str, memory: Any) -> None:  # noqa: ANN401
+def test_missing_run_is_explained_until_it_is_published(page: Page, url: str, memory: Any) -> None:  # noqa: ANN401
     memory.error = FileNotFoundError("There is no s3://fruits/features/latest.json: run the DAG on this bucket first.")
 
     page.goto(url)
 
     expect(page.get_by_role("alert")).to_have_text(str(memory.error))
     assert_fits(page)
+    memory.error = None
+    expect(page.get_by_text("Run first, 3 categories.")).to_be_visible()
+    expect(page.get_by_role("alert")).to_have_count(0)
 
 
 def test_names_of_categories_and_files_are_text(page: Page, url: str, memory: Any) -> None:  # noqa: ANN401
