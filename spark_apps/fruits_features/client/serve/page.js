@@ -2,6 +2,7 @@
 
 const byId = (id) => document.getElementById(id);
 const percent = new Intl.NumberFormat("en", { style: "percent", maximumFractionDigits: 1 });
+const ALMOST = 0.999;
 let maxBytes = Infinity;
 let current = null;
 
@@ -67,7 +68,7 @@ function showPhoto(file) {
 
 function show({ run, categories, neighbours }) {
   const [best] = categories;
-  const sentence = `${best.category}, ${percent.format(best.probability)}`;
+  const sentence = `${best.category}, ${inPercent(best.probability)}`;
   byId("guess").textContent = sentence;
   say(`Recognised: ${sentence}.`, true);
   byId("used").textContent = run;
@@ -84,7 +85,7 @@ function rowOf({ category, probability }) {
   const share = element("i");
   share.style.width = `${100 * probability}%`;
   bar.append(share);
-  const value = element("td", percent.format(probability));
+  const value = element("td", inPercent(probability));
   value.append(bar);
   const row = element("tr");
   row.append(name, value);
@@ -121,6 +122,12 @@ function element(tag, text = "") {
   const made = document.createElement(tag);
   made.textContent = text;
   return made;
+}
+
+function inPercent(probability) {
+  if (probability > ALMOST) return `> ${percent.format(ALMOST)}`; // never certain
+  if (probability < 1 - ALMOST) return `< ${percent.format(1 - ALMOST)}`;
+  return percent.format(probability);
 }
 
 const nameOf = (path) => path.split("/").pop();

@@ -86,6 +86,17 @@ def test_answer_is_accessible_and_fits_a_phone(opened: Page, tmp_path: Path) -> 
         opened.screenshot(path=tmp_path / f"recognise-{width}-{scheme}.png", full_page=True)
 
 
+def test_probability_is_never_shown_as_certain(opened: Page) -> None:
+    guesses = [{"category": name, "probability": value} for name, value in (("Lime", 0.9999), ("Plum", 0.0001))]
+    answer = {"run": "first", "categories": guesses, "neighbours": []}
+    opened.route("**/recognise*", lambda route: route.fulfill(json=answer))
+
+    choose(opened, PHOTO)
+
+    expect(opened.get_by_role("heading", name="Lime, > 99.9%")).to_be_visible()
+    expect(opened.get_by_role("row").last).to_contain_text("< 0.1%")
+
+
 def test_photo_is_dropped_or_pasted(opened: Page) -> None:
     drop(opened, PHOTO)
     expect_answer(opened, "Lime")
