@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +17,7 @@ from fruits_features.contract.layout import RunLayout
 from fruits_features.extraction.families.onnx import Weights
 from include.settings import settings
 from tests.support.airflow.users import headers_of, token_of
-from tests.support.browser import violations
-from tests.support.photo_page import choose, expect_answer
+from tests.support.photo_page import assert_frame_fits, choose, expect_answer
 from tests.support.published_runs import NAME, photo, publish, put_pointer
 from tests.support.served_app import serving_app
 
@@ -199,27 +199,33 @@ def test_nothing_is_read_before_the_first_visitor(deployment: str) -> None:
 
 
 @pytest.mark.usefixtures("pointer")
-def test_user_in_a_browser_recognises_a_photo(client: TestClient, page: Page) -> None:
+def test_user_of_airflows_ui_recognises_a_photo_in_its_frame(client: TestClient, page: Page) -> None:
+    with _logged_in(client, page) as url:
+        page.goto(f"{url}/plugin/fruits")
+        frame = page.frame_locator("iframe")
+        frame.get_by_role("link", name="Recognise a photo").click()
+        for category in ("Plum", "Lime"):
+            choose(frame, photo(category))
+            expect_answer(frame, category)
+
+        assert_frame_fits(page.frames[1])
+        frame.get_by_role("link", name="Published runs").click()
+        frame.get_by_role("heading", name="Published runs").wait_for()
+
+
+@contextmanager
+def _logged_in(client: TestClient, page: Page) -> Iterator[str]:
+    """Serve Airflow, log in as a viewer, and yield the URL."""
     from airflow.api_fastapi.auth.managers.base_auth_manager import COOKIE_NAME_JWT_TOKEN
 
     with serving_app(client.app) as url:  # type: ignore[arg-type]
         page.context.add_cookies([{"name": COOKIE_NAME_JWT_TOKEN, "value": token_of("viewer"), "url": url}])
-        page.goto(f"{url}/fruits/")
-        page.get_by_role("link", name="Recognise a photo").click()
-        choose(page, photo("Plum"))
-
-        expect_answer(page, "Plum")
-        assert violations(page) == []
-        page.get_by_role("link", name="Published runs").click()
-        page.get_by_role("heading", name="Published runs").wait_for()
+        yield url
 
 
 @pytest.mark.usefixtures("pointer")
 def test_ended_session_is_explained(client: TestClient, page: Page) -> None:
-    from airflow.api_fastapi.auth.managers.base_auth_manager import COOKIE_NAME_JWT_TOKEN
-
-    with serving_app(client.app) as url:  # type: ignore[arg-type]
-        page.context.add_cookies([{"name": COOKIE_NAME_JWT_TOKEN, "value": token_of("viewer"), "url": url}])
+    with _logged_in(client, page) as url:
         page.goto(f"{url}{PAGE}")
         page.get_by_text(f"Run {NAME}").wait_for()
         page.context.clear_cookies()
