@@ -28,7 +28,7 @@ from mypy_boto3_s3 import S3Client
 from benchmarks import subprocess_measure
 from include.dev.local_aws.local import LocalAws
 from include.dev.local_aws.s3.fault_proxy import S3FaultProxy
-from include.inventory import listing, s3_inventory, writer
+from include.inventory import listing, listing_xml, s3_inventory, writer
 from include.inventory.selection import Selection
 
 BUCKET, PREFIX, REPORTS = "fruits", "images/", "reports/"
@@ -85,7 +85,7 @@ def listed(s3: S3Client, way: str) -> Iterator[pa.RecordBatch]:
 def take(way: str) -> None:
     """Take the inventory, and print its time and memory."""
     session = boto3.Session()
-    listing.read_times_quickly(session)
+    listing_xml.parse_objects_quickly(session)
     s3 = session.client("s3")
     size = 0
 

@@ -10,19 +10,16 @@ from __future__ import annotations
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from datetime import datetime
 from itertools import chain, groupby, islice
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-from botocore.utils import parse_timestamp
 
 from include.inventory.writer import LISTING_SCHEMA
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    import boto3
     from mypy_boto3_s3 import S3Client
 
     Objects = Sequence[Mapping[str, Any]]
@@ -35,22 +32,6 @@ MAX_PAGES_AHEAD = 50
 
 MAX_ENTRIES = 5_000
 """Objects and folders directly in a folder. A folder with more is not divided further."""
-
-
-def read_times_quickly(session: boto3.Session) -> None:
-    """Make the clients that the session creates from now on parse times as ISO 8601, the format of listings.
-
-    botocore's parser accepts any format and takes most of the CPU time of a listing (docs/measurements/constants.md).
-    """
-    botocore_session = session._session  # noqa: SLF001 - boto3 has no public access to this option of botocore
-    botocore_session.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=_time)
-
-
-def _time(text: str) -> datetime:
-    try:
-        return datetime.fromisoformat(text)
-    except ValueError:  # headers use another format
-        return parse_timestamp(text)
 
 
 @dataclass(frozen=True)

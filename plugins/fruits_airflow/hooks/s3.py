@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 
 class ListingHook(S3Hook):
-    """S3 hook for listings only, whose timestamps are parsed faster than botocore does."""
+    """S3 hook for listings only, which parses the objects faster than botocore does."""
 
     def get_session(self, region_name: str | None = None, deferrable: bool = False) -> boto3.Session:  # noqa: FBT001, FBT002
-        """Return a session whose clients parse timestamps fast."""
-        from include.inventory.listing import read_times_quickly
+        """Return a session whose clients parse the objects of listings fast."""
+        from include.inventory.listing_xml import parse_objects_quickly
 
         session = super().get_session(region_name, deferrable)
-        read_times_quickly(session)
+        parse_objects_quickly(session)
         return session
 
 

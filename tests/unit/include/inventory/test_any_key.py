@@ -22,6 +22,7 @@ from fruits_features.io import object_store
 from fruits_features.job import run
 from fruits_features.projection import Projection
 from include.inventory import listing, writer
+from include.inventory.listing_xml import parse_objects_quickly
 from include.inventory.selection import Selection
 from include.report.build import Inputs, build
 from include.run_files import RunFiles
@@ -86,7 +87,9 @@ def test_object_of_any_key_has_features_or_is_quarantined_with_the_reason(monkey
     objects = {key: photograph(number) for number, key in enumerate(keys)}
     with literal_s3(objects) as endpoint, tempfile.TemporaryDirectory() as folder, monkeypatch.context() as patch:
         _use(patch, endpoint)
-        client = boto3.client("s3")
+        session = boto3.Session()
+        parse_objects_quickly(session)
+        client = session.client("s3")
         summary = _take_inventory(client, Path(folder))
         arguments = _extract(Path(folder))
         files = RunFiles(LAYOUT, SubTreeFileSystem(folder, LocalFileSystem()))
