@@ -97,7 +97,8 @@ class Audit:
                 paired.add(batch)
         recognised = dict(recogniser.figures())
         judged = Judged.of(recogniser.recogniser, recognised)
-        change = self.published and find_change(judged, self.published.recogniser, paired)
+        before = self.published.recogniser if self.published else None
+        change = find_change(judged, before, paired) if before else None
         recognised |= {"change": change.figures()} if change else {}
         checks = (
             *schema_checks,
@@ -109,7 +110,7 @@ class Audit:
             *projection_checks.check(projection),
             *(() if self.kept is None else [projection_checks.check_kept(projection, self.kept)]),
             *recogniser.checks(),
-            drop_check(judged, self.published and self.published.recogniser, change, self.recogniser_drop),
+            drop_check(judged, before, change, self.recogniser_drop),
             *self._file_checks(projection),
             *self._sample_checks(features, projection),
             *self._drift_checks(features, projection),

@@ -1,7 +1,7 @@
 """Compare the accuracy of a run's recogniser with that of the published run.
 
 Both recognisers are applied to the run's Test images where possible, which needs features of the same families and
-model. Then Test images that were added or removed are no drop, and a smaller drop can be told from chance.
+model. Then Test images that were added or removed are no drop, and a smaller drop can be distinguished from chance.
 """
 
 from __future__ import annotations
@@ -184,7 +184,7 @@ class PairedRecognition:
 
 def _features(projection: Projection) -> tuple[tuple[str, ...], str | None]:
     """Return the families of a projection's features, and the SHA-256 of the model if there is one."""
-    return tuple(projection.families), projection.model and projection.model.sha256
+    return tuple(projection.families), projection.model.sha256 if projection.model else None
 
 
 def is_recognised(recogniser: Recogniser, components: NDArray[Any], categories: pl.Series) -> pl.Series:

@@ -1,1 +1,1 @@
-"""What users install: a published run as an object, and the command line `fruits`."""
+"""Client of published runs: a run as an object, and the command line `fruits`."""
