@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -182,7 +183,7 @@ def _summary(finished: Finished) -> str:
             f"  PCA components      {projection['components']:>8,}   "
             f"{projection['explained_variance']:.1%} of the variance explained, version {projection['version']}"
         ),
-        f"  checks passed       {sum(check['passed'] for check in run['checks']):>8,}   of {len(run['checks'])}",
+        _checks(run["checks"]),
         "",
         "  Files (on this disk below " + str(finished.s3_folder.relative_to(ROOT)) + "/):",
         *(f"    {name:<18}{uri}" for name, uri in run["paths"].items()),
@@ -201,6 +202,13 @@ def _summary(finished: Finished) -> str:
         "docs/guides/recognise.md recognises photographs of yours.",
     ]
     return "\n".join(lines)
+
+
+def _checks(checks: list[dict[str, Any]]) -> str:
+    """Return the line about the checks. Checks with nothing to check are counted apart."""
+    outcomes = Counter("passed" if check["passed"] else check["severity"] for check in checks)
+    others = ", ".join(f"{count} {outcome}" for outcome, count in sorted(outcomes.items()) if outcome != "passed")
+    return f"  checks passed       {outcomes['passed']:>8,}" + (f"   {others}" if others else "")
 
 
 def _on_disk(finished: Finished, uri: str) -> Path:
