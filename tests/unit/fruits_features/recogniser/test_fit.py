@@ -113,6 +113,14 @@ def test_category_with_one_image_is_recognised_and_not_evaluated() -> None:
     assert recogniser.evaluation.images == 40
 
 
+def test_fold_outside_of_which_one_category_is_left_is_not_evaluated() -> None:
+    evaluation = fitted(*clusters([20, 1])).evaluation
+
+    assert evaluation is not None
+    assert evaluation.folds == FOLDS - 1
+    assert evaluation.images < 20
+
+
 def test_categories_of_one_image_each_are_recognised_without_evaluation() -> None:
     components, code = clusters([1, 1, 1])
     recogniser = fitted(components, code)
@@ -175,7 +183,7 @@ def test_scale_has_the_smallest_log_loss(true: float) -> None:
 def test_scale_of_images_that_are_all_right_is_finite() -> None:
     values = np.tile([[5.0, 0.0]], (50, 1))
 
-    assert 0 < best_scale([Logits(values, np.zeros(50, np.int64))]) < 10
+    assert best_scale([Logits(values, np.zeros(50, np.int64))]) == pytest.approx(np.log(101) / 5)
 
 
 def test_scale_of_logits_without_information_is_low() -> None:
