@@ -9,7 +9,7 @@ for each of 48 images.
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -29,6 +29,10 @@ from fruits_features.io.vectors import as_array
 from fruits_features.output.features_writer import about, write_parquet
 from fruits_features.pca.fit import Moments, fit
 from fruits_features.projection import Projection
+from fruits_features.recogniser import calibration
+from fruits_features.recogniser.fit import ComponentSums, merge_all
+from fruits_features.recogniser.model import Recogniser
+from fruits_features.recogniser.sample import TrainingImages
 from include.inventory import writer
 from include.run_files import RunFiles
 from include.validation.audit import Audit, table
@@ -63,9 +67,10 @@ def make(folder: Path, images: int) -> None:
         moments = moments.merge(Moments.of(features(last - first, first)))
     projection = fit(moments, DEFAULT_FAMILIES, k=COMPONENTS, explained_variance=None)
     place = folder / LAYOUT.prefix.removeprefix("s3://")
-    for name in ("inventory", "projection"):
+    for name in ("inventory", "projection", "recogniser"):
         (place / name).mkdir(parents=True)
     (place / "projection" / "projection.npz").write_bytes(projection.to_bytes())
+    (place / "recogniser" / "recogniser.npz").write_bytes(recogniser(projection, parts).to_bytes())
     schema = schemas.arrow_schema(schemas.features_columns(include_pixels=False))
     words = about(ARGUMENTS, projection)
     a_file = ROWS_PER_FILE // ROWS_PER_TABLE
@@ -77,6 +82,20 @@ def make(folder: Path, images: int) -> None:
     )
     listed = pa.Table.from_pylist(list(listing(images)), schema=writer.SCHEMA)
     pq.write_table(listed, place / "inventory" / "part-00000.parquet")
+
+
+def recogniser(projection: Projection, parts: Sequence[tuple[int, int]]) -> Recogniser:
+    """Return a recogniser fitted on the images of all parts."""
+    names = [category for _, category in keys(0, parts[-1][1])]
+    categories, code = np.unique(names, return_inverse=True)
+    images = TrainingImages.of(tuple(categories.tolist()), code.astype(np.int32))
+    sums = (
+        ComponentSums.of(
+            projection.project(features(last - first, first)), images.code[first:last], images.sample[first:last]
+        )
+        for first, last in parts
+    )
+    return calibration.fit(merge_all(sums), images.categories, projection.version)
 
 
 def rows(projection: Projection, schema: pa.Schema, first: int, last: int) -> pa.Table:
@@ -110,8 +129,11 @@ def validate(folder: Path) -> None:
     import pandera.polars  # noqa: F401, PLC0415 - the import is not measured
 
     files = RunFiles(LAYOUT, SubTreeFileSystem(str(folder), LocalFileSystem()))
-    audit = Audit(files, ARGUMENTS, fetch=lambda _key, _etag: None)
-    stored = (folder / LAYOUT.portable_projection.removeprefix("s3://")).read_bytes()
+    stored, fitted = (
+        (folder / uri.removeprefix("s3://")).read_bytes()
+        for uri in (LAYOUT.portable_projection, LAYOUT.portable_recogniser)
+    )
+    audit = Audit(files, ARGUMENTS, fetch=lambda _key, _etag: None, recogniser=fitted)
     began, before = time.perf_counter(), time.process_time()
     report = audit.validate(stored)
     wall_s, cpu_s = time.perf_counter() - began, time.process_time() - before
