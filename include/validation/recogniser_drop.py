@@ -1,7 +1,7 @@
 """Compare the accuracy of a run's recogniser with that of the published run.
 
 Both recognisers are applied to the run's Test images where possible, which needs features of the same families and
-model. Then Test images that were added or removed are no drop, and a smaller drop can be distinguished from chance.
+model. Then Test images that were added or removed are no drop, and smaller drops stand out from chance.
 """
 
 from __future__ import annotations
@@ -198,14 +198,16 @@ def is_recognised(recogniser: Recogniser, components: NDArray[Any], categories: 
     return pl.Series(recogniser.categories).gather(guess(recogniser, components).category) == categories
 
 
-def find_change(run: Judged, published: Judged, paired: PairedRecognition | None) -> Change | None:
+def find_change(run: Judged, published: Judged | None, paired: PairedRecognition | None) -> Change | None:
     """Return the change of accuracy by the most exact comparison, or `None` if nothing can be compared.
 
     Args:
         run: Recogniser of the run.
-        published: Recogniser of the published run.
+        published: Recogniser of the published run; `None` if no run is published.
         paired: Test images that both recognised; `None` if the published recogniser cannot be applied to them.
     """
+    if published is None:
+        return None
     return (
         (paired and paired.change)
         or Change.of(UNPAIRED, published.test, run.test)
