@@ -11,8 +11,10 @@ import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 from playwright.sync_api import Browser, sync_playwright
@@ -25,12 +27,18 @@ from fruits_features.contract.families import DEFAULT_FAMILIES
 from fruits_features.contract.layout import FITTED_SPLIT, RunLayout
 from fruits_features.contract.rejections import Rejected
 from fruits_features.extraction.extract import ImageExtractor, ImageFeatures
+from fruits_features.io.vectors import as_matrix
 from fruits_features.pca.fit import Moments, fit
 from fruits_features.projection import Projection
+from fruits_features.recogniser import calibration
+from fruits_features.recogniser.fit import ComponentSums
+from fruits_features.recogniser.model import Recogniser
+from fruits_features.recogniser.sample import NONE, TrainingImages
 from include.dev.sample_images import Image, fruits_360, make_plan
 from include.dev.sample_images.drawing import draw
 from include.report.build import About, Inputs, Previous, build
 from include.run_files import RunFiles
+from include.validation.recognition import Recognition
 
 LAYOUT = RunLayout.of("fruits", "2026-11-22T000000Z-fruits_features")
 IMAGES, BROKEN = 3_023, 23
@@ -49,7 +57,7 @@ SECONDS = {
 DOLLARS = {"cluster_ready": 0.062, "featurize_and_reduce": 0.021, "terminate_cluster": 0.015}
 SCREENSHOTS = (
     ("light", 1280, ("top", "components", "plane")),
-    ("light", 390, ("top",)),
+    ("light", 390, ("top", "recognition")),
     ("dark", 1280, ("plane", "neighbours", "recognition")),
     ("dark", 390, ("plane",)),
 )
@@ -105,19 +113,36 @@ def _write(folder: Path, uri: str, table: pa.Table) -> None:
     pq.write_table(table, target / "part-00000.parquet")
 
 
+def recognise(files: RunFiles, projection: Projection) -> tuple[Recogniser, dict[str, Any]]:
+    """Fit a recogniser on the run's Training images. Return it with its figures of all images."""
+    rows = pl.concat(files.features.batches(["split", "category", "pca"]))
+    trained, labels = rows["split"] == FITTED_SPLIT, rows["category"]
+    names = labels.filter(trained).unique().sort()
+    codes = labels.replace_strict(names, range(len(names)), default=NONE, return_dtype=pl.Int32)
+    images = TrainingImages.of(tuple(names), np.where(trained, codes, NONE).astype(np.int32))
+    sums = ComponentSums.of(as_matrix(rows["pca"].to_arrow()), images.code, images.sample)
+    recogniser = calibration.fit(sums, tuple(names), projection.version)
+    recognition = Recognition(recogniser)
+    recognition.add(rows)
+    return recogniser, dict(recognition.figures())
+
+
 def report(folder: Path) -> bytes:
     """Build the report of a run about sample images."""
     plan = make_plan(list(fruits_360()), IMAGES)
     bucket = objects(plan)
     projection = write(folder, plan, bucket)
+    files = RunFiles(LAYOUT, SubTreeFileSystem(str(folder), LocalFileSystem()))
+    recogniser, figures = recognise(files, projection)
     params = {"features": list(DEFAULT_FAMILIES), "explained_variance": DEFAULT_EXPLAINED_VARIANCE, "refit": "auto"}
     before = {"run": "2026-11-21T000000Z-fruits_features", "categories": {"Apple Braeburn": 12}}
     made = build(
         Inputs(
             run=LAYOUT.name,
-            files=RunFiles(LAYOUT, SubTreeFileSystem(str(folder), LocalFileSystem())),
+            files=files,
             projection=projection,
-            validation={"checks": []},
+            recogniser=recogniser,
+            validation={"checks": [], "recogniser": figures},
             fetch=bucket.get,
             seconds=SECONDS,
             dollars=DOLLARS,
@@ -142,6 +167,7 @@ def take(browser: Browser, page: Path, folder: Path) -> None:
         tab.goto(page.absolute().as_uri())
         tab.locator("#plane canvas").first.wait_for()
         tab.locator("#variance canvas").first.wait_for()
+        tab.locator("#confidences canvas").first.wait_for()
         tab.evaluate(LOAD_PICTURES)
         for category in SELECTED:
             tab.get_by_role("searchbox").fill(category)
