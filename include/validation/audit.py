@@ -98,7 +98,7 @@ class Audit:
         recognised = dict(recogniser.figures())
         judged = Judged.of(recogniser.recogniser, recognised)
         before = self.published.recogniser if self.published else None
-        change = find_change(judged, before, paired) if before else None
+        change = find_change(judged, before, paired)
         recognised |= {"change": change.figures()} if change else {}
         checks = (
             *schema_checks,

@@ -45,7 +45,7 @@ def _check(
     paired: PairedRecognition | None = None,
     severity: Severity = Severity.WARNING,
 ) -> Check:
-    change = recogniser_drop.find_change(run, published, paired) if published else None
+    change = recogniser_drop.find_change(run, published, paired)
     return recogniser_drop.check(run, published, change, severity)
 
 
