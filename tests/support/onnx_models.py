@@ -39,6 +39,16 @@ def model(
     return assemble({"images": (kind, shape)}, nodes, {"embedding": (TensorProto.FLOAT, ("n", "d"))}, constants)
 
 
+def model_of_old_operators() -> bytes:
+    """Return a model of version 11 of the operators."""
+    old = ModelProto.FromString(model(NHWC, TensorProto.UINT8))
+    old.opset_import[0].version = 11
+    reduce = next(node for node in old.graph.node if node.op_type == "ReduceMean")
+    reduce.input.pop()  # until version 17, the axes are an attribute
+    reduce.attribute.append(helper.make_attribute("axes", [1, 2]))
+    return bytes(old.SerializeToString())
+
+
 def assemble(
     inputs: dict[str, tuple[int, Sequence[Side]]],
     nodes: Sequence[NodeProto],

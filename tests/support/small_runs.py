@@ -148,6 +148,16 @@ class Runs:
         return pq.read_table(getattr(self.layout(name), table))
 
 
+class Files:
+    """A replacement of `SparkFiles`: files stay where they are."""
+
+    added: ClassVar[dict[str, str]] = {}
+
+    @classmethod
+    def get(cls, name: str) -> str:
+        return cls.added[name]
+
+
 @dataclass(frozen=True)
 class _Context:
     """The part of SparkContext that the application uses. Tasks run in this process, one after another."""
@@ -160,6 +170,9 @@ class _Context:
 
     def setJobDescription(self, description: str) -> None:  # noqa: N802 - Spark's name
         self.stages.append(description)
+
+    def addFile(self, path: str) -> None:  # noqa: N802 - Spark's name
+        Files.added[Path(path).name] = path
 
     def parallelize(self, tasks: Sequence[Any], count: int) -> "_Tasks":
         assert len(tasks) == count > 0

@@ -36,7 +36,7 @@ from fruits_features.output.features_writer import (
     plan_files,
     write_quarantine,
 )
-from fruits_features.output.recogniser_writer import write_recogniser
+from fruits_features.output.recogniser_writer import write_app_model, write_recogniser
 from fruits_features.output.snapshot import Snapshot
 from fruits_features.pca import refit
 from fruits_features.pca.fit import Moments, ReductionError, fit, merge_all
@@ -299,6 +299,8 @@ def _write(
     _check_count(snapshot.num_rows, [*written.files, quarantine])
     _check_written(job.layout.features, written.files)
     recogniser = write_recogniser(written.sums, training.categories, projection, job.arguments)
+    if job.model and written.app_sums and recogniser[0]:
+        write_app_model(written.app_sums, training.categories, projection, job.model, job.arguments)
     _compact(job, to_compact, runner)
     return recogniser
 

@@ -20,6 +20,7 @@ from fruits_features import __version__
 from fruits_features.cache.selection import Selection, row_bytes
 from fruits_features.cache.store import StoredFile
 from fruits_features.contract.arguments import Arguments
+from fruits_features.contract.families import MODEL_FAMILY
 from fruits_features.io import object_store
 from fruits_features.io.arrow import combine_chunks
 from fruits_features.io.prefetch import BackgroundWriter
@@ -85,14 +86,17 @@ class WrittenFeatures:
     Args:
         files: The files.
         sums: Sums of the components of their training images.
+        app_sums: The same for components of the embeddings alone, which an app computes; `None` without a model.
     """
 
     files: tuple[WrittenFile, ...]
     sums: ComponentSums
+    app_sums: ComponentSums | None = None
 
     def merge(self, other: "WrittenFeatures") -> "WrittenFeatures":
         """Return these and other files."""
-        return WrittenFeatures((*self.files, *other.files), self.sums.merge(other.sums))
+        app_sums = self.app_sums.merge(other.app_sums) if self.app_sums and other.app_sums else None
+        return WrittenFeatures((*self.files, *other.files), self.sums.merge(other.sums), app_sums)
 
 
 def plan_files(
@@ -143,16 +147,23 @@ class FeaturesWriter:
         schema = arrow_schema(features_columns(include_pixels=self.arguments.include_pixels))
         stored = stored_columns(include_pixels=self.arguments.include_pixels)
         sums: list[ComponentSums] = []
+        app_sums: list[ComponentSums] = []
+        part = self.projection.part(MODEL_FAMILY) if self.projection.model else None
 
         def projected() -> Iterator[pa.Table]:
             for rows in file.rows.read(self.cache, [column.name for column in stored if column.name != "etag"]):
-                components = self.projection.project(as_matrix(combine_chunks(rows["features"])))
-                sums.append(ComponentSums.of(components, *(rows[name].to_numpy() for name in _TRAINING)))
+                features = as_matrix(combine_chunks(rows["features"]))
+                training = [rows[name].to_numpy() for name in _TRAINING]
+                components = self.projection.project(features)
+                sums.append(ComponentSums.of(components, *training))
+                if part:
+                    embeddings = features[:, self.projection.columns(MODEL_FAMILY)]
+                    app_sums.append(ComponentSums.of(part.project(embeddings), *training))
                 yield self._table(rows, components, schema)
 
         metadata = about(self.arguments, self.projection)
         written = write_parquet(self.features, file.name, schema, projected(), metadata)
-        return WrittenFeatures((written,), fit.merge_all(sums))
+        return WrittenFeatures((written,), fit.merge_all(sums), fit.merge_all(app_sums) if part else None)
 
     def _table(self, rows: pa.Table, components: NDArray[np.float32], schema: pa.Schema) -> pa.Table:
         """Add the columns `path` and `pca`."""
