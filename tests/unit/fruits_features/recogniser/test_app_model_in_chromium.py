@@ -8,11 +8,13 @@ from http.server import SimpleHTTPRequestHandler
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import cv2
 import pytest
 
 from include.deploy.model import build
 from include.deploy.uploads import WHEELS
 from tests.support.app_models import CATEGORIES, Recognition, picture
+from tests.support.documents import blocks
 from tests.support.http_server import serving
 
 if TYPE_CHECKING:
@@ -22,17 +24,20 @@ if TYPE_CHECKING:
 
 RUNTIME = Path(__file__).parents[3] / "support" / "onnxruntime_web" / "node_modules" / "onnxruntime-web" / "dist"
 
+FEATURES = Path("docs", "reference", "features.md")
+
 RECOGNISE = """
-async ([height, width, pixels]) => {
+async ([columns, rows, pixels]) => {
     const ort = await import("/dist/ort.wasm.min.mjs");
     ort.env.wasm.numThreads = 1;
-    const session = await ort.InferenceSession.create("/app.onnx");
-    const data = Uint8Array.from(atob(pixels), (character) => character.charCodeAt(0));
-    const image = new ort.Tensor("uint8", data, [height, width, 3]);
-    const { probabilities, categories } = await session.run({ image });
+    const canvas = Object.assign(document.createElement("canvas"), { width: columns, height: rows });
+    const rgba = Uint8ClampedArray.from(atob(pixels), (character) => character.charCodeAt(0));
+    canvas.getContext("2d").putImageData(new ImageData(rgba, columns, rows), 0, 0);
+    %s
     return [Array.from(probabilities.data), categories.data];
 }
 """
+"""Function of an image. Its middle is the code block of the document."""
 
 
 class _Files(SimpleHTTPRequestHandler):
@@ -61,11 +66,12 @@ def site(shipped: Recognition, tmp_path_factory: pytest.TempPathFactory) -> Iter
 def test_probabilities_in_a_browser_equal_those_of_python(
     shipped: Recognition, site: str, page: Page, height: int, width: int
 ) -> None:
+    (documented,) = (block.code for block in blocks(FEATURES) if block.language == "js")
     image = picture(height, width)
     page.goto(site)
 
-    pixels = base64.b64encode(image.tobytes()).decode()
-    probabilities, categories = page.evaluate(RECOGNISE, [height, width, pixels])
+    pixels = base64.b64encode(cv2.cvtColor(image, cv2.COLOR_RGB2RGBA)).decode()
+    probabilities, categories = page.evaluate(RECOGNISE % documented, [width, height, pixels])
 
     assert probabilities == pytest.approx(shipped.probabilities(image), abs=1e-3)
     assert tuple(categories) == CATEGORIES
