@@ -15,6 +15,7 @@ from fruits_airflow import run_context
 from fruits_airflow.params import PARAMS
 from fruits_features.contract.arguments import ONNX_MODEL_PATTERN, Arguments
 from fruits_features.contract.families import FAMILIES
+from include.artifacts import shipped_model
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -57,3 +58,11 @@ def test_command_line_returns_every_value_that_the_form_accepts(values: dict[str
     argv = arguments.to_argv()
     assert Arguments.from_argv(argv) == arguments
     assert Arguments.from_argv(argv).to_argv() == argv
+
+
+def test_form_offers_the_network_that_ships_with_one_click() -> None:
+    schema = PARAMS["features"].schema
+
+    assert "onnx" in schema["examples"], "Airflow's form has a list of these to select from"
+    assert PARAMS["onnx_model"].value is None
+    assert _arguments({"features": [*PARAMS["features"].value, "onnx"]}).onnx_model == shipped_model.uri("fruits")
