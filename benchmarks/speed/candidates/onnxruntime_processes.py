@@ -1,7 +1,7 @@
 """Candidate and upper limit of the family `onnx`: one plain process per core that only embeds images with onnxruntime.
 
-It fetches and decodes in threads of its own, as many images ahead as a batch has, and writes the embeddings. It uses
-none of the application's functions but its S3 client and its list of images.
+It fetches and decodes in threads of its own, one batch ahead, and writes the embeddings. It uses none of the
+application's functions but its S3 client and its list of images, and the same number of images per call.
 """
 
 from collections.abc import Callable, Iterator
@@ -20,7 +20,7 @@ from obstore.store import ObjectStore
 
 from benchmarks.speed.candidates.plain import processes
 from benchmarks.speed.task import Done, Task
-from fruits_features.extraction.families.onnx import BATCH_IMAGES
+from fruits_features.extraction.families.onnx import BATCH_IMAGES, SMALL_BATCH_IMAGES
 from fruits_features.io.fetcher import IMAGE_RETRIES
 from fruits_features.io.object_store import open_bucket
 from fruits_features.job.inventory import read_inventory
@@ -54,7 +54,9 @@ def _embed(task: Task, number: int, keys: list[str]) -> int:
         ahead = [threads.submit(_read, store, key, size) for key in batches[0]]
         for batch in [*batches[1:], []]:
             images, ahead = ahead, [threads.submit(_read, store, key, size) for key in batch]
-            rows += list(model.run(None, {source.name: np.stack([image.result() for image in images])})[0])
+            pixels = np.stack([image.result() for image in images])
+            for start in range(0, len(pixels), SMALL_BATCH_IMAGES):
+                rows += list(model.run(None, {source.name: pixels[start : start + SMALL_BATCH_IMAGES]})[0])
     table = pa.table({"key": keys, "features": pa.array(rows, pa.list_(pa.float32()))})
     pq.write_table(table, Path(task.output) / f"part-{number}.parquet")
     return len(rows)

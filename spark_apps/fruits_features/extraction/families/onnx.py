@@ -33,6 +33,11 @@ from fruits_features.extraction.subprocess_pool import Failure, Pool, Subprocess
 from fruits_features.io.uri import read
 
 BATCH_IMAGES = 32
+"""Number of images that are scaled before they are embedded, and largest number per call of a model."""
+SMALL_MODEL_BYTES, SMALL_BATCH_IMAGES = 32 * 1024 * 1024, 4
+"""Size of a small model, and number of images per call of it. So its intermediate results fit into the processor's
+cache. A larger model reads its weights from memory once per call, and gets `BATCH_IMAGES`. Figures are in
+docs/measurements/recognition.md."""
 DEADLINE_S = 120.0
 """Longest time to load a model or to embed one batch, in seconds.
 
@@ -95,7 +100,7 @@ class Input(NamedTuple):
         name: Name of the input.
         kind: `tensor(float)` or `tensor(uint8)`.
         axes: Order of the axes; 0 is the batch, 1 the height, 2 the width, 3 the channels.
-        batch: Number of images per call.
+        batch: Largest number of images per call: 1, or `BATCH_IMAGES` if it is free.
         size: Height and width of the images in pixels.
     """
 
@@ -145,6 +150,7 @@ class Model:
         self._name = name
         self._session = _load(source, name)
         self._input = _input_of(self._session, name)
+        self._batch = min(self._input.batch, _batch_of(source))
         self._output = _output_of(self._session, name)
         self.dimension = self._measure_dimension()
         """Number of values per image in the output."""
@@ -163,8 +169,8 @@ class Model:
         Returns:
             n x dimension, float32.
         """
-        starts = range(0, len(images), self._input.batch)
-        rows = [self._run(images[start : start + self._input.batch]) for start in starts]
+        starts = range(0, len(images), self._batch)
+        rows = [self._run(images[start : start + self._batch]) for start in starts]
         return np.concatenate([np.empty((0, self.dimension), np.float32), *rows])
 
     def _run(self, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
@@ -362,6 +368,12 @@ def _axes_of(shape: Sequence[object]) -> tuple[int, ...] | None:
     if len(shape) != len(NCHW) or (_is_fixed(shape[0]) and shape[0] != 1):
         return None
     return next((axes for axes in (NCHW, NHWC) if shape[axes.index(3)] == _CHANNELS), None)
+
+
+def _batch_of(source: bytes | str) -> int:
+    """Return the number of images per call of a model with a free batch, from its content or path."""
+    size_bytes = len(source) if isinstance(source, bytes) else Path(source).stat().st_size
+    return SMALL_BATCH_IMAGES if size_bytes <= SMALL_MODEL_BYTES else BATCH_IMAGES
 
 
 def _output_of(session: Any, name: str) -> str:  # noqa: ANN401

@@ -16,6 +16,8 @@ from fruits_features.extraction.families import onnx as family
 from fruits_features.extraction.families.onnx import (
     BATCH_IMAGES,
     MAX_DIMENSION,
+    SMALL_BATCH_IMAGES,
+    SMALL_MODEL_BYTES,
     Input,
     Model,
     ModelError,
@@ -58,10 +60,18 @@ def test_model_of_free_height_and_width_gets_224_pixels() -> None:
     assert Model(model((1, 96, "width", 3)), "m").size == (96, 224)
 
 
-@pytest.mark.parametrize(("shape", "batches"), [(NCHW, [BATCH_IMAGES, BATCH_IMAGES, 6]), ((1, 3, 8, 6), [1] * 70)])
-def test_model_gets_the_largest_batch_that_it_supports(
-    shape: tuple[str | int, ...], batches: list[int], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("shape", "small_bytes", "batches"),
+    [
+        (NCHW, SMALL_MODEL_BYTES, [SMALL_BATCH_IMAGES] * 17 + [2]),
+        (NCHW, 0, [BATCH_IMAGES, BATCH_IMAGES, 6]),
+        ((1, 3, 8, 6), 0, [1] * 70),
+    ],
+)
+def test_model_gets_batches_by_its_size_and_input(
+    shape: tuple[str | int, ...], small_bytes: int, batches: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(family, "SMALL_MODEL_BYTES", small_bytes)
     loaded, seen = Model(model(shape), "m"), []
     tensor = Input.tensor
     monkeypatch.setattr(Input, "tensor", lambda self, some: (seen.append(len(some)), tensor(self, some))[1])
