@@ -61,7 +61,8 @@ The Parquet metadata of each file in `features/` and `quarantine/` holds a JSON 
 `recogniser.npz` holds the NumPy arrays of a linear discriminant. The probability of each category is the softmax of
 `components @ weights + bias`; `fruits_features.recogniser.model.load` reads the file and computes it. A run whose
 training images have fewer than two categories has no recogniser, and `latest.json` has no `paths.recogniser`.
-`outcome.json` holds the reason.
+`outcome.json` holds the reason. With the family `onnx`, [app.onnx](features.md#one-file-for-an-app) recognises
+photographs without Python.
 
 | array | shape | meaning |
 |---|---|---|
