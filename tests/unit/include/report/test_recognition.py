@@ -7,11 +7,16 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from pyarrow.fs import LocalFileSystem, SubTreeFileSystem
 
-from include.report.build import Previous
+from include.report.build import Inputs, Previous, build
+from include.run_files import RunFiles
+from include.validation.audit import Published
+from include.validation.recogniser_drop import Judged
 from tests.support import chosen_recognisers as recognisers
 from tests.support.chosen_recognisers import EVALUATION, recogniser
 from tests.support.report_runs import KNOWN, QUERIES, report
+from tests.support.validation_runs import Run
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -128,6 +133,24 @@ def test_run_without_splits_is_fitted_on_all_images(tmp_path: Path) -> None:
     assert "of 100 images are recognised in the cross-validation" in text
     assert "fitted on 4 images of 2 categories" in text
     assert "Without a split, on which it was fitted" in text
+
+
+def test_report_shows_what_the_validation_found(tmp_path: Path) -> None:
+    run = Run(tmp_path)
+    published = Published({}, run.projection, Judged(run.recogniser))
+    validation = json.loads(json.dumps(run.validate(published=published).as_dict()))
+    files = RunFiles(run.layout, SubTreeFileSystem(str(tmp_path), LocalFileSystem()))
+
+    inputs = Inputs("r", files, run.projection, validation, fetch=lambda _key: None, recogniser=run.recogniser)
+    found = build(inputs).figures["recogniser"]
+
+    of_test = validation["recogniser"]["splits"]["Test"]
+    assert [(one["split"], one["images"]) for one in found["accuracy"]] == [("Test", 6), ("Training", 18)]
+    assert found["accuracy"][0]["right"] == of_test["right"]
+    assert found["cross_validated"]["images"] == 18
+    assert sum(one["images"] for one in found["confusions"]) == 6 - of_test["right"]
+    assert all(one["path"] and one["nearest"] for one in found["confusions"])
+    assert found["change"]["difference"] == 0
 
 
 def test_comparison_of_runs_has_the_accuracy_of_both_recognisers(tmp_path: Path, made: Report) -> None:
