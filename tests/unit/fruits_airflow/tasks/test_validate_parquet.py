@@ -14,7 +14,9 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from fruits_airflow.tasks import validate_parquet
 from fruits_features.contract import sealed
-from fruits_features.contract.layout import RunLayout
+from fruits_features.contract.layout import RunLayout, latest, split
+from include.validation.recogniser_drop import CHECK_NAME
+from tests.support.chosen_recognisers import recogniser
 from tests.support.validation_runs import Run
 
 if TYPE_CHECKING:
@@ -64,6 +66,75 @@ def test_images_with_odd_keys_are_sampled(local_aws: LocalAws, tmp_path: Path, m
     assert sorted(result["recogniser"]["splits"]) == ["Test", "Training"]
 
 
+@pytest.mark.usefixtures("aws_environment")
+def test_drop_of_the_recogniser_fails_the_task_if_the_parameter_says_so(
+    local_aws: LocalAws, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, s3 = Run(tmp_path), local_aws.s3()
+    run.arguments = run.requested = replace(run.arguments, region="eu-west-1", store="s3://fruits/features/described")
+    run.write()
+    _upload(run, s3)
+    _publish(s3, recogniser({"Apple": (1, 0), "Lime": (0, 1)}).to_bytes(), right=10_000)
+
+    monkeypatch.setattr(validate_parquet, "get_current_context", lambda: _context(run))
+    (warned,) = _drop_checks(validate_parquet.validate_parquet.function())
+    monkeypatch.setattr(validate_parquet, "get_current_context", lambda: _context(run, recogniser_drop="error"))
+    with pytest.raises(AirflowFailException) as failure:
+        validate_parquet.validate_parquet.function()
+
+    assert (warned["passed"], warned["severity"]) == (False, "warning")
+    assert f" checks failed: {CHECK_NAME}: saw {warned['saw']}, wanted no drop" in str(failure.value)
+
+
+@pytest.mark.usefixtures("aws_environment")
+@pytest.mark.parametrize("stored", [b"no recogniser", None])
+def test_damaged_or_missing_published_recogniser_is_named_and_not_compared(
+    local_aws: LocalAws,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    stored: bytes | None,
+) -> None:
+    run = Run(tmp_path)
+    run.arguments = run.requested = replace(run.arguments, region="eu-west-1", store="s3://fruits/features/described")
+    run.write()
+    _upload(run, local_aws.s3())
+    _publish(local_aws.s3(), stored, right=10_000)
+    monkeypatch.setattr(validate_parquet, "get_current_context", lambda: _context(run))
+
+    (check,) = _drop_checks(validate_parquet.validate_parquet.function())
+
+    assert (check["severity"], check["saw"]) == (
+        "not checked",
+        "the published run has no recogniser that this version can read",
+    )
+    assert any(f"{PUBLISHED}/recogniser.npz cannot be read (" in message for message in caplog.messages)
+
+
+PUBLISHED = "s3://fruits/features/runs/before"
+
+
+def _publish(s3: Any, stored: bytes | None, right: int) -> None:  # noqa: ANN401
+    """Publish a run with 10,000 Test images, whose projection is gone."""
+    record = {
+        "run": "before",
+        "dag": {"dag_id": "fruits_features"},
+        "counts": {"features": 24, "quarantine": 1},
+        "categories": {"Apple": 12, "Lime": 12},
+        "projection": {"components": 2, "explained_variance": 0.9},
+        "recogniser": {"splits": {"Test": {"images": 10_000, "right": right}}},
+    }
+    paths = {"run": f"{PUBLISHED}/run.json", "recogniser": f"{PUBLISHED}/recogniser.npz"}
+    pointer = {"run": "before", "published_at": "2026-03-01T00:00:00+00:00", "paths": paths}
+    objects = {paths["run"]: json.dumps(record).encode(), latest("fruits"): json.dumps(pointer).encode()}
+    for uri, content in (objects | ({paths["recogniser"]: stored} if stored else {})).items():
+        s3.put_object(Bucket="fruits", Key=split(uri)[1], Body=content)
+
+
+def _drop_checks(result: dict[str, Any]) -> list[dict[str, Any]]:
+    return [check for check in result["checks"] if check["name"] == CHECK_NAME]
+
+
 def _upload(run: Run, s3: Any) -> None:  # noqa: ANN401
     """Upload a run's files."""
     written = {str(file.relative_to(run.folder)): file.read_bytes() for file in run.folder.rglob("*.parquet")}
@@ -75,9 +146,9 @@ def _upload(run: Run, s3: Any) -> None:  # noqa: ANN401
         s3.put_object(Bucket="fruits", Key=path.removeprefix("fruits/"), Body=content)
 
 
-def _context(run: Run) -> dict[str, Any]:
+def _context(run: Run, recogniser_drop: str = "warning") -> dict[str, Any]:
     taken = {"name": "r", "bucket": "fruits", "region": "eu-west-1", "uri": run.layout.prefix}
-    params = {name: getattr(run.arguments, name) for name in PARAMS} | {"recogniser_drop": "warning"}
+    params = {name: getattr(run.arguments, name) for name in PARAMS} | {"recogniser_drop": recogniser_drop}
     return {"params": params, "task": Mock(), "ti": Mock(xcom_pull=Mock(return_value=taken))}
 
 
