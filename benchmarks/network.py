@@ -40,7 +40,8 @@ def main() -> None:
     print(*about(options.repeats), sep="\n")
     for candidate, values in zip(CANDIDATES, zip(*speeds, strict=True), strict=True):
         print(f"{candidate.title}: {median(speed for speed, _ in values):,.1f} images/s")
-        print(f"  other processes used {spread([others for _, others in values])} of the machine")
+    for (own, own_others), (plain, plain_others) in speeds:
+        print(f"{own:.1f} / {plain:.1f} images/s, others {own_others:.2f} and {plain_others:.2f}")
     print(f"ratio {spread([own / plain for (own, _), (plain, _) in speeds])}, target {TARGET}")
 
 
