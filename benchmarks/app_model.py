@@ -73,7 +73,8 @@ def _ranks(learn: Photographs, queries: Photographs, projection: Projection, col
     recogniser = calibration.fit(sums, images.categories, projection.version)
     probabilities = recogniser.probabilities(projection.project(queries.features[:, columns]))
     order = np.array(recogniser.categories)[np.argsort(-probabilities, axis=1)]
-    return np.asarray((order == queries.categories[:, np.newaxis]).argmax(axis=1))
+    matches = order == queries.categories[:, np.newaxis]
+    return np.where(matches.any(axis=1), matches.argmax(axis=1), len(recogniser.categories))
 
 
 def cross_validate(photographs: Photographs) -> NDArray[np.float64]:
