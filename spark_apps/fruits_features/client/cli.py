@@ -15,7 +15,6 @@ from typing import Any
 
 from fruits_features import __version__
 from fruits_features.client import extras
-from fruits_features.client.extras import MissingExtraError
 from fruits_features.client.published_run import PublishedRun
 from fruits_features.contract.errors import RunError
 from fruits_features.publications import publications
@@ -142,8 +141,6 @@ def _answer(
     for photo in options.photos:
         try:
             results.append({"photo": photo, name: answer(photo)})
-        except MissingExtraError:
-            raise
         except _ERRORS as error:
             results.append({"photo": photo, "error": _sentence(error)})
         if not options.json:

@@ -1,7 +1,19 @@
-"""Nearest neighbours of a photo among the images of a run, by the cosine of the components."""
+"""Nearest neighbours of a photo among the images of a run, by the cosine of the components.
 
+Up to `MIN_INDEXED` images, all are compared. Above it, faiss builds an index that compares about a thirtieth of them.
+The first search of a run on a machine builds the index, and later ones read it from `CACHE` (measurements:
+docs/measurements/neighbours.md). Without faiss, all images are compared.
+"""
+
+import os
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Self
+from importlib import import_module
+from importlib.util import find_spec
+from math import isqrt
+from pathlib import Path
+from typing import Any, Protocol, Self
 
 import numpy as np
 import polars as pl
@@ -10,6 +22,15 @@ from numpy.typing import NDArray
 from fruits_features.contract.layout import FITTED_SPLIT
 from fruits_features.dataset import matrix_of
 from fruits_features.io.vectors import unit_vectors
+
+MIN_INDEXED = 100_000
+"""Largest number of images that are all compared."""
+PROBES = 32
+"""Lists of the index that a search compares; there are about as many lists as images per list."""
+CACHE = Path.home() / ".cache" / "fruits-features"
+"""Folder of the indexes."""
+_KEPT = 3
+"""Number of indexes that are kept: those written last."""
 
 
 @dataclass(frozen=True)
@@ -27,29 +48,122 @@ class Neighbour:
     cosine: float
 
 
+class Search(Protocol):
+    """Finds the rows with the largest cosines."""
+
+    def search(self, direction: NDArray[np.float32], k: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Return up to `k` rows and their cosines with a unit vector, the largest first."""
+
+
+@dataclass(frozen=True)
+class ExactSearch:
+    """Compares all rows.
+
+    Args:
+        directions: Unit vectors, n x d, float32.
+    """
+
+    directions: NDArray[np.float32]
+
+    def search(self, direction: NDArray[np.float32], k: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Return up to `k` rows and their cosines with a unit vector, the largest first."""
+        cosines = self.directions @ direction
+        order = np.argsort(-cosines, kind="stable")[:k]
+        return order, cosines[order]
+
+
+@dataclass(frozen=True)
+class IndexSearch:
+    """Compares the rows of the lists that are nearest to a vector.
+
+    Args:
+        index: Inverted file of faiss with unit vectors: `IndexIVFFlat`.
+    """
+
+    index: Any
+
+    @classmethod
+    def build(cls, directions: NDArray[np.float32]) -> Self:
+        """Build an index.
+
+        Args:
+            directions: Unit vectors, n x d, float32.
+        """
+        faiss = import_module("faiss")
+        rows, dimension = directions.shape
+        index = faiss.index_factory(dimension, f"IVF{isqrt(rows)},Flat", faiss.METRIC_INNER_PRODUCT)
+        index.cp.max_points_per_centroid = 64  # more change nothing (docs/measurements/neighbours.md)
+        index.train(directions)
+        index.add(directions)
+        return cls(index)
+
+    @classmethod
+    def open(cls, file: Path, directions: Callable[[], NDArray[np.float32]]) -> Self:
+        """Read an index, or build and write it. An index that cannot be written is used nevertheless.
+
+        Args:
+            file: File of the index, named by what it depends on.
+            directions: Function that returns the unit vectors, n x d, float32.
+        """
+        faiss = import_module("faiss")
+        if file.exists():
+            return cls(faiss.read_index(str(file), faiss.IO_FLAG_MMAP))
+        built = cls.build(directions())
+        with suppress(OSError, RuntimeError):  # faiss raises the latter for a file that it cannot write
+            _keep(file, lambda path: faiss.write_index(built.index, str(path)))
+        return built
+
+    def search(self, direction: NDArray[np.float32], k: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Return up to `k` rows and their cosines with a unit vector, the largest first."""
+        self.index.nprobe = PROBES + 2 * k * self.index.nlist // self.index.ntotal
+        cosines, rows = self.index.search(direction[np.newaxis], min(k, self.index.ntotal))
+        found = rows[0] >= 0
+        return rows[0][found], cosines[0][found]
+
+
+def _keep(file: Path, write: Callable[[Path], None]) -> None:
+    """Write an index completely or not at all, and remove those that were written long ago."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    partial = file.with_suffix(f".{os.getpid()}")
+    try:
+        write(partial)
+        partial.replace(file)
+    finally:
+        partial.unlink(missing_ok=True)
+    for other in sorted(file.parent.glob(f"*{file.suffix}"), key=lambda one: one.stat().st_mtime)[:-_KEPT]:
+        other.unlink()
+
+
 @dataclass(frozen=True)
 class Neighbours:
     """Images of a run whose neighbourhood can be searched.
 
     Args:
         names: Columns `path` and `category`, n rows.
-        directions: Components as unit vectors, n x k, float32.
+        search: Finds rows of `names` by unit vectors.
     """
 
     names: pl.DataFrame
-    directions: NDArray[np.float32]
+    search: Search
 
     @classmethod
-    def of(cls, features: pl.LazyFrame) -> Self:
+    def of(cls, features: pl.LazyFrame, index: Path | None = None) -> Self:
         """Read the training images of a run, or all images of a run without them.
 
         Args:
             features: Table `features` of the run.
+            index: File that keeps the index of a large run; `None` to compare all images.
         """
-        rows = features.select("path", "category", "split", "pca").collect()
-        training = rows.filter(pl.col("split") == FITTED_SPLIT)
-        known = rows if training.is_empty() else training
-        return cls(known.select("path", "category"), unit_vectors(matrix_of(known["pca"])))
+        names = features.select("path", "category", "split").collect()
+        is_known = (names["split"] == FITTED_SPLIT).fill_null(value=False)
+        known = is_known if is_known.any() else ~is_known
+
+        def directions() -> NDArray[np.float32]:
+            return unit_vectors(matrix_of(features.select("pca").collect()["pca"].filter(known)))
+
+        is_large = known.sum() > MIN_INDEXED and index is not None and find_spec("faiss") is not None
+        search = IndexSearch.open(index, directions) if is_large and index else ExactSearch(directions())
+        return cls(names.filter(known).select("path", "category"), search)
 
     def nearest(self, components: NDArray[np.float32], k: int) -> list[Neighbour]:
         """Return the images with the largest cosines, the largest first; all images if there are fewer than `k`.
@@ -58,7 +172,6 @@ class Neighbours:
             components: Components of the photo, float32.
             k: Number of images.
         """
-        cosines = self.directions @ unit_vectors(components[np.newaxis])[0]
-        order = np.argsort(-cosines, kind="stable")[:k]
-        found = zip(self.names[order].iter_rows(), cosines[order], strict=True)
+        rows, cosines = self.search.search(unit_vectors(components[np.newaxis])[0], k)
+        found = zip(self.names[rows].iter_rows(), cosines, strict=True)
         return [Neighbour(path, category, float(cosine)) for (path, category), cosine in found]

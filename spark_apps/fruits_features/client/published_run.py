@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fruits_features.client import extras
+from fruits_features.contract.sealed import DIGEST
 from fruits_features.io import object_store, s3_access
 from fruits_features.publications import name_of, published
 from fruits_features.recogniser.model import Recogniser
@@ -157,7 +158,6 @@ class PublishedRun:
             OSError: The photo cannot be read.
             ValueError: `k` is less than 1.
         """
-        _check_positive("k", k)
         extras.require("read")
         return self.nearest_to(self.embed(photo), k)
 
@@ -207,9 +207,10 @@ class PublishedRun:
 
     @cached_property
     def _neighbours(self) -> "Neighbours":
-        from fruits_features.client.neighbours import Neighbours  # noqa: PLC0415 - needs polars
+        from fruits_features.client.neighbours import CACHE, Neighbours  # noqa: PLC0415 - needs polars
 
-        return Neighbours.of(self.features())
+        digest = self.pointer.get(DIGEST)  # of the pointer, which names everything that the index depends on
+        return Neighbours.of(self.features(), digest and CACHE / f"{digest.removeprefix('sha256:')}.faiss")
 
     def _content(self, photo: str | os.PathLike[str]) -> bytes:
         path = os.fspath(photo)
