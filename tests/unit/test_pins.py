@@ -53,8 +53,8 @@ def test_development_container_makes_what_the_makefile_knows() -> None:
 
 def _packages(script: str) -> set[str]:
     """Return the Debian packages that a script installs."""
-    (command,) = re.findall(r"apt-get install ((?:\\\n|[^&>\n])+)", script)
-    return {word for word in command.replace("\\", " ").split() if not word.startswith("-")}
+    commands = re.findall(r"apt-get install ((?:\\\n|[^&>\n])+)", script)
+    return {word for word in " ".join(commands).replace("\\", " ").split() if not word.startswith("-")}
 
 
 def test_base_images_are_pinned_by_digest() -> None:
