@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+import fruits_features
 from fruits_features import __version__
 from fruits_features.client import cli, extras
 from fruits_features.contract import layout
 from tests.support.published_runs import COLOURS, NAME, photo, put_pointer
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from include.dev.local_aws.local import LocalAws
     from tests.unit.fruits_features.client.conftest import Shop
 
@@ -169,6 +172,25 @@ def test_missing_extra_is_reported_once_with_its_command(
 
     assert capsys.readouterr().err == (
         "fruits: This needs cv2, which the extra embed installs: pip install 'fruits-features[embed]'\n"
+    )
+
+
+def test_missing_credentials_are_one_line(tmp_path: Path) -> None:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    metadata = {"AWS_METADATA_ENDPOINT": "http://127.0.0.1:1", "HOME": str(tmp_path)}
+
+    ended = subprocess.run(
+        [sys.executable, "-m", "fruits_features.client.cli", "runs", "s3://fruits"],
+        env={**environment, **metadata, "PYTHONPATH": str(Path(fruits_features.__path__[0]).parent)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert ended.returncode == 1
+    assert ended.stderr == (
+        "fruits: s3://fruits/ cannot be read: there are no AWS credentials: set AWS_PROFILE, or AWS_ACCESS_KEY_ID and "
+        "AWS_SECRET_ACCESS_KEY.\n"
     )
 
 

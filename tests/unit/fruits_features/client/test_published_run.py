@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from fruits_features.client import extras
 from fruits_features.client.extras import MissingExtraError
 from fruits_features.client.published_run import DamagedRunError, NoRecogniserError, PublishedRun
 from fruits_features.contract import layout
+from fruits_features.extraction.families.onnx import Weights
 from fruits_features.publications import NothingPublishedError
 from tests.support.published_runs import COLOURS, COUNTS, NAME, photo, put_pointer
 
@@ -214,6 +216,17 @@ def test_missing_extra_is_named(
 
     with pytest.raises(MissingExtraError, match=rf"needs {absent}, .*: pip install 'fruits-features\[{extra}\]'"):
         getattr(fruits, call)(*arguments)
+
+
+def test_missing_extra_of_a_run_with_a_network_is_named(fruits: PublishedRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = Weights("s3://fruits/models/network.onnx", "0" * 64, 8)
+    network = replace(fruits.projection, families=("color", "onnx"), model=model)
+    pointer = {**fruits.pointer, "projection": {"version": network.version}}
+    run = PublishedRun(pointer, lambda _: network.to_bytes(), fruits.filesystem)
+    monkeypatch.setattr(extras, "find_spec", lambda name: None if name == "onnxruntime" else object())
+
+    with pytest.raises(MissingExtraError, match=r"needs onnxruntime, .*: pip install 'fruits-features\[onnx\]'"):
+        run.nearest(photo("Lime"))
 
 
 @pytest.mark.usefixtures("aws_environment")
