@@ -26,7 +26,7 @@ from fruits_features.io.vectors import unit_vectors
 MIN_INDEXED = 100_000
 """Largest number of images that are all compared."""
 PROBES = 64
-"""Lists of the index that a search compares; there are about as many lists as images per list."""
+"""Lists of the index that a search compares. There are about as many lists as images per list."""
 CACHE = Path.home() / ".cache" / "fruits-features"
 """Folder of the indexes."""
 _KEPT = 3
