@@ -58,6 +58,7 @@ def published(bucket: str, *, run: str | None = None, as_of: str | date | None =
     if run is not None and as_of is not None:
         raise ValueError(f"run={run!r} and as_of={as_of!r} exclude each other; give one of them.")
     name = name_of(bucket)
+    s3_access.check_endpoint()
     with s3_access.reading(f"s3://{name}/"):
         return _find(name, run, as_of)
 
@@ -108,6 +109,7 @@ def publications(bucket: str) -> list[Publication]:
         ValueError: `bucket` is not the address of a bucket.
     """
     name = name_of(bucket)
+    s3_access.check_endpoint()
     with s3_access.reading(f"s3://{name}/"):
         latest = _find(name, None, None)
         pointers = reversed(object_store.list_files(layout.history(name)))

@@ -13,14 +13,16 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from obstore.exceptions import BaseError
+
 from fruits_features import __version__
 from fruits_features.client import extras
 from fruits_features.client.published_run import PublishedRun
 from fruits_features.contract.errors import RunError
 from fruits_features.publications import publications
 
-_ERRORS = (ImportError, OSError, RunError, ValueError)
-"""Base classes of the errors that `PublishedRun` documents."""
+_ERRORS = (BaseError, ImportError, OSError, RunError, ValueError)
+"""Base classes of the errors that `PublishedRun` documents, and of obstore's."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -36,7 +38,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return int(options.command(options))
     except _ERRORS as error:
-        return _fail(_sentence(error))
+        file = getattr(error, "filename", None)
+        return _fail(f"{file}: {_sentence(error)}" if file else _sentence(error))
     except KeyboardInterrupt:
         return 130
 
@@ -205,10 +208,10 @@ def _print_json(document: object) -> None:
 
 
 def _sentence(error: Exception) -> str:
-    """Return an error as one line. Errors of the operating system have the number first."""
+    """Return an error as one line, without the number and the file of the operating system's errors."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
-    return " ".join(str(error).split())
+    return str(error).partition("\n")[0]  # obstore adds details below the first line
 
 
 def _fail(message: str) -> int:

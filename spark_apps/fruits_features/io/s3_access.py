@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from datetime import timedelta
 from functools import cache
 from importlib.util import find_spec
+from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
@@ -159,6 +160,25 @@ def region_of(bucket: str) -> str | None:
 def endpoint() -> str | None:
     """Return the endpoint of S3 in the environment, if any."""
     return os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+
+
+def check_endpoint() -> None:
+    """Check that a server on this machine accepts connections, if the environment's endpoint is one.
+
+    Without this check, obstore retries for minutes.
+
+    Raises:
+        S3AccessError: It accepts none.
+    """
+    place = urlsplit(endpoint() or "")
+    with suppress(ValueError):  # a name, not an address
+        if ip_address(place.hostname or "").is_loopback:
+            try:
+                socket.create_connection((place.hostname, place.port or 80), _METADATA_S).close()
+            except OSError as error:
+                raise S3AccessError(
+                    f"No server answers at {endpoint()}: start it, or correct AWS_ENDPOINT_URL."
+                ) from error
 
 
 def open_filesystem(bucket: str) -> "FileSystem":

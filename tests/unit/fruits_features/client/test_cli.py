@@ -175,6 +175,28 @@ def test_missing_extra_is_reported_once_with_its_command(
     )
 
 
+def test_report_that_cannot_be_saved_names_the_file(
+    shop: Shop, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = tmp_path / "missing" / "page.html"
+
+    assert cli.main(["report", shop.uri, "--output", str(page)]) == 1
+
+    assert capsys.readouterr().err == f"fruits: {page}: No such file or directory\n"
+
+
+def test_stopped_server_is_reported_at_once(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:1")
+
+    assert cli.main(["runs", shop.uri]) == 1
+
+    assert capsys.readouterr().err == (
+        "fruits: No server answers at http://127.0.0.1:1: start it, or correct AWS_ENDPOINT_URL.\n"
+    )
+
+
 def test_missing_credentials_are_one_line(tmp_path: Path) -> None:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
     metadata = {"AWS_METADATA_ENDPOINT": "http://127.0.0.1:1", "HOME": str(tmp_path)}
