@@ -121,7 +121,7 @@ def _nearest(options: argparse.Namespace) -> int:
     def answer(photo: str) -> list[dict[str, Any]]:
         return [asdict(neighbour) for neighbour in run.nearest(photo, options.k)]
 
-    return _answer(options, run, "nearest", answer, "{cosine:8.2f}  {category}  {path}")
+    return _answer(options, run, "nearest", answer, "{cosine:8.3f}  {category}  {path}")
 
 
 def _answer(

@@ -90,7 +90,7 @@ def test_nearest_are_printed_with_cosine_category_and_address(shop: Shop, capsys
 
     assert cli.main(["nearest", shop.uri, query, "-k", "1"]) == 0
 
-    assert capsys.readouterr().out.split() == [query, "1.00", "Plum", query]
+    assert capsys.readouterr().out.split() == [query, "1.000", "Plum", query]
 
 
 def test_runs_are_listed_the_newest_first(
