@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 NOTEBOOK = ROOT / "notebooks" / "explore.ipynb"
 
 
-def test_notebook_shows_rows_plane_and_nearest_neighbours(
+def test_notebook_shows_rows_plane_neighbours_and_categories(
     pipeline: Pipeline, published: Published, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in pipeline.environment.items():
@@ -35,6 +35,8 @@ def test_notebook_shows_rows_plane_and_nearest_neighbours(
     texts = [output["data"]["text/plain"] for output in outputs if "text/plain" in output.get("data", {})]
     assert published.latest["run"] in texts[0]
     assert any("similarity" in text and "1.0" in text for text in texts)
+    assert any(re.match(r"\[\('.+', [01]\.\d+\),", text) for text in texts)
+    assert "cosine" in texts[-1]
 
 
 def test_committed_outputs_are_complete_small_and_without_names_of_a_machine() -> None:
