@@ -20,6 +20,7 @@ MAY_BE_SKIPPED = frozenset(
         ),
         "tests/unit/fruits_features/imaging/test_colour.py::test_reported_case_is_red",
         "tests/unit/fruits_features/imaging/test_formats.py::test_reported_case_has_the_right_colours",
+        "tests/unit/include/deploy/model/test_build.py::test_photographs_have_the_right_imagenet_class",
     }
 )
 """Tests of real photographs (FRUITS_REAL_IMAGES), which are not in the repository."""
