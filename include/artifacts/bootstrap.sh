@@ -31,11 +31,17 @@ fi
 machine=$(uname -m)
 mkdir "$work/wheels"
 aws s3 cp --only-show-errors "$wheelhouse" "$work/wheelhouse"
+# All wheels at once: each call of the AWS CLI takes most of its time to start.
+downloads=()
 while read -r kind wheel; do
     if [[ $kind == "$machine" ]]; then
-        aws s3 cp --only-show-errors "${wheelhouse%/*}/$wheel" "$work/wheels/${wheel##*/}" </dev/null
+        aws s3 cp --only-show-errors "${wheelhouse%/*}/$wheel" "$work/wheels/${wheel##*/}" </dev/null &
+        downloads+=($!)
     fi
 done <"$work/wheelhouse"
+for download in "${downloads[@]}"; do
+    wait "$download"
+done
 shopt -s nullglob
 wheels=("$work"/wheels/*)
 if ((${#wheels[@]} == 0)); then

@@ -15,6 +15,17 @@ case "$*" in
 *) test -e "$HAS_PIP" || { echo 'No module named pip' >&2; exit 1; } ;;
 esac
 """
+NOTHING_INSTALLED = """#!/bin/sh
+case "$*" in *--dry-run*) exit 1 ;; esac
+echo "$*" >>"$NOTES"
+"""
+AWS = """#!/bin/sh
+case "$4" in
+*wheelhouse.txt) for name in first broken last; do echo "$(uname -m) wheels/$name.whl"; done >"$5" ;;
+*broken.whl) echo 'cannot download broken.whl' >&2; exit 1 ;;
+*) sleep 0.2; touch "$5" ;;
+esac
+"""
 
 
 class Node:
@@ -57,3 +68,17 @@ def test_node_with_pip_keeps_it(node: Node) -> None:
 
     assert done.returncode == 0, done.stderr
     assert not [line for line in node.calls() if "ensurepip" in line]
+
+
+def test_failed_download_of_any_wheel_fails_the_node(node: Node) -> None:
+    """The wheels are downloaded at once, so the failed one may end before the others."""
+    node.pip.touch()
+    (node.folder / "python3.11").write_text(NOTHING_INSTALLED)
+    (node.folder / "aws").write_text(AWS)
+    (node.folder / "aws").chmod(0o755)
+
+    done = node.boot()
+
+    assert done.returncode != 0
+    assert "cannot download broken.whl" in done.stderr
+    assert not [line for line in node.calls() if "--find-links" in line]
