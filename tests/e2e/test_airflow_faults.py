@@ -23,7 +23,6 @@ RESPONSE_DELAY_S = 3
 SETTINGS = {
     "FRUITS_DEPLOYMENT": "killed",
     "FRUITS_LOG_WAIT_S": "5",
-    "FRUITS_EMR_POLL_S": "1",
     "FRUITS_EMR_TAGS": f'{{"{FAULT_TAG}": "answer-late:{RESPONSE_DELAY_S}"}}',
     # Airflow detects dead processes within seconds instead of minutes
     "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "15",

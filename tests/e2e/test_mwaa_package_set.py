@@ -114,7 +114,7 @@ def test_run_of_the_dag_publishes(
     deploy(local_aws.s3())
     images = tmp_path_factory.mktemp("images")
     generate(images, make_plan(["Avocado", "Banana"], 48), seed=0, jobs=1, progress=False)
-    watched = {**environment, **local_aws.environment, "FRUITS_EMR_POLL_S": "1"}
+    watched = {**environment, **local_aws.environment}
     pipeline = Pipeline(local_aws, local_aws.s3(), local_aws.create_bucket("mwaa"), watched)
     pipeline.put_folder(images)
     migrate = [packages.python.with_name("airflow"), "db", "migrate"]

@@ -21,6 +21,9 @@ BOOTSTRAP = ROOT / "include" / "artifacts" / "bootstrap.sh"
 SECRETS = ("POSTGRES_PASSWORD", "AIRFLOW_FERNET_KEY", "AIRFLOW_JWT_SECRET", "AIRFLOW_API_SECRET_KEY")
 COMPOSE = shutil.which("docker-compose")
 
+CLIENT_VARIABLES = ("AWS_", "AIRFLOW_CONN_AWS", "FRUITS_EMR_")
+"""Beginnings of the names of the variables of `client_environment`."""
+
 needs_compose = pytest.mark.skipif(COMPOSE is None, reason="docker-compose is not installed (Debian: docker-compose)")
 
 
@@ -133,7 +136,7 @@ def test_aws_clients_have_the_same_environment_in_containers_and_outside(
     )
     for name in ("scheduler", "triggerer", "spark-worker-1", "spark-worker-2", "sample-images"):
         environment = services[name]["environment"]
-        inside = {key: value for key, value in environment.items() if key.startswith(("AWS_", "AIRFLOW_CONN_AWS"))}
+        inside = {key: value for key, value in environment.items() if key.startswith(CLIENT_VARIABLES)}
         assert inside == {key: value.replace("127.0.0.1", "local-aws") for key, value in outside.items()}, (
             f"{name} would find the local AWS otherwise than `make up` does"
         )
