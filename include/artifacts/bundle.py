@@ -66,12 +66,17 @@ def build(folder: Path, *, onnx: bool = False) -> dict[str, Artifact]:
         folder: `spark_apps/`, with the package `fruits_features`, `launch.py` and the locked requirements.
         onnx: Whether the cluster also needs the requirements of the feature family `onnx`.
     """
-    requirements = lock(folder, onnx=onnx)
     return {
         "application": _packed(folder / "fruits_features"),
         "launcher": _named("launch", ".py", (folder / "launch.py").read_bytes()),
-        "bootstrap": _named("bootstrap", ".sh", BOOTSTRAP.read_text().replace("@REQUIREMENTS@", requirements).encode()),
+        "bootstrap": bootstrap(folder, onnx=onnx),
     }
+
+
+def bootstrap(folder: Path, *, onnx: bool = False) -> Artifact:
+    """Return the bootstrap script, which contains the requirements."""
+    script = BOOTSTRAP.read_text().replace("@REQUIREMENTS@", lock(folder, onnx=onnx))
+    return _named("bootstrap", ".sh", script.encode())
 
 
 def lock(folder: Path, *, onnx: bool = False) -> str:

@@ -25,7 +25,7 @@ import psutil
 from fruits_features.contract import layout
 from include.dev.dag_runner import DagsTestError, dags_test
 from include.dev.local_airflow.database import AirflowDatabaseError, ensure_database
-from include.dev.local_aws.deployment import deploy
+from include.dev.local_aws.deployment import deploy, prepare_nodes
 from include.dev.local_aws.errors import LocalAwsError
 from include.dev.local_aws.local import LocalAws
 from include.dev.local_aws.processes import end, tree
@@ -74,6 +74,7 @@ def main(argv: list[str] | None = None) -> int:
         with _local_aws() as aws:
             environment = os.environ | aws.environment
             deploy(aws.s3())
+            prepare_nodes(aws.emr())  # while the images are drawn and Airflow's database is created
             _say("Sample images")
             _command("include.dev.sample_images", str(LOCAL / "images"), environment=environment)
             _command(

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from include.dev import local_spark
 from include.dev.local_airflow import database
 from include.dev.local_airflow.server import LocalAirflow, LocalAirflowError
-from include.dev.local_aws.deployment import deploy
+from include.dev.local_aws.deployment import deploy, prepare_nodes
 from include.dev.local_aws.errors import LocalAwsError
 from include.dev.local_aws.local import LocalAws
 from include.dev.spark_standalone import SparkClusterError
@@ -73,6 +73,7 @@ def start(port: int, *, spark: bool = False) -> None:
     try:
         environment = os.environ | aws.environment
         deploy(aws.s3())
+        prepare_nodes(aws.emr())  # while Airflow starts
         if spark:
             local_spark.start(SPARK, aws)
         environment |= local_spark.driver_environment(SPARK, aws)

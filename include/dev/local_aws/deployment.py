@@ -18,6 +18,8 @@ from include.dev.local_aws.errors import LocalAwsError
 from include.dev.local_aws.state import DEFAULT_BUCKET
 
 if TYPE_CHECKING:
+    from mypy_boto3_emr import EMRClient
+    from mypy_boto3_emr.type_defs import ScriptBootstrapActionConfigUnionTypeDef
     from mypy_boto3_s3 import S3Client
 
 
@@ -63,6 +65,23 @@ def build() -> list[uploads.Upload]:
         return uploads.build(bundle.application_folder(), [wheelhouse.LOCAL])
     except (ModelError, wheelhouse.WheelhouseError) as error:
         raise LocalAwsError(f"{error} They are downloaded once and then kept in {uploads.WHEELS}.") from None
+
+
+def prepare_nodes(emr: EMRClient) -> None:
+    """Start a cluster that ends after its bootstrap action, so that later clusters find the packages installed.
+
+    A cluster that starts before its end waits for the packages. Call `deploy` first.
+    """
+    folder, base = bundle.application_folder(), f"s3://{DEFAULT_BUCKET}/{uploads.PREFIX}"
+    action: ScriptBootstrapActionConfigUnionTypeDef = {
+        "Path": base + bundle.bootstrap(folder).name,
+        "Args": [base + bundle.wheelhouse_name(folder)],
+    }
+    emr.run_job_flow(
+        Name="local AWS: install the application's requirements",
+        Instances={"KeepJobFlowAliveWhenNoSteps": False},
+        BootstrapActions=[{"Name": "install", "ScriptBootstrapAction": action}],
+    )
 
 
 def _put(s3: S3Client, built: list[uploads.Upload]) -> None:

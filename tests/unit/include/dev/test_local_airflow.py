@@ -118,6 +118,8 @@ def test_start_while_it_runs_reports_where(
     monkeypatch.setattr(LocalAws, "environment", {})
     monkeypatch.setattr(LocalAws, "s3", lambda _: None)
     monkeypatch.setattr(command, "deploy", lambda _: None)
+    monkeypatch.setattr(LocalAws, "emr", lambda _: None)
+    monkeypatch.setattr(command, "prepare_nodes", lambda _: None)
     monkeypatch.setattr(local_spark, "driver_environment", lambda *_: {})
 
     assert command.main(["start", "--port", "9090"]) == 0

@@ -9,6 +9,9 @@ import pytest
 from include.artifacts import bundle, wheelhouse
 from include.deploy import uploads
 from include.deploy.uploads import Upload
+from include.dev.local_aws.deployment import prepare_nodes
+from include.dev.local_aws.emr.states import ACTIVE
+from include.dev.local_aws.state import DEFAULT_BUCKET
 from tests.support.wheels import make_wheel
 
 if TYPE_CHECKING:
@@ -22,22 +25,22 @@ SHOW = "import sys, stone; print(stone.TAG, sys.prefix)"
 class Deployed:
     """A lock of one small wheel, its wheelhouse and its bootstrap script, in a bucket."""
 
-    def __init__(self, emr: Emr, index: Path, tmp_path: Path, version: str) -> None:
-        self.emr = emr
+    def __init__(self, emr: Emr, index: Path, tmp_path: Path, version: str, *, bucket: str = "") -> None:
+        self.emr, self.bucket = emr, bucket or emr.bucket
         self.lock = f"stone=={version} --hash=sha256:{make_wheel(index, 'stone', version)}"
         self.house = wheelhouse.gather([self.lock], [wheelhouse.LOCAL], tmp_path / "wheels")
         self.list = wheelhouse.name_of(self.lock)
         script = bundle.BOOTSTRAP.read_text().replace("@REQUIREMENTS@", self.lock)
         for wheel in self.house.wheels:
-            uploads.send(emr.s3, emr.bucket, Upload(f"artifacts/{wheel.name}", wheel.path))
+            uploads.send(emr.s3, self.bucket, Upload(f"artifacts/{wheel.name}", wheel.path))
         self.put(self.list, self.house.lists[self.list].encode())
         self.put("bootstrap.sh", script.encode())
 
     def put(self, name: str, content: bytes) -> None:
-        self.emr.s3.put_object(Bucket=self.emr.bucket, Key=f"artifacts/{name}", Body=content)
+        self.emr.s3.put_object(Bucket=self.bucket, Key=f"artifacts/{name}", Body=content)
 
     def cluster(self) -> str:
-        base = f"s3://{self.emr.bucket}/artifacts/"
+        base = f"s3://{self.bucket}/artifacts/"
         action = {"Path": f"{base}bootstrap.sh", "Args": [f"{base}{self.list}"]}
         return self.emr.create(BootstrapActions=[{"Name": "wheels", "ScriptBootstrapAction": action}])
 
@@ -70,6 +73,27 @@ def test_node_has_installed_packages_and_nothing_of_this_machine(emr: Emr, index
     assert "py3-none-any" in _run(emr, cluster, SHOW)[1]
     assert "No module named 'numpy'" in _run(emr, cluster, "import numpy")[1]
     assert _run(emr, cluster, "import pyspark")[0] == "COMPLETED"
+
+
+def test_nodes_are_prepared_before_the_first_cluster(
+    emr: Emr, index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deployed = Deployed(emr, index, tmp_path, "1.2", bucket=DEFAULT_BUCKET)
+    (tmp_path / "requirements.txt").write_text(deployed.lock)
+    script = bundle.bootstrap(tmp_path)
+    deployed.put(script.name, script.content)
+    monkeypatch.setattr(bundle, "application_folder", lambda: tmp_path)
+
+    prepare_nodes(emr.api)
+
+    (preparing,) = emr.api.list_clusters(ClusterStates=[*ACTIVE])["Clusters"]
+    status = emr.wait(preparing["Id"], "TERMINATED", "TERMINATED_WITH_ERRORS")
+    assert status["StateChangeReason"]["Code"] == "ALL_STEPS_COMPLETED"
+    for wheel in deployed.house.wheels:
+        deployed.put(wheel.name, b"no longer needed")
+    cluster = deployed.cluster()
+    emr.wait(cluster, "WAITING")
+    assert _run(emr, cluster, SHOW)[0] == "COMPLETED"
 
 
 def test_second_cluster_reuses_the_packages_of_the_first(emr: Emr, index: Path, tmp_path: Path) -> None:
