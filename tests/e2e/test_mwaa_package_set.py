@@ -128,6 +128,7 @@ def test_run_of_the_dag_publishes(
     not_passed = {check["name"]: check["severity"] for check in pipeline.record()["checks"] if not check["passed"]}
     assert not_passed == {
         "quarantine: values of all columns": "not checked",
+        "recogniser: accuracy against the published run": "not checked",
         "drift: comparison with the published run": "not checked",
     }
 
