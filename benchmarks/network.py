@@ -40,8 +40,6 @@ def main() -> None:
     print(*about(options.repeats), sep="\n")
     for candidate, values in zip(CANDIDATES, zip(*speeds, strict=True), strict=True):
         print(f"{candidate.title}: {median(speed for speed, _ in values):,.1f} images/s")
-    for (own, own_others), (plain, plain_others) in speeds:
-        print(f"{own:.1f} / {plain:.1f} images/s, others {own_others:.2f} and {plain_others:.2f}")
     print(f"ratio {spread([own / plain for (own, _), (plain, _) in speeds])}, target {TARGET}")
 
 
@@ -65,13 +63,19 @@ def measure(options: argparse.Namespace, aws: LocalAws) -> list[tuple[tuple[floa
             process = stack.enter_context(started(candidate, options.folder, task, aws.environment))
             sessions.append((process, task))
         pairs = []
-        for _ in range(options.repeats + 1):
+        for number in range(options.repeats + 1):
             (own_use, own), (plain_use, _) = (work(*session) for session in sessions)
             own_s = own.extracted_s or own_use.wall_s
             pairs.append(
                 ((options.images / own_s, own_use.others), (options.images / plain_use.wall_s, plain_use.others))
             )
+            print(_line(*pairs[-1]) + ("" if number else " (not counted)"), flush=True)
     return pairs[1:]
+
+
+def _line(own: tuple[float, float], plain: tuple[float, float]) -> str:
+    """Return the results of a pair of jobs as a line."""
+    return f"{own[0]:.1f} and {plain[0]:.1f} images/s, others {own[1]:.2f} and {plain[1]:.2f} of the machine"
 
 
 if __name__ == "__main__":
