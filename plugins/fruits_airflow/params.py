@@ -99,7 +99,8 @@ FEATURES = _section(
         uniqueItems=True,
         title="Feature families",
         description_md="Families that are concatenated, in this order, into the column *features*. Example: `color` "
-        f"alone. At least one, each once. Numbers per image: {_DIMENSIONS}.",
+        f"alone. At least one, each once. Numbers per image: {_DIMENSIONS}. Select *onnx* too for the best "
+        "recognition; it takes ten times as long.",
     ),
     onnx_model=Param(
         None,
