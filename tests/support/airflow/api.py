@@ -83,7 +83,7 @@ def _deployed_bucket(aws: LocalAws) -> str:
     """Create a bucket with the artifacts and without images. Other tests put images into the default bucket."""
     bucket = aws.create_bucket(f"waiting-{uuid.uuid4().hex[:12]}")
     for upload in deployment.build():
-        uploads.send(aws.s3(), bucket, deployment.PREFIX, upload)
+        uploads.send(aws.s3(), bucket, upload)
     return bucket
 
 
