@@ -329,7 +329,7 @@ def test_run_that_loses_images_fails_with_the_counts(
         run.run(lambda: spark.sparkContext, arguments(photos, k=2))
 
 
-@pytest.mark.parametrize(("folder", "writer"), [("features", (SparkRunner, "map")), ("quarantine", (spark_ml, "save"))])
+@pytest.mark.parametrize(("folder", "writer"), [("features", (SparkRunner, "reduce")), ("quarantine", (spark_ml, "save"))])
 def test_run_fails_if_another_process_writes_to_its_folders(
     spark: SparkSession, photos: Bucket, monkeypatch: pytest.MonkeyPatch, folder: str, writer: tuple[Any, str]
 ) -> None:
@@ -338,7 +338,9 @@ def test_run_fails_if_another_process_writes_to_its_folders(
 
     def write_and_intrude(*arguments: Any, **options: Any) -> Any:  # noqa: ANN401
         outcome = written(*arguments, **options)
-        photos.runs.joinpath("run", folder, "part-00007.parquet").touch()
+        other = photos.runs.joinpath("run", folder, "part-00007.parquet")
+        other.parent.mkdir(parents=True, exist_ok=True)
+        other.touch()
         return outcome
 
     monkeypatch.setattr(*writer, write_and_intrude)
