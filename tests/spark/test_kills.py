@@ -5,6 +5,7 @@ import random
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -66,8 +67,16 @@ class Day:
         return pq.read_table(self.output / table)
 
     def _files(self) -> set[tuple[str, int]]:
-        """Return path and inode of each file, which differ between two versions of a file."""
-        return {(str(path), path.stat().st_ino) for path in self._results.rglob("*") if path.is_file()}
+        """Return path and inode of each file, which differ between two versions of a file.
+
+        Files and folders that the application removes meanwhile are left out.
+        """
+        found = set()
+        for folder, _, names in os.walk(self._results):
+            for path in (Path(folder, name) for name in names):
+                with suppress(FileNotFoundError):
+                    found.add((str(path), path.stat().st_ino))
+        return found
 
 
 def upload(photos: Bucket, day: int) -> None:
