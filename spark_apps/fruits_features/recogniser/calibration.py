@@ -30,7 +30,7 @@ _LOSS_DECIMALS = 6
 _MAX_SCALE = 1e4
 """Largest inverse temperature, and the inverse of the smallest."""
 _MAX_STEPS = 60
-_ROUGH, _EXACT = 1e-4, 1e-12
+_ROUGH, _EXACT = 1e-2, 1e-12
 """Largest relative error of an inverse temperature, for the choice of the shrinkage and for the result."""
 
 
