@@ -329,7 +329,9 @@ def test_run_that_loses_images_fails_with_the_counts(
         run.run(lambda: spark.sparkContext, arguments(photos, k=2))
 
 
-@pytest.mark.parametrize(("folder", "writer"), [("features", (SparkRunner, "reduce")), ("quarantine", (spark_ml, "save"))])
+@pytest.mark.parametrize(
+    ("folder", "writer"), [("features", (SparkRunner, "reduce")), ("quarantine", (spark_ml, "save"))]
+)
 def test_run_fails_if_another_process_writes_to_its_folders(
     spark: SparkSession, photos: Bucket, monkeypatch: pytest.MonkeyPatch, folder: str, writer: tuple[Any, str]
 ) -> None:
