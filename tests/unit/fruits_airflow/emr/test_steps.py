@@ -34,7 +34,6 @@ def _short_waits(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Set short timeouts."""
     monkeypatch.setenv("FRUITS_LOG_WAIT_S", "1")
     monkeypatch.setenv("FRUITS_STEP_TIMEOUT_S", "60")
-    monkeypatch.setenv("FRUITS_EMR_POLL_S", "2")
     settings.cache_clear()
     yield
     settings.cache_clear()
@@ -149,7 +148,7 @@ def test_step_with_another_command_is_added_and_the_old_one_cancelled(local_aws:
 
 
 def test_step_timeout_comes_from_the_deployment(cluster: str) -> None:
-    assert _deferred(_operator(cluster, "sleep", "60"))["waiter_max_attempts"] == 31
+    assert _deferred(_operator(cluster, "sleep", "60"))["waiter_max_attempts"] == 61
 
 
 def test_interrupted_wait_continues_while_the_step_runs(cluster: str) -> None:
