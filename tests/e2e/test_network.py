@@ -47,6 +47,7 @@ def test_run_has_embeddings_and_passes_all_checks(orchard: Pipeline) -> None:
     assert {name: check["severity"] for name, check in checks.items() if not check["passed"]} == {
         "drift: comparison with the published run": "not checked",
         "quarantine: values of all columns": "not checked",  # it is empty
+        "recogniser: accuracy against the published run": "not checked",
     }
 
 
