@@ -23,6 +23,8 @@ from multiprocessing.connection import Connection
 from types import ModuleType, TracebackType
 from typing import Any, Generic, Self, TypeVar
 
+from fruits_features.contract.errors import RunError
+
 _A = TypeVar("_A")
 _T = TypeVar("_T")
 
@@ -42,7 +44,7 @@ EXIT_TIMED_OUT = 75
 _log = logging.getLogger(__name__)
 
 
-class IsolationError(Exception):
+class IsolationError(RunError):
     """The child process cannot be started."""
 
 

@@ -14,7 +14,6 @@ import numpy as np
 from fruits_features.client.serve.limits import Limits, Refusal
 from fruits_features.client.serve.source import Recogniser, Run, Source
 from fruits_features.contract.errors import RunError
-from fruits_features.extraction.subprocess_pool import IsolationError
 
 if TYPE_CHECKING:
     from fruits_features.client.serve.recognition import Worker
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 RETRY_S = 60.0
 """Seconds after which a published run that could not be used is tried again."""
 
-_EXPLAINED = (ImportError, IsolationError, OSError, RunError, ValueError)
+_EXPLAINED = (ImportError, OSError, RunError, ValueError)
 """Errors of a run that cannot be used. Their messages are written for users."""
 
 _log = logging.getLogger(__name__)

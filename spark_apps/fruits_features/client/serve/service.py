@@ -13,7 +13,6 @@ from fruits_features.client.serve.limits import Limits, RateLimiter, Refusal, Sl
 from fruits_features.client.serve.source import Neighbour, Source
 from fruits_features.contract.errors import RunError
 from fruits_features.contract.rejections import Reason, Rejected
-from fruits_features.extraction.subprocess_pool import IsolationError
 
 NEIGHBOURS = 5
 """Number of nearest training pictures."""
@@ -118,7 +117,7 @@ class Service:
             )
         except TimeoutError as error:
             raise Refusal(503, "The server is busy; try again in some seconds.", 5) from error
-        except (IsolationError, RunError) as error:
+        except RunError as error:
             raise Refusal(503, str(error)) from error
 
     async def _pictures(self, current: LoadedRun, neighbours: Sequence[Neighbour]) -> list[dict[str, str | None]]:
