@@ -82,6 +82,7 @@ def test_user_triggers_the_dag_and_reads_its_report(airflow: Airflow, orchard: s
     _await_success(page, address)
     page.screenshot(path=tmp_path / "airflow-run.png")
 
+    _read_the_log(page, tmp_path)
     page.get_by_role("link", name="Fruits report", exact=True).click()
     report = page.frame_locator("iframe").frame_locator("iframe")
     expect(report.get_by_role("heading").first).to_be_visible()
@@ -96,7 +97,7 @@ def test_user_triggers_the_dag_and_reads_its_report(airflow: Airflow, orchard: s
 
     _read_on_a_phone(page, report_address)
 
-    _open_from_the_list(page, address)
+    _open_from_the_list(page, address, tmp_path)
 
 
 def test_downstream_dag_runs_after_the_publication(airflow: Airflow, page: Page) -> None:
@@ -110,6 +111,15 @@ def test_downstream_dag_runs_after_the_publication(airflow: Airflow, page: Page)
 
     (run,) = runs
     assert (run["run_type"], run["state"]) == ("asset_triggered", "success")
+
+
+def _read_the_log(page: Page, screenshots: Path) -> None:
+    """Open the log of the Spark step, which ends with a summary, and return to the run."""
+    run = page.url
+    page.goto(f"{run.rstrip('/')}/tasks/featurize_and_reduce")
+    expect(page.get_by_text(re.compile(r"40 images in .* s: 40 extracted")).first).to_be_visible()
+    page.screenshot(path=screenshots / "airflow-log.png")
+    page.goto(run)
 
 
 def _read_on_a_phone(page: Page, address: str) -> None:
@@ -130,12 +140,13 @@ def _read_on_a_phone(page: Page, address: str) -> None:
     page.emulate_media(color_scheme="light")
 
 
-def _open_from_the_list(page: Page, address: str) -> None:
+def _open_from_the_list(page: Page, address: str, screenshots: Path) -> None:
     """Open the report of the run from the list of published runs, download its figures, and go back."""
     page.goto(f"{address}/plugin/fruits")
     fruits = page.frame_locator("iframe")
     row = fruits.locator("tbody tr").first
     expect(row).to_contain_text("published")
+    page.screenshot(path=screenshots / "airflow-runs.png")
     assert _violations_of_frames(page) == []
     row.get_by_role("link").click()
     expect(fruits.frame_locator("iframe").get_by_text("Banana").first).to_be_visible()
