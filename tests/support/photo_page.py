@@ -1,4 +1,4 @@
-"""What a visitor does on the page that recognises photos, and what the page must then show."""
+"""Actions of a visitor on the page that recognises photos, with assertions about what the page shows."""
 
 from __future__ import annotations
 

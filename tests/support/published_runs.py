@@ -13,9 +13,7 @@ import pytest
 from fruits_features import projection as portable
 from fruits_features.contract import layout, sealed
 from fruits_features.contract.layout import RunLayout
-from fruits_features.extraction import batches
-from fruits_features.job import run
-from tests.support.small_runs import Images, Runs, Silent, in_process
+from tests.support.small_runs import Images, Runs, run_in_process
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -70,9 +68,7 @@ def _run(folder: Path, bucket: str, name: str) -> Runs:
             for number in range(count):
                 runs.images.put(f"images/{split}/{category}/{number}.png", photo(category, number))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(batches, "open_bucket", lambda *_: runs.images)
-        patch.setattr(batches, "SubprocessPool", in_process)
-        patch.setattr(run, "ProgressListener", Silent)
+        run_in_process(patch, runs.images)
         runs.run(name, bucket=bucket)
     return runs
 

@@ -15,10 +15,12 @@ import cv2
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 
 from fruits_features.cache import vacuum
 from fruits_features.contract.arguments import Arguments
 from fruits_features.contract.layout import RunLayout
+from fruits_features.extraction import batches
 from fruits_features.extraction.subprocess_pool import InProcess
 from fruits_features.job import run
 from fruits_features.schemas import INVENTORY, arrow_schema
@@ -220,6 +222,13 @@ class Silent:
 
     def begin_reduction(self) -> None:
         pass
+
+
+def run_in_process(patch: pytest.MonkeyPatch, images: Images) -> None:
+    """Make runs read a bucket in memory, start no process and report no progress."""
+    patch.setattr(batches, "open_bucket", lambda *_: images)
+    patch.setattr(batches, "SubprocessPool", in_process)
+    patch.setattr(run, "ProgressListener", Silent)
 
 
 def in_process(function: Callable[[Any], Any], deadline_s: float, *_: object) -> InProcess[Any, Any]:

@@ -24,16 +24,13 @@ from fruits_airflow.web.run_list import read_record
 from fruits_features.client.serve.application import routes
 from fruits_features.client.serve.limits import Limits
 from fruits_features.client.serve.service import Service, Visitor
-from fruits_features.client.serve.source import Source
+from fruits_features.client.serve.source import MAX_PICTURE_BYTES, Source
 from fruits_features.contract.layout import RunLayout, latest, split
 from include.publication import documents
 from include.settings import settings
 
 if TYPE_CHECKING:
     from fruits_features.client.published_run import PublishedRun
-
-MAX_PICTURE_BYTES = 16 * 2**20
-"""Largest training image that is fetched for its picture, in bytes."""
 
 
 @dataclass

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import obstore
 
-from fruits_features.client.serve.source import Run, Source
+from fruits_features.client.serve.source import MAX_PICTURE_BYTES, Run, Source
 from fruits_features.contract.layout import split
 from fruits_features.io import object_store
 
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
 DEFAULT_PORT: Final = 8000
 LOOPBACK: Final = "localhost"
-MAX_PICTURE_BYTES: Final = 16 * 2**20
-"""Largest training image that is fetched for its picture, in bytes."""
 _MAX_CONNECTIONS = 100
 _KEEP_ALIVE_S = 5
 _MAX_PORT = 65_535

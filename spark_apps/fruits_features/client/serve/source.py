@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     from fruits_features.projection import Projection
 
 
+MAX_PICTURE_BYTES = 16 * 2**20
+"""Largest training image that is fetched for its picture, in bytes."""
+
+
 class Neighbour(Protocol):
     """A training image that resembles a photo."""
 

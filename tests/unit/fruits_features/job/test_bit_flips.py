@@ -14,12 +14,10 @@ from obstore.exceptions import PermissionDeniedError
 
 from fruits_features.cache import compaction
 from fruits_features.contract.errors import RunError
-from fruits_features.extraction import batches
 from fruits_features.io import object_store
-from fruits_features.job import run
 from fruits_features.job.inventory import read_inventory
 from tests.support.bit_flips import flip_bits
-from tests.support.small_runs import Images, Runs, Silent, Stored, in_process, photograph
+from tests.support.small_runs import Images, Runs, Stored, photograph, run_in_process
 
 FLIPS = 24
 """Flips per kind of object."""
@@ -29,9 +27,7 @@ FLIPS = 24
 def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Runs:
     """A bucket of ten images and one text, and a first run with a shared feature cache."""
     images = Images()
-    monkeypatch.setattr(batches, "open_bucket", lambda *_: images)
-    monkeypatch.setattr(batches, "SubprocessPool", in_process)
-    monkeypatch.setattr(run, "ProgressListener", Silent)
+    run_in_process(monkeypatch, images)
     for number in range(10):
         images.put(f"images/Training/{('Apple', 'Lime')[number % 2]}/{number}.png", photograph(number))
     images.put("images/Training/Lime/text.png", b"no image at all")

@@ -9,25 +9,22 @@ import pytest
 from onnx import TensorProto
 from onnxruntime import InferenceSession
 
-from fruits_features.extraction import batches
 from fruits_features.io import arrow
 from fruits_features.io.vectors import as_matrix
-from fruits_features.job import distribute, run
+from fruits_features.job import distribute
 from fruits_features.projection import Projection
 from fruits_features.projection import load as load_projection
 from fruits_features.recogniser.model import Recogniser, load
 from tests.support import onnx_models
 from tests.support.recognisers import assert_equal, fitted_on
-from tests.support.small_runs import Files, Images, Runs, Silent, in_process, photograph
+from tests.support.small_runs import Files, Images, Runs, photograph, run_in_process
 
 
 @pytest.fixture
 def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Runs:
     """A bucket of photographs of two categories for training and of three for the test."""
     images = Images()
-    monkeypatch.setattr(batches, "open_bucket", lambda *_: images)
-    monkeypatch.setattr(batches, "SubprocessPool", in_process)
-    monkeypatch.setattr(run, "ProgressListener", Silent)
+    run_in_process(monkeypatch, images)
     for number in range(12):
         images.put(f"images/Training/{('Apple', 'Lime')[number % 2]}/{number}.png", photograph(number))
         images.put(f"images/Test/{('Apple', 'Lime', 'Quince')[number % 3]}/{number}.png", photograph(50 + number))

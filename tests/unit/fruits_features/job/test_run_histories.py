@@ -18,12 +18,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from fruits_features.cache import compaction
-from fruits_features.extraction import batches
 from fruits_features.io import object_store
-from fruits_features.job import run
 from fruits_features.job.outcome import Outcome
 from fruits_features.projection import Projection
-from tests.support.small_runs import Images, Runs, Silent, in_process, photograph
+from tests.support.small_runs import Images, Runs, photograph, run_in_process
 
 SPLITS, CATEGORIES, NAMES = ("Training", "Test"), ("Apple", "Lime", "Plum"), ("a", "b", "c", "d")
 WRITES = ("write_bytes", "writing", "remove_folder")
@@ -71,10 +69,8 @@ class Histories(RuleBasedStateMachine):
         self.images = Images()
         self.runs = Runs(Path(self.folder.name), self.images)
         self.patch = pytest.MonkeyPatch()
-        self.patch.setattr(batches, "open_bucket", lambda *_: self.images)
+        run_in_process(self.patch, self.images)
         self.patch.setattr(compaction, "MAX_SEGMENTS", 2)
-        self.patch.setattr(run, "ProgressListener", Silent)
-        self.patch.setattr(batches, "SubprocessPool", in_process)
         self.published: str | None = None
         self.days, self.versions = 0, 0
 

@@ -14,24 +14,13 @@ from fruits_features.recogniser.sample import TrainingImages
 from include.validation import recogniser_checks
 from include.validation.recogniser_checks import CATEGORIES, READABLE, REFIT, CategoryMeans
 from tests.support.bit_flips import flip_bits
-from tests.support.validation_runs import Run
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from fruits_features.recogniser.model import Recogniser
     from include.validation.audit import ValidationReport
-
-
-@pytest.fixture(scope="module")
-def sound(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    return Run(tmp_path_factory.mktemp("sound"))
-
-
-@pytest.fixture
-def run(sound: Run, tmp_path: Path) -> Run:
-    return sound.copy(tmp_path)
+    from tests.support.validation_runs import Run
 
 
 def recogniser_of(run: Run) -> Recogniser:

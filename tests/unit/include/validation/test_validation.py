@@ -29,16 +29,6 @@ if TYPE_CHECKING:
 SCHEMA = schemas.arrow_schema(schemas.features_columns(include_pixels=False))
 
 
-@pytest.fixture(scope="module")
-def sound(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    return Run(tmp_path_factory.mktemp("sound"))
-
-
-@pytest.fixture
-def run(sound: Run, tmp_path: Path) -> Run:
-    return sound.copy(tmp_path)
-
-
 def test_good_run_passes_every_check(run: Run) -> None:
     report = run.validate()
 

@@ -1,0 +1,22 @@
+"""Runs to validate."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support.validation_runs import Run
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return Run(tmp_path_factory.mktemp("sound"))
+
+
+@pytest.fixture
+def run(sound: Run, tmp_path: Path) -> Run:
+    return sound.copy(tmp_path)
