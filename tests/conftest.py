@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -62,3 +63,8 @@ class LevelScheduling(LoadScopeScheduling):
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LevelScheduling:
     """Return the scheduler of pytest-xdist."""
     return LevelScheduling(config, log)
+
+
+def pytest_unconfigure() -> None:
+    """Remove the temporary Airflow home of this process."""
+    shutil.rmtree(os.environ["AIRFLOW_HOME"], ignore_errors=True)
