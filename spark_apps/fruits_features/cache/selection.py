@@ -11,12 +11,19 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from fruits_features.cache.data_files import CACHE_FILE_BYTES, RowReader
+from fruits_features.cache.data_files import RowReader
 from fruits_features.cache.store import StoredFile
 from fruits_features.contract.errors import RunError
 from fruits_features.io import arrow
 from fruits_features.io.blocks import DamagedFileError
 from fruits_features.io.prefetch import prefetch_map
+
+TABLE_BYTES = 16 * 1024 * 1024
+"""Approximate size of the tables that `Selection.read` yields.
+
+Half of a cache file: the next table is read and the last one is written meanwhile, and each table fits into the memory
+of the one before; see docs/measurements/constants.md.
+"""
 
 
 class CacheError(RunError):
@@ -58,7 +65,7 @@ class Selection:
         file = rows["file"].to_numpy()
         reader = RowReader(folder, self.files, Counter(file.tolist()), ["etag", *columns])
         ends = row_bytes(rows["file"], self.files, "memory").cumsum()
-        shares = np.arange(0, ends[-1] if rows.num_rows else 0, CACHE_FILE_BYTES)
+        shares = np.arange(0, ends[-1] if rows.num_rows else 0, TABLE_BYTES)
         starts = np.unique(np.append(np.searchsorted(ends, shares), len(ends)))
         chunks = (rows.slice(start, end - start) for start, end in pairwise(starts.tolist()))
         return prefetch_map(partial(_with_columns, reader, self.files, columns), chunks)

@@ -87,7 +87,7 @@ class SparkRunner:
         if extractor.model:
             self._context.addFile(str(extractor.model.path))
         task = _ExtractionTask(extractor, progress.listen(*_driver_address(self._context)))
-        return self.reduce("extract features", task, PartitionResult.merge, partitions)
+        return self._reduce("extract features", task, PartitionResult.merge, partitions)
 
     def map(self, description: str, function: Callable[[_A], _T], arguments: Sequence[_A]) -> list[_T]:
         """Call a function with each argument."""
@@ -97,7 +97,17 @@ class SparkRunner:
     def reduce(
         self, description: str, function: Callable[[_A], _T], merge: Callable[[_T, _T], _T], arguments: Sequence[_A]
     ) -> _T:
-        """Call a function with each argument and merge the results in a tree."""
+        """Call a function with each argument and merge the results in a tree.
+
+        The driver handles a single argument itself. It would only wait for the worker, which takes longer to start.
+        """
+        if len(arguments) == 1:
+            return function(arguments[0])
+        return self._reduce(description, function, merge, arguments)
+
+    def _reduce(
+        self, description: str, function: Callable[[_A], _T], merge: Callable[[_T, _T], _T], arguments: Sequence[_A]
+    ) -> _T:
         self._context.setJobDescription(description)
         return self._context.parallelize(arguments, len(arguments)).map(function).treeReduce(merge)
 

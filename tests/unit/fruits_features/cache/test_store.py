@@ -10,7 +10,7 @@ import pytest
 from fruits_features.contract import sealed
 from fruits_features.extraction import batches
 from fruits_features.job import inventory
-from fruits_features.output import snapshot
+from fruits_features.output import features_writer, snapshot
 from tests.support.deadly_decoder.sitecustomize import MARK
 from tests.support.pictures import stored
 from tests.support.small_runs import Images, Runs, photograph
@@ -62,12 +62,12 @@ def test_second_run_extracts_only_added_and_replaced_images(runs: Runs) -> None:
 @pytest.mark.parametrize("refit", ["always", "never", "auto"])
 def test_small_rerun_does_not_use_sparks_workers(runs: Runs, refit: str) -> None:
     runs.run("monday")
-    assert runs.stages == [EXTRACT, WRITE]
+    assert runs.stages == [EXTRACT]
     runs.images.put("images/Training/Lime/new.png", photograph(100))
 
     runs.run("tuesday", refit=refit, published=runs.layout("monday").portable_projection)
 
-    assert runs.stages == [EXTRACT, WRITE]
+    assert runs.stages == [EXTRACT]
     check_rows(runs, "tuesday", "from scratch")
 
 
@@ -75,12 +75,13 @@ def test_large_rerun_uses_sparks_workers(runs: Runs, monkeypatch: pytest.MonkeyP
     runs.run("monday")
     monkeypatch.setattr(inventory, "MAX_DRIVER_COST", 40_000)  # about one image
     monkeypatch.setattr(snapshot, "MIN_SELECTION_ROWS", 6)
+    monkeypatch.setattr(features_writer, "OUTPUT_FILE_BYTES", 1)
     for number in (100, 101):
         runs.images.put(f"images/Training/Lime/{number}.png", photograph(number))
 
     runs.run("tuesday")
 
-    assert runs.stages == [EXTRACT, WRITE, EXTRACT, "compute moments of cached features", WRITE]
+    assert runs.stages == [EXTRACT, EXTRACT, "compute moments of cached features", WRITE]
     check_rows(runs, "tuesday", "from scratch")
 
 
@@ -254,7 +255,7 @@ def test_few_rows_are_read_by_row_group(runs: Runs, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("fruits_features.cache.data_files.GROUP_BYTES", 1)
     monkeypatch.setattr("fruits_features.cache.data_files.FULL_READ_SHARE", 2.0)
     monkeypatch.setattr("fruits_features.cache.data_files.FULL_READ_BYTES", 0)
-    monkeypatch.setattr("fruits_features.cache.selection.CACHE_FILE_BYTES", 4_000)
+    monkeypatch.setattr("fruits_features.cache.selection.TABLE_BYTES", 4_000)
     runs.run("monday")
     for number in (0, 3, 6):
         runs.images.put(f"images/Training/Apple/{number}.png", photograph(100 + number))
