@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from benchmarks.neighbours import clustered
+from benchmarks.recognition.neighbours import clustered
 from fruits_features.client import neighbours
 from fruits_features.client.neighbours import ExactSearch, IndexSearch, Neighbours
 

@@ -1,6 +1,6 @@
 """Compare a run with the network that ships with plain onnxruntime processes on the same images.
 
-    PYTHONPATH=.:spark_apps python -m benchmarks.network --images 2000 --repeats 5
+    PYTHONPATH=.:spark_apps python -m benchmarks.recognition.network --images 2000 --repeats 5
 
 Both fetch, decode, scale and embed the same distinct images from the same S3 server (rclone of the local AWS) on all
 cores, and write the embeddings. The application does more: it checks headers and digests, computes keypoints, reports
@@ -29,7 +29,7 @@ TARGET = 0.90
 
 def main() -> None:
     """Parse the command line, measure, and print the ratio."""
-    parser = argparse.ArgumentParser("python -m benchmarks.network", description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser("python -m benchmarks.recognition.network", description=__doc__.partition("\n")[0])
     parser.add_argument("--images", type=int, default=2_000, help="number of images (default: %(default)s)")
     parser.add_argument("--repeats", type=int, default=5, help="pairs of jobs that count (default: %(default)s)")
     parser.add_argument("--cores", type=int, default=os.cpu_count() or 1, help="cores (default: %(default)s)")

@@ -1,6 +1,6 @@
 """Measure time and memory of the fit of a recogniser (docs/measurements/speed.md).
 
-    OPENBLAS_NUM_THREADS=1 PYTHONPATH=.:spark_apps python -m benchmarks.recogniser_cost --images 22400
+    OPENBLAS_NUM_THREADS=1 PYTHONPATH=.:spark_apps python -m benchmarks.recognition.recogniser_cost --images 22400
 
 The components are random. The sums are those of the tasks; all else is done by the driver.
 """
@@ -20,7 +20,9 @@ FILES = 5
 
 def main() -> None:
     """Parse the command line, measure, and print CPU seconds and memory."""
-    parser = argparse.ArgumentParser("python -m benchmarks.recogniser_cost", description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(
+        "python -m benchmarks.recognition.recogniser_cost", description=__doc__.partition("\n")[0]
+    )
     parser.add_argument("--images", type=int, default=22_400, help="number of images (default: %(default)s)")
     parser.add_argument("--categories", type=int, default=131, help="number of categories (default: %(default)s)")
     parser.add_argument("--components", type=int, default=60, help="number of components (default: %(default)s)")

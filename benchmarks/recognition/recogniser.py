@@ -1,6 +1,6 @@
 """Measure the recogniser: the tables of docs/measurements/recognition.md.
 
-    PYTHONPATH=.:spark_apps python -m benchmarks.recogniser --data FOLDER [--network]
+    PYTHONPATH=.:spark_apps python -m benchmarks.recognition.recogniser --data FOLDER [--network]
 
 FOLDER is that of `benchmarks.recognition`. The first table compares the recogniser with the logistic regression of that
 benchmark, by visits. The second compares folds for the choice of shrinkage and temperature, on the images of Test.
@@ -19,8 +19,14 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedGroupKFold
 
-from benchmarks.recognition import COMPONENTS, FOLDS, INVERSE_REGULARISATION, MAX_PIXELS, split_visits
-from benchmarks.shop_visits import read_visits
+from benchmarks.recognition.shop_visits import (
+    COMPONENTS,
+    FOLDS,
+    INVERSE_REGULARISATION,
+    MAX_PIXELS,
+    read_visits,
+    split_visits,
+)
 from fruits_features.contract.arguments import DEFAULT_EXPLAINED_VARIANCE
 from fruits_features.contract.families import DEFAULT_FAMILIES, MODEL_FAMILY
 from fruits_features.extraction.extract import ImageExtractor, ImageFeatures, add_embeddings
@@ -117,7 +123,9 @@ def compare_folds(
 
 def main() -> None:
     """Parse the command line and print the tables."""
-    parser = argparse.ArgumentParser("python -m benchmarks.recogniser", description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(
+        "python -m benchmarks.recognition.recogniser", description=__doc__.partition("\n")[0]
+    )
     default = os.environ.get("FRUITS_REAL_IMAGES")
     parser.add_argument("--data", type=Path, default=default, help="folder of the photos (default: FRUITS_REAL_IMAGES)")
     parser.add_argument("--network", action="store_true", help="with the network that ships")

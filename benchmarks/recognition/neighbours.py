@@ -1,4 +1,4 @@
-"""Measures the search of nearest neighbours: `python -m benchmarks.neighbours`.
+"""Measures the search of nearest neighbours: `python -m benchmarks.recognition.neighbours`.
 
 The vectors are made up: 131 categories of 20 visits each, with components of decreasing variance. Other libraries are
 measured if they can be imported: `pip install --target FOLDER usearch`, and FOLDER on `PYTHONPATH`.
@@ -73,7 +73,9 @@ def usearch_graph(vectors: NDArray[np.float32]) -> Found:
 
 def main() -> None:
     """Print one line per candidate."""
-    parser = argparse.ArgumentParser("python -m benchmarks.neighbours", description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(
+        "python -m benchmarks.recognition.neighbours", description=__doc__.partition("\n")[0]
+    )
     parser.add_argument("--count", type=int, default=100_000, help="number of vectors (default: %(default)s)")
     count = parser.parse_args().count
     vectors = clustered(count + QUERIES, seed=0)

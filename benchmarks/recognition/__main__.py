@@ -17,7 +17,7 @@ logistic regression, and the nearest neighbour by cosine. All figures are recall
 
 import argparse
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -27,26 +27,27 @@ import numpy as np
 import sklearn
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import StratifiedGroupKFold
 from sklearn.neighbors import KNeighborsClassifier
 
-from benchmarks.illuminant import rephotograph
 from benchmarks.image_sizes import best_ms, decode_completely
-from benchmarks.shop_visits import read_visits
+from benchmarks.recognition.illuminant import rephotograph
+from benchmarks.recognition.shop_visits import (
+    COMPONENTS,
+    INVERSE_REGULARISATION,
+    MAX_PIXELS,
+    Split,
+    read_visits,
+    split_visits,
+)
 from fruits_features.contract.families import DEFAULT_FAMILIES, FAMILIES
 from fruits_features.extraction.extract import ImageExtractor, ImageFeatures
 from fruits_features.pca.fit import Moments, fit
 
-COMPONENTS = 128
-MAX_PIXELS = 10**7
-FOLDS, REPEATS = 5, 3
-INVERSE_REGULARISATION = 30.0  # chosen by cross-validation on Training from 1, 3, 10, 30, 100
 OTHER_LIGHTS = 2  # changed copies of each photo
 ROUNDS = 20  # measurements of the time per image, of which the fastest counts
 
 Features = dict[str, NDArray[np.float32]]
 Guesses = NDArray[np.str_]
-Split = tuple[NDArray[np.int64], NDArray[np.int64]]
 
 
 @dataclass(frozen=True)
@@ -130,13 +131,6 @@ def cross_validate(
         for mask in (categories == name for name in np.unique(categories))
     ]
     return np.asarray(np.mean(recalls, axis=0), np.float64)
-
-
-def split_visits(categories: NDArray[np.str_], visits: NDArray[np.int64]) -> Iterator[Split]:
-    """Yield splits in which no visit is on both sides and categories are stratified as far as possible."""
-    for seed in range(REPEATS):
-        folds = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=seed)
-        yield from folds.split(categories, categories, visits)
 
 
 def cost_ms(images: Sequence[bytes], families: Sequence[str]) -> float:

@@ -1,6 +1,6 @@
 """Measure what app.onnx loses against the recogniser of all families.
 
-    PYTHONPATH=.:spark_apps python -m benchmarks.app_model --data FOLDER
+    PYTHONPATH=.:spark_apps python -m benchmarks.recognition.app_model --data FOLDER
 
 FOLDER (default: FRUITS_REAL_IMAGES) contains `grocery-fruit/{Training,Test}/<category>/*.jpg`. Projection and
 recogniser are fitted as in a run with the default families, the network that ships and the default explained variance.
@@ -18,8 +18,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.recognition import MAX_PIXELS, split_visits
-from benchmarks.shop_visits import read_visits
+from benchmarks.recognition.shop_visits import MAX_PIXELS, read_visits, split_visits
 from fruits_features.contract.arguments import DEFAULT_EXPLAINED_VARIANCE
 from fruits_features.contract.families import DEFAULT_FAMILIES, MODEL_FAMILY
 from fruits_features.extraction.extract import ImageExtractor, ImageFeatures, add_embeddings
@@ -96,7 +95,9 @@ def _select(photographs: Photographs, rows: NDArray[np.int64]) -> Photographs:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Parse the command line and print the table."""
-    parser = argparse.ArgumentParser("python -m benchmarks.app_model", description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(
+        "python -m benchmarks.recognition.app_model", description=__doc__.partition("\n")[0]
+    )
     default = os.environ.get("FRUITS_REAL_IMAGES")  # the variable of the tests with real photos
     parser.add_argument("--data", type=Path, default=default, help="folder of the photos (default: FRUITS_REAL_IMAGES)")
     data = parser.parse_args(argv).data

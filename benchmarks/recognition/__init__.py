@@ -1,0 +1,1 @@
+"""Benchmarks of recognition: feature families, network, recogniser and search of neighbours."""
