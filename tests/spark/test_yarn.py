@@ -80,7 +80,10 @@ def test_step_fills_a_core_node_and_outlives_an_executor(photos: Bucket, s3: Ser
     step = prepare(photos, SIZES["small"])
 
     with started(step, s3, tmp_path, [node("core", core=True)]) as (cluster, primary, process):
-        used = wait_for(cluster.used_mb, lambda used: used["core"] >= 2 * EXECUTOR_MB, within_s=STEP_S)
+        used = wait_for(
+            cluster.used_mb, lambda used: used["core"] >= 2 * EXECUTOR_MB or process.poll() is not None, within_s=STEP_S
+        )
+        assert process.poll() is None, primary.stderr()
         executor, worker = wait_for(lambda: working(cluster), within_s=STEP_S)[0]
         command, variables, container = worker.cmdline(), worker.environ(), Path(worker.cwd())
         shipped = (container / step.application).read_bytes()
