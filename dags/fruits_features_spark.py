@@ -61,7 +61,7 @@ with DAG(
         wait_for_images,
         take_inventory(),
         artifacts,
-        find_changes(),
+        find_changes(for_emr=False),  # the cluster has its size
         featurize_and_reduce,
         validate_parquet(),
         publish(),

@@ -48,6 +48,10 @@ MASTER_MB: Final = MASTER_HEAP_MB + MASTER_OVERHEAD_MB
 NODES_PER_CORE_NODE: Final = 4
 """One of this many nodes is an on-demand core node, the others are spot instances, whose lost work is repeated."""
 
+CACHED_IMAGE_SHARE: Final = 0.125
+"""Processing time of an image whose features are in the cache, as a share of a new one's of `MEASURED_IMAGE_BYTES`. All
+rows are read, fitted and written in each run (docs/measurements/speed.md, "Estimates")."""
+
 MEASURED_IMAGE_BYTES: Final = 5_000
 """Mean image size in the measurement of `Settings.emr_images_per_core_s`."""
 
@@ -68,14 +72,16 @@ class Workload:
     """The images to process.
 
     Args:
-        images: Number of images.
-        size_bytes: Total size in bytes.
-        image_overhead_bytes: Cost of an image besides its size (`contract.workload.image_overhead_bytes`).
+        images: Number of images whose features have to be extracted.
+        size_bytes: Total size of these images in bytes.
+        image_overhead_bytes: Cost of extraction besides the size (`contract.workload.image_overhead_bytes`).
+        cached: Number of images whose features are in the cache.
     """
 
     images: int
     size_bytes: int
     image_overhead_bytes: int = IMAGE_OVERHEAD_BYTES
+    cached: int = 0
 
     def core_seconds(self, images_per_core_s: float) -> float:
         """Return the processing time of one core in seconds.
@@ -85,9 +91,12 @@ class Workload:
 
         >>> Workload(images=1000, size_bytes=5_000_000).core_seconds(200)
         5.0
+        >>> Workload(images=1000, size_bytes=5_000_000, cached=8000).core_seconds(200)
+        10.0
         """
         measured = IMAGE_OVERHEAD_BYTES + MEASURED_IMAGE_BYTES
-        return (self.images * self.image_overhead_bytes + self.size_bytes) / (measured * images_per_core_s)
+        extracted = self.images * self.image_overhead_bytes + self.size_bytes
+        return (extracted / measured + self.cached * CACHED_IMAGE_SHARE) / images_per_core_s
 
     @property
     def primary_vcpus(self) -> int:
@@ -96,7 +105,7 @@ class Workload:
         >>> [Workload(millions * 1_000_000, 0).primary_vcpus for millions in (1, 10, 40, 100)]
         [4, 4, 8, 16]
         """
-        needed_gb = PRIMARY_SYSTEM_GB + self.images * DRIVER_BYTES_PER_IMAGE / 1e9
+        needed_gb = PRIMARY_SYSTEM_GB + (self.images + self.cached) * DRIVER_BYTES_PER_IMAGE / 1e9
         doublings = math.ceil(math.log2(needed_gb / (MIN_PRIMARY_VCPUS * GB_PER_VCPU)))
         return MIN_PRIMARY_VCPUS << max(0, doublings)
 

@@ -20,6 +20,8 @@ VALIDATE_PARQUET: Final = "validate_parquet"
 
 STAYS_PUBLISHED_KEY: Final = "stays_published"
 """XCom key of `find_changes`: name of the published run that a skipped run would repeat."""
+NEW_IMAGES_KEY: Final = "new_images"
+"""XCom key of `find_changes`: images to extract (`include.inventory.changes.Changes` in plain types), or `None`."""
 COST_KEY: Final = "cost"
 """XCom key of `terminate_cluster`: actual cost of the cluster (`include.emr.costs.Cost` in plain types)."""
 CLUSTER_LINK_KEY: Final = "fruits_cluster"

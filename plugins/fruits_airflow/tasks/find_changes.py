@@ -10,7 +10,7 @@ from airflow.sdk import get_current_context, task
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from botocore.exceptions import ClientError
 
-from fruits_airflow import run_context
+from fruits_airflow import new_images, run_context
 from fruits_airflow.hooks.documents import read_latest, read_published_record
 from fruits_airflow.hooks.s3 import read_json
 from fruits_airflow.task_ids import FIND_CHANGES, STAYS_PUBLISHED_KEY
@@ -37,10 +37,14 @@ log = logging.getLogger(__name__)
     retries=3,
     doc_md="Compares images, application and parameters with the published run. When nothing has changed, all later "
     "tasks are skipped and no cluster is created. The parameter `force` overrides this. In a backfill one run at a "
-    "time continues and the others are skipped, because all of them read today's bucket.",
+    "time continues and the others are skipped, because all of them read today's bucket. Counts the images that are "
+    "not in the feature cache.",
 )
-def find_changes() -> dict[str, Any]:
-    """Continue only if the run would publish something new.
+def find_changes(*, for_emr: bool = True) -> dict[str, Any]:
+    """Continue only if the run would publish something new. Count the new images for the plan of a cluster.
+
+    Args:
+        for_emr: Whether the run creates a cluster.
 
     Returns:
         The run's fingerprint (`include.publication.fingerprint`).
@@ -74,6 +78,8 @@ def find_changes() -> dict[str, Any]:
         _skip(context, published)
     if context["dag_run"].run_type == "backfill":
         _lock_backfill(context, s3, run["bucket"])
+    if for_emr:
+        new_images.count(context, s3, arguments)
     return current
 
 

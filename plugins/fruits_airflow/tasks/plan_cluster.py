@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import get_current_context, task
 from airflow.sdk.exceptions import AirflowFailException
 
-from fruits_airflow import run_context
+from fruits_airflow import new_images, run_context
 from fruits_airflow.hooks import aws
 from fruits_airflow.task_ids import PLAN_CLUSTER
 from fruits_features.contract.workload import image_overhead_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from airflow.sdk import Context
 
     from include.emr.prices import PriceTable
 
@@ -25,7 +27,7 @@ log = logging.getLogger(__name__)
 @task(
     task_id=PLAN_CLUSTER,
     retries=2,
-    doc_md="Chooses the cluster's nodes by the inventory and estimates their cost. Fails if it may exceed `max_cost`.",
+    doc_md="Chooses the nodes by the new images and estimates their cost. Fails if it may exceed `max_cost`.",
 )
 def plan_cluster() -> dict[str, Any]:
     """Return the size and the estimated cost of the run's cluster.
@@ -46,7 +48,7 @@ def plan_cluster() -> dict[str, Any]:
     region = _region(run)
     try:
         prices = price_table(settings().prices)
-        plan = _plan(run, context["params"], prices)
+        plan = _plan(context, prices)
     except (ClusterError, PricesError) as error:
         raise AirflowFailException(str(error)) from error
     if region != prices.region:
@@ -76,16 +78,19 @@ def _region(run: Mapping[str, Any]) -> str:
     return region
 
 
-def _plan(run: Mapping[str, Any], params: Mapping[str, Any], prices: PriceTable) -> dict[str, Any]:
+def _plan(context: Context, prices: PriceTable) -> dict[str, Any]:
     from include.emr import costs, sizing
     from include.settings import settings
 
-    deployment, overhead = settings(), image_overhead_bytes(params["features"])
-    workload = sizing.Workload(run["images"], run["size_bytes"], overhead)
+    deployment, params, images = settings(), context["params"], run_context.run_of(context)["images"]
+    new, size_bytes = new_images.counted(context, "cluster")
+    workload = sizing.Workload(new, size_bytes, image_overhead_bytes(params["features"]), cached=images - new)
     targets = sizing.SizingTargets(deployment.emr_images_per_core_s, params["target_minutes"], deployment.emr_max_nodes)
     nodes = sizing.choose(params["cluster_size"], workload, targets)
     fleets = sizing.fleets(nodes, deployment.emr_architecture, prices)
     expected = costs.estimate(fleets, sizing.minutes(nodes, workload, deployment.emr_images_per_core_s), prices)
+    count = nodes.core + nodes.task
+    log.info("%s of %s images are new: %s.", f"{new:,}", f"{images:,}", "one node" if count == 1 else f"{count} nodes")
     log.info(
         "Cluster of size %s: 1 primary, %d core and %d task nodes. Estimate: %.0f minutes and $%.2f, at most $%.2f "
         "without spot capacity (list prices of %s).",

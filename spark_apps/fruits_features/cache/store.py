@@ -14,7 +14,7 @@ Does not know Spark or images. `data_files` reads and writes the files.
 import json
 import logging
 import secrets
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
@@ -31,9 +31,10 @@ from fruits_features.contract.errors import RunError
 from fruits_features.contract.rejections import Reason
 from fruits_features.contract.sealed import DIGEST, DamagedDocumentError
 from fruits_features.extraction.families.onnx import Weights
-from fruits_features.extraction.fingerprint import fingerprint
+from fruits_features.extraction.fingerprint import THIS_MACHINE, Environment, fingerprint
 from fruits_features.io import arrow, blocks, object_store
 from fruits_features.io.blocks import Block, DamagedFileError
+from fruits_features.io.prefetch import prefetch_map
 from fruits_features.schemas import INDEX, arrow_schema, stored_columns
 
 FORMAT = 2
@@ -232,8 +233,17 @@ class FeatureCache:
     about: Mapping[str, Any]
 
     @classmethod
-    def of(cls, root: str, arguments: Arguments, model: Weights | None) -> Self:
-        """Return the cache for the configuration of a run. Each configuration has its own folder."""
+    def of(
+        cls, root: str, arguments: Arguments, model: Weights | None, environment: Environment = THIS_MACHINE
+    ) -> Self:
+        """Return the cache for the configuration of a run. Each configuration has its own folder.
+
+        Args:
+            root: URI of the caches' root folder.
+            arguments: Arguments of the run.
+            model: Model of the family `onnx`, or `None` without that family.
+            environment: The machines that extract the features.
+        """
         about = {
             "features": list(arguments.features),
             "include_pixels": arguments.include_pixels,
@@ -241,7 +251,7 @@ class FeatureCache:
             "max_image_pixels": arguments.max_image_pixels,
             "model": model and model.sha256,
             "columns": str(arrow_schema(stored_columns(include_pixels=arguments.include_pixels))),
-            **fingerprint(arguments.features),
+            **fingerprint(arguments.features, environment),
         }
         digest = sha256(json.dumps({"format": FORMAT, **about}, sort_keys=True).encode()).hexdigest()
         return cls(f"{root.rstrip('/')}/{digest[:16]}", about)
@@ -305,6 +315,18 @@ class FeatureCache:
         if damaged:
             raise DamagedCacheError.of(damaged)
         return index
+
+    def iter_index(self) -> Iterator[pa.Table]:
+        """Yield the rows of all segments without transient rejections, one part at a time. Write nothing.
+
+        Raises:
+            DamagedCacheError: An index is missing or damaged.
+        """
+        parts = [(segment.name, part) for segment in self.segments() for part in segment.parts]
+        for index in prefetch_map(self._read_index, parts, _MAX_CONCURRENT_READS):
+            if isinstance(index, DamagedFileError):
+                raise DamagedCacheError.of([index])
+            yield CacheIndex(index).without_transient().index
 
     def _read(self, segments: Sequence[CacheSegment]) -> tuple[CacheIndex, list[DamagedFileError]]:
         """Read the index of the segments without damaged ones. Return the damage too."""

@@ -9,7 +9,8 @@ standard library only.
 import ast
 import json
 import platform
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
@@ -39,23 +40,47 @@ _LIBRARIES = ("numpy", "opencv-python-headless", "opencv-python", "pillow", "pil
 _MODEL_LIBRARIES = ("onnxruntime",)
 
 
-def fingerprint(families: Sequence[str]) -> dict[str, str]:
+def _version(distribution: str) -> str | None:
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return None
+
+
+@dataclass(frozen=True)
+class Environment:
+    """The machines that extract features.
+
+    Args:
+        machine: Type of the machine, as printed by `uname -m`.
+        version: Returns the version of a distribution; `None` if it is not installed.
+    """
+
+    machine: str
+    version: Callable[[str], str | None]
+
+
+THIS_MACHINE = Environment(platform.machine(), _version)
+
+
+def fingerprint(families: Sequence[str], environment: Environment = THIS_MACHINE) -> dict[str, str]:
     """Return what the features of some families depend on besides the image.
 
     Args:
         families: Names of the families.
+        environment: The machines that extract the features.
 
     Returns:
         Hash of the code, machine type and versions of the libraries. Libraries round differently on other machine
         types.
     """
     libraries = (*_LIBRARIES, *(_MODEL_LIBRARIES if MODEL_FAMILY in families else ()))
-    versions = {name: _version(name) for name in libraries}
+    versions = {name: environment.version(name) for name in libraries}
     code = {name: _normalize(tree) for name, tree in modules(families).items()}
     digest = sha256(json.dumps(code, sort_keys=True).encode()).hexdigest()
     return {
         "code": digest,
-        "machine": platform.machine(),
+        "machine": environment.machine,
         **{name: number for name, number in versions.items() if number},
     }
 
@@ -122,10 +147,3 @@ def _is_docstring(statement: ast.stmt) -> bool:
         and isinstance(statement.value, ast.Constant)
         and isinstance(statement.value.value, str)
     )
-
-
-def _version(distribution: str) -> str | None:
-    try:
-        return version(distribution)
-    except PackageNotFoundError:
-        return None

@@ -48,13 +48,18 @@ def _fresh_settings() -> Iterator[None]:
     settings.settings.cache_clear()
 
 
-def _context(run: dict[str, Any] = RUN, plan: dict[str, Any] | None = None, **params: object) -> Any:  # noqa: ANN401
-    xcoms = {"take_inventory": run, "plan_cluster": plan, "upload_application": UPLOADED}
+def _context(
+    run: dict[str, Any] = RUN,
+    plan: dict[str, Any] | None = None,
+    new: dict[str, dict[str, int]] | None = None,
+    **params: object,
+) -> Any:  # noqa: ANN401
+    xcoms = {"take_inventory": run, "plan_cluster": plan, "upload_application": UPLOADED, "find_changes": new}
     return {
         "params": PARAMS | params,
         "dag_run": SimpleNamespace(dag_id="fruits_features", run_id="manual"),
         "task": SimpleNamespace(owner="orchard team"),
-        "ti": SimpleNamespace(xcom_pull=lambda task_ids: xcoms[task_ids]),
+        "ti": SimpleNamespace(xcom_pull=lambda task_ids, key=None: xcoms[task_ids]),  # noqa: ARG005 - one key per task
     }
 
 
@@ -103,6 +108,20 @@ def test_plan_of_many_images_with_a_network_has_more_nodes(plan: Any) -> None:  
 
     assert plan(run=many, features=["onnx"])["nodes"] == {"core": 2, "task": 6, "primary_vcpus": 4}
     assert plan(run=many)["nodes"] == {"core": 1, "task": 0, "primary_vcpus": 4}
+
+
+def test_plan_follows_the_new_images_and_says_so(plan: Any, caplog: pytest.LogCaptureFixture) -> None:  # noqa: ANN401
+    millions = RUN | {"images": 10_000_000, "size_bytes": 50_000_000_000}
+    new = {"cluster": {"images": 100_000, "size_bytes": 500_000_000}}
+
+    with caplog.at_level(logging.INFO):
+        everything, changed = plan(run=millions), plan(run=millions, new=new)
+
+    assert (everything["nodes"]["core"] + everything["nodes"]["task"], changed["nodes"]["core"]) == (7, 1)
+    assert changed["nodes"]["task"] == 0
+    assert changed["estimate"]["dollars"] < everything["estimate"]["dollars"] / 3
+    assert "10,000,000 of 10,000,000 images are new: 7 nodes." in caplog.text
+    assert "100,000 of 10,000,000 images are new: one node." in caplog.text
 
 
 def test_plan_above_the_maximum_cost_fails_before_a_cluster_is_created(plan: Any) -> None:  # noqa: ANN401

@@ -208,7 +208,7 @@ def test_run_with_other_arguments_extracts_all_images(runs: Runs, change: dict[s
 
 def test_run_of_other_code_extracts_all_images(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
     runs.run("monday")
-    monkeypatch.setattr("fruits_features.cache.store.fingerprint", lambda _: {"code": "another"})
+    monkeypatch.setattr("fruits_features.cache.store.fingerprint", lambda *_: {"code": "another"})
 
     assert runs.run("tuesday").reused == 0
 
