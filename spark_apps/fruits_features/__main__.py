@@ -8,7 +8,7 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
@@ -32,18 +32,19 @@ _TASK_ERROR = re.compile(r"^(?:\w+\.)*(\w+Error: .+)$", re.MULTILINE)
 _log = logging.getLogger("fruits_features")
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None, run: "Callable[[Arguments], Outcome] | None" = None) -> int:
     """Run the application.
 
     Args:
         argv: Command line arguments; those of the process if `None`.
+        run: Runs the job; `None` for Spark.
 
     Returns:
         Exit code.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
-        outcome = _run(Arguments.from_argv(sys.argv[1:] if argv is None else argv))
+        outcome = (run or _run)(Arguments.from_argv(sys.argv[1:] if argv is None else argv))
     except InvalidArgumentsError as error:
         return _fail(str(error), code=2)
     except RunError as error:

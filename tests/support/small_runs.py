@@ -122,6 +122,15 @@ class Runs:
         **changes: Any,  # noqa: ANN401
     ) -> run.Outcome:
         """Run the application on the bucket's objects, or on other inventory rows."""
+        return run.run(lambda: _Context(self.stages), self.arguments(name, entries, **changes))  # type: ignore[arg-type, return-value]
+
+    def arguments(
+        self,
+        name: str,
+        entries: Sequence[dict[str, object]] | None = None,
+        **changes: Any,  # noqa: ANN401
+    ) -> Arguments:
+        """Write the inventory of a run, and return its arguments."""
         layout = self.layout(name)
         rows = self.images.inventory() if entries is None else list(entries)
         Path(layout.inventory).mkdir(parents=True, exist_ok=True)
@@ -130,7 +139,7 @@ class Runs:
         )
         places = {"bucket": "fruits", "inventory": layout.inventory, "output": layout.prefix, "run": name}
         options = {"store": self.store, "features": ("color",), "max_quarantine_share": 1.0, "k": 3}
-        return run.run(lambda: _Context(self.stages), Arguments(**places | options | changes))  # type: ignore[arg-type, return-value]
+        return Arguments(**places | options | changes)  # type: ignore[arg-type]
 
     def sweep(self, now: datetime, leftovers: timedelta, unused: timedelta) -> list[str]:
         """Remove the orphans of the feature caches, and return their names."""

@@ -1,4 +1,4 @@
-"""Where the job's tasks run: on Spark's workers, or in the driver when there is little to do.
+"""Where the job's tasks run: on Spark's workers, in the driver when there is little to do, or without Spark.
 
 Spark distributes the tasks, retries them when an executor is lost, and merges their results. The images' own rows stay
 out of the JVM.
@@ -6,6 +6,7 @@ out of the JVM.
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import reduce
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -151,6 +152,37 @@ class DriverRunner:
         if len(arguments) == 1:
             return function(arguments[0])
         return SparkRunner(self._spark()).reduce(description, function, merge, arguments)
+
+
+class SerialRunner:
+    """Runs all tasks in this process, one after the other, without Spark."""
+
+    cores = 1
+
+    def split(self, inventory: pa.Table, overhead_bytes: int) -> Iterable[pa.Table]:
+        """Split rows into tables that take some seconds each."""
+        return partition(inventory, self.cores, overhead_bytes)
+
+    def extract(
+        self, partitions: Sequence[Partition], extractor: BatchExtractor, progress: ProgressListener
+    ) -> PartitionResult:
+        """Process the partitions. Images are decoded in a child process, since this one must not crash."""
+        isolated = replace(extractor, isolated=True)
+        return reduce(PartitionResult.merge, (one.process(isolated, progress) for one in partitions))
+
+    def map(self, description: str, function: Callable[[_A], _T], arguments: Sequence[_A]) -> list[_T]:  # noqa: ARG002
+        """Call a function with each argument."""
+        return [function(argument) for argument in arguments]
+
+    def reduce(
+        self,
+        description: str,  # noqa: ARG002 - nobody sees it without Spark
+        function: Callable[[_A], _T],
+        merge: Callable[[_T, _T], _T],
+        arguments: Sequence[_A],
+    ) -> _T:
+        """Call a function with each argument and merge the results."""
+        return reduce(merge, map(function, arguments))
 
 
 @dataclass(frozen=True)

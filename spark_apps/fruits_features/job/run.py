@@ -24,7 +24,7 @@ from fruits_features.extraction.families.onnx import Weights, fetched_weights
 from fruits_features.io import arrow, object_store
 from fruits_features.job import spark_ml
 from fruits_features.job.damage import MergeUndamaged, ReportDamage, undamaged
-from fruits_features.job.distribute import DriverRunner, Runner, SparkRunner
+from fruits_features.job.distribute import DriverRunner, Runner, SerialRunner, SparkRunner
 from fruits_features.job.inventory import fits_on_driver, fitted_split, read_inventory
 from fruits_features.job.outcome import Outcome, RecogniserFigures, Seconds, Stopwatch
 from fruits_features.job.partition import Partition, fitted_moments
@@ -103,11 +103,12 @@ class _Job:
         return self.published if self.arguments.refit == Refit.NEVER else None
 
 
-def run(start: Callable[[], SparkContext], arguments: Arguments) -> Outcome:
+def run(start: Callable[[], SparkContext] | None, arguments: Arguments) -> Outcome:
     """Extract the features of every inventoried image and reduce them.
 
     Args:
-        start: Returns Spark's context, after waiting until it has started. Each call returns the same one.
+        start: Returns Spark's context, after waiting until it has started. Each call returns the same one. `None`: run
+            all tasks in this process.
         arguments: Arguments of the run.
 
     Raises:
@@ -131,7 +132,7 @@ def run(start: Callable[[], SparkContext], arguments: Arguments) -> Outcome:
 
 
 def _run_despite_damage(
-    arguments: Arguments, model: Weights | None, start: Callable[[], SparkContext], stopwatch: Stopwatch
+    arguments: Arguments, model: Weights | None, start: Callable[[], SparkContext] | None, stopwatch: Stopwatch
 ) -> Outcome:
     """Run, and start again without the segments of the feature cache that turn out to be damaged.
 
@@ -156,7 +157,7 @@ def _run(  # noqa: PLR0913, PLR0917 - the inputs of one attempt
     model: Weights | None,
     cache: FeatureCache,
     ignored: Collection[str],
-    start: Callable[[], SparkContext],
+    start: Callable[[], SparkContext] | None,
     stopwatch: Stopwatch,
 ) -> Outcome:
     inventory, published, why_new = _load(arguments, model)
@@ -196,8 +197,10 @@ def _load(arguments: Arguments, model: Weights | None) -> tuple[pa.Table, Projec
     return loaded
 
 
-def _choose_runner(job: _Job, lookup: CacheLookup, start: Callable[[], SparkContext]) -> Runner:
+def _choose_runner(job: _Job, lookup: CacheLookup, start: Callable[[], SparkContext] | None) -> Runner:
     """Choose the driver for a rerun with few new images, and Spark's workers otherwise."""
+    if start is None:
+        return SerialRunner()
     if lookup.reused and fits_on_driver(lookup.missing, job.image_overhead_bytes):
         return DriverRunner(start)
     return SparkRunner(start())

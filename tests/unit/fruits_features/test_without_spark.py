@@ -1,0 +1,83 @@
+"""The application in one process gives the rows that it gives on Spark, and ends with the process that started it."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from fruits_features import __main__
+from fruits_features.cache import compaction
+from fruits_features.extraction import batches
+from fruits_features.job import inventory, run
+from fruits_features.output import snapshot
+from tests.support.small_runs import Images, Runs, photograph
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+CATEGORIES = ("Apple", "Lime", "Plum")
+
+
+@pytest.fixture
+def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Runs:
+    """A bucket of twelve images, and a damaged one."""
+    images = Images()
+    monkeypatch.setattr(batches, "open_bucket", lambda *_: images)
+    for number in range(12):
+        images.put(f"images/Training/{CATEGORIES[number % 3]}/{number}.png", photograph(number))
+    images.put("images/Training/Lime/text.png", b"no image at all")
+    return Runs(tmp_path, images)
+
+
+def test_rerun_without_spark_has_the_rows_of_one_with_spark(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inventory, "IMAGES_PER_PARTITION", 5)  # several partitions
+    monkeypatch.setattr(snapshot, "MIN_SELECTION_ROWS", 2)
+    monkeypatch.setattr(compaction, "MAX_SEGMENTS", 1)
+    runs.run("monday")
+    stages = list(runs.stages)
+    for number in range(100, 112):
+        runs.images.put(f"images/Training/Lime/{number}.png", photograph(number))
+
+    outcome = run.run(None, runs.arguments("tuesday"))
+
+    assert (outcome.inventoried, outcome.described, outcome.reused) == (25, 24, 13)
+    assert runs.stages == stages
+    runs.run("with spark", store=None)
+    assert runs.table("tuesday").drop(["pca"]) == runs.table("with spark").drop(["pca"])
+    assert runs.table("tuesday", "quarantine") == runs.table("with spark", "quarantine")
+    assert run.run(None, runs.arguments("wednesday")).reused == 25
+
+
+def test_run_from_scratch_works_too_if_the_cache_was_deleted_meanwhile(runs: Runs) -> None:
+    outcome = run.run(None, runs.arguments("monday"))
+
+    assert (outcome.inventoried, outcome.described, outcome.reused) == (13, 12, 0)
+
+
+def test_error_ends_with_the_line_of_the_application(runs: Runs, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = runs.arguments("monday", max_quarantine_share=0.0)
+
+    assert __main__.main(arguments.to_argv(), lambda given: run.run(None, given)) == 1
+    assert "fruits_features: error: 1 of 13 images were quarantined" in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_process_ends_with_the_one_that_started_it(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # an S3 that never answers
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        keys = {"AWS_ACCESS_KEY_ID": "k", "AWS_SECRET_ACCESS_KEY": "s", "AWS_REGION": "r", "AWS_ENDPOINT_URL_S3": url}
+        command = [sys.executable, "-m", "fruits_features.without_spark", "--bucket=b", "--run=r"]
+        command += ["--inventory=s3://b/i", f"--output={tmp_path}"]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, env=os.environ | keys) as process:
+            silent.accept()[0].close()  # it has started
+            assert process.poll() is None
+            assert process.stdin
+            process.stdin.close()
+            start_s = time.monotonic()
+            assert process.wait(20) == 1
+            assert time.monotonic() - start_s < 10
