@@ -2,7 +2,8 @@
 
 Turns the images below `s3://<bucket>/<image_prefix>` into validated, published features. The DAG takes an inventory and
 creates a transient EMR cluster of matching size. One Spark step extracts the features of new images and reduces all
-features with PCA. The result is then validated and published.
+features with PCA. When little is new, the same application runs on the Airflow worker instead, without a cluster. The
+result is then validated and published.
 
 **Result** `s3://<bucket>/features/latest.json` names the published run. Its Parquet is in `features/runs/<run>/`.
 
@@ -14,7 +15,7 @@ one is skipped. Any other run extracts features of new images only, and keeps ea
 
 from __future__ import annotations
 
-from airflow.sdk import DAG, chain
+from airflow.sdk import DAG, TriggerRule, chain
 
 from fruits_airflow import run_context
 from fruits_airflow.emr.operators import CreateClusterOperator, RunStepOperator, TerminateClusterOperator
@@ -25,10 +26,12 @@ from fruits_airflow.task_ids import (
     CLUSTER_READY,
     CREATE_CLUSTER,
     FEATURIZE_AND_REDUCE,
+    FEATURIZE_ON_WORKER,
     TERMINATE_CLUSTER,
     WAIT_FOR_IMAGES,
 )
 from fruits_airflow.tasks.announce import announce
+from fruits_airflow.tasks.featurize_on_worker import FeaturizeOnWorkerOperator, skip_without_need
 from fruits_airflow.tasks.find_changes import find_changes
 from fruits_airflow.tasks.plan_cluster import plan_cluster
 from fruits_airflow.tasks.publish import publish
@@ -46,8 +49,16 @@ with DAG(
     **DAILY_ON_EMR,
 ) as dag:
     wait_for_images = ImagesSensor(task_id=WAIT_FOR_IMAGES, execution_timeout=REQUEST_TIMEOUT)
+    featurize_on_worker = FeaturizeOnWorkerOperator(
+        task_id=FEATURIZE_ON_WORKER,
+        execution_timeout=REQUEST_TIMEOUT,
+        doc_md="Runs the application on this worker if `plan_cluster` needs no cluster. Skipped otherwise, or if the "
+        "worker cannot run it. The next tasks then create a cluster.",
+    )
     create_cluster = CreateClusterOperator(
         task_id=CREATE_CLUSTER,
+        pre_execute=skip_without_need,
+        trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS,
         job_flow_overrides=run_context.job_flow,
         retries=4,
         execution_timeout=REQUEST_TIMEOUT,
@@ -73,16 +84,24 @@ with DAG(
         doc_md="Ends the cluster in any case, waits until it is terminated, and logs its cost.",
     ).as_teardown(setups=create_cluster, on_failure_fail_dagrun=True)
 
-    validated = validate_parquet()
+    planned = plan_cluster()
+    validated = validate_parquet.override(trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS)()
     chain(
         wait_for_images,
         take_inventory(),
         upload_application(),
         find_changes(),
-        plan_cluster(),
+        planned,
+        featurize_on_worker,
         create_cluster,
         cluster_ready,
         featurize_and_reduce,
         terminate_cluster,
     )
-    chain([featurize_and_reduce, terminate_cluster], validated, publish(), [announce(), remove_old_runs()])
+    chain(planned, create_cluster)
+    chain(
+        [featurize_on_worker, featurize_and_reduce, terminate_cluster],
+        validated,
+        publish(),
+        [announce(), remove_old_runs()],
+    )

@@ -78,6 +78,10 @@ class Settings(BaseSettings):
     """Seconds between status requests for a cluster or a step. EMR throttles accounts that poll too often."""
     step_timeout_s: int = Field(default=6 * 3600, ge=1)
     """Seconds after which a running step is cancelled."""
+    no_cluster_below: int = Field(default=1000, ge=0)
+    """A rerun with fewer new images runs on the Airflow worker, without a cluster. 0: always create a cluster."""
+    no_cluster_memory_mb: int = Field(default=2048, ge=128)
+    """Largest memory of such a run on the worker in MB. Above it, the run is ended and a cluster is created."""
     log_wait_s: int = Field(default=360, ge=0, le=3600)
     """Seconds that a failed task waits for its cluster to end, and then for its logs. EMR delivers logs every five
     minutes."""

@@ -63,6 +63,10 @@ END_MINUTES: Final = 1.0
 """Time from TerminateJobFlows to the end of the last instance. An estimate."""
 
 
+WORKER_MINUTES: Final = 5.0
+"""Largest estimated time of a run on an Airflow worker, half of its limit: 1,000 small images of 480,000."""
+
+
 class ClusterError(ValueError):
     """The cluster is not possible; the message has the options."""
 
@@ -108,6 +112,23 @@ class Workload:
         needed_gb = PRIMARY_SYSTEM_GB + (self.images + self.cached) * DRIVER_BYTES_PER_IMAGE / 1e9
         doublings = math.ceil(math.log2(needed_gb / (MIN_PRIMARY_VCPUS * GB_PER_VCPU)))
         return MIN_PRIMARY_VCPUS << max(0, doublings)
+
+
+def fits_on_worker(workload: Workload, images_per_core_s: float, below: int) -> bool:
+    """Return whether one core of an Airflow worker processes the images of a rerun before a cluster would have started.
+
+    A first run always creates a cluster, which shows that the deployment's roles and network work.
+
+    Args:
+        workload: The images, with those that are in the cache of the worker's machine.
+        images_per_core_s: Images of `MEASURED_IMAGE_BYTES` that one core processes per second.
+        below: Number of new images from which on a cluster is created; 0 for always.
+
+    >>> [fits_on_worker(Workload(new, new * 5_000, cached=20_000), 200, below=1000) for new in (400, 1000)]
+    [True, False]
+    """
+    minutes = workload.core_seconds(images_per_core_s) / 60
+    return workload.cached > 0 and workload.images < below and minutes <= WORKER_MINUTES
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,7 @@ PARAMS = {"k": 3, "max_quarantine_share": 0.2}
 SETTINGS = {
     "FRUITS_DEPLOYMENT": "rerun",
     "FRUITS_LOG_WAIT_S": "5",
+    "FRUITS_NO_CLUSTER_BELOW": "0",
     "FRUITS_EMR_TAGS": f'{{"{FAULT_TAG}": "answer-late:3"}}',  # time to kill the waiting process
     # Airflow detects dead processes within seconds instead of minutes
     "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",

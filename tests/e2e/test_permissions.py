@@ -94,6 +94,14 @@ def test_role_of_the_nodes_allows_all_s3_requests_of_the_application(stack: Stac
     assert _denied(stack, "InstanceRole", calls) == set()
 
 
+def test_airflows_role_allows_the_s3_requests_of_the_application_without_a_cluster(
+    stack: Stack, published: Published
+) -> None:
+    calls = [call for call in of_http(published.s3_of_nodes) if not any(key.startswith("logs/") for key in keys(call))]
+
+    assert _denied(stack, "AirflowRole", calls) == set()
+
+
 def test_every_request_of_a_run_is_valid_by_the_models(published: Published) -> None:
     calls = recorded(published.calls)
 

@@ -7,12 +7,19 @@ from pathlib import Path
 import pytest
 
 from include.dev.local_aws.emr.faults import Fault
-from tests.support.airflow.faults import AIRFLOW_FAULTS, AWS_FAULTS, Case, table
+from tests.support.airflow.faults import AIRFLOW_FAULTS, AWS_FAULTS, WORKER_FAULTS, Case, table
 
 TEXT = (Path(__file__).parents[2] / "docs" / "guides" / "reliability.md").read_text()
 
 
-@pytest.mark.parametrize(("heading", "cases"), [("faults of AWS", AWS_FAULTS), ("faults of Airflow", AIRFLOW_FAULTS)])
+@pytest.mark.parametrize(
+    ("heading", "cases"),
+    [
+        ("faults of AWS", AWS_FAULTS),
+        ("faults of Airflow", AIRFLOW_FAULTS),
+        ("faults without a cluster", WORKER_FAULTS),
+    ],
+)
 def test_reliability_shows_the_table_that_is_tested(heading: str, cases: tuple[Case, ...]) -> None:
     shown = TEXT.partition(f"<!-- {heading} -->")[2].partition("<!-- end -->")[0].strip()
 

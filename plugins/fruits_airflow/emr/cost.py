@@ -6,14 +6,14 @@ The computation is in `include.emr.costs`. This module reads the instances from 
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from fruits_airflow.hooks.aws import is_aws
-from fruits_airflow.task_ids import COST_KEY, PLAN_CLUSTER, TERMINATE_CLUSTER
+from fruits_airflow.task_ids import COST_KEY, FEATURIZE_ON_WORKER, PLAN_CLUSTER, TERMINATE_CLUSTER
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -65,11 +65,26 @@ def _log_cost(cluster_id: str, cost: Cost) -> None:
 
 
 def run_cost(context: Context) -> dict[str, Any] | None:
-    """Return the estimated and actual cost of the run's cluster, or `None` for a DAG without a cluster."""
+    """Return the estimated and actual cost of the run's cluster, or `None` for a DAG without a cluster.
+
+    Both are zero if the application ran on an Airflow worker.
+    """
     plan = context["ti"].xcom_pull(task_ids=PLAN_CLUSTER)
+    if plan and context["ti"].xcom_pull(task_ids=FEATURIZE_ON_WORKER):
+        return _no_cost(plan["estimate"]["prices"])
     return plan and {
         "estimate": plan["estimate"],
         "actual": context["ti"].xcom_pull(task_ids=TERMINATE_CLUSTER, key=COST_KEY),
+    }
+
+
+def _no_cost(prices: str) -> dict[str, Any]:
+    """Return the cost of a run without a cluster."""
+    from include.emr.costs import Cost, Estimate
+
+    return {
+        "estimate": {**asdict(Estimate(0.0, 0.0, 0.0)), "prices": prices},
+        "actual": Cost(0.0, (), prices, spot_share=0.0).as_dict(),
     }
 
 
@@ -86,7 +101,7 @@ def reported_cost(cost: Mapping[str, Any] | None, seconds: Mapping[str, float]) 
     if not cost or actual.get("dollars") is None:
         return {}
     return {
-        "dollars": by_task(actual["dollars"], seconds),
+        "dollars": by_task(actual["dollars"], seconds) or {FEATURIZE_ON_WORKER: actual["dollars"]},
         "expected_dollars": cost["estimate"]["dollars"],
         "charged": actual.get("charged", True),  # earlier versions did not store it
     }

@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
 import sys
+import threading
+import time
+from contextlib import suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 from urllib.parse import urlsplit
 
+import psutil
 from botocore.exceptions import NoCredentialsError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
     from airflow.providers.amazon.aws.hooks.s3 import S3Hook
     from mypy_boto3_s3 import S3Client
 
 _OF_OTHER_KEYS = ("AWS_SESSION_TOKEN", "AWS_PROFILE")
 """Variables that belong to other credentials than those of the connection."""
+
+_WATCH_S = 0.5
+"""Seconds between two measurements of a child's memory."""
 
 
 def environment(s3: S3Hook) -> dict[str, str]:
@@ -49,7 +61,89 @@ def environment(s3: S3Hook) -> dict[str, str]:
 def _endpoint(url: str) -> str | None:
     """Return the address of S3 if it is not one that clients derive from the region.
 
-    >>> _endpoint("https://s3.eu-west-1.amazonaws.com"), _endpoint("http://127.0.0.1:9000")
-    (None, 'http://127.0.0.1:9000')
+    >>> _endpoint("https://s3.eu-west-1.amazonaws.com"), _endpoint("https://s3.example.com")
+    (None, 'https://s3.example.com')
     """
     return None if ".amazonaws.com" in (urlsplit(url).hostname or "") else url
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Limits of a child process.
+
+    Args:
+        memory_mb: Resident memory of the process and its children in MB.
+        seconds: Time from its start in seconds.
+    """
+
+    memory_mb: float
+    seconds: float
+
+
+class Child:
+    """A child process whose output is logged, and which is ended at its limits.
+
+    Its resident memory is measured, because a limit of the address space (`RLIMIT_AS`) would count what NumPy, Arrow
+    and OpenCV reserve without using it. Its standard input is an open pipe, which closes when this process ends.
+
+    Args:
+        command: Program and arguments.
+        environment: Environment of the process.
+    """
+
+    def __init__(self, command: Sequence[str], environment: Mapping[str, str]) -> None:
+        self.stopped: str | None = None
+        """The limit at which the process was ended; `None` if it was not."""
+        self._process = subprocess.Popen(  # noqa: S603 - the caller's command
+            list(command),
+            env=dict(environment),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="backslashreplace",
+            start_new_session=True,  # so that `end` also reaches its children
+        )
+
+    def follow(self, log: Callable[[str], object], limits: Limits) -> int:
+        """Log the output line by line until the process ends, and return its exit code.
+
+        The process is ended when this call is interrupted.
+        """
+        threading.Thread(target=self._watch, args=(limits,), name="limits", daemon=True).start()
+        try:
+            for line in self._process.stdout or ():
+                log(line.rstrip())
+            return self._process.wait()
+        finally:
+            self.end()
+            self._process.wait()
+
+    def end(self) -> None:
+        """Kill the process and its children, if it has not ended."""
+        if self._process.poll() is None:
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+
+    def _watch(self, limits: Limits) -> None:
+        """End the process when it exceeds a limit."""
+        deadline = time.monotonic() + limits.seconds
+        while self._process.poll() is None:
+            if (used_mb := _memory_mb(self._process.pid)) > limits.memory_mb:
+                self.stopped = f"it took {used_mb:,.0f} MB of memory, and {limits.memory_mb:,.0f} MB are allowed"
+            elif time.monotonic() > deadline:
+                self.stopped = f"it took longer than {limits.seconds:,.0f} s"
+            if self.stopped:
+                self.end()
+            time.sleep(_WATCH_S)
+
+
+def _memory_mb(pid: int) -> float:
+    """Return the resident memory of a process and its children in MB."""
+    total = 0
+    with suppress(psutil.NoSuchProcess):
+        process = psutil.Process(pid)
+        for one in (process, *process.children(recursive=True)):
+            with suppress(psutil.NoSuchProcess):
+                total += one.memory_info().rss
+    return total / 1e6

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from include.emr.prices import PriceTable
+    from include.settings import Settings
 
 log = logging.getLogger(__name__)
 
@@ -30,10 +31,11 @@ log = logging.getLogger(__name__)
     doc_md="Chooses the nodes by the new images and estimates their cost. Fails if it may exceed `max_cost`.",
 )
 def plan_cluster() -> dict[str, Any]:
-    """Return the size and the estimated cost of the run's cluster.
+    """Return the size and the estimated cost of the run's cluster, and whether the run needs one.
 
     Returns:
-        `nodes`, and `estimate` with minutes and US dollars.
+        `nodes`, `estimate` with minutes and US dollars, and `without_cluster`: why the application runs on an Airflow
+        worker first, or `None`. A cluster is then created only if the worker cannot run it.
 
     Raises:
         AirflowFailException: The cost may exceed `max_cost`, or no cluster can be planned with these settings, or
@@ -89,13 +91,37 @@ def _plan(context: Context, prices: PriceTable) -> dict[str, Any]:
     nodes = sizing.choose(params["cluster_size"], workload, targets)
     fleets = sizing.fleets(nodes, deployment.emr_architecture, prices)
     expected = costs.estimate(fleets, sizing.minutes(nodes, workload, deployment.emr_images_per_core_s), prices)
-    count = nodes.core + nodes.task
-    log.info("%s of %s images are new: %s.", f"{new:,}", f"{images:,}", "one node" if count == 1 else f"{count} nodes")
+    without_cluster = _without_cluster(context, deployment)
+    count = "one node" if nodes.core + nodes.task == 1 else f"{nodes.core + nodes.task} nodes"
+    log.info("%s", without_cluster or f"{new:,} of {images:,} images are new: {count}.")
     log.info(
         "Cluster of size %s: 1 primary, %d core and %d task nodes. Estimate: %.0f minutes and $%.2f, at most $%.2f "
         "without spot capacity (list prices of %s).",
         *(params["cluster_size"], nodes.core, nodes.task),
         *(expected.minutes, expected.dollars, expected.most_dollars, prices.name),
     )
-    costs.check(expected, params["max_cost"])
-    return {"nodes": asdict(nodes), "estimate": {**asdict(expected), "prices": prices.name}}
+    if not without_cluster:
+        costs.check(expected, params["max_cost"])
+    estimate = {**asdict(expected), "prices": prices.name}
+    return {"nodes": asdict(nodes), "estimate": estimate, "without_cluster": without_cluster}
+
+
+def _without_cluster(context: Context, deployment: Settings) -> str | None:
+    """Return why the run needs no cluster, or `None` if it needs one."""
+    from include.emr import sizing
+
+    images, overhead = run_context.run_of(context)["images"], image_overhead_bytes(context["params"]["features"])
+    new, size_bytes = new_images.counted(context, "worker")
+    workload = sizing.Workload(new, size_bytes, overhead, cached=images - new)
+    if sizing.fits_on_worker(workload, deployment.emr_images_per_core_s, deployment.no_cluster_below):
+        return (
+            f"{new:,} of {images:,} images are new: no cluster. An Airflow worker processes them in less time than a "
+            f"cluster takes to start (FRUITS_NO_CLUSTER_BELOW is {deployment.no_cluster_below:,})."
+        )
+    if new_images.counted(context, "cluster")[0] < deployment.no_cluster_below <= new:
+        log.info(
+            "This worker would have to extract %s images, because its machine type or its libraries are not those of "
+            "the clusters (docs/guides/costs.md).",
+            f"{new:,}",
+        )
+    return None

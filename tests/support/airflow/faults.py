@@ -141,6 +141,22 @@ AIRFLOW_FAULTS = (
     Case("run marked failed by hand while its step runs", shown="success"),
 )
 
+WORKER_FAULTS = (
+    Case("none", succeeds=True, messages=("images are new: no cluster",), clusters=()),
+    Case("feature cache is damaged", succeeds=True, messages=("cannot be counted", "are new: one node", "is damaged")),
+    Case(
+        "application takes more memory than the worker allows",
+        settings={"FRUITS_NO_CLUSTER_MEMORY_MB": "128"},
+        succeeds=True,
+        messages=("images are new: no cluster", "MB of memory, and 128 MB are allowed", "A cluster is created"),
+    ),
+    Case(
+        "application fails on the worker",
+        messages=("The application failed with exit code 1", "images were quarantined"),
+        clusters=(),
+    ),
+)
+
 
 def table(cases: Iterable[Case]) -> str:
     """Return the table as Markdown."""

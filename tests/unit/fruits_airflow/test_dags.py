@@ -40,7 +40,8 @@ EMR_EDGES = {
     "take_inventory": {"upload_application"},
     "upload_application": {"find_changes"},
     "find_changes": {"plan_cluster"},
-    "plan_cluster": {"create_cluster"},
+    "plan_cluster": {"featurize_on_worker", "create_cluster"},
+    "featurize_on_worker": {"create_cluster", "validate_parquet"},
     "create_cluster": {"cluster_ready", "featurize_and_reduce", "terminate_cluster"},
     "cluster_ready": {"featurize_and_reduce"},
     "featurize_and_reduce": {"terminate_cluster", "validate_parquet"},
@@ -133,8 +134,8 @@ def test_cluster_has_a_teardown_whose_failure_fails_the_run(dagbag: DagBag) -> N
 def test_validation_waits_for_the_step_and_the_teardown(dagbag: DagBag) -> None:
     validate = dagbag.dags["fruits_features"].get_task("validate_parquet")
 
-    assert validate.upstream_task_ids == {"featurize_and_reduce", "terminate_cluster"}
-    assert validate.trigger_rule == "all_success"
+    assert validate.upstream_task_ids == {"featurize_on_worker", "featurize_and_reduce", "terminate_cluster"}
+    assert validate.trigger_rule == "none_failed_min_one_success"
 
 
 def test_emr_tasks_are_deferrable(dagbag: DagBag) -> None:

@@ -15,4 +15,4 @@ def test_task_ids_and_the_cost_tasks_exist_in_the_dag() -> None:
     names = {value for name, value in vars(task_ids).items() if name.isupper() and not name.endswith("_KEY")}
 
     assert names | set(CLUSTER_TASKS) <= tasks
-    assert len(names) == 10
+    assert len(names) == 11

@@ -112,7 +112,7 @@ def test_plan_of_many_images_with_a_network_has_more_nodes(plan: Any) -> None:  
 
 def test_plan_follows_the_new_images_and_says_so(plan: Any, caplog: pytest.LogCaptureFixture) -> None:  # noqa: ANN401
     millions = RUN | {"images": 10_000_000, "size_bytes": 50_000_000_000}
-    new = {"cluster": {"images": 100_000, "size_bytes": 500_000_000}}
+    new = {machines: {"images": 100_000, "size_bytes": 500_000_000} for machines in ("cluster", "worker")}
 
     with caplog.at_level(logging.INFO):
         everything, changed = plan(run=millions), plan(run=millions, new=new)
@@ -122,6 +122,60 @@ def test_plan_follows_the_new_images_and_says_so(plan: Any, caplog: pytest.LogCa
     assert changed["estimate"]["dollars"] < everything["estimate"]["dollars"] / 3
     assert "10,000,000 of 10,000,000 images are new: 7 nodes." in caplog.text
     assert "100,000 of 10,000,000 images are new: one node." in caplog.text
+
+
+LITTLE = {"images": 384, "size_bytes": 384 * 5_000}
+
+
+@pytest.mark.parametrize(
+    ("new", "images", "below", "without"),
+    [
+        (LITTLE, 20_000, None, True),
+        (LITTLE | {"images": 0}, 20_000, None, True),
+        (LITTLE | {"images": 1000}, 20_000, None, False),
+        (LITTLE, 20_000, "384", False),
+        (LITTLE, 20_000, "0", False),
+        (LITTLE, 384, None, False),  # from scratch
+        (LITTLE, 1_000_000, None, False),  # all rows are written
+        (LITTLE | {"size_bytes": 4_000_000_000}, 20_000, None, False),  # photographs of 10 MB
+    ],
+)
+def test_little_needs_no_cluster(  # noqa: PLR0913, PLR0917 - a table
+    plan: Any,  # noqa: ANN401
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    new: dict[str, int],
+    images: int,
+    below: str | None,
+    *,
+    without: bool,
+) -> None:
+    if below is not None:
+        monkeypatch.setenv("FRUITS_NO_CLUSTER_BELOW", below)
+    with caplog.at_level(logging.INFO):
+        planned = plan(run=RUN | {"images": images}, new={"cluster": new, "worker": new}, max_cost=20)
+
+    assert bool(planned["without_cluster"]) == without
+    assert planned["nodes"]["core"] >= 1, "for a worker that cannot run the application"
+    assert ("no cluster" in caplog.text) == without
+
+
+def test_plan_without_a_cluster_has_no_maximum_cost(plan: Any) -> None:  # noqa: ANN401
+    assert plan(run=RUN, new={"cluster": LITTLE, "worker": LITTLE}, max_cost=0)["without_cluster"]
+
+
+def test_worker_with_other_libraries_than_the_clusters_creates_a_cluster_and_says_so(
+    plan: Any,  # noqa: ANN401
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    everything = {"images": RUN["images"], "size_bytes": RUN["size_bytes"]}
+
+    with caplog.at_level(logging.INFO):
+        planned = plan(new={"cluster": LITTLE, "worker": everything})
+
+    assert planned["without_cluster"] is None
+    assert "384 of 90,380 images are new: one node." in caplog.text
+    assert "This worker would have to extract 90,380 images" in caplog.text
 
 
 def test_plan_above_the_maximum_cost_fails_before_a_cluster_is_created(plan: Any) -> None:  # noqa: ANN401

@@ -194,6 +194,14 @@ def test_role_allows_nothing_else(stack: Stack, names: dict[str, str], role: str
     assert [case for case in DENIED_TO_ALL if allows(policies, _request(case, names))] == []
 
 
+def test_airflows_role_allows_what_the_application_does_without_a_cluster(stack: Stack, names: dict[str, str]) -> None:
+    of_nodes = ("{bucket}/certificates/nodes.zip", "{bucket}/logs/emr/j-1/steps/s-1/stderr.gz")
+    cases = [case for case in ALLOWED["InstanceRole"] if case[1] not in of_nodes]
+
+    assert len(cases) > 20
+    assert [case for case in cases if not allows(stack.policies("AirflowRole"), _request(case, names))] == []
+
+
 @pytest.mark.parametrize("role", ["InstanceRole", "EmrServiceRole"])
 def test_clusters_roles_deny_airflows_work(stack: Stack, names: dict[str, str], role: str) -> None:
     policies = stack.policies(role)
