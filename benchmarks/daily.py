@@ -13,8 +13,8 @@ exit, JVM included. The steps of a repeat are:
 4. The changed bucket from scratch. The runs between are compared with the mean of both runs from scratch, because the
    speed of a machine varies over time.
 
-At the end the complete DAG runs three times on one bucket: from scratch, with the changes of 2, and without changes. The
-second run needs no cluster if the new images are fewer than `FRUITS_NO_CLUSTER_BELOW`.
+At the end the complete DAG runs three times on one bucket: from scratch, after the changes of 2, and without changes.
+The second run needs no cluster if the new images are fewer than `FRUITS_NO_CLUSTER_BELOW`.
 """
 
 import argparse

@@ -51,6 +51,7 @@ class Run:
         self.put("net.onnx", b"model")
         self.type, self.id, self.conf = "scheduled", "backfill__2026-03-02", {"bucket": "b"}
         self.running: list[str] = []
+        self.counts: list[str] = []
         self.earlier: SimpleNamespace | None = None  # the running run of an earlier date
         self._monkeypatch = monkeypatch
 
@@ -75,11 +76,11 @@ class Run:
         assert (dag_id, states) == ("fruits", ["running"])
         return len(set(run_ids) & set(self.running))
 
-    def find_changes(self, **params: object) -> dict[str, Any]:
+    def find_changes(self, *, for_emr: bool = True, **params: object) -> dict[str, Any]:
         dag_run = SimpleNamespace(run_type=self.type, dag_id="fruits", run_id=self.id, conf=self.conf)
         context = {"ti": self, "params": PARAMS | {"onnx_model": self.model} | params, "dag_run": dag_run}
         self._monkeypatch.setattr(find_changes, "get_current_context", lambda: context)
-        fingerprint: dict[str, Any] = find_changes.find_changes.function()
+        fingerprint: dict[str, Any] = find_changes.find_changes.function(for_emr=for_emr)
         return fingerprint
 
     def publish(self, fingerprint: dict[str, Any]) -> None:
@@ -95,8 +96,9 @@ class Run:
 
 @pytest.fixture
 def run(local_aws: LocalAws, bucket: str, monkeypatch: pytest.MonkeyPatch) -> Run:
-    monkeypatch.setattr(new_images, "count", lambda *_: None)  # test_new_images.py
-    return Run(local_aws.s3(), bucket, monkeypatch)
+    run = Run(local_aws.s3(), bucket, monkeypatch)
+    monkeypatch.setattr(new_images, "count", lambda *_: run.counts.append(run.id))  # test_new_images.py
+    return run
 
 
 @pytest.fixture
@@ -111,6 +113,17 @@ def test_run_that_repeats_the_published_one_is_skipped_and_names_it(repeated: Ru
         repeated.find_changes()
 
     assert repeated.xcoms == {"stays_published": "r1"}
+
+
+def test_new_images_are_counted_for_a_cluster_that_is_created_only(run: Run) -> None:
+    run.publish(run.find_changes(for_emr=False))
+    assert run.counts == []
+
+    with pytest.raises(AirflowSkipException):
+        run.find_changes()
+    assert run.counts == []
+    run.find_changes(force=True)
+    assert run.counts == [run.id]
 
 
 def test_forced_run_continues(repeated: Run) -> None:
