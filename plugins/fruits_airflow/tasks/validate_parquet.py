@@ -13,7 +13,7 @@ from fruits_airflow.hooks import aws
 from fruits_airflow.hooks.documents import read_latest, read_published_record
 from fruits_airflow.hooks.s3 import read, read_json
 from fruits_airflow.links import RunFolderLink, run_task
-from fruits_airflow.task_ids import FEATURIZE_AND_REDUCE, VALIDATE_PARQUET
+from fruits_airflow.task_ids import FEATURIZE_AND_REDUCE, FEATURIZE_ON_WORKER, VALIDATE_PARQUET
 from fruits_features.contract.layout import RunLayout, split
 from fruits_features.contract.sealed import DamagedDocumentError
 
@@ -94,7 +94,9 @@ def _outcome(s3: S3Hook, layout: RunLayout) -> dict[str, Any]:
     try:
         return read_json(s3, layout.outcome)
     except DamagedDocumentError as error:
-        raise AirflowFailException(f"{error} Clear `{FEATURIZE_AND_REDUCE}` to write it again.") from error
+        raise AirflowFailException(
+            f"{error} Clear `{FEATURIZE_AND_REDUCE}`, or without a cluster `{FEATURIZE_ON_WORKER}`, to write it again."
+        ) from error
 
 
 def _published(s3: S3Hook, bucket: str) -> Published | None:

@@ -160,7 +160,7 @@ def test_damaged_outcome_of_the_application_is_named(local_aws: LocalAws, bucket
     for content in (b"{", b"[]", json.dumps({**outcome, "kept_from": "s3://"}).encode()):
         local_aws.s3().put_object(Bucket=bucket, Key=key, Body=content)
         with pytest.raises(
-            AirflowFailException, match=f"{layout.outcome} is damaged: .* Clear `featurize_and_reduce` to"
+            AirflowFailException, match=f"{layout.outcome} is damaged: .* Clear `featurize_and_reduce`, or without"
         ):
             validate_parquet._outcome(S3Hook(), layout)  # noqa: SLF001
     local_aws.s3().put_object(Bucket=bucket, Key=key, Body=json.dumps(outcome).encode())
