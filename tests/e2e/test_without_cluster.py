@@ -43,8 +43,8 @@ def test_little_is_processed_on_the_worker_or_on_a_cluster(
 ) -> None:
     day, case = dated
     date, before, clusters = f"2026-07-{day:02}", orchard.published(), len(orchard.cluster_states())
-    generate(tmp_path, make_plan(["Cherry"], 1), seed=day, jobs=1, progress=False)
-    (image,) = tmp_path.rglob("*.jpg")
+    generate(tmp_path, make_plan(["Avocado"], 4), seed=day, jobs=1, progress=False)
+    image = next(tmp_path.rglob("*.jpg"))
     orchard.put(f"images/Training/Cherry/{day}.jpg", image.read_bytes())
     params = dict(PARAMS)
     if case.injected == "feature cache is damaged":

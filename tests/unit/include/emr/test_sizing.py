@@ -21,6 +21,7 @@ FRUITS_360 = Workload(images=90_380, size_bytes=480_000_000)
         (Workload(images=1, size_bytes=5_000), 1),
         (Workload(images=0, size_bytes=0), 1),
         (Workload(images=10_000_000, size_bytes=50_000_000_000), 7),
+        (Workload(images=100_000, size_bytes=500_000_000, cached=9_900_000), 1),  # a day with 1 % new
         (Workload(images=1_000_000, size_bytes=1_000_000_000_000), 17),  # images of 1 MB, whose bytes count
         (Workload(images=1_000_000_000, size_bytes=5_000_000_000_000), 32),  # no more than the limit
     ],
@@ -99,8 +100,9 @@ def test_type_whose_memory_does_not_fit_its_virtual_cpus_is_no_core_node(yarn_me
 
 
 @pytest.mark.parametrize("size", ["auto", "small"])
-def test_primary_node_grows_with_the_number_of_images(size: str) -> None:
-    nodes = choose(size, Workload(images=40_000_000, size_bytes=200_000_000_000), PACE)
+@pytest.mark.parametrize("cached", [0, 39_000_000])
+def test_primary_node_grows_with_the_number_of_images(size: str, cached: int) -> None:
+    nodes = choose(size, Workload(40_000_000 - cached, size_bytes=200_000_000_000, cached=cached), PACE)
 
     primary = fleets(nodes, "arm64", price_table())[0]
 
