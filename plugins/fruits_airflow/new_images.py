@@ -14,7 +14,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from fruits_airflow import run_context
 from fruits_airflow.hooks import aws, processes
 from fruits_airflow.task_ids import FIND_CHANGES, NEW_IMAGES_KEY
-from fruits_features.contract.layout import split
+from fruits_features.contract.layout import feature_cache, split
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -44,10 +44,13 @@ def count(context: Context, s3: S3Hook, arguments: Arguments) -> None:
 
     The count is only used to plan. If it fails, a warning has the reason, and the run is planned for all images.
     """
-    images = run_context.run_of(context)["images"]
-    changes = None
+    run, changes = run_context.run_of(context), None
+    images = run["images"]
     try:
-        changes = _count(s3, arguments)
+        if _has_cache(cast("S3Client", s3.conn), run["bucket"]):
+            changes = _count(s3, arguments)
+        else:
+            changes = {key: {name: run[name] for name in ("images", "size_bytes")} for key in ("cluster", "worker")}
         log.info("%s of %s images are new.", f"{changes['cluster']['images']:,}", f"{images:,}")
     except (BotoCoreError, ClientError, UnknownChangesError) as error:
         log.warning("New images cannot be counted, so all %s count as new: %s", f"{images:,}", error)
@@ -66,6 +69,12 @@ def counted(context: Context, machines: str) -> tuple[int, int]:
         return run["images"], run["size_bytes"]
     new = changes[machines]
     return new["images"], new["size_bytes"]
+
+
+def _has_cache(client: S3Client, bucket: str) -> bool:
+    """Return whether a bucket has any feature cache. Without one, no process has to be started to count."""
+    _, prefix = split(f"{feature_cache(bucket)}/")
+    return "Contents" in client.list_objects_v2(Bucket=bucket, Prefix=prefix, MaxKeys=1)
 
 
 def _count(s3: S3Hook, arguments: Arguments) -> dict[str, Any]:

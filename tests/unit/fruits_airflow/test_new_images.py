@@ -42,6 +42,7 @@ class Run:
         sink = io.BytesIO()
         pq.write_table(pa.Table.from_pylist(rows, schema=schema), sink)
         s3.put_object(Bucket=bucket, Key="features/runs/r/inventory/part-00000.parquet", Body=sink.getvalue())
+        s3.put_object(Bucket=bucket, Key="features/described/another/about.json", Body=b"{}")
 
     @property
     def context(self) -> Any:  # noqa: ANN401
@@ -83,6 +84,15 @@ def test_new_images_are_counted_with_the_keys_of_the_connection(
     assert run.xcoms["find_changes"] == {side: {"images": 3, "size_bytes": 15} for side in ("cluster", "worker")}
     assert new_images.counted(run.context, "worker") == (3, 15)
     assert "3 of 3 images are new." in caplog.text
+
+
+def test_bucket_without_a_cache_needs_no_process(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    run.s3.delete_object(Bucket=run.bucket, Key="features/described/another/about.json")
+    monkeypatch.setattr(new_images.subprocess, "run", None)
+
+    new_images.count(run.context, aws.s3(), run.arguments())
+
+    assert new_images.counted(run.context, "cluster") == new_images.counted(run.context, "worker") == (3, 15)
 
 
 def _damaged(run: Run) -> Arguments:
