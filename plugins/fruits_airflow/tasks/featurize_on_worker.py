@@ -32,7 +32,7 @@ class FeaturizeOnWorkerOperator(BaseOperator):
     """Run the application in a child process of this worker, if the plan says so.
 
     The task is skipped, and a cluster is created, if the plan has a cluster, if this worker lacks a package, or if the
-    application exceeds its limit of memory or time. It returns the reason for doing without a cluster.
+    application is ended at its limit of memory or time. It returns the reason for doing without a cluster.
     """
 
     operator_extra_links = (RunFolderLink(), ReportLink())
@@ -40,6 +40,7 @@ class FeaturizeOnWorkerOperator(BaseOperator):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self._child: Child | None = None
+        self._interrupted = False
 
     def execute(self, context: Context) -> str:
         """Run the application and return the plan's reason.
@@ -47,6 +48,7 @@ class FeaturizeOnWorkerOperator(BaseOperator):
         Raises:
             AirflowSkipException: A cluster is needed.
             AirflowFailException: The application failed. A cluster would process the same images.
+            InterruptedError: Airflow has ended the task, for example with its worker. A retry runs it again.
         """
         from include.settings import settings
 
@@ -67,14 +69,19 @@ class FeaturizeOnWorkerOperator(BaseOperator):
         )
         output = _Output(self.log.info)
         code = self._child.follow(output, Limits(settings().no_cluster_memory_mb, TIMEOUT_S))
+        if self._interrupted:
+            raise InterruptedError("The task was interrupted, and ended the application.")
         if self._child.stopped:
             _use_cluster(context, plan, f"the application was ended, because {self._child.stopped}")
+        if code < 0:
+            _use_cluster(context, plan, f"signal {-code} ended the application, as when a machine's memory runs out")
         if code:
             raise AirflowFailException(f"The application failed with exit code {code}: {output.last}")
         return reason
 
     def on_kill(self) -> None:
         """End the application."""
+        self._interrupted = True
         if self._child:
             self._child.end()
 

@@ -111,6 +111,13 @@ def test_application_above_its_limits_uses_a_cluster(child: type[FakeChild]) -> 
         _run(_context())
 
 
+def test_application_that_the_system_kills_uses_a_cluster(child: type[FakeChild]) -> None:
+    child.code = -9
+
+    with pytest.raises(AirflowSkipException, match="signal 9 ended the application, as when a machine's memory runs"):
+        _run(_context())
+
+
 def test_cluster_above_the_maximum_cost_fails_with_both_reasons(child: type[FakeChild]) -> None:
     child.code, child.stop = -9, "it took longer than 600 s"
 
@@ -127,13 +134,16 @@ def test_error_of_the_application_fails_with_its_last_line(child: type[FakeChild
 
 def test_killed_task_ends_the_application(child: type[FakeChild]) -> None:
     operator = FeaturizeOnWorkerOperator(task_id="featurize_on_worker")
-    operator.on_kill()
-    operator.execute(_context())
+    child.code = -9
 
-    operator.on_kill()
+    def interrupt(fake: FakeChild, *_: object) -> int:
+        operator.on_kill()
+        assert fake.ended
+        return fake.code
 
-    assert child.started
-    assert child.started.ended
+    child.follow = interrupt  # type: ignore[method-assign, assignment]
+    with pytest.raises(InterruptedError, match="The task was interrupted"):  # Airflow retries
+        operator.execute(_context())
 
 
 def test_no_cluster_is_created_after_the_worker_has_run_the_application() -> None:
