@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 MACHINES: Final[Mapping[Architecture, str]] = {"arm64": "aarch64", "x86_64": "x86_64"}
 """Type of a cluster's machines (`uname -m`) by `FRUITS_EMR_ARCHITECTURE`."""
 TIMEOUT_S = 1800
-"""Longest time of the count in seconds. It is a minute for ten million images (docs/measurements/speed.md)."""
+"""Longest time of the count in seconds, a multiple of the time for ten million (docs/measurements/speed.md)."""
 _CHUNK_BYTES = 1 << 20
 
 
@@ -40,7 +40,7 @@ class UnknownChangesError(Exception):
 
 
 def count(context: Context, s3: S3Hook, arguments: Arguments) -> None:
-    """Count the images of a run that the feature cache does not contain, and store the numbers for `planned`.
+    """Count the images of a run that the feature cache does not contain, and store the numbers for `counted`.
 
     The count is only used to plan. If it fails, a warning has the reason, and the run is planned for all images.
     """
@@ -100,12 +100,11 @@ def _count(s3: S3Hook, arguments: Arguments) -> dict[str, Any]:
         )
     except subprocess.TimeoutExpired as error:
         raise UnknownChangesError(f"it took longer than {TIMEOUT_S} s.") from error
-    lines = ended.stderr.strip().splitlines() or [f"exit code {ended.returncode}"]
-    if ended.returncode:
-        log.info("%s", ended.stderr)
-        raise UnknownChangesError(lines[-1])
-    for line in ended.stderr.strip().splitlines():
+    lines = ended.stderr.strip().splitlines()
+    for line in lines:
         log.warning("%s", line)
+    if ended.returncode:
+        raise UnknownChangesError(lines[-1] if lines else f"exit code {ended.returncode}")
     changes: dict[str, Any] = json.loads(ended.stdout)
     return changes
 

@@ -53,7 +53,7 @@ class FeaturizeOnWorkerOperator(BaseOperator):
         from include.settings import settings
 
         plan = context["ti"].xcom_pull(task_ids=PLAN_CLUSTER)
-        reason: str | None = plan["without_cluster"]
+        reason: str | None = plan.get("without_cluster")  # an earlier version did not store it
         if not reason:
             raise AirflowSkipException("The plan has a cluster.")
         if missing := missing_packages(context["params"]["features"]):

@@ -92,15 +92,17 @@ def _plan(context: Context, prices: PriceTable) -> dict[str, Any]:
     fleets = sizing.fleets(nodes, deployment.emr_architecture, prices)
     expected = costs.estimate(fleets, sizing.minutes(nodes, workload, deployment.emr_images_per_core_s), prices)
     without_cluster = _without_cluster(context, deployment)
-    count = "one node" if nodes.core + nodes.task == 1 else f"{nodes.core + nodes.task} nodes"
-    log.info("%s", without_cluster or f"{new:,} of {images:,} images are new: {count}.")
-    log.info(
-        "Cluster of size %s: 1 primary, %d core and %d task nodes. Estimate: %.0f minutes and $%.2f, at most $%.2f "
-        "without spot capacity (list prices of %s).",
-        *(params["cluster_size"], nodes.core, nodes.task),
-        *(expected.minutes, expected.dollars, expected.most_dollars, prices.name),
-    )
-    if not without_cluster:
+    if without_cluster:
+        log.info("%s", without_cluster)
+    else:
+        count = "one node" if nodes.core + nodes.task == 1 else f"{nodes.core + nodes.task} nodes"
+        log.info("%s of %s images are new: %s.", f"{new:,}", f"{images:,}", count)
+        log.info(
+            "Cluster of size %s: 1 primary, %d core and %d task nodes. Estimate: %.0f minutes and $%.2f, at most $%.2f "
+            "without spot capacity (list prices of %s).",
+            *(params["cluster_size"], nodes.core, nodes.task),
+            *(expected.minutes, expected.dollars, expected.most_dollars, prices.name),
+        )
         costs.check(expected, params["max_cost"])
     estimate = {**asdict(expected), "prices": prices.name}
     return {"nodes": asdict(nodes), "estimate": estimate, "without_cluster": without_cluster}
