@@ -7,19 +7,22 @@ import socket
 import subprocess
 import sys
 import time
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
+from onnx import TensorProto
+from onnxruntime import InferenceSession
 
 from fruits_features import __main__
 from fruits_features.cache import compaction
 from fruits_features.extraction import batches
-from fruits_features.job import inventory, run
+from fruits_features.job import distribute, inventory, run
 from fruits_features.output import snapshot
-from tests.support.small_runs import Images, Runs, photograph
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from fruits_features.recogniser.model import load
+from tests.support import onnx_models
+from tests.support.app_models import picture
+from tests.support.recognisers import assert_equal
+from tests.support.small_runs import Files, Images, Runs, photograph
 
 CATEGORIES = ("Apple", "Lime", "Plum")
 
@@ -52,6 +55,32 @@ def test_rerun_without_spark_has_the_rows_of_one_with_spark(runs: Runs, monkeypa
     assert runs.table("tuesday").drop(["pca"]) == runs.table("with spark").drop(["pca"])
     assert runs.table("tuesday", "quarantine") == runs.table("with spark", "quarantine")
     assert run.run(None, runs.arguments("wednesday")).reused == 25
+
+
+def test_recogniser_without_spark_is_the_one_with_spark(
+    runs: Runs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(distribute, "SparkFiles", Files)
+    network = tmp_path / "net.onnx"
+    network.write_bytes(onnx_models.model(onnx_models.NHWC, TensorProto.UINT8))
+    published = runs.layout("published").portable_projection
+    with_network = {"features": ("color", "onnx"), "onnx_model": str(network)}
+    runs.run("published", **with_network)
+    runs.images.put("images/Training/Lime/new.png", photograph(100))
+    kept = {**with_network, "refit": "never", "published": published}
+
+    without_spark = run.run(None, runs.arguments("without", **kept))
+    with_spark = runs.run("with", **kept, store=None)
+
+    layouts = [runs.layout(name) for name in ("with", "without")]
+    assert (without_spark.reused, with_spark.reused) == (13, 0)
+    files = [sorted(path.name for path in Path(layout.recogniser).iterdir()) for layout in layouts]
+    assert files[0] == files[1] == ["app.onnx", "model_card.md", "recogniser.npz"]
+    one, other = (load(layout.portable_recogniser) for layout in layouts)
+    assert_equal(one, other)
+    apps = [InferenceSession(layout.app_model).run(None, {"image": picture(60, 40)}) for layout in layouts]
+    assert apps[0][0] == pytest.approx(apps[1][0], abs=1e-4)
+    assert apps[0][1].tolist() == apps[1][1].tolist() == ["Apple", "Lime", "Plum"]
 
 
 def test_run_from_scratch_works_too_if_the_cache_was_deleted_meanwhile(runs: Runs) -> None:
