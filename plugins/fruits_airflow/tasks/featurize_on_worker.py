@@ -25,7 +25,7 @@ TIMEOUT_S: Final = 600.0
 environment are valid at least (`hooks.processes.environment`)."""
 PACKAGES: Final = ("cv2", "numpy", "obstore", "PIL", "py4j", "pyarrow", "pyspark")
 """Modules of other packages that the application imports. It starts neither Spark nor Java here."""
-MODEL_PACKAGES: Final = ("onnxruntime",)
+MODEL_PACKAGES: Final = ("onnx", "onnxruntime")
 
 
 class FeaturizeOnWorkerOperator(BaseOperator):

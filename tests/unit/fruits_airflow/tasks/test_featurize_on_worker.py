@@ -59,11 +59,16 @@ def child(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[FakeChild]]:
     settings.settings.cache_clear()
 
 
-def _context(reason: str | None = REASON, max_cost: float | None = 20, ran: str | None = None) -> Any:  # noqa: ANN401
+def _context(
+    reason: str | None = REASON,
+    max_cost: float | None = 20,
+    ran: str | None = None,
+    features: Sequence[str] = ("orb", "color"),
+) -> Any:  # noqa: ANN401
     plan = {"without_cluster": reason, "estimate": ESTIMATE, "nodes": {}}
     xcoms = {"plan_cluster": plan, "take_inventory": {"uri": "s3://b/o"}, "featurize_on_worker": ran}
     return {
-        "params": {"features": ["orb", "color"], "max_cost": max_cost},
+        "params": {"features": list(features), "max_cost": max_cost},
         "ti": SimpleNamespace(xcom_pull=lambda task_ids, key=None: xcoms[task_ids]),  # noqa: ARG005 - one key per task
     }
 
@@ -98,6 +103,18 @@ def test_worker_without_a_package_uses_a_cluster(child: type[FakeChild], monkeyp
     with pytest.raises(AirflowSkipException, match="A cluster is created, because this worker lacks cv2, pyspark"):
         _run(_context())
     assert child.started is None
+
+
+@pytest.mark.parametrize("package", ["onnx", "onnxruntime"])
+def test_worker_without_a_package_of_the_network_uses_a_cluster(
+    package: str, child: type[FakeChild], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(featurize_on_worker, "find_spec", lambda name: None if name == package else name)
+
+    with pytest.raises(AirflowSkipException, match=f"A cluster is created, because this worker lacks {package}\\."):
+        _run(_context(features=["orb", "onnx"]))
+    assert child.started is None
+    assert _run(_context()) == REASON
 
 
 def test_packages_are_those_of_the_application() -> None:

@@ -160,6 +160,13 @@ def test_little_needs_no_cluster(  # noqa: PLR0913, PLR0917 - a table
     assert ("no cluster" in caplog.text) == without
 
 
+def test_network_counts_in_the_time_of_a_run_without_a_cluster(plan: Any) -> None:  # noqa: ANN401
+    many = {"run": RUN | {"images": 450_000}, "new": {"cluster": LITTLE, "worker": LITTLE}}
+
+    assert plan(**many)["without_cluster"]
+    assert plan(**many, features=["orb", "onnx"])["without_cluster"] is None
+
+
 def test_plan_without_a_cluster_has_no_maximum_cost(plan: Any) -> None:  # noqa: ANN401
     assert plan(run=RUN, new={"cluster": LITTLE, "worker": LITTLE}, max_cost=0)["without_cluster"]
 
