@@ -38,7 +38,7 @@ from typing import Any
 from benchmarks.speed.images import PREFIX, draw, take_inventory
 from benchmarks.speed.report import about, spread
 from fruits_features.contract.arguments import Arguments, Refit
-from fruits_features.contract.layout import RunLayout, feature_cache
+from fruits_features.contract.layout import DatasetLayout
 from include.artifacts import bundle
 from include.deploy import uploads
 from include.dev.dag_runner import dags_test
@@ -171,7 +171,7 @@ def _days(options: argparse.Namespace, aws: LocalAws, repeat: int) -> Iterator[S
         first = _step(aws, bucket, "first")
         yield Step(FIRST, repeat, *first)
         _expect(first[1], extracted=options.images)
-        published = RunLayout.of(bucket.name, "first").portable_projection
+        published = DatasetLayout(bucket.name).run("first").portable_projection
         cache, before = bucket / "features" / "described", options.folder / "described"
         shutil.copytree(cache, before)
         _change(bucket / PREFIX, options, changed)
@@ -228,14 +228,14 @@ def _change(images: Path, options: argparse.Namespace, count: int) -> None:
 
 def _step(aws: LocalAws, bucket: Path, run: str, **options: Any) -> tuple[float, dict[str, Any]]:  # noqa: ANN401
     """Take the inventory, run the application as a step, and return its seconds and outcome."""
-    layout = RunLayout.of(bucket.name, run)
+    layout = DatasetLayout(bucket.name).run(run)
     take_inventory(bucket, bucket / layout.inventory.removeprefix(f"s3://{bucket.name}/"))
     arguments = Arguments(
         bucket=bucket.name,
         inventory=layout.inventory,
         output=layout.prefix,
         run=run,
-        store=feature_cache(bucket.name),
+        store=DatasetLayout(bucket.name).feature_cache,
         **options,
     )
     seconds = _submit(aws, arguments, bucket.name)

@@ -26,7 +26,7 @@ from pyarrow.fs import LocalFileSystem, SubTreeFileSystem
 
 from fruits_features import schemas
 from fruits_features.contract.families import DEFAULT_FAMILIES, total_dimension
-from fruits_features.contract.layout import RunLayout
+from fruits_features.contract.layout import DatasetLayout
 from fruits_features.contract.rejections import Reason, Stage
 from fruits_features.io.vectors import as_array
 from fruits_features.pca.fit import Moments, fit
@@ -36,7 +36,7 @@ from include.dev.sample_images.drawing import draw
 from include.report.build import Inputs, build
 from include.run_files import RunFiles
 
-LAYOUT = RunLayout.of("fruits", "benchmark")
+LAYOUT = DatasetLayout("fruits").run("benchmark")
 COMPONENTS = 128
 ROWS_PER_TABLE = 5_000
 QUARANTINED = 400

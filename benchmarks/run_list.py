@@ -17,7 +17,7 @@ from pathlib import Path
 from threading import Barrier
 from typing import TYPE_CHECKING
 
-from fruits_features.contract.layout import RunLayout, latest, publication, split
+from fruits_features.contract.layout import DatasetLayout, split
 from include.dev.local_airflow.database import ensure_database
 from include.dev.local_aws.local import LocalAws
 
@@ -43,8 +43,8 @@ def publish(s3: "S3Client", runs: int) -> None:
             "files": {f"features/part-{part:05}.parquet": "etag:" + 32 * "0" for part in range(20)},
         }
         pointer = json.dumps({"run": run, "published_at": time_}).encode()
-        uri = latest(BUCKET) if number == runs - 1 else publication(BUCKET, time_, run)
-        for target, body in ((RunLayout.of(BUCKET, run).record, json.dumps(record).encode()), (uri, pointer)):
+        uri = DatasetLayout(BUCKET).latest if number == runs - 1 else DatasetLayout(BUCKET).publication(time_, run)
+        for target, body in ((DatasetLayout(BUCKET).run(run).record, json.dumps(record).encode()), (uri, pointer)):
             bucket, key = split(target)
             s3.put_object(Bucket=bucket, Key=key, Body=body)
 

@@ -24,7 +24,7 @@ from benchmarks.report import features, path
 from fruits_features import schemas
 from fruits_features.contract.arguments import DEFAULT_EXPLAINED_VARIANCE, DEFAULT_MAX_IMAGE_PIXELS
 from fruits_features.contract.families import DEFAULT_FAMILIES
-from fruits_features.contract.layout import FITTED_SPLIT, RunLayout
+from fruits_features.contract.layout import FITTED_SPLIT, DatasetLayout
 from fruits_features.contract.rejections import Rejected
 from fruits_features.extraction.extract import ImageExtractor, ImageFeatures
 from fruits_features.io.vectors import as_matrix
@@ -40,7 +40,7 @@ from include.report.build import About, Inputs, Previous, build
 from include.run_files import RunFiles
 from include.validation.recognition import Recognition
 
-LAYOUT = RunLayout.of("fruits", "2026-11-22T000000Z-fruits_features")
+LAYOUT = DatasetLayout("fruits").run("2026-11-22T000000Z-fruits_features")
 IMAGES, BROKEN = 3_023, 23
 SECONDS = {
     "wait_for_images": 1.2,

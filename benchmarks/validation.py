@@ -24,7 +24,7 @@ from benchmarks import subprocess_measure
 from fruits_features import schemas
 from fruits_features.contract.arguments import Arguments
 from fruits_features.contract.families import DEFAULT_FAMILIES, total_dimension
-from fruits_features.contract.layout import RunLayout
+from fruits_features.contract.layout import DatasetLayout
 from fruits_features.io.vectors import as_array
 from fruits_features.output.features_writer import about, write_parquet
 from fruits_features.pca.fit import Moments, fit
@@ -37,7 +37,7 @@ from include.inventory import writer
 from include.run_files import RunFiles
 from include.validation.audit import Audit, table
 
-LAYOUT = RunLayout.of("fruits", "benchmark")
+LAYOUT = DatasetLayout("fruits").run("benchmark")
 ROWS_PER_FILE = 15_000
 ROWS_PER_TABLE = 5_000
 CATEGORIES = 131

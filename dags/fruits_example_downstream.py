@@ -29,7 +29,7 @@ with DAG(
     start_date=START,
     catchup=False,
     tags=["fruits", "example"],
-    params={"bucket": PARAMS["bucket"]},
+    params={name: PARAMS[name] for name in ("bucket", "dataset")},
     default_args={"owner": "fruits", "retries": 2, "execution_timeout": REQUEST_TIMEOUT},
 ) as dag:
 
@@ -40,8 +40,10 @@ with DAG(
 
         context = get_current_context()
         events = context["triggering_asset_events"].get(FEATURES)
-        event: dict[str, Any] = events[-1].extra if events else {"bucket": run_context.bucket(context), "run": None}
-        features = dataset.open(f"s3://{event['bucket']}", run=event["run"])
+        place = run_context.dataset(context)
+        requested = {"bucket": place.bucket, "dataset": place.name, "run": None}
+        event: dict[str, Any] = events[-1].extra if events else requested
+        features = dataset.open(f"s3://{event['bucket']}", run=event["run"], dataset=event["dataset"])
         counts: dict[str, int] = dict(features.group_by("category").len().sort("category").collect().iter_rows())
         log.info("Images of %s: %s", f"run {event['run']}" if event["run"] else "the latest run", counts)
         return counts

@@ -155,7 +155,7 @@ def _recognise(photo: Path, environment: dict[str, str]) -> str:
 
 def _published(aws: LocalAws) -> dict[str, Any]:
     """Return `run.json` of the published run, found through `latest.json` as readers find it."""
-    pointer = _read_json(aws, layout.latest(DEFAULT_BUCKET))
+    pointer = _read_json(aws, layout.DatasetLayout(DEFAULT_BUCKET).latest)
     return _read_json(aws, pointer["paths"]["run"])
 
 
@@ -189,7 +189,7 @@ def _summary(finished: Finished) -> str:
         "",
         "  Files (on this disk below " + str(finished.s3_folder.relative_to(ROOT)) + "/):",
         *(f"    {name:<18}{uri}" for name, uri in run["paths"].items()),
-        f"    {'pointer':<18}{layout.latest(DEFAULT_BUCKET)}",
+        f"    {'pointer':<18}{layout.DatasetLayout(DEFAULT_BUCKET).latest}",
         "",
         f"  Time, {finished.total_s:.0f} s in total:",
         *(f"    {task:<22}{seconds:>6.1f} s" for task, seconds in finished.task_s.items()),

@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from pydantic import AwareDatetime, BaseModel, NonNegativeInt, PositiveInt, ValidationError
 
 from fruits_features import __version__
-from fruits_features.contract import layout, sealed
+from fruits_features.contract import sealed
 from fruits_features.contract.layout import RunLayout
 from fruits_features.contract.sealed import DamagedDocumentError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from fruits_features.contract.layout import DatasetLayout
 
 FORMAT: Final = 1
 """Version of both documents. A change that existing readers cannot read increases it."""
@@ -99,7 +101,7 @@ class _Record(BaseModel):
 
 
 _INVENTORY = (
-    *("images", "size_bytes", "categories", "uncategorised", "fitted", "left_out", "warnings"),
+    *("prefix", "images", "size_bytes", "categories", "uncategorised", "fitted", "left_out", "warnings"),
     *("digest", "source", "taken_at"),
 )
 
@@ -185,19 +187,19 @@ def _paths(run: RunLayout, *, has_recogniser: bool) -> dict[str, str]:
     }
 
 
-def read_latest(content: bytes, bucket: str, now: datetime) -> dict[str, Any]:
+def read_latest(content: bytes, dataset: DatasetLayout, now: datetime) -> dict[str, Any]:
     """Return the document `latest.json` of encoded bytes.
 
     Args:
         content: Content of the object.
-        bucket: Name of its bucket.
+        dataset: Its data set.
         now: Current time.
 
     Raises:
         DocumentError: The document is damaged, or of a later time than `now` and `MAX_CLOCK_SKEW`.
     """
-    uri, history = layout.latest(bucket), layout.history(bucket)
-    fix = f"restore an earlier version of this object, or copy the newest object below {history}/ to it"
+    uri = dataset.latest
+    fix = f"restore an earlier version of this object, or copy the newest object below {dataset.history}/ to it"
     try:
         document = sealed.decode(content)
         fields = _Latest.model_validate_json(content, strict=True)

@@ -14,7 +14,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from fruits_airflow import run_context
 from fruits_airflow.hooks import aws, processes
 from fruits_airflow.task_ids import FIND_CHANGES, NEW_IMAGES_KEY
-from fruits_features.contract.layout import feature_cache, split
+from fruits_features.contract.layout import split
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
     from fruits_features.contract.arguments import Arguments
+    from fruits_features.contract.layout import DatasetLayout
     from include.settings import Architecture
 
 log = logging.getLogger(__name__)
@@ -47,7 +48,7 @@ def count(context: Context, s3: S3Hook, arguments: Arguments) -> None:
     run, changes = run_context.run_of(context), None
     images = run["images"]
     try:
-        if _has_cache(cast("S3Client", s3.conn), run["bucket"]):
+        if _has_cache(cast("S3Client", s3.conn), run_context.dataset_of(run)):
             changes = _count(s3, arguments)
         else:
             changes = {key: {name: run[name] for name in ("images", "size_bytes")} for key in ("cluster", "worker")}
@@ -71,9 +72,9 @@ def counted(context: Context, machines: str) -> tuple[int, int]:
     return new["images"], new["size_bytes"]
 
 
-def _has_cache(client: S3Client, bucket: str) -> bool:
-    """Return whether a bucket has any feature cache. Without one, no process has to be started to count."""
-    _, prefix = split(f"{feature_cache(bucket)}/")
+def _has_cache(client: S3Client, dataset: DatasetLayout) -> bool:
+    """Return whether a data set has any feature cache. Without one, no process has to be started to count."""
+    bucket, prefix = split(f"{dataset.feature_cache}/")
     return "Contents" in client.list_objects_v2(Bucket=bucket, Prefix=prefix, MaxKeys=1)
 
 

@@ -19,7 +19,13 @@ from fruits_features.contract.arguments import (
     Refit,
 )
 from fruits_features.contract.families import DEFAULT_FAMILIES, FAMILIES, total_dimension
-from fruits_features.contract.layout import BUCKET_PATTERN, PREFIX_PATTERN
+from fruits_features.contract.layout import (
+    BUCKET_PATTERN,
+    DATASET_PATTERN,
+    DATASET_RULE,
+    DEFAULT_DATASET,
+    PREFIX_PATTERN,
+)
 from include.emr.sizing import NODE_VCPUS, SIZES
 from include.validation.checks import Severity
 
@@ -60,6 +66,20 @@ READ = _section(
         description_md="Key prefix of the images. An image's folder is its category. Example: `images/`. It ends in a "
         "slash, does not begin with one, and contains no asterisk, question mark or bracket. Empty: the deployment's "
         "prefix.",
+    ),
+    dataset=Param(
+        DEFAULT_DATASET,
+        type="string",
+        pattern=_pattern(DATASET_RULE, DATASET_PATTERN),
+        title="Data set",
+        description_md="A run is published in its data set. Other data sets of the bucket stay as they are. Example: "
+        f"`citrus`. {DATASET_RULE}. A new name creates a data set.",
+    ),
+    replace_dataset=Param(
+        default=False,
+        type="boolean",
+        title="Replace the data set by other images",
+        description_md="Without it, a run on another image prefix than the published run of the data set fails.",
     ),
     wait_minutes=Param(
         60,

@@ -1,7 +1,7 @@
 """Checks of what a run requests, for its first task: they fail the run once, before it waits for images.
 
-The form checks each parameter alone. These checks compare parameters with each other, with the published projection and
-with the names that exist.
+The form checks each parameter alone. These checks compare parameters with each other, with the published run and with
+the names that exist.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from fruits_airflow import run_context
 from fruits_airflow.hooks import aws
-from fruits_airflow.hooks.documents import read_latest
+from fruits_airflow.hooks.documents import other_images, read_latest
 from fruits_features.contract.arguments import DEFAULT_EXPLAINED_VARIANCE, Refit
 from fruits_features.contract.families import MODEL_FAMILY, total_dimension
 
@@ -28,7 +28,8 @@ def check(context: Context) -> None:
     """Check a run's configuration and parameters.
 
     Raises:
-        AirflowFailException: A name is unknown, or parameters contradict each other. A retry would fail again.
+        AirflowFailException: A name is unknown, or parameters contradict each other or the published run. A retry would
+            fail again.
     """
     params = context["params"]
     known = context["dag"].params
@@ -36,7 +37,7 @@ def check(context: Context) -> None:
         _unknown_name(context["dag_run"].conf or {}, known)
         or _unused_model(params)
         or _too_many_components(params)
-        or _fixed_projection(params, context)
+        or _conflict(context)
     )
     if problem:
         raise AirflowFailException(problem)
@@ -74,12 +75,27 @@ def _too_many_components(params: Mapping[str, Any]) -> str | None:
     )
 
 
-def _fixed_projection(params: Mapping[str, Any], context: Context) -> str | None:
+def _conflict(context: Context) -> str | None:
+    """Return a problem if the request contradicts the published run of its data set.
+
+    `None` if S3 refuses the request. The wait for images, which comes next, explains such errors.
+    """
+    dataset, s3 = run_context.dataset(context), aws.s3()
+    try:
+        published = read_latest(s3, dataset)
+        problem = other_images(s3, published, dataset, run_context.image_prefix(context))
+    except (BotoCoreError, ClientError):
+        return None
+    may_replace = context["params"]["replace_dataset"]
+    return (None if may_replace else problem) or _fixed_projection(context["params"], published)
+
+
+def _fixed_projection(params: Mapping[str, Any], published: Mapping[str, Any]) -> str | None:
     """Return a problem if `refit` is `never` and the published projection has not the requested components."""
     k, share = params["k"], params["explained_variance"]
     if params["refit"] != Refit.NEVER or (k is None and share == DEFAULT_EXPLAINED_VARIANCE):
         return None
-    components = _published_components(run_context.bucket(context))
+    components = published.get("projection", {}).get("components")
     if components in {None, k}:
         return None
     request = f"`k` is {k}" if k is not None else f"`explained_variance` is {share:g}"
@@ -88,16 +104,3 @@ def _fixed_projection(params: Mapping[str, Any], context: Context) -> str | None
         f"Parameter {request}, but `refit` is `never`, which keeps the {components} components of the published "
         f"projection. Set `refit` to `auto` or `always`, or {unset}."
     )
-
-
-def _published_components(bucket: str) -> int | None:
-    """Return the number of components of the published projection, or `None` if none is published.
-
-    Also `None` if S3 refuses the request. The wait for images, which comes next, explains such errors.
-    """
-    try:
-        published = read_latest(aws.s3(), bucket)
-    except (BotoCoreError, ClientError):
-        return None
-    components: int | None = published.get("projection", {}).get("components")
-    return components

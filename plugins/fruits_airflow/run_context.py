@@ -17,7 +17,7 @@ from fruits_airflow.hooks.s3 import read_json
 from fruits_airflow.task_ids import PLAN_CLUSTER, TAKE_INVENTORY, UPLOAD_APPLICATION
 from fruits_features.contract.arguments import Arguments, InvalidArgumentsError
 from fruits_features.contract.families import MODEL_FAMILY
-from fruits_features.contract.layout import RunLayout, feature_cache
+from fruits_features.contract.layout import DEFAULT_DATASET, DatasetLayout, RunLayout
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,6 +35,11 @@ def bucket(context: Context, jinja_env: jinja2.Environment | None = None) -> str
     from include.settings import settings
 
     return context["params"]["bucket"] or settings().bucket
+
+
+def dataset(context: Context) -> DatasetLayout:
+    """Return the data set that the run's parameters name."""
+    return DatasetLayout(bucket(context), context["params"]["dataset"])
 
 
 def image_prefix(context: Context, jinja_env: jinja2.Environment | None = None) -> str:  # noqa: ARG001
@@ -106,6 +111,11 @@ def run_of(context: Context) -> dict[str, Any]:
     return run
 
 
+def dataset_of(run: Mapping[str, Any]) -> DatasetLayout:
+    """Return the data set of a run. Runs of earlier versions belong to the default one."""
+    return DatasetLayout(run["bucket"], run.get("dataset", DEFAULT_DATASET))
+
+
 def s3_of(run: Mapping[str, Any], **kwargs: Any) -> S3Hook:
     """Return S3 in the region of a run's bucket; further arguments as for `S3Hook`."""
     return aws.s3(region_name=run["region"], **kwargs)
@@ -133,7 +143,7 @@ def arguments_of(context: Context) -> Arguments:
             f"`{TAKE_INVENTORY}` on, which gives it a new folder, or trigger a new run."
         )
     _require_own_folder(context, s3, layout)
-    return _arguments(context, published=read_latest(s3, run["bucket"]).get("paths", {}).get("projection"))
+    return _arguments(context, published=read_latest(s3, dataset_of(run)).get("paths", {}).get("projection"))
 
 
 def _require_own_folder(context: Context, s3: S3Hook, layout: RunLayout) -> None:
@@ -174,7 +184,7 @@ def _build_arguments(context: Context, published: str | None) -> Arguments:
         inventory=layout.inventory,
         output=layout.prefix,
         run=run["name"],
-        store=feature_cache(run["bucket"]),
+        store=dataset_of(run).feature_cache,
         features=tuple(params["features"]),
         onnx_model=onnx_model(context),
         k=k,

@@ -21,6 +21,7 @@ import pyarrow.dataset as ds
 from numpy.typing import NDArray
 from pyarrow.fs import FileSystem
 
+from fruits_features.contract.layout import DEFAULT_DATASET
 from fruits_features.io import s3_access
 from fruits_features.io.checked_parquet import CHECKED_PARQUET
 from fruits_features.publications import DamagedPointerError, NothingPublishedError, name_of, published
@@ -34,6 +35,7 @@ def open(  # noqa: A001 - used with the name of its module, like `gzip.open`
     *,
     run: str | None = None,
     as_of: str | date | None = None,
+    dataset: str = DEFAULT_DATASET,
 ) -> pl.LazyFrame:
     """Open a table of a published run lazily. Rows are read when the frame is collected.
 
@@ -42,14 +44,15 @@ def open(  # noqa: A001 - used with the name of its module, like `gzip.open`
         table: Name of the table. docs/reference/data-dictionary.md lists the columns.
         run: Name of a run; the published run by default. Excludes `as_of`.
         as_of: Time that selects the run published then, as in `published`.
+        dataset: Name of the data set.
 
     Raises:
         DamagedPointerError: The pointer to the run is damaged.
-        NothingPublishedError: The bucket does not contain the run.
+        NothingPublishedError: The bucket does not contain the run or the data set.
         S3AccessError: There are no credentials, or S3 rejected them.
         ValueError: As for `published`.
     """
-    uri = published(bucket, run=run, as_of=as_of)["paths"][table]
+    uri = published(bucket, run=run, as_of=as_of, dataset=dataset)["paths"][table]
     return scan(uri, s3_access.open_filesystem(name_of(bucket)))
 
 
@@ -65,13 +68,14 @@ def scan(uri: str, files: FileSystem) -> pl.LazyFrame:
     return pl.scan_pyarrow_dataset(ds.dataset(uri.removeprefix("s3://"), filesystem=files, format=CHECKED_PARQUET))
 
 
-def matrix_and_labels(
+def matrix_and_labels(  # noqa: PLR0913 - choices of a run, of its rows and of a column
     bucket: str,
     *,
     split: str | None = None,
     column: Literal["pca", "features"] = "pca",
     run: str | None = None,
     as_of: str | date | None = None,
+    dataset: str = DEFAULT_DATASET,
 ) -> tuple[NDArray[np.float32], NDArray[np.str_]]:
     """Return the images' vectors and categories of a published run, as classifiers of scikit-learn take them.
 
@@ -81,17 +85,18 @@ def matrix_and_labels(
         column: Vectors to read: `pca`, or `features` before the reduction.
         run: Name of a run; the published run by default. Excludes `as_of`.
         as_of: Time that selects the run published then, as in `published`.
+        dataset: Name of the data set.
 
     Returns:
         The matrix, n x d, and the n categories. Both are in the order of the rows of `open`.
 
     Raises:
         DamagedPointerError: The pointer to the run is damaged.
-        NothingPublishedError: The bucket does not contain the run.
+        NothingPublishedError: The bucket does not contain the run or the data set.
         S3AccessError: There are no credentials, or S3 rejected them.
         ValueError: The run has no image of the split. Or as for `published`.
     """
-    return select(open(bucket, run=run, as_of=as_of), split, column)
+    return select(open(bucket, run=run, as_of=as_of, dataset=dataset), split, column)
 
 
 def select(

@@ -1,21 +1,25 @@
-"""Published runs of a bucket: the pointer to the current one, its earlier versions, and their list.
+"""Published runs of a data set: the pointer to the current one, its earlier versions, and their list.
 
 Needs obstore only. Finds credentials like boto3, which is needed for profiles only. Looks up the bucket's region if
 pyarrow is installed.
 """
 
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from typing import Any
 
+from obstore.exceptions import BaseError
+
 from fruits_features.contract import layout, sealed
+from fruits_features.contract.layout import DATASETS_ROOT, DEFAULT_DATASET, DatasetLayout
 from fruits_features.contract.sealed import DamagedDocumentError
 from fruits_features.io import object_store, s3_access
 
 _S3 = "s3://"
 _MAX_NAMES = 10
-"""Largest number of runs that an error message lists."""
+"""Largest number of names that an error message lists."""
 
 
 class DamagedPointerError(ValueError):
@@ -23,7 +27,7 @@ class DamagedPointerError(ValueError):
 
 
 class NothingPublishedError(FileNotFoundError):
-    """The bucket does not contain the requested run. The message names the runs that it contains."""
+    """The bucket does not contain the requested run or data set. The message names those that it contains."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +43,9 @@ class Publication:
     published_at: datetime
 
 
-def published(bucket: str, *, run: str | None = None, as_of: str | date | None = None) -> dict[str, Any]:
+def published(
+    bucket: str, *, run: str | None = None, as_of: str | date | None = None, dataset: str = DEFAULT_DATASET
+) -> dict[str, Any]:
     """Return the pointer to a published run: its name, counts, versions, checksums, and the paths of its results.
 
     Args:
@@ -47,20 +53,21 @@ def published(bucket: str, *, run: str | None = None, as_of: str | date | None =
         run: Name of a run; the published run by default. Excludes `as_of`.
         as_of: Time as `datetime`, `date` or ISO 8601; selects the run that was published then. A date means the end of
             the day. A time without a time zone is in UTC.
+        dataset: Name of the data set.
 
     Raises:
         DamagedPointerError: The pointer to the run is damaged.
-        NothingPublishedError: The bucket does not contain the run.
+        NothingPublishedError: The bucket does not contain the run or the data set.
         S3AccessError: There are no credentials, or S3 rejected them.
-        ValueError: `bucket` is not the address of a bucket, `run` and `as_of` are both given, or the time cannot be
-            parsed.
+        ValueError: `bucket` is not the address of a bucket, `dataset` is not the name of a data set, `run` and `as_of`
+            are both given, or the time cannot be parsed.
     """
     if run is not None and as_of is not None:
         raise ValueError(f"run={run!r} and as_of={as_of!r} exclude each other; give one of them.")
-    name = name_of(bucket)
+    place = DatasetLayout(name_of(bucket), dataset)
     s3_access.check_endpoint()
-    with s3_access.reading(f"s3://{name}/"):
-        return _find(name, run, as_of)
+    with s3_access.reading(f"s3://{place.bucket}/"):
+        return _find(place, run, as_of)
 
 
 def name_of(bucket: str) -> str:
@@ -78,71 +85,83 @@ def name_of(bucket: str) -> str:
     return name
 
 
-def _find(name: str, run: str | None, as_of: str | date | None) -> dict[str, Any]:
-    uri = layout.latest(name)
+def _find(dataset: DatasetLayout, run: str | None, as_of: str | date | None) -> dict[str, Any]:
     try:
-        latest = _read(uri)
+        latest = _read(dataset.latest)
     except FileNotFoundError as error:
-        raise NothingPublishedError(
-            f"There is no {uri}: run the DAG on this bucket first, or open another bucket."
-        ) from error
+        raise NothingPublishedError(f"There is no {dataset.latest}: {_way_out(dataset.bucket)}.") from error
     if run is not None:
-        return latest if latest["run"] == run else _earlier(name, latest, f"the run {run!r}", run=run)
+        return latest if latest["run"] == run else _earlier(dataset, latest, f"the run {run!r}", run=run)
     if as_of is None:
         return latest
     moment = _moment(as_of)
     if datetime.fromisoformat(latest["published_at"]) <= moment:
         return latest
-    return _earlier(name, latest, f"a run published by {moment.isoformat()}", until=layout.stamp(moment))
+    return _earlier(dataset, latest, f"a run published by {moment.isoformat()}", until=layout.stamp(moment))
 
 
-def publications(bucket: str) -> list[Publication]:
-    """Return the publications of a bucket, the newest first. The first one is current.
+def _way_out(bucket: str) -> str:
+    """Return what to do about a data set without a published run."""
+    names = [DEFAULT_DATASET]
+    with suppress(BaseError):  # no bucket, or no permission to list it
+        names += layout.dataset_names(object_store.list_folders(f"{_S3}{bucket}/{DATASETS_ROOT}"))
+    known = [name for name in names if object_store.exists(DatasetLayout(bucket, name).latest)]
+    if known:
+        return f"open another data set of this bucket ({_shorten(known)}), or run the DAG on this data set first"
+    return "run the DAG on this bucket first, or open another bucket"
+
+
+def _shorten(names: list[str]) -> str:
+    """Return the first names as text, and the number of the others."""
+    more = f" and {len(names) - _MAX_NAMES} more" if len(names) > _MAX_NAMES else ""
+    return f"{', '.join(names[:_MAX_NAMES])}{more}"
+
+
+def publications(bucket: str, *, dataset: str = DEFAULT_DATASET) -> list[Publication]:
+    """Return the publications of a data set, the newest first. The first one is current.
 
     Args:
         bucket: `s3://<bucket>`.
+        dataset: Name of the data set.
 
     Raises:
         DamagedPointerError: The pointer to the run is damaged.
-        NothingPublishedError: Nothing is published in the bucket.
+        NothingPublishedError: Nothing is published in the data set.
         S3AccessError: There are no credentials, or S3 rejected them.
-        ValueError: `bucket` is not the address of a bucket.
+        ValueError: `bucket` is not the address of a bucket, or `dataset` is not the name of a data set.
     """
-    name = name_of(bucket)
+    place = DatasetLayout(name_of(bucket), dataset)
     s3_access.check_endpoint()
-    with s3_access.reading(f"s3://{name}/"):
-        latest = _find(name, None, None)
-        pointers = reversed(object_store.list_files(layout.history(name)))
+    with s3_access.reading(f"s3://{place.bucket}/"):
+        latest = _find(place, None, None)
+        pointers = reversed(object_store.list_files(place.history))
         earlier = [Publication(layout.published_run(one), layout.publication_time(one)) for one in pointers]
     return [Publication(latest["run"], datetime.fromisoformat(latest["published_at"])), *earlier]
 
 
 def _earlier(
-    bucket: str, latest: dict[str, Any], description: str, *, run: str = "", until: str = ""
+    dataset: DatasetLayout, latest: dict[str, Any], description: str, *, run: str = "", until: str = ""
 ) -> dict[str, Any]:
     """Read the newest earlier pointer, of a run or until a time.
 
     Args:
-        bucket: Name of the bucket.
+        dataset: Data set.
         latest: Content of `latest.json`.
         description: Requested run, for the error message.
         run: Name of the run; empty for any.
         until: Latest time of publication, as in file names; empty for any.
     """
-    folder = layout.history(bucket)
-    pointers = list(object_store.list_files(folder))
+    pointers = list(object_store.list_files(dataset.history))
     matches = [
         name
         for name in pointers
         if run in {"", layout.published_run(name)} and (not until or name[: len(until)] <= until)
     ]
     if matches:
-        return _read(f"{folder}/{matches[-1]}")
+        return _read(f"{dataset.history}/{matches[-1]}")
     newest = [latest["run"], *map(layout.published_run, reversed(pointers))]
-    more = f" and {len(newest) - _MAX_NAMES} more" if len(newest) > _MAX_NAMES else ""
     raise NothingPublishedError(
-        f"s3://{bucket} does not contain {description}. Its published runs, newest first: "
-        f"{', '.join(newest[:_MAX_NAMES])}{more}."
+        f"{dataset} does not contain {description}. Its published runs, newest first: {_shorten(newest)}."
     )
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from fruits_features import projection as portable
 from fruits_features.contract import layout, sealed
-from fruits_features.contract.layout import RunLayout
+from fruits_features.contract.layout import DatasetLayout
 from tests.support.small_runs import Images, Runs, run_in_process
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def publish(s3: S3Client, bucket: str, folder: Path, name: str = NAME) -> dict[s
 def put_pointer(s3: S3Client, bucket: str, pointer: dict[str, Any], uri: str | None = None) -> None:
     """Write a pointer, by default as `latest.json`."""
     content = json.dumps(sealed.seal(pointer)).encode()
-    key = layout.split(uri or layout.latest(bucket))[1]
+    key = layout.split(uri or layout.DatasetLayout(bucket).latest)[1]
     s3.put_object(Bucket=bucket, Key=key, Body=content)
 
 
@@ -75,7 +75,7 @@ def _run(folder: Path, bucket: str, name: str) -> Runs:
 
 def _pointer(runs: Runs, bucket: str, name: str) -> dict[str, Any]:
     """Write a report of a run, and return its pointer."""
-    written, published = runs.layout(name), RunLayout.of(bucket, name)
+    written, published = runs.layout(name), DatasetLayout(bucket).run(name)
     projection = portable.load(written.portable_projection)
     Path(written.report).mkdir()
     Path(written.report_page).write_text("<!doctype html>")

@@ -12,7 +12,7 @@ from pyarrow.fs import LocalFileSystem, SubTreeFileSystem
 
 from fruits_features import schemas
 from fruits_features.contract.families import total_dimension
-from fruits_features.contract.layout import RunLayout
+from fruits_features.contract.layout import DatasetLayout
 from fruits_features.projection import Projection
 from include.report.build import Inputs, Report, build
 from include.run_files import RunFiles
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 FAMILIES = ("orb", "texture")
-LAYOUT = RunLayout.of("fruits", "r")
+LAYOUT = DatasetLayout("fruits").run("r")
 
 Place = tuple[str | None, str, tuple[float, float]]
 Lost = tuple[str, int, str]

@@ -16,7 +16,7 @@ from pyarrow.fs import LocalFileSystem, SubTreeFileSystem
 
 from fruits_features import schemas
 from fruits_features.contract.arguments import Arguments
-from fruits_features.contract.layout import RunLayout
+from fruits_features.contract.layout import DatasetLayout
 from fruits_features.extraction.extract import ImageExtractor, ImageFeatures
 from fruits_features.output.features_writer import about, write_parquet
 from fruits_features.pca.fit import Moments, fit
@@ -54,7 +54,7 @@ class Run:
 
     def __init__(self, folder: Path, suffix: str = ".png") -> None:
         self.folder = folder
-        self.layout = RunLayout.of("fruits", "r")
+        self.layout = DatasetLayout("fruits").run("r")
         self.images = {f"images/{split}/{name}/{n}{suffix}": draw(n) for n, split, name in _places()}
         places = {"bucket": "fruits", "inventory": self.layout.inventory, "output": self.layout.prefix, "run": "r"}
         self.arguments = Arguments(features=FAMILIES, k=COMPONENTS, max_quarantine_share=0.1, **places)

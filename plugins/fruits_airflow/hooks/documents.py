@@ -9,27 +9,29 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk.exceptions import AirflowFailException
 
 from fruits_airflow.hooks.s3 import read
-from fruits_features.contract.layout import latest, split
+from fruits_features.contract.layout import split
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 
+    from fruits_features.contract.layout import DatasetLayout
+
 log = logging.getLogger(__name__)
 
 
-def read_latest(s3: S3Hook, bucket: str) -> dict[str, Any]:
-    """Return `latest.json`, or an empty document when nothing is published.
+def read_latest(s3: S3Hook, dataset: DatasetLayout) -> dict[str, Any]:
+    """Return `latest.json` of a data set, or an empty document when nothing is published.
 
     Raises:
         AirflowFailException: The document is damaged or in the future. The message names it and the fix.
     """
-    content = read(s3, *split(latest(bucket)))
-    return {} if content is None else parse_latest(content, bucket)
+    content = read(s3, *split(dataset.latest))
+    return {} if content is None else parse_latest(content, dataset)
 
 
-def parse_latest(content: bytes, bucket: str) -> dict[str, Any]:
+def parse_latest(content: bytes, dataset: DatasetLayout) -> dict[str, Any]:
     """Return `latest.json` from its bytes.
 
     Raises:
@@ -38,9 +40,39 @@ def parse_latest(content: bytes, bucket: str) -> dict[str, Any]:
     from include.publication import documents
 
     try:
-        return documents.read_latest(content, bucket, datetime.now(UTC))
+        return documents.read_latest(content, dataset, datetime.now(UTC))
     except documents.DocumentError as error:
         raise AirflowFailException(str(error)) from error
+
+
+def other_images(s3: S3Hook, published: Mapping[str, Any], dataset: DatasetLayout, prefix: str) -> str | None:
+    """Return a problem if the published run of a data set has read another image prefix than a run of it.
+
+    Args:
+        s3: Hook that reaches the bucket.
+        published: Content of `latest.json`; empty when nothing is published.
+        dataset: Data set of both runs.
+        prefix: Image prefix of the run.
+    """
+    before = _prefix_of(s3, published)
+    if before in {None, prefix}:
+        return None
+    return (
+        f"The image prefix is {prefix!r}, but the published run {published['run']} of the data set {dataset.name!r} in "
+        f"s3://{dataset.bucket} has read {before!r}. Name another data set with the parameter `dataset`, or set "
+        "`replace_dataset` to replace this one."
+    )
+
+
+def _prefix_of(s3: S3Hook, published: Mapping[str, Any]) -> str | None:
+    """Return the image prefix of the published run; `None` if it is unknown.
+
+    Earlier versions wrote it to `run.json` only.
+    """
+    inventory = published.get("inventory", {})
+    record = {} if "prefix" in inventory else read_published_record(s3, published)
+    prefix: str | None = inventory.get("prefix", record.get("recipe", {}).get("image_prefix"))
+    return prefix
 
 
 def read_published_record(s3: S3Hook, published: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Replacement of the pointer `latest.json`.
 
-The pointer only moves to runs with a later inventory. Before it is replaced, it is copied below `features/published/`,
-so that readers can open the run that was published at a given time. The replacement is a conditional PUT (S3 User
+The pointer only moves to runs with a later inventory. Before it is replaced, it is copied to the history of its data
+set, so that readers can open the run that was published at a given time. The replacement is a conditional PUT (S3 User
 Guide, "Conditional requests"), so that concurrent publishers cannot overwrite each other.
 """
 
@@ -14,16 +14,18 @@ from typing import TYPE_CHECKING, Any, cast
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 from botocore.exceptions import ClientError
 
-from fruits_airflow.hooks.documents import parse_latest
+from fruits_airflow.hooks.documents import other_images, parse_latest
 from fruits_airflow.task_ids import TAKE_INVENTORY
-from fruits_features.contract import layout, sealed
-from fruits_features.contract.layout import RunLayout
+from fruits_features.contract import sealed
+from fruits_features.contract.layout import split
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from airflow.providers.amazon.aws.hooks.s3 import S3Hook
     from mypy_boto3_s3 import S3Client
+
+    from fruits_features.contract.layout import DatasetLayout
 
 log = logging.getLogger(__name__)
 
@@ -54,53 +56,63 @@ def require_newer(published: Mapping[str, Any], run: str, taken_at: str) -> None
         )
 
 
-def publish(s3: S3Hook, record: Mapping[str, Any], pointer: Mapping[str, Any]) -> str:
+def publish(
+    s3: S3Hook,
+    dataset: DatasetLayout,
+    record: Mapping[str, Any],
+    pointer: Mapping[str, Any],
+    *,
+    may_replace: bool,
+) -> str:
     """Write a run's record, then replace the pointer.
 
     Args:
         s3: Hook that reaches the bucket.
+        dataset: Data set of the run.
         record: Content of `run.json`.
         pointer: Content of `latest.json`.
+        may_replace: Whether the published run may have read another image prefix.
 
     Returns:
         URI of `latest.json`.
 
     Raises:
-        AirflowFailException: The pointer is damaged or in the future.
+        AirflowFailException: The pointer is damaged or in the future. Or a run on another image prefix was published in
+            the meantime.
         AirflowException: Other runs replaced the pointer in each of `MAX_ATTEMPTS` attempts.
         AirflowSkipException: A run with a later inventory was published in the meantime.
     """
     from include.publication.documents import encode
 
-    run = RunLayout(pointer["paths"]["run"].rpartition("/")[0])
-    bucket, _ = layout.split(run.prefix)
+    run = dataset.run(pointer["run"])
     s3.load_bytes(encode(record), run.record, replace=True)
     try:
         for _ in range(MAX_ATTEMPTS):
-            if _replace(s3, bucket, pointer):
-                return layout.latest(bucket)
+            if _replace(s3, dataset, pointer, may_replace=may_replace):
+                return dataset.latest
     except (AirflowFailException, AirflowSkipException):
-        s3.delete_objects(*layout.split(run.record))
+        s3.delete_objects(*split(run.record))
         raise
     raise AirflowException(
-        f"Run {run.name} was not published: other runs replaced {layout.latest(bucket)} in each of {MAX_ATTEMPTS} "
+        f"Run {run.name} was not published: other runs replaced {dataset.latest} in each of {MAX_ATTEMPTS} "
         "attempts. Clear this task when they have ended."
     )
 
 
-def _replace(s3: S3Hook, bucket: str, pointer: Mapping[str, Any]) -> bool:
+def _replace(s3: S3Hook, dataset: DatasetLayout, pointer: Mapping[str, Any], *, may_replace: bool) -> bool:
     """Replace the pointer if it has not changed since it was read. Return whether it was replaced."""
     from include.publication.documents import encode
 
-    client, uri = cast("S3Client", s3.conn), layout.latest(bucket)
-    content, condition = _read_pointer(client, uri)
-    before = parse_latest(content, bucket) if content else {}
+    client, (bucket, key) = cast("S3Client", s3.conn), split(dataset.latest)
+    content, condition = _read_pointer(client, dataset.latest)
+    before = parse_latest(content, dataset) if content else {}
     require_newer(before, pointer["run"], pointer["inventory"]["taken_at"])
+    if not may_replace and (problem := other_images(s3, before, dataset, pointer["inventory"]["prefix"])):
+        raise AirflowFailException(problem)
     if before.get("run") == pointer["run"]:  # replaced by an earlier try
         pointer = sealed.seal({**pointer, "published_at": before["published_at"]})
     elif before:
-        s3.load_bytes(content, layout.publication(bucket, before["published_at"], before["run"]), replace=True)
-    _, key = layout.split(uri)
+        s3.load_bytes(content, dataset.publication(before["published_at"], before["run"]), replace=True)
     body = encode(pointer)
     try:
         client.put_object(Bucket=bucket, Key=key, Body=body, ContentType="application/json; charset=utf-8", **condition)
@@ -117,7 +129,7 @@ def _read_pointer(client: S3Client, uri: str) -> tuple[bytes, dict[str, Any]]:
 
     Without a pointer the content is empty.
     """
-    bucket, key = layout.split(uri)
+    bucket, key = split(uri)
     try:
         response = client.get_object(Bucket=bucket, Key=key)
     except client.exceptions.NoSuchKey:

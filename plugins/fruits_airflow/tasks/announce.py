@@ -9,7 +9,7 @@ from fruits_airflow import run_context
 from fruits_airflow.hooks.documents import read_latest
 
 FEATURES = Asset("fruits_features", group="fruits")
-"""The published features. The `extra` of an event contains `bucket` and `EVENT_FIELDS`."""
+"""The published features. The `extra` of an event contains `bucket`, `dataset` and `EVENT_FIELDS`."""
 EVENT_FIELDS = ("run", "published_at", "inventory", "counts", "projection", "versions", "paths")
 """Fields of `latest.json` that an event contains."""
 
@@ -30,6 +30,7 @@ def announce() -> None:
     if context["dag_run"].run_type == "backfill":
         raise AirflowSkipException("A backfill is not announced. Downstream DAGs run for new images only.")
     run = run_context.run_of(context)
-    bucket = run["bucket"]
-    pointer = read_latest(run_context.s3_of(run), bucket)
-    context["outlet_events"][FEATURES].extra = {"bucket": bucket, **{name: pointer[name] for name in EVENT_FIELDS}}
+    dataset = run_context.dataset_of(run)
+    pointer = read_latest(run_context.s3_of(run), dataset)
+    fields = {name: pointer[name] for name in EVENT_FIELDS}
+    context["outlet_events"][FEATURES].extra = {"bucket": dataset.bucket, "dataset": dataset.name, **fields}

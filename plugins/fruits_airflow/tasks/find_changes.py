@@ -15,7 +15,6 @@ from fruits_airflow.hooks.documents import read_latest, read_published_record
 from fruits_airflow.hooks.s3 import read_json
 from fruits_airflow.task_ids import FIND_CHANGES, STAYS_PUBLISHED_KEY
 from fruits_features.contract.arguments import Refit
-from fruits_features.contract.layout import backfill as backfill_uri
 from fruits_features.contract.layout import split
 from fruits_features.contract.sealed import DamagedDocumentError
 
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from airflow.sdk.types import DagRunProtocol
 
     from fruits_features.contract.arguments import Arguments
+    from fruits_features.contract.layout import DatasetLayout
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +57,7 @@ def find_changes(*, for_emr: bool = True) -> dict[str, Any]:
 
     context = get_current_context()
     run = run_context.run_of(context)
-    s3 = run_context.s3_of(run)
+    s3, dataset = run_context.s3_of(run), run_context.dataset_of(run)
     arguments = run_context.arguments_of(context)
     _check_components(arguments, run["fitted"])
     current = fingerprint.run_fingerprint(
@@ -66,10 +66,10 @@ def find_changes(*, for_emr: bool = True) -> dict[str, Any]:
         artifacts=run_context.as_xcom(run_context.artifacts_of(context)),
         model=_model_version(s3, context),
     )
-    published = read_latest(s3, run["bucket"])
+    published = read_latest(s3, dataset)
     changed = fingerprint.differences(read_published_record(s3, published).get("recipe", {}), current)
     if not published:
-        log.info("No run is published in s3://%s yet.", run["bucket"])
+        log.info("There is no %s yet.", dataset.latest)
     elif changed:
         log.info("Changed since run %s: %s.", published["run"], ", ".join(changed))
     elif context["params"]["force"]:
@@ -77,7 +77,7 @@ def find_changes(*, for_emr: bool = True) -> dict[str, Any]:
     else:
         _skip(context, published)
     if context["dag_run"].run_type == "backfill":
-        _lock_backfill(context, s3, run["bucket"])
+        _lock_backfill(context, s3, dataset)
     if for_emr:
         new_images.count(context, s3, arguments)
     return current
@@ -103,7 +103,7 @@ def _check_components(arguments: Arguments, fitted: int) -> None:
         )
 
 
-def _lock_backfill(context: Context, s3: S3Hook, bucket: str) -> None:
+def _lock_backfill(context: Context, s3: S3Hook, dataset: DatasetLayout) -> None:
     """Let one run of a backfill continue at a time.
 
     Without this lock, a backfill extracts the same images in up to ten clusters at once. A backfill has its own limit
@@ -117,7 +117,7 @@ def _lock_backfill(context: Context, s3: S3Hook, bucket: str) -> None:
         AirflowSkipException: Another run of the backfill is running.
     """
     dag_run = context["dag_run"]
-    uri = backfill_uri(bucket, dag_run.dag_id, json.dumps(dag_run.conf, sort_keys=True))
+    uri = dataset.backfill(dag_run.dag_id, json.dumps(dag_run.conf, sort_keys=True))
     holder = _lock_holder(cast("RuntimeTaskInstance", context["ti"]), dag_run, _stored_holder(s3, uri))
     if holder:
         raise AirflowSkipException(

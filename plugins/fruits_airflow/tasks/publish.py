@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
     from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 
+    from fruits_features.contract.layout import DatasetLayout
     from include.report.build import About, Previous
 
 log = logging.getLogger(__name__)
@@ -41,7 +42,7 @@ def publish() -> str:
         URI of `latest.json`.
 
     Raises:
-        AirflowFailException: `latest.json` is damaged or in the future.
+        AirflowFailException: `latest.json` is damaged or in the future, or names a run on another image prefix.
         AirflowSkipException: A run with a later inventory is published.
     """
     from include.publication import documents
@@ -50,7 +51,8 @@ def publish() -> str:
     run, dag_run = run_context.run_of(context), context["dag_run"]
     s3 = run_context.s3_of(run, extra_args={"ContentType": "application/json; charset=utf-8"})
     RunFolderLink.to(run["uri"], context, s3)
-    pointer.require_newer(read_latest(s3, run["bucket"]), run["name"], run["taken_at"])
+    dataset = run_context.dataset_of(run)
+    pointer.require_newer(read_latest(s3, dataset), run["name"], run["taken_at"])
     layout, validation = RunLayout(run["uri"]), context["ti"].xcom_pull(task_ids=VALIDATE_PARQUET)
     _write_report(s3, layout, context, validation)
     document = documents.run_document(
@@ -66,7 +68,7 @@ def publish() -> str:
         dag_run={"dag_id": dag_run.dag_id, "run_id": dag_run.run_id},
     )
     latest = documents.latest_document(document, published_at=datetime.now(UTC).isoformat(timespec="seconds"))
-    uri = pointer.publish(s3, document, latest)
+    uri = pointer.publish(s3, dataset, document, latest, may_replace=context["params"]["replace_dataset"])
     log.info("Published run %s.", run["name"])
     return uri
 
@@ -89,7 +91,7 @@ def _write_report(s3: S3Hook, layout: RunLayout, context: Context, validation: M
         max_image_pixels=limits.max_image_pixels,
         seconds=seconds,
         **cost.reported_cost(cost.run_cost(context), seconds),
-        previous=_previous(s3, files.bucket),
+        previous=_previous(s3, run_context.dataset_of(run_context.run_of(context))),
         about=_about(s3, layout, context),
         **_recogniser(s3, layout),
     )
@@ -128,11 +130,11 @@ def _durations(context: Context) -> dict[str, float]:
     return {task: durations[task] for task in order if task in durations}
 
 
-def _previous(s3: S3Hook, bucket: str) -> Previous | None:
+def _previous(s3: S3Hook, dataset: DatasetLayout) -> Previous | None:
     """Return the record and report figures of the published run, or `None` when nothing is published or readable."""
     from include.report.build import Previous
 
-    published = read_latest(s3, bucket)
+    published = read_latest(s3, dataset)
     document = read_published_record(s3, published)
     if not document:
         return None

@@ -12,11 +12,12 @@ from airflow.sdk.exceptions import AirflowFailException
 from fruits_airflow import run_context
 from fruits_airflow.hooks.documents import read_latest
 from fruits_airflow.hooks.s3 import read
-from fruits_features.contract.layout import FEATURES_ROOT, RunLayout, feature_cache, history, published_run, split
+from fruits_features.contract.layout import RunLayout, published_run, split
 
 if TYPE_CHECKING:
     from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 
+    from fruits_features.contract.layout import DatasetLayout
     from include.publication.retention import Run
 
 log = logging.getLogger(__name__)
@@ -28,7 +29,7 @@ log = logging.getLogger(__name__)
     "FRUITS_RETENTION_RUNS (3), and runs in progress.",
 )
 def remove_old_runs() -> list[str]:
-    """Delete old runs, and objects of the feature cache that no run reads.
+    """Delete old runs of the run's data set, and objects of its feature cache that no run reads.
 
     Returns:
         Names of the deleted runs.
@@ -41,27 +42,27 @@ def remove_old_runs() -> list[str]:
         log.info("FRUITS_RETENTION_DAYS is 0. All runs are kept.")
         return []
     run = run_context.run_of(get_current_context())
-    s3, bucket = run_context.s3_of(run), run["bucket"]
+    s3, dataset = run_context.s3_of(run), run_context.dataset_of(run)
     try:
-        published = read_latest(s3, bucket).get("run")
+        published = read_latest(s3, dataset).get("run")
     except AirflowFailException as error:
         log.warning("No run is deleted, because the published one is unknown: %s", error)
         old = []
     else:
         retention, needed = Retention(days, settings().retention_runs), frozenset({run["name"], published})
-        old = retention.expired(_runs(s3, bucket), datetime.now(UTC), needed)
+        old = retention.expired(_runs(s3, dataset), datetime.now(UTC), needed)
     for name in old:
-        _delete_run(s3, bucket, name)
+        _delete_run(s3, dataset, name)
         log.info("Deleted run %s.", name)
-    _vacuum_cache(s3, bucket, days)
+    _vacuum_cache(s3, dataset, days)
     return old
 
 
-def _vacuum_cache(s3: S3Hook, bucket: str, days: int) -> None:
+def _vacuum_cache(s3: S3Hook, dataset: DatasetLayout, days: int) -> None:
     """Delete the objects of the feature cache that no run reads and that are older than `days`."""
     from fruits_features.cache import vacuum
 
-    _, prefix = split(f"{feature_cache(bucket)}/")
+    bucket, prefix = split(f"{dataset.feature_cache}/")
     times = {
         entry["Key"].removeprefix(prefix): entry["LastModified"] for entry in s3.iter_file_metadata(prefix, bucket)
     }
@@ -72,12 +73,13 @@ def _vacuum_cache(s3: S3Hook, bucket: str, days: int) -> None:
     log.info("Deleted %d orphan objects of the feature cache.", sum(map(len, orphans)))
 
 
-def _runs(s3: S3Hook, bucket: str) -> list[Run]:
+def _runs(s3: S3Hook, dataset: DatasetLayout) -> list[Run]:
     """Return all runs with the time of their last change. Skip a folder without a name."""
     from include.publication.retention import Run
 
+    bucket, folder = split(f"{dataset.runs}/")
     runs = []
-    for prefix in s3.list_prefixes(bucket, f"{FEATURES_ROOT}/runs/", "/"):
+    for prefix in s3.list_prefixes(bucket, folder, "/"):
         if prefix.endswith("//"):
             log.warning("s3://%s/%s is no run, because it has no name. It is kept.", bucket, prefix)
             continue
@@ -89,13 +91,13 @@ def _runs(s3: S3Hook, bucket: str) -> list[Run]:
     return runs
 
 
-def _delete_run(s3: S3Hook, bucket: str, name: str) -> None:
+def _delete_run(s3: S3Hook, dataset: DatasetLayout, name: str) -> None:
     """Delete a run.
 
     The pointers and the record are deleted first. What remains after a crash then looks like a failed run to readers.
     """
-    run = RunLayout.of(bucket, name)
-    _, pointers = split(f"{history(bucket)}/")
+    run = dataset.run(name)
+    bucket, pointers = split(f"{dataset.history}/")
     published = [key for key in s3.list_keys(bucket, pointers) if published_run(key) == name]
     _, record = split(run.record)
     _, prefix = split(f"{run.prefix}/")

@@ -18,7 +18,7 @@ from fruits_airflow.hooks import aws, claims
 from fruits_airflow.hooks.s3 import ListingHook
 from fruits_airflow.s3.readiness import Readiness
 from fruits_airflow.task_ids import TAKE_INVENTORY
-from fruits_features.contract.layout import RunLayout, split, stamp
+from fruits_features.contract.layout import split, stamp
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
     from mypy_boto3_s3 import S3Client
 
+    from fruits_features.contract.layout import DatasetLayout, RunLayout
     from include.inventory.selection import Selection
     from include.inventory.writer import Summary
 
@@ -65,15 +66,15 @@ def take_inventory() -> dict[str, Any]:
     """Record the images that the run reads.
 
     Returns:
-        The run: name, bucket, the bucket's region, URI, and the figures of its inventory.
+        The run: name, bucket, data set, the bucket's region, URI, and the figures of its inventory.
 
     Raises:
         AirflowFailException: There is no image below the prefix.
     """
     context = get_current_context()
-    bucket, prefix = run_context.bucket(context), run_context.image_prefix(context)
-    s3 = aws.s3()
-    run = _claim_folder(context, s3, bucket)
+    dataset, prefix = run_context.dataset(context), run_context.image_prefix(context)
+    s3, bucket = aws.s3(), dataset.bucket
+    run = _claim_folder(context, s3, dataset)
     selection = Readiness(bucket, prefix, marker=context["params"]["marker"]).selection()
     inventory = write_inventory(s3, bucket, run.inventory, selection)
     summary = inventory.summary
@@ -90,6 +91,7 @@ def take_inventory() -> dict[str, Any]:
     return {
         "name": run.name,
         "bucket": bucket,
+        "dataset": dataset.name,
         "region": aws.bucket_region(s3, bucket),
         "uri": run.prefix,
         "prefix": prefix,
@@ -106,7 +108,7 @@ def take_inventory() -> dict[str, Any]:
     }
 
 
-def _claim_folder(context: Context, s3: S3Hook, bucket: str) -> RunLayout:
+def _claim_folder(context: Context, s3: S3Hook, dataset: DatasetLayout) -> RunLayout:
     """Return the folder of the run, named by time, deployment and DAG, so that names sort by time.
 
     The time is the logical date. A run that has none, for example one of the API, is named by its earliest start, which
@@ -117,9 +119,9 @@ def _claim_folder(context: Context, s3: S3Hook, bucket: str) -> RunLayout:
     """
     dag_run, owner = context["dag_run"], run_context.owner_of(context)
     time = stamp(dag_run.logical_date or dag_run.run_after)
-    deployment = "" if owner.deployment == bucket else f"{_as_name(owner.deployment)}-"
+    deployment = "" if owner.deployment == dataset.bucket else f"{_as_name(owner.deployment)}-"
     base = f"{time}-{deployment}{dag_run.dag_id}"
-    layouts = (RunLayout.of(bucket, base if attempt == 1 else f"{base}-{attempt}") for attempt in count(1))
+    layouts = (dataset.run(base if attempt == 1 else f"{base}-{attempt}") for attempt in count(1))
     return next(
         layout for layout in layouts if not s3.check_for_key(layout.record) and claims.claim(s3, layout, asdict(owner))
     )

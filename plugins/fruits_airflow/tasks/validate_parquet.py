@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from airflow.providers.amazon.aws.hooks.s3 import S3Hook
     from airflow.sdk import Context
 
+    from fruits_features.contract.layout import DatasetLayout
     from fruits_features.recogniser.model import Recogniser
     from include.validation.audit import Published, ValidationReport
 
@@ -77,7 +78,7 @@ def _audit(run: Mapping[str, Any], context: Context, s3: S3Hook) -> ValidationRe
         files=RunFiles(layout, aws.filesystem(s3)),
         arguments=run_context.requested_arguments(context),
         fetch=lambda key, etag: read(s3, run["bucket"], key, etag),
-        published=_published(s3, run["bucket"]),
+        published=_published(s3, run_context.dataset_of(run)),
         recogniser=read(s3, *split(layout.portable_recogniser)),
         kept=(read(s3, *split(kept_from)) or b"") if kept_from else None,
         recogniser_drop=Severity(context["params"]["recogniser_drop"]),
@@ -99,13 +100,13 @@ def _outcome(s3: S3Hook, layout: RunLayout) -> dict[str, Any]:
         ) from error
 
 
-def _published(s3: S3Hook, bucket: str) -> Published | None:
+def _published(s3: S3Hook, dataset: DatasetLayout) -> Published | None:
     """Return the published run, or `None` when nothing is published or readable."""
     from include.validation import projection_checks
     from include.validation.audit import Published
     from include.validation.recogniser_drop import Judged
 
-    published = read_latest(s3, bucket)
+    published = read_latest(s3, dataset)
     record = read_published_record(s3, published)
     if not record:
         return None

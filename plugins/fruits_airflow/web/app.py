@@ -7,7 +7,8 @@ without the session.
 """
 
 import re
-from functools import cache, partial
+from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any, Literal
 from urllib.parse import quote
 
@@ -22,15 +23,17 @@ from jinja2 import Environment, PackageLoader
 
 from fruits_airflow.hooks import aws
 from fruits_airflow.hooks.s3 import read
+from fruits_airflow.run_context import dataset_of
 from fruits_airflow.task_ids import FIND_CHANGES, STAYS_PUBLISHED_KEY, TAKE_INVENTORY
 from fruits_airflow.web import files, recognition
 from fruits_airflow.web.access import may_read, s3_sentence
+from fruits_airflow.web.datasets import ChosenDataset, UnknownDatasetError, query_of, run_list
 from fruits_airflow.web.headers import HEADERS, REPORT_POLICY
-from fruits_airflow.web.run_list import RunList, read_record
+from fruits_airflow.web.run_list import read_record
 from fruits_features.client.serve.application import answer_refusal
 from fruits_features.client.serve.guards import HeadersMiddleware
 from fruits_features.client.serve.limits import Refusal
-from fruits_features.contract.layout import RunLayout, split
+from fruits_features.contract.layout import DatasetLayout, RunLayout, split
 from include.settings import settings
 
 RUN_NAME = re.compile(r"[\w-]+")
@@ -72,52 +75,79 @@ def show_no_report(request: Request, error: NoReport) -> HTMLResponse:  # noqa: 
     return _page("missing.html", status=404, heading="No report", reason=str(error), link=error.link)
 
 
+@app.exception_handler(UnknownDatasetError)
+def show_unknown_dataset(request: Request, error: UnknownDatasetError) -> HTMLResponse:  # noqa: ARG001 - as above
+    """Show which data sets exist."""
+    return _page("missing.html", status=404, heading="No such data set", reason=str(error), link=None)
+
+
 @app.get("/")
-def published_runs(user: GetUserDep) -> HTMLResponse:
-    """List the published runs of the DAGs that the user may read, latest first."""
-    bucket = settings().bucket
-    listed = _run_list(bucket).read(aws.s3)
+def published_runs(user: GetUserDep, dataset: ChosenDataset) -> HTMLResponse:
+    """List the published runs of a data set and of the DAGs that the user may read, latest first."""
+    listed = run_list(dataset).read(aws.s3)
     dags = {dag_id for dag_id in {record["dag"]["dag_id"] for record in listed.records} if may_read(user, dag_id)}
     readable = [record for record in listed.records if record["dag"]["dag_id"] in dags]
-    return _page("runs.html", bucket=bucket, records=readable, published=listed.published, notes=listed.notes)
+    return _page(
+        "runs.html",
+        dataset=dataset,
+        query=query_of(dataset.name),
+        datasets={name: query_of(name) for name in listed.datasets},
+        records=readable,
+        published=listed.published,
+        notes=listed.notes,
+    )
 
 
-@cache
-def _run_list(bucket: str) -> RunList:
-    """Return the list of a bucket's runs, of which each process keeps one."""
-    return RunList(bucket)
+@dataclass(frozen=True)
+class ShownRun:
+    """A run whose report is shown.
+
+    Args:
+        layout: Layout of the run.
+        dataset: Its data set.
+    """
+
+    layout: RunLayout
+    dataset: DatasetLayout
+
+    @property
+    def query(self) -> str:
+        """Query of the links to the run's files and to the list, which contains the deployment's bucket only."""
+        return query_of(self.dataset.name) if self.dataset.bucket == settings().bucket else ""
 
 
-def _layout(dag_id: str, place: Literal["runs", "dag_runs"], name: str, session: SessionDep) -> RunLayout:
-    """Return the layout of a published run (`runs`) or of the run that a DAG run made (`dag_runs`)."""
-    return _published_layout(dag_id, name) if place == "runs" else _dag_run_layout(dag_id, name, session)
+def _shown(
+    dag_id: str, place: Literal["runs", "dag_runs"], name: str, session: SessionDep, dataset: ChosenDataset
+) -> ShownRun:
+    """Return a published run of a data set (`runs`), or the run that a DAG run made (`dag_runs`)."""
+    return _published(dag_id, name, dataset) if place == "runs" else _of_dag_run(dag_id, name, session)
 
 
-Layout = Annotated[RunLayout, Depends(_layout)]
+Shown = Annotated[ShownRun, Depends(_shown)]
 
 
 @reports.get("")
-def report(layout: Layout) -> HTMLResponse:
+def report(run: Shown) -> HTMLResponse:
     """Show a report in its sandboxed frame."""
-    if not aws.s3().check_for_key(layout.report_page):
+    if not aws.s3().check_for_key(run.layout.report_page):
         raise NoReport(
             "This run has no report yet. The report is written after validation. A skipped run has no report. The logs "
             "of its tasks contain the reason."
         )
-    return _page("report.html", run=layout.name)
+    return _page("report.html", run=run.layout.name, query=run.query)
 
 
 @reports.get("/index.html")
-def report_page(layout: Layout) -> Response:
+def report_page(run: Shown) -> Response:
     """Return the report page."""
-    return HTMLResponse(_read(layout.report_page), headers={"Content-Security-Policy": REPORT_POLICY})
+    return HTMLResponse(_read(run.layout.report_page), headers={"Content-Security-Policy": REPORT_POLICY})
 
 
 @reports.get("/figures.json")
-def report_figures(layout: Layout) -> Response:
+def report_figures(run: Shown) -> Response:
     """Return the report's figures as a JSON download."""
-    headers = {"Content-Disposition": f'attachment; filename="{layout.name}-figures.json"'}
-    return Response(_read(layout.report_figures), media_type="application/json", headers=headers)
+    headers = {"Content-Disposition": f'attachment; filename="{run.layout.name}-figures.json"'}
+    return Response(_read(run.layout.report_figures), media_type="application/json", headers=headers)
 
 
 app.include_router(reports)
@@ -140,24 +170,24 @@ def run_files(dag_id: str, run_id: str, session: SessionDep, uri: str = "") -> R
     return Response(files.text(_read(uri)), media_type="text/plain; charset=utf-8")
 
 
-def _published_layout(dag_id: str, run: str) -> RunLayout:
-    layout = RunLayout.of(settings().bucket, run)
+def _published(dag_id: str, run: str, dataset: DatasetLayout) -> ShownRun:
+    layout = dataset.run(run)
     record = read_record(aws.s3(), layout.record) if RUN_NAME.fullmatch(run) else None
     if not isinstance(record, dict) or record["dag"]["dag_id"] != dag_id:
         raise NoReport(f"DAG {dag_id} has not published a run {run}, or its record is damaged.")
-    return layout
+    return ShownRun(layout, dataset)
 
 
-def _dag_run_layout(dag_id: str, run_id: str, session: SessionDep) -> RunLayout:
+def _of_dag_run(dag_id: str, run_id: str, session: SessionDep) -> ShownRun:
     pull = partial(_pull, session, dag_id=dag_id, run_id=run_id)
     run = pull(TAKE_INVENTORY, XCOM_RETURN_KEY)
     if run is None:
         raise NoReport("This DAG run has not taken an inventory of fruits yet, so it has no report.")
     published = pull(FIND_CHANGES, STAYS_PUBLISHED_KEY)
     if published:
-        link = _report_link(run["bucket"], published)
+        link = _report_link(ShownRun(dataset_of(run).run(published), dataset_of(run)))
         raise NoReport(f"Nothing has changed. Run {published} stays published.", link)
-    return RunLayout(run["uri"])
+    return ShownRun(RunLayout(run["uri"]), dataset_of(run))
 
 
 def _pull(session: SessionDep, task_id: str, key: str, *, dag_id: str, run_id: str) -> Any:
@@ -167,17 +197,18 @@ def _pull(session: SessionDep, task_id: str, key: str, *, dag_id: str, run_id: s
     return None if xcom is None else XComModel.deserialize_value(xcom)
 
 
-def _report_link(bucket: str, run: str) -> str | None:
+def _report_link(run: ShownRun) -> str | None:
     """Return the relative URL of a published run's report, or `None` if the run was deleted.
 
     The URL names the run if it is in the deployment's bucket, or else the DAG run that published it.
     """
-    record = read_record(aws.s3(), RunLayout.of(bucket, run).record)
+    record = read_record(aws.s3(), run.layout.record)
     if not isinstance(record, dict):
         return None
     dag_run = record["dag"]
-    path = f"runs/{run}" if bucket == settings().bucket else f"dag_runs/{quote(dag_run['run_id'])}"
-    return f"../../../{quote(dag_run['dag_id'])}/{path}/report"
+    is_listed = run.dataset.bucket == settings().bucket
+    path = f"runs/{run.layout.name}" if is_listed else f"dag_runs/{quote(dag_run['run_id'])}"
+    return f"../../../{quote(dag_run['dag_id'])}/{path}/report{run.query}"
 
 
 def _read(uri: str) -> bytes:

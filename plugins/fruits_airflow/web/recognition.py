@@ -1,15 +1,16 @@
 """The page that recognises a photo, in Airflow's UI.
 
-It is the page of `fruits serve`. It shows the run that is published in the deployment's bucket to users who may read
-the DAG of this run. Everything is read through Airflow's AWS connection. The child process of the recognition reads the
-model of the family `onnx` itself, with the credentials of its environment.
+It is the page of `fruits serve`. It shows the published run of a data set in the deployment's bucket to users who may
+read the DAG of this run. Everything is read through Airflow's AWS connection. The child process of the recognition
+reads the model of the family `onnx` itself, with the credentials of its environment.
 """
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import cache, partial
+from functools import lru_cache, partial
+from html import escape
 from typing import TYPE_CHECKING, Any
 
 from airflow.api_fastapi.core_api.security import GetUserDep
@@ -19,13 +20,14 @@ from botocore.exceptions import ClientError
 from fruits_airflow.hooks import aws
 from fruits_airflow.hooks.s3 import read
 from fruits_airflow.web.access import may_read, s3_sentence
+from fruits_airflow.web.datasets import UnknownDatasetError, chosen, query_of
 from fruits_airflow.web.headers import RECOGNITION_POLICY
 from fruits_airflow.web.run_list import read_record
 from fruits_features.client.serve.application import routes
-from fruits_features.client.serve.limits import Limits
+from fruits_features.client.serve.limits import Limits, Refusal
 from fruits_features.client.serve.service import Service, Visitor
 from fruits_features.client.serve.source import MAX_PICTURE_BYTES, Source
-from fruits_features.contract.layout import RunLayout, latest, split
+from fruits_features.contract.layout import DEFAULT_DATASET, DatasetLayout, split
 from include.publication import documents
 from include.settings import settings
 
@@ -33,15 +35,19 @@ if TYPE_CHECKING:
     from fruits_features.client.published_run import PublishedRun
 
 
+MAX_SERVICES = 4
+"""Data sets whose runs a process keeps in memory. Each has a child process with the run's projection."""
+
+
 @dataclass
-class _Bucket:
-    """Reads the published run of a bucket. Airflow's connection is read again with each pointer.
+class _Reader:
+    """Reads the published run of a data set. Airflow's connection is read again with each pointer.
 
     Args:
-        name: Name of the bucket.
+        dataset: The data set.
     """
 
-    name: str
+    dataset: DatasetLayout
     _s3: S3Hook = field(default_factory=aws.s3)
     _dags: dict[str, str] = field(default_factory=dict)
 
@@ -55,10 +61,10 @@ class _Bucket:
         """
         self._s3 = aws.s3()
         with _explained():
-            content = read(self._s3, *split(latest(self.name)))
+            content = read(self._s3, *split(self.dataset.latest))
         if content is None:
-            raise FileNotFoundError(f"There is no published run in s3://{self.name}. Trigger the DAG fruits_features.")
-        return documents.read_latest(content, self.name, datetime.now(UTC))
+            raise FileNotFoundError(f"There is no published run in {self.dataset}. Trigger the DAG fruits_features.")
+        return documents.read_latest(content, self.dataset, datetime.now(UTC))
 
     def open(self, pointer: Mapping[str, Any]) -> "PublishedRun":
         """Return the run of a pointer. Its parts are read when they are needed."""
@@ -74,7 +80,7 @@ class _Bucket:
         """Return the id of the DAG that published a run, or `None` if the run's record cannot be read."""
         if run not in self._dags:
             with _explained():
-                record = read_record(self._s3, RunLayout.of(self.name, run).record)
+                record = read_record(self._s3, self.dataset.run(run).record)
             if not isinstance(record, dict):
                 return None
             self._dags[run] = record["dag"]["dag_id"]
@@ -96,32 +102,53 @@ def _explained() -> Iterator[None]:
         raise OSError(s3_sentence(error)) from error
 
 
-@cache
-def _bucket(name: str) -> _Bucket:
-    return _Bucket(name)
+@lru_cache(MAX_SERVICES)
+def _reader(dataset: DatasetLayout) -> _Reader:
+    return _Reader(dataset)
 
 
-@cache
-def _service(name: str) -> Service:
-    """Return the service of a bucket, of which each process keeps one. The first visitor makes it load the run."""
-    bucket = _bucket(name)
-    source = Source(bucket.pointer, bucket.open, bucket.fetch)
+@lru_cache(MAX_SERVICES)
+def _service(dataset: DatasetLayout) -> Service:
+    """Return the service of a data set, which a process keeps. The first visitor makes it load the run."""
+    reader = _reader(dataset)
+    source = Source(reader.pointer, reader.open, reader.fetch)
     return Service(source, Limits(max_pixels=settings().max_image_pixels))
 
 
-def _visitor(user: GetUserDep) -> Visitor:
-    """Return the user as the sender of photos."""
+def _chosen_service(dataset: str = DEFAULT_DATASET) -> Service:
+    """Return the service of the data set that a URL names.
+
+    Raises:
+        Refusal: There is no such data set, or S3 refused to list them.
+    """
+    try:
+        with _explained():
+            return _service(chosen(dataset))
+    except UnknownDatasetError as error:
+        raise Refusal(404, str(error)) from error
+    except OSError as error:
+        raise Refusal(503, str(error)) from error
+
+
+def _visitor(user: GetUserDep, dataset: str = DEFAULT_DATASET) -> Visitor:
+    """Return the user as the sender of photos to the service of a data set."""
 
     def may_use(run: str) -> bool:
-        dag_id = _bucket(settings().bucket).dag_of(run)
+        dag_id = _reader(chosen(dataset)).dag_of(run)
         return dag_id is not None and may_read(user, dag_id)
 
     return Visitor(user.get_id(), may_use)
 
 
+def _navigation(dataset: str = DEFAULT_DATASET) -> str:
+    """Return the link to the list of runs of a data set."""
+    name = "" if dataset == DEFAULT_DATASET else f" of {escape(dataset)}"
+    return f'<nav aria-label="Fruits"><a href="../{query_of(dataset)}">\u2190 Published runs{name}</a></nav>'
+
+
 router = routes(
-    lambda: _service(settings().bucket),
+    _chosen_service,
     _visitor,
-    navigation='<nav aria-label="Fruits"><a href="../">\u2190 Published runs</a></nav>',
+    navigation=_navigation,
     page_headers={"Content-Security-Policy": RECOGNITION_POLICY},
 )

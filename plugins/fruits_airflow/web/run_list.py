@@ -1,7 +1,8 @@
-"""The list of published runs, kept in memory so that many viewers cost no more requests than one.
+"""The list of a data set's published runs, kept in memory so that many viewers cost no more requests than one.
 
-A published record never changes, so it is read once. The names of the publications and the pointer are read again after
-`MAX_AGE_S`. Viewers that come at once wait for one reader. Objects that cannot be used are skipped with a note.
+A published record never changes, so it is read once. The names of data sets and publications and the pointer are read
+again after `MAX_AGE_S`. Viewers that come at once wait for one reader. Objects that cannot be used are skipped with a
+note.
 """
 
 from __future__ import annotations
@@ -15,10 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 from fruits_airflow.hooks.s3 import read
 from fruits_features.contract.layout import (
-    RunLayout,
-    history,
-    latest,
-    publication,
+    DATASETS_ROOT,
+    DEFAULT_DATASET,
+    dataset_names,
     publication_time,
     published_run,
     split,
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from airflow.providers.amazon.aws.hooks.s3 import S3Hook
+
+    from fruits_features.contract.layout import DatasetLayout
 
 MAX_RUNS = 100
 """Runs in the list, latest first."""
@@ -48,28 +50,31 @@ class ListedRuns:
         records: Records of the last runs with their publication time, latest first.
         published: Name of the published run; `None` if there is none, or `latest.json` cannot be used.
         notes: Sentences that name the objects that were skipped.
+        datasets: Names of the bucket's data sets, the default one first.
     """
 
     records: list[dict[str, Any]]
     published: str | None
     notes: list[str]
+    datasets: list[str]
 
 
 @dataclass
 class RunList:
-    """Published runs of one bucket.
+    """Published runs of one data set.
 
     Args:
-        bucket: Name of the bucket.
+        dataset: The data set.
         clock: Function that returns seconds, for tests.
     """
 
-    bucket: str
+    dataset: DatasetLayout
     clock: Callable[[], float] = time.monotonic
     _read_at: float | None = None
     _published: str | None = None
     _records: dict[str, dict[str, Any]] = field(default_factory=dict)
     _notes: list[str] = field(default_factory=list)
+    _datasets: list[str] = field(default_factory=list)
     _lock: Lock = field(default_factory=Lock)
 
     def read(self, connect: Callable[[], S3Hook]) -> ListedRuns:
@@ -86,7 +91,7 @@ class RunList:
                 self._refresh(connect())
                 self._read_at = self.clock()
             records = [{**record, "published_at": publication_time(name)} for name, record in self._records.items()]
-            return ListedRuns(records, self._published, self._notes)
+            return ListedRuns(records, self._published, self._notes, self._datasets)
 
     def _refresh(self, s3: S3Hook) -> None:
         """Read the pointer, the names of the publications, and the records that are not known yet.
@@ -94,27 +99,24 @@ class RunList:
         The order comes from the names of the publications, which contain their time. The name of a run contains its
         logical date, which is in the past for a backfill.
         """
-        pointer, notes = _read_pointer(s3, self.bucket)
-        _, prefix = split(f"{history(self.bucket)}/")
-        names = [key.removeprefix(prefix) for key in s3.list_keys(self.bucket, prefix)]
+        pointer, notes = _read_pointer(s3, self.dataset)
+        bucket, prefix = split(f"{self.dataset.history}/")
+        names = [key.removeprefix(prefix) for key in s3.list_keys(bucket, prefix)]
         if pointer:
-            names.append(publication("", pointer["published_at"], pointer["run"]).rpartition("/")[2])
+            names.append(self.dataset.publication(pointer["published_at"], pointer["run"]).rpartition("/")[2])
         pointers = [name for name in names if _is_pointer(name)]
-        others = [
-            f"s3://{self.bucket}/{prefix}{name} is no pointer to a run." for name in names if not _is_pointer(name)
-        ]
+        others = [f"s3://{bucket}/{prefix}{name} is no pointer to a run." for name in names if not _is_pointer(name)]
         newest = sorted(pointers, reverse=True)[:MAX_RUNS]
         unknown = [name for name in newest if name not in self._records]
         with ThreadPoolExecutor(MAX_CONCURRENT_READS) as pool:
-            read_records = pool.map(
-                lambda name: read_record(s3, RunLayout.of(self.bucket, published_run(name)).record), unknown
-            )
+            read_records = pool.map(lambda name: read_record(s3, self.dataset.run(published_run(name)).record), unknown)
             found = dict(zip(unknown, read_records, strict=True))
         known = self._records | {name: record for name, record in found.items() if isinstance(record, dict)}
         damaged = [note for note in found.values() if isinstance(note, str)]
         self._records = {name: known[name] for name in newest if name in known}
         self._notes = [*notes, *others, *damaged][:MAX_NOTES]
         self._published = pointer.get("run")
+        self._datasets = _list_datasets(s3, bucket)
 
 
 def read_record(s3: S3Hook, uri: str) -> dict[str, Any] | str | None:
@@ -128,13 +130,20 @@ def read_record(s3: S3Hook, uri: str) -> dict[str, Any] | str | None:
         return str(error)
 
 
-def _read_pointer(s3: S3Hook, bucket: str) -> tuple[dict[str, Any], list[str]]:
+def _list_datasets(s3: S3Hook, bucket: str) -> list[str]:
+    """Return the names of a bucket's data sets, the default one first."""
+    root = f"{DATASETS_ROOT}/"
+    names = [prefix.removeprefix(root).rstrip("/") for prefix in s3.list_prefixes(bucket, root, "/")]
+    return [DEFAULT_DATASET, *dataset_names(names)]
+
+
+def _read_pointer(s3: S3Hook, dataset: DatasetLayout) -> tuple[dict[str, Any], list[str]]:
     """Return `latest.json`, empty if nothing is published or it cannot be used, and a note in the latter case."""
-    content = read(s3, *split(latest(bucket)))
+    content = read(s3, *split(dataset.latest))
     if content is None:
         return {}, []
     try:
-        return documents.read_latest(content, bucket, datetime.now(UTC)), []
+        return documents.read_latest(content, dataset, datetime.now(UTC)), []
     except documents.DocumentError as error:
         return {}, [str(error)]
 

@@ -19,6 +19,7 @@ from fruits_features import __version__
 from fruits_features.client import extras
 from fruits_features.client.published_run import PublishedRun
 from fruits_features.contract.errors import RunError
+from fruits_features.contract.layout import DEFAULT_DATASET
 from fruits_features.publications import publications
 
 _ERRORS = (BaseError, ImportError, OSError, RunError, ValueError)
@@ -75,6 +76,7 @@ def _parser() -> argparse.ArgumentParser:
     text = "Serve a page that recognises photographs with the published run."
     serve = commands.add_parser("serve", help=text, description=text)
     serve.add_argument("bucket", metavar="BUCKET", help="s3://<bucket>")
+    _add_dataset(serve)
     import_module("fruits_features.client.serve.command").add_arguments(serve)
     serve.set_defaults(command=_serve)
     return parser
@@ -84,12 +86,17 @@ def _shared_arguments() -> tuple[argparse.ArgumentParser, argparse.ArgumentParse
     """Return the arguments of several commands: the bucket and JSON, the choice of a run, and photos."""
     bucket, one_run, photos = (argparse.ArgumentParser(add_help=False) for _ in range(3))
     bucket.add_argument("bucket", metavar="BUCKET", help="s3://<bucket>")
+    _add_dataset(bucket)
     bucket.add_argument("--json", action="store_true", help="print JSON")
     which = one_run.add_mutually_exclusive_group()
     which.add_argument("--run", metavar="NAME", help="name of a run (default: the published one)")
     which.add_argument("--as-of", metavar="TIME", help="the run published then: 2026-11-20, or with a time of day")
     photos.add_argument("photos", nargs="+", metavar="PHOTO", help="image file, or s3:// URI of one")
     return bucket, one_run, photos
+
+
+def _add_dataset(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--dataset", default=DEFAULT_DATASET, metavar="NAME", help="data set (default: %(default)s)")
 
 
 def _positive(text: str) -> int:
@@ -99,7 +106,7 @@ def _positive(text: str) -> int:
 
 
 def _open(options: argparse.Namespace) -> PublishedRun:
-    return PublishedRun.open(options.bucket, run=options.run, as_of=options.as_of)
+    return PublishedRun.open(options.bucket, run=options.run, as_of=options.as_of, dataset=options.dataset)
 
 
 def _recognise(options: argparse.Namespace) -> int:
@@ -163,7 +170,7 @@ def _print_answer(result: dict[str, Any], name: str, line: str) -> None:
 
 
 def _runs(options: argparse.Namespace) -> int:
-    listed = publications(options.bucket)
+    listed = publications(options.bucket, dataset=options.dataset)
     if options.json:
         _print_json([{"run": one.run, "published_at": one.published_at.isoformat()} for one in listed])
         return 0

@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fruits_features.client import extras
+from fruits_features.contract.layout import DEFAULT_DATASET
 from fruits_features.contract.sealed import DIGEST
 from fruits_features.io import object_store, s3_access
 from fruits_features.publications import name_of, published
@@ -66,22 +67,25 @@ class PublishedRun:
     filesystem: Callable[[], "FileSystem"] = field(repr=False)
 
     @classmethod
-    def open(cls, bucket: str, *, run: str | None = None, as_of: str | date | None = None) -> Self:
+    def open(
+        cls, bucket: str, *, run: str | None = None, as_of: str | date | None = None, dataset: str = DEFAULT_DATASET
+    ) -> Self:
         """Open a published run, with credentials as boto3 finds them.
 
         Args:
             bucket: `s3://<bucket>`.
             run: Name of a run; the published run by default. Excludes `as_of`.
             as_of: Time as `datetime`, `date` or ISO 8601; selects the run that was published then.
+            dataset: Name of the data set.
 
         Raises:
             DamagedPointerError: The pointer to the run is damaged.
-            NothingPublishedError: The bucket does not contain the run.
+            NothingPublishedError: The bucket does not contain the run or the data set.
             S3AccessError: There are no credentials, or S3 rejected them.
-            ValueError: `bucket` is not the address of a bucket, `run` and `as_of` are both given, or the time cannot be
-                parsed.
+            ValueError: `bucket` is not the address of a bucket, `dataset` is not the name of a data set, `run` and
+                `as_of` are both given, or the time cannot be parsed.
         """
-        pointer = published(bucket, run=run, as_of=as_of)
+        pointer = published(bucket, run=run, as_of=as_of, dataset=dataset)
         return cls(pointer, _read, lambda: s3_access.open_filesystem(name_of(bucket)))
 
     @property

@@ -4,11 +4,18 @@ The application writes these paths. The DAG, the validation and the notebooks re
 and accesses no file system.
 """
 
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
 
 FEATURES_ROOT = "features"
+"""Prefix of everything that the pipeline writes besides artifacts and logs."""
+DATASETS_ROOT = f"{FEATURES_ROOT}/datasets"
+"""Prefix of the named data sets. Below `FEATURES_ROOT`, so that no inventory lists them as images."""
+DEFAULT_DATASET = "default"
+"""Data set directly below `FEATURES_ROOT`."""
 PORTABLE = "projection.npz"
 RECOGNISER = "recogniser.npz"
 MODEL_CARD = "model_card.md"
@@ -30,6 +37,13 @@ https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html
 """
 PREFIX_PATTERN = r"^([^*?\[\]/][^*?\[\]]*/)?$"
 """Empty, or ends in "/". Excludes the characters that Airflow's `S3KeySensor` treats as wildcards."""
+DATASET_PATTERN = r"^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?\Z"
+DATASET_RULE = "1 to 40 lowercase letters, digits and hyphens, without a hyphen at its beginning and end"
+"""`DATASET_PATTERN` in words."""
+
+
+class DatasetNameError(ValueError):
+    """A name is not the name of a data set. The message contains the rule and an example."""
 
 
 def split(uri: str) -> tuple[str, str]:
@@ -64,15 +78,6 @@ class RunLayout:
     def __post_init__(self) -> None:
         """Remove the trailing slash."""
         object.__setattr__(self, "prefix", self.prefix.rstrip("/"))
-
-    @classmethod
-    def of(cls, bucket: str, run: str) -> "RunLayout":
-        """Return the layout of a run in a bucket.
-
-        >>> RunLayout.of("fruits", "2026-11-20").prefix
-        's3://fruits/features/runs/2026-11-20'
-        """
-        return cls(f"s3://{bucket}/{FEATURES_ROOT}/runs/{run}")
 
     @property
     def name(self) -> str:
@@ -170,23 +175,109 @@ class RunLayout:
         return f"{self.prefix}/run.json"
 
 
-def history(bucket: str) -> str:
-    """Return the folder of the earlier versions of `latest.json`."""
-    return f"s3://{bucket}/{FEATURES_ROOT}/published"
+@dataclass(frozen=True)
+class DatasetLayout:
+    """Paths of a data set: its runs, the pointer to the published one, and what its runs share.
 
-
-def publication(bucket: str, published_at: str, run: str) -> str:
-    """Return the URI of an earlier version of `latest.json`. Names sort by time.
+    A bucket contains the data set `default` and any number of named ones. They share no files.
 
     Args:
         bucket: Name of the bucket.
-        published_at: Time of publication, ISO 8601 with a time zone.
-        run: Name of the published run.
+        name: Name of the data set.
 
-    >>> publication("fruits", "2026-11-22T08:00:00+00:00", "r")
-    's3://fruits/features/published/2026-11-22T080000Z-r.json'
+    Raises:
+        DatasetNameError: The name contains other characters, or is too long.
+
+    >>> DatasetLayout("fruits").latest, DatasetLayout("fruits", "citrus").latest
+    ('s3://fruits/features/latest.json', 's3://fruits/features/datasets/citrus/latest.json')
     """
-    return f"{history(bucket)}/{stamp(datetime.fromisoformat(published_at))}-{run}.json"
+
+    bucket: str
+    name: str = DEFAULT_DATASET
+
+    def __post_init__(self) -> None:
+        """Check the name, which becomes part of keys."""
+        if not re.fullmatch(DATASET_PATTERN, self.name):
+            raise DatasetNameError(
+                f"{self.name!r} is not the name of a data set: write {DATASET_RULE}, such as citrus-2026."
+            )
+
+    def __str__(self) -> str:
+        """Return the address for sentences: the bucket, or the folder of a named data set.
+
+        >>> str(DatasetLayout("fruits")), str(DatasetLayout("fruits", "citrus"))
+        ('s3://fruits', 's3://fruits/features/datasets/citrus')
+        """
+        return f"s3://{self.bucket}" if self.is_default else self.prefix
+
+    @property
+    def is_default(self) -> bool:
+        """Whether this is the data set of runs and readers that name none."""
+        return self.name == DEFAULT_DATASET
+
+    @property
+    def prefix(self) -> str:
+        """URI of the data set's folder."""
+        folder = FEATURES_ROOT if self.is_default else f"{DATASETS_ROOT}/{self.name}"
+        return f"s3://{self.bucket}/{folder}"
+
+    @property
+    def latest(self) -> str:
+        """Pointer to the published run, as JSON."""
+        return f"{self.prefix}/latest.json"
+
+    @property
+    def history(self) -> str:
+        """Folder of the earlier versions of `latest.json`."""
+        return f"{self.prefix}/published"
+
+    @property
+    def runs(self) -> str:
+        """Folder of the runs."""
+        return f"{self.prefix}/runs"
+
+    @property
+    def feature_cache(self) -> str:
+        """Folder of the feature cache that the data set's runs share."""
+        return f"{self.prefix}/described"
+
+    def run(self, name: str) -> RunLayout:
+        """Return the layout of a run.
+
+        >>> DatasetLayout("fruits", "citrus").run("2026-11-20").prefix
+        's3://fruits/features/datasets/citrus/runs/2026-11-20'
+        """
+        return RunLayout(f"{self.runs}/{name}")
+
+    def publication(self, published_at: str, run: str) -> str:
+        """Return the URI of an earlier version of `latest.json`. Names sort by time.
+
+        Args:
+            published_at: Time of publication, ISO 8601 with a time zone.
+            run: Name of the published run.
+
+        >>> DatasetLayout("fruits").publication("2026-11-22T08:00:00+00:00", "r")
+        's3://fruits/features/published/2026-11-22T080000Z-r.json'
+        """
+        return f"{self.history}/{stamp(datetime.fromisoformat(published_at))}-{run}.json"
+
+    def backfill(self, dag_id: str, conf: str) -> str:
+        """Return the URI of the lock of a backfill. All runs of one DAG with one configuration share it.
+
+        >>> DatasetLayout("fruits").backfill("daily", '{"k": 8}')
+        's3://fruits/features/backfills/daily-e112e31f.json'
+        """
+        digest = sha256(conf.encode()).hexdigest()[:8]
+        return f"{self.prefix}/backfills/{dag_id}-{digest}.json"
+
+
+def dataset_names(folders: Iterable[str]) -> list[str]:
+    """Return the names of data sets among the names of the folders below `DATASETS_ROOT`.
+
+    >>> dataset_names(["citrus", "default", "My photos"])
+    ['citrus']
+    """
+    return [name for name in folders if re.fullmatch(DATASET_PATTERN, name) and name != DEFAULT_DATASET]
 
 
 def published_run(name: str) -> str:
@@ -210,31 +301,3 @@ def publication_time(name: str) -> datetime:
 def stamp(moment: datetime) -> str:
     """Return a time, to the second, in the format used in names."""
     return moment.astimezone(UTC).strftime(_STAMP)
-
-
-def feature_cache(bucket: str) -> str:
-    """Return the folder of the feature cache that a bucket's runs share.
-
-    >>> feature_cache("fruits")
-    's3://fruits/features/described'
-    """
-    return f"s3://{bucket}/{FEATURES_ROOT}/described"
-
-
-def backfill(bucket: str, dag_id: str, conf: str) -> str:
-    """Return the URI of the lock of a backfill. All runs of one DAG with one configuration share it.
-
-    >>> backfill("fruits", "daily", '{"k": 8}')
-    's3://fruits/features/backfills/daily-e112e31f.json'
-    """
-    digest = sha256(conf.encode()).hexdigest()[:8]
-    return f"s3://{bucket}/{FEATURES_ROOT}/backfills/{dag_id}-{digest}.json"
-
-
-def latest(bucket: str) -> str:
-    """Return the URI of the pointer to the published run.
-
-    >>> latest("fruits")
-    's3://fruits/features/latest.json'
-    """
-    return f"s3://{bucket}/{FEATURES_ROOT}/latest.json"

@@ -90,6 +90,23 @@ def _list(folder: str) -> "list[ObjectMeta]":
     return retry_call(lambda: [entry for batch in obstore.list(store) for entry in batch], FILE_RETRIES)
 
 
+def list_folders(folder: str) -> list[str]:
+    """Return the names of the folders directly below a folder, sorted."""
+    store = open_folder(folder)
+    listed = retry_call(lambda: obstore.list_with_delimiter(store)["common_prefixes"], FILE_RETRIES)
+    return sorted(str(path).rstrip("/") for path in listed)
+
+
+def exists(uri: str) -> bool:
+    """Return whether an object exists."""
+    folder, _, name = uri.rpartition("/")
+    try:
+        retry_call(lambda: obstore.head(open_folder(folder), name), FILE_RETRIES)
+    except FileNotFoundError:
+        return False
+    return True
+
+
 def read_bytes(folder: str, name: str) -> bytes:
     """Read one object.
 

@@ -187,7 +187,7 @@ def test_invalid_cluster_parameter_is_rejected(dagbag: DagBag, name: str, value:
 
 
 SECTIONS = {
-    "What to read": ["bucket", "image_prefix", "wait_minutes", "quiet_minutes", "marker"],
+    "What to read": ["bucket", "image_prefix", "dataset", "replace_dataset", "wait_minutes", "quiet_minutes", "marker"],
     "Features": ["features", "onnx_model", "include_pixels"],
     "Projection": ["refit", "explained_variance", "k"],
     "Cluster": ["cluster_size", "target_minutes", "max_cost"],

@@ -17,7 +17,7 @@ from fruits_airflow import new_images
 from fruits_airflow.hooks import aws, processes
 from fruits_features.cache.store import FeatureCache
 from fruits_features.contract.arguments import Arguments
-from fruits_features.contract.layout import RunLayout, feature_cache
+from fruits_features.contract.layout import DatasetLayout
 from fruits_features.schemas import INVENTORY, arrow_schema
 from include.artifacts import shipped_model
 
@@ -35,7 +35,7 @@ class Run:
     """A run with an inventory of three images, and the XComs of its tasks."""
 
     def __init__(self, s3: S3Client, bucket: str) -> None:
-        self.s3, self.bucket, self.layout = s3, bucket, RunLayout.of(bucket, "r")
+        self.s3, self.bucket, self.layout = s3, bucket, DatasetLayout(bucket).run("r")
         self.xcoms: dict[str, Any] = {}
         rows = [{"key": f"images/A/{n}", "etag": "e", "size": 5, "category": "A"} for n in range(3)]
         schema = arrow_schema([column for column in INVENTORY if column.name in rows[0]])
@@ -58,7 +58,7 @@ class Run:
 
     def arguments(self, **options: Any) -> Arguments:  # noqa: ANN401
         places = {"bucket": self.bucket, "inventory": self.layout.inventory, "output": self.layout.prefix, "run": "r"}
-        return Arguments(**places | {"store": feature_cache(self.bucket), "features": ("color",)} | options)
+        return Arguments(**places | {"store": DatasetLayout(self.bucket).feature_cache, "features": ("color",)} | options)
 
 
 def _connection(key: str, secret: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -33,14 +34,16 @@ def _context(bucket: str, **changes: Any) -> Any:  # noqa: ANN401
     }
 
 
-def _publish(s3: S3Client, bucket: str, components: int) -> None:
-    pointer = {
+def _publish(
+    s3: S3Client, bucket: str, components: int = 16, key: str = "features/latest.json", **changes: object
+) -> None:
+    pointer = changes | {
         "run": "r",
         "published_at": "2026-03-01T00:00:00+00:00",
         "paths": {"run": f"s3://{bucket}/run.json"},
         "projection": {"components": components},
     }
-    s3.put_object(Bucket=bucket, Key="features/latest.json", Body=json.dumps(pointer).encode())
+    s3.put_object(Bucket=bucket, Key=key, Body=json.dumps(pointer).encode())
 
 
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
@@ -130,6 +133,61 @@ def test_consistent_request_waits_for_images(local_aws: LocalAws, bucket: str, c
 
 def test_first_fit_follows_the_request_though_refit_is_never(bucket: str) -> None:
     request.check(_context(bucket, refit="never", explained_variance=0.8))
+
+
+OF_IMAGES = {"inventory": {"prefix": "images/", "taken_at": "2026-03-01T00:00:00+00:00"}}
+
+
+def test_other_prefix_than_the_data_sets_is_refused_before_any_wait(local_aws: LocalAws, bucket: str) -> None:
+    _publish(local_aws.s3(), bucket, **OF_IMAGES)
+    sensor = ImagesSensor(task_id="wait", bucket=bucket, prefix="citrus/", quiet_minutes="0", marker="")
+
+    with pytest.raises(AirflowFailException) as refused:
+        sensor.execute(_context(bucket, image_prefix="citrus/"))
+
+    assert str(refused.value) == (
+        f"The image prefix is 'citrus/', but the published run r of the data set 'default' in s3://{bucket} has read "
+        "'images/'. Name another data set with the parameter `dataset`, or set `replace_dataset` to replace this one."
+    )
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"image_prefix": "citrus/", "dataset": "citrus"}, {"image_prefix": "citrus/", "replace_dataset": True}],
+    ids=str,
+)
+def test_same_prefix_another_data_set_or_a_wanted_replacement_is_accepted(
+    local_aws: LocalAws, bucket: str, changes: dict[str, Any]
+) -> None:
+    _publish(local_aws.s3(), bucket, **OF_IMAGES)
+
+    request.check(_context(bucket, **changes))
+
+
+def test_named_data_set_keeps_its_prefix_too(local_aws: LocalAws, bucket: str) -> None:
+    _publish(local_aws.s3(), bucket, key="features/datasets/citrus/latest.json", **OF_IMAGES)
+
+    with pytest.raises(AirflowFailException, match=r"published run r of the data set 'citrus' in .* read 'images/'"):
+        request.check(_context(bucket, dataset="citrus", image_prefix="citrus/"))
+
+
+@pytest.mark.parametrize(("prefix", "is_refused"), [("citrus/", True), ("images/", False)])
+def test_prefix_of_a_run_of_an_earlier_version_is_in_its_record(
+    local_aws: LocalAws, bucket: str, prefix: str, *, is_refused: bool
+) -> None:
+    _publish(local_aws.s3(), bucket)
+    record = {
+        "run": "r",
+        "dag": {"dag_id": "fruits_features"},
+        "counts": {"features": 1, "quarantine": 0},
+        "categories": {"Limes": 1},
+        "projection": {"components": 16, "explained_variance": 0.9},
+        "recipe": {"image_prefix": "images/"},
+    }
+    local_aws.s3().put_object(Bucket=bucket, Key="run.json", Body=json.dumps(record).encode())
+
+    with pytest.raises(AirflowFailException, match="has read 'images/'") if is_refused else nullcontext():
+        request.check(_context(bucket, image_prefix=prefix))
 
 
 def test_refused_access_is_left_to_the_wait_for_images() -> None:

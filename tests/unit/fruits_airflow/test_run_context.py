@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 PARAMS = {
     "bucket": None,
+    "dataset": "default",
     "image_prefix": None,
     "features": ["orb", "color"],
     "onnx_model": None,
@@ -89,6 +90,25 @@ def test_image_limits_come_from_the_deployment(variables: Callable[..., None]) -
 @pytest.mark.usefixtures("aws_environment")
 def test_feature_cache_is_in_the_runs_bucket() -> None:
     assert run_context.arguments_of(_context()).store == "s3://fruits/features/described"
+
+
+@pytest.mark.usefixtures("aws_environment")
+def test_cache_and_published_projection_are_those_of_the_data_set(
+    local_aws: Any,  # noqa: ANN401
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    s3, key = local_aws.s3(), "features/datasets/citrus/latest.json"
+    paths = {"run": "s3://fruits/run.json", "projection": "s3://fruits/citrus.npz"}
+    pointer = {"run": "r0", "published_at": "2026-11-22T08:00:00+00:00", "paths": paths}
+    s3.put_object(Bucket="fruits", Key=key, Body=json.dumps(pointer).encode())
+    run = XCOMS["take_inventory"] | {"dataset": "citrus", "uri": "s3://fruits/features/datasets/citrus/runs/r"}
+    monkeypatch.setitem(XCOMS, "take_inventory", run)
+    try:
+        arguments = run_context.arguments_of(_context())
+        assert arguments.store == "s3://fruits/features/datasets/citrus/described"
+        assert (arguments.published, arguments.output) == ("s3://fruits/citrus.npz", run["uri"])
+    finally:
+        s3.delete_object(Bucket="fruits", Key=key)
 
 
 @pytest.mark.usefixtures("aws_environment")

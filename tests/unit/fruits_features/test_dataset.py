@@ -22,9 +22,9 @@ pytestmark = pytest.mark.usefixtures("aws_environment")
 RUNS = {"a": "2026-11-20T08:00:00+00:00", "Z-a": "2026-11-21T08:00:00+00:00", "c": "2026-11-22T08:00:00+00:00"}
 
 
-def _publish(aws: LocalAws, bucket: str, run: str, pointer: str, rows: pl.DataFrame) -> None:
+def _publish(aws: LocalAws, place: layout.DatasetLayout, run: str, pointer: str, rows: pl.DataFrame) -> None:
     """Write a run of these rows, and its pointer."""
-    features = layout.RunLayout.of(bucket, run).features
+    bucket, features = place.bucket, place.run(run).features
     content = json.dumps({"run": run, "published_at": RUNS[run], "paths": {"features": features}}).encode()
     file = io.BytesIO()
     rows.write_parquet(file)
@@ -35,9 +35,10 @@ def _publish(aws: LocalAws, bucket: str, run: str, pointer: str, rows: pl.DataFr
 @pytest.fixture
 def orchard(local_aws: LocalAws, bucket: str) -> str:
     """A bucket with three published runs, each with one row that contains its name."""
+    paths = layout.DatasetLayout(bucket)
     for run, published_at in RUNS.items():
-        pointer = layout.latest(bucket) if run == "c" else layout.publication(bucket, published_at, run)
-        _publish(local_aws, bucket, run, pointer, pl.DataFrame({"run": [run]}))
+        pointer = paths.latest if run == "c" else paths.publication(published_at, run)
+        _publish(local_aws, paths, run, pointer, pl.DataFrame({"run": [run]}))
     return f"s3://{bucket}"
 
 
@@ -77,6 +78,45 @@ def test_unknown_run_names_the_published_ones(orchard: str, monkeypatch: pytest.
         dataset.open(orchard, run="b")
 
 
+@pytest.fixture
+def market(local_aws: LocalAws, orchard: str) -> str:
+    """A bucket with the data set of `orchard`, a named one, and one that has no published run yet."""
+    bucket = orchard.removeprefix("s3://")
+    citrus = layout.DatasetLayout(bucket, "citrus")
+    _publish(local_aws, citrus, "a", citrus.latest, pl.DataFrame({"run": ["a of citrus"]}))
+    claim = layout.DatasetLayout(bucket, "begun").run("a").claim
+    local_aws.s3().put_object(Bucket=bucket, Key=layout.split(claim)[1], Body=b"{}")
+    return orchard
+
+
+def test_data_set_is_opened_by_its_name(market: str) -> None:
+    assert dataset.open(market, dataset="citrus").collect()["run"].to_list() == ["a of citrus"]
+    assert dataset.open(market, dataset="default").collect()["run"].to_list() == ["c"]
+    assert [one.run for one in publications.publications(market, dataset="citrus")] == ["a"]
+
+
+@pytest.mark.parametrize("name", ["citrsu", "begun"])
+def test_unknown_data_set_names_the_known_ones(market: str, name: str) -> None:
+    with pytest.raises(dataset.NothingPublishedError) as unknown:
+        dataset.open(market, dataset=name)
+
+    assert str(unknown.value) == (
+        f"There is no {market}/features/datasets/{name}/latest.json: open another data set of this bucket "
+        "(default, citrus), or run the DAG on this data set first."
+    )
+
+
+def test_unknown_run_of_a_data_set_names_those_of_the_data_set(market: str) -> None:
+    with pytest.raises(dataset.NothingPublishedError, match=r"datasets/citrus does not contain the run 'c'.*: a\."):
+        dataset.open(market, dataset="citrus", run="c")
+
+
+@pytest.mark.parametrize("name", ["Citrus", "a_b", "-a", "a-", "", "a/b", "..", "a\n", "a" * 41])
+def test_name_that_is_none_of_a_data_set_is_refused_with_an_example(orchard: str, name: str) -> None:
+    with pytest.raises(ValueError, match=r"is not the name of a data set: write 1 to 40 .*, such as citrus-2026"):
+        dataset.published(orchard, dataset=name)
+
+
 def test_run_and_time_exclude_each_other(orchard: str) -> None:
     with pytest.raises(ValueError, match="run='a' and as_of='2026-11-20' exclude each other"):
         dataset.open(orchard, run="a", as_of="2026-11-20")
@@ -94,7 +134,8 @@ ROWS = [
 def shop(local_aws: LocalAws, bucket: str) -> str:
     """A bucket with a published run of four images, one of them without a split."""
     schema = {"split": pl.String, "category": pl.String} | dict.fromkeys(("pca", "features"), pl.List(pl.Float32))
-    _publish(local_aws, bucket, "a", layout.latest(bucket), pl.DataFrame(ROWS, schema, orient="row"))
+    place = layout.DatasetLayout(bucket)
+    _publish(local_aws, place, "a", place.latest, pl.DataFrame(ROWS, schema, orient="row"))
     return f"s3://{bucket}"
 
 

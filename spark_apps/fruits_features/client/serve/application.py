@@ -44,38 +44,45 @@ def application(service: Service, names: tuple[str, ...]) -> FastAPI:
 
 
 def routes(
-    service: Callable[[], Service],
+    service: Callable[..., Service],
     visitor: Callable[..., Visitor],
     *,
-    navigation: str = "",
+    navigation: Callable[..., str] = lambda: "",
     page_headers: Mapping[str, str] | None = None,
 ) -> APIRouter:
     """Return the routes of the page. The application that includes them handles `Refusal` with `answer_refusal`.
 
     Args:
-        service: Function that returns the service.
+        service: FastAPI dependency that returns the service for a request, or rejects the request.
         visitor: FastAPI dependency that returns the sender of a request, or rejects the request.
-        navigation: HTML above the heading.
+        navigation: FastAPI dependency that returns the HTML above the heading.
         page_headers: Headers of the page, besides those of the application.
     """
     router = APIRouter(dependencies=[Depends(visitor)])
 
-    async def status(sender: Annotated[Visitor, Depends(visitor)]) -> Response:
-        current, limits = await service().current(sender), service().limits
+    async def page(above: Annotated[str, Depends(navigation)]) -> Response:
+        html = _file("page.html").replace(_NAVIGATION, above)
+        return Response(html, media_type="text/html", headers=page_headers)
+
+    async def status(
+        sender: Annotated[Visitor, Depends(visitor)], used: Annotated[Service, Depends(service)]
+    ) -> Response:
+        current, limits = await used.current(sender), used.limits
         run = {"run": current.run.run, "categories": len(current.recogniser.categories)}
         return _json({**run, "max_bytes": limits.max_bytes, "max_pixels": limits.max_pixels})
 
     async def recognise(
         request: Request,
         sender: Annotated[Visitor, Depends(visitor)],
+        used: Annotated[Service, Depends(service)],
         top: Annotated[int, Query(ge=1, le=MAX_TOP)] = DEFAULT_TOP,
         pictures: bool = False,  # noqa: FBT001, FBT002 - a parameter of the URL
     ) -> Response:
         refuse_other_sites(request.headers)
-        receive = partial(_receive, request, service().limits)
-        return _json(await service().recognise(sender, receive, top=top, pictures=pictures))
+        receive = partial(_receive, request, used.limits)
+        return _json(await used.recognise(sender, receive, top=top, pictures=pictures))
 
-    router.add_api_route("/", partial(_page, navigation, page_headers))
+    router.add_api_route("/", page)
     for name in _STATIC:
         router.add_api_route(f"/{name}", partial(_static, name))
     router.add_api_route("/status", status)
@@ -97,11 +104,6 @@ def _any_visitor(request: Request) -> Visitor:
 
 def _health() -> Response:
     return _json({"status": "ok"})
-
-
-def _page(navigation: str, headers: Mapping[str, str] | None) -> Response:
-    html = _file("page.html").replace(_NAVIGATION, navigation)
-    return Response(html, media_type="text/html", headers=headers)
 
 
 def _static(name: str) -> Response:

@@ -26,7 +26,7 @@ _MAX_PORT = 65_535
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of the command, besides the bucket."""
+    """Add the arguments of the command, besides the bucket and the data set."""
     parser.add_argument("--port", type=_port, default=DEFAULT_PORT, help="port (default: %(default)s; 0: a free one)")
     parser.add_argument("--host", default=LOOPBACK, help="address to listen on (default: this machine only)")
     parser.add_argument(
@@ -48,7 +48,7 @@ def run(options: argparse.Namespace) -> int:
     """Serve the page until Ctrl-C, and return the exit code.
 
     Args:
-        options: Result of `add_arguments`, and `bucket`, `s3://<bucket>`.
+        options: Result of `add_arguments`, `bucket`, `s3://<bucket>`, and `dataset`.
 
     Raises:
         ImportError: A package of the extra `serve` is not installed.
@@ -60,7 +60,7 @@ def run(options: argparse.Namespace) -> int:
             f"Other machines reach --host {options.host}, and there is no password: they could send photos, and see "
             "categories, file names and training pictures of the bucket. Add --share if that is intended."
         )
-    service = _service(options.bucket)
+    service = _service(options.bucket, options.dataset)
     with _listen(options.host, options.port) as listener:
         service.follower.refresh().result()
         host = f"[{options.host}]" if ":" in options.host else options.host
@@ -86,17 +86,18 @@ def _serve(service: "Service", names: tuple[str, ...], listener: socket.socket) 
         uvicorn.Server(config).run([listener])
 
 
-def _service(bucket: str) -> "Service":
-    """Return the service for a bucket, with credentials as boto3 finds them."""
+def _service(bucket: str, dataset: str) -> "Service":
+    """Return the service for a data set, with credentials as boto3 finds them."""
     publications = import_module("fruits_features.publications")
     published_run = import_module("fruits_features.client.published_run")
     service = import_module("fruits_features.client.serve.service")
 
     def open_run(pointer: Mapping[str, Any]) -> Run:
-        run: Run = published_run.PublishedRun.open(bucket, run=pointer["run"])
+        run: Run = published_run.PublishedRun.open(bucket, run=pointer["run"], dataset=dataset)
         return run
 
-    started: Service = service.Service(Source(partial(publications.published, bucket), open_run, _fetch))
+    pointer = partial(publications.published, bucket, dataset=dataset)
+    started: Service = service.Service(Source(pointer, open_run, _fetch))
     return started
 
 

@@ -3,6 +3,8 @@
 const byId = (id) => document.getElementById(id);
 const percent = new Intl.NumberFormat("en", { style: "percent", maximumFractionDigits: 1 });
 const ALMOST = 0.999;
+const parameters = new URLSearchParams(location.search); // such as the data set
+parameters.set("pictures", "true");
 let maxBytes = Infinity;
 let current = null;
 
@@ -25,7 +27,7 @@ async function answerOf(url, options) {
 
 async function showRun() {
   try {
-    const { run, categories, max_bytes, max_pixels } = await answerOf("status");
+    const { run, categories, max_bytes, max_pixels } = await answerOf(`status?${parameters}`);
     maxBytes = max_bytes;
     byId("run").textContent = `Run ${run}, ${categories.toLocaleString("en")} categories.`;
     byId("limits").textContent = `At most ${inMiB(max_bytes)} and ${Math.floor(max_pixels / 1e6)} megapixels.`;
@@ -52,7 +54,7 @@ async function recognise(file) {
   showPhoto(file);
   try {
     const headers = { "Content-Type": "application/octet-stream" };
-    show(await answerOf("recognise?pictures=true", { method: "POST", headers, body: file, signal }));
+    show(await answerOf(`recognise?${parameters}`, { method: "POST", headers, body: file, signal }));
   } catch (error) {
     if (error.name !== "AbortError") showError(error);
   }

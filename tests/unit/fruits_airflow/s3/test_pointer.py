@@ -13,10 +13,12 @@ from moto import mock_aws
 
 from fruits_airflow.s3 import pointer
 from fruits_features.contract import sealed
-from fruits_features.contract.layout import RunLayout
+from fruits_features.contract.layout import DatasetLayout
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+DATASET = DatasetLayout("fruits")
 
 
 class Orchard:
@@ -26,16 +28,18 @@ class Orchard:
         self.s3 = S3Hook(aws_conn_id=None, region_name="us-east-1")
         self.s3.conn.create_bucket(Bucket="fruits")
 
-    def publish(self, run: str, hour: int, taken: int | None = None) -> str:
+    def publish(self, run: str, hour: int, taken: int | None = None, **changes: Any) -> str:  # noqa: ANN401
         """Publish a run at an hour. Its inventory was taken at another hour."""
-        return pointer.publish(self.s3, {"run": run}, self.pointer(run, hour, hour - 1 if taken is None else taken))
+        dataset, may_replace = changes.pop("dataset", DATASET), changes.pop("may_replace", False)
+        latest = self.pointer(run, hour, hour - 1 if taken is None else taken, **changes)
+        return pointer.publish(self.s3, dataset, {"run": run}, latest, may_replace=may_replace)
 
-    def pointer(self, run: str, hour: int, taken: int) -> dict[str, Any]:
+    def pointer(self, run: str, hour: int, taken: int, prefix: str = "images/") -> dict[str, Any]:
         document = {
             "run": run,
             "published_at": f"2026-11-22T{hour:02}:00:00+00:00",
-            "inventory": {"taken_at": f"2026-11-22T{taken:02}:00:00.000000+00:00"},
-            "paths": {"run": RunLayout.of("fruits", run).record},
+            "inventory": {"prefix": prefix, "taken_at": f"2026-11-22T{taken:02}:00:00.000000+00:00"},
+            "paths": {"run": DATASET.run(run).record},
         }
         return sealed.seal(document)
 
@@ -134,6 +138,39 @@ def test_of_two_concurrent_runs_the_one_with_the_later_inventory_stays(
 
     assert orchard.latest["run"] == stays
     assert ("features/published/2026-11-22T050000Z-before.json" in orchard.written()) == published
+
+
+def test_two_data_sets_have_pointers_histories_and_runs_of_their_own(orchard: Orchard) -> None:
+    citrus = DatasetLayout("fruits", "citrus")
+    for hour, run in ((8, "a"), (9, "b")):
+        orchard.publish(run, hour)
+        assert orchard.publish(run, hour - 1, dataset=citrus, prefix="citrus/") == citrus.latest
+
+    assert orchard.latest["inventory"]["prefix"] == "images/"
+    assert orchard.read("features/datasets/citrus/latest.json")["inventory"]["prefix"] == "citrus/"
+    assert sorted(orchard.written()) == sorted(
+        f"{folder}/{name}"
+        for folder, hour in (("features", 8), ("features/datasets/citrus", 7))
+        for name in (
+            "latest.json",
+            f"published/2026-11-22T0{hour}0000Z-a.json",
+            "runs/a/run.json",
+            "runs/b/run.json",
+        )
+    )
+
+
+def test_run_on_another_prefix_does_not_replace_a_data_set_unless_told(orchard: Orchard) -> None:
+    """The first task has refused it, unless the other run was published since."""
+    orchard.publish("a", 8)
+
+    with pytest.raises(AirflowFailException, match=r"prefix is 'citrus/', but the published run a .* read 'images/'"):
+        orchard.publish("b", 9, prefix="citrus/")
+    assert orchard.latest["run"] == "a"
+    assert "features/runs/b/run.json" not in orchard.written()
+
+    orchard.publish("b", 9, prefix="citrus/", may_replace=True)
+    assert orchard.latest["run"] == "b"
 
 
 def test_damaged_pointer_is_not_replaced(orchard: Orchard) -> None:

@@ -31,13 +31,16 @@ def announce_as(local_aws: LocalAws, bucket: str, monkeypatch: pytest.MonkeyPatc
         "paths": {"features": "s3://", "run": "s3://"},
         "checksums": {"features/part-00000.parquet": "etag:0"},
     }
-    local_aws.s3().put_object(Bucket=bucket, Key="features/latest.json", Body=json.dumps(pointer).encode())
+    for key, run in (("features/latest.json", "its run"), ("features/datasets/citrus/latest.json", "a run of citrus")):
+        body = json.dumps(pointer | {"run": run}).encode()
+        local_aws.s3().put_object(Bucket=bucket, Key=key, Body=body)
 
-    def announce_as(run_type: str) -> dict[str, Any]:
+    def announce_as(run_type: str, dataset: str = "default") -> dict[str, Any]:
         events = {announce.FEATURES: SimpleNamespace(extra={})}
         context = {"dag_run": SimpleNamespace(run_type=run_type), "outlet_events": events}
+        run = {"bucket": bucket, "dataset": dataset, "region": "eu-west-1"}
         monkeypatch.setattr(announce, "get_current_context", lambda: context)
-        monkeypatch.setattr(announce.run_context, "run_of", lambda _: {"bucket": bucket, "region": "eu-west-1"})
+        monkeypatch.setattr(announce.run_context, "run_of", lambda _: run)
         announce.announce.function()
         return events[announce.FEATURES].extra
 
@@ -45,7 +48,14 @@ def announce_as(local_aws: LocalAws, bucket: str, monkeypatch: pytest.MonkeyPatc
 
 
 def test_event_contains_the_published_run(announce_as: Any, bucket: str) -> None:  # noqa: ANN401
-    assert announce_as("scheduled") == {"bucket": bucket, **POINTER, "paths": {"features": "s3://", "run": "s3://"}}
+    place = {"bucket": bucket, "dataset": "default"}
+    assert announce_as("scheduled") == {**place, **POINTER, "paths": {"features": "s3://", "run": "s3://"}}
+
+
+def test_event_names_the_data_set_and_its_run(announce_as: Any) -> None:  # noqa: ANN401
+    event = announce_as("manual", "citrus")
+
+    assert (event["dataset"], event["run"]) == ("citrus", "a run of citrus")
 
 
 def test_backfill_is_not_announced(announce_as: Any) -> None:  # noqa: ANN401

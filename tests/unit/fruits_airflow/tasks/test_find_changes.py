@@ -13,7 +13,7 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from fruits_airflow import new_images
 from fruits_airflow.tasks import find_changes
-from fruits_features.contract.layout import RunLayout
+from fruits_features.contract.layout import DatasetLayout
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -47,6 +47,7 @@ class Run:
 
     def __init__(self, s3: S3Client, bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
         self.s3, self.bucket, self.xcoms = s3, bucket, {}
+        self.dataset = DatasetLayout(bucket)
         self.digest, self.model = "d", f"s3://{bucket}/net.onnx"
         self.put("net.onnx", b"model")
         self.type, self.id, self.conf = "scheduled", "backfill__2026-03-02", {"bucket": "b"}
@@ -59,8 +60,14 @@ class Run:
         self.s3.put_object(Bucket=self.bucket, Key=key, Body=content)
 
     def xcom_pull(self, task_ids: str) -> dict[str, str]:
-        uri = RunLayout.of(self.bucket, "r2").prefix
-        place = {"bucket": self.bucket, "region": "eu-west-1", "uri": uri, "prefix": "images/"}
+        uri = self.dataset.run("r2").prefix
+        place = {
+            "bucket": self.bucket,
+            "dataset": self.dataset.name,
+            "region": "eu-west-1",
+            "uri": uri,
+            "prefix": "images/",
+        }
         taken = {"name": "r2", **place, "digest": self.digest, "fitted": 4}
         uploaded = {role: f"s3://a/{role}" for role in ("application", "launcher", "bootstrap", "wheelhouse")}
         return {"take_inventory": taken, "upload_application": uploaded}[task_ids]
@@ -84,7 +91,7 @@ class Run:
         return fingerprint
 
     def publish(self, fingerprint: dict[str, Any]) -> None:
-        record = RunLayout.of(self.bucket, "r1").record
+        record = DatasetLayout(self.bucket).run("r1").record
         pointer = {
             "run": "r1",
             "published_at": "2026-11-22T08:00:00+00:00",
@@ -227,7 +234,7 @@ def test_publication_in_the_future_fails_with_its_time(repeated: Run, field: str
             "run": "r1",
             "published_at": time.isoformat() if field == "published_at" else "2026-11-22T08:00:00+00:00",
             "inventory": {"taken_at": time.isoformat()},
-            "paths": {"run": RunLayout.of(repeated.bucket, "r1").record},
+            "paths": {"run": DatasetLayout(repeated.bucket).run("r1").record},
         }
         repeated.put("features/latest.json", json.dumps(pointer).encode())
         if time == soon:
@@ -301,6 +308,20 @@ def test_retried_backfill_run_keeps_the_lock_beside_an_earlier_date(run: Run) ->
     run.type, run.running = "backfill", [run.id, "backfill__2026-03-01"]
     run.find_changes()
     run.earlier = SimpleNamespace(run_id="backfill__2026-03-01", run_type="backfill", conf={"bucket": "b"})
+
+    assert run.find_changes()["images"] == "d"
+
+
+def test_run_of_another_data_set_is_compared_with_its_own_pointer(repeated: Run) -> None:
+    repeated.dataset = DatasetLayout(repeated.bucket, "citrus")
+
+    assert repeated.find_changes()["images"] == "d"
+
+
+def test_backfills_of_two_data_sets_run_concurrently(run: Run) -> None:
+    run.type, run.running = "backfill", [run.id]
+    run.find_changes()
+    run.id, run.dataset = "backfill__2026-03-01", DatasetLayout(run.bucket, "citrus")
 
     assert run.find_changes()["images"] == "d"
 

@@ -13,6 +13,7 @@ from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 
 from fruits_airflow.tasks import remove_old_runs
 from fruits_features.cache.store import CacheSegment
+from fruits_features.contract.layout import DatasetLayout
 from include.settings import settings
 
 if TYPE_CHECKING:
@@ -103,6 +104,33 @@ def test_old_runs_are_deleted_with_their_pointers_and_nothing_else(
     assert {"images/Limes/1.jpg", "features/latest.json"} < set(orchard.written())
 
 
+@pytest.mark.parametrize(
+    ("dataset", "deleted"), [("default", ["oldest", "older", "failed"]), ("citrus", ["ancient-citrus"])]
+)
+def test_only_the_runs_own_data_set_is_cleaned(
+    orchard: Bucket, monkeypatch: pytest.MonkeyPatch, dataset: str, deleted: list[str]
+) -> None:
+    monkeypatch.setenv("FRUITS_RETENTION_DAYS", "7")
+    monkeypatch.setenv("FRUITS_RETENTION_RUNS", "1")
+    citrus = "features/datasets/citrus"
+    orchard.put(f"{citrus}/latest.json", 40, json.dumps({**POINTER, "run": "citrus"}).encode())
+    for run, days in (("citrus", 40), ("ancient-citrus", 80), ("newest-citrus", 30)):
+        orchard.put(f"{citrus}/runs/{run}/run.json", days)
+        orchard.put(f"{citrus}/published/2026-11-01T080000Z-{run}.json", days)
+    for folder in ("features", citrus):
+        orchard.put(f"{folder}/described/4567/about.json", 8)
+    before = orchard.written()
+    run = {"name": "mine", "bucket": orchard.name, "dataset": dataset, "region": "eu-west-1"}
+    monkeypatch.setattr(remove_old_runs.run_context, "run_of", lambda _: run)
+
+    assert remove_old_runs.remove_old_runs.function() == deleted
+
+    gone = set(before) - set(orchard.written())
+    assert len(gone) > len(deleted)
+    assert all(key.startswith(f"{citrus}/") == (dataset == "citrus") for key in gone)
+    assert [key for key in gone if key.endswith("/described/4567/about.json")]
+
+
 def test_no_run_is_deleted_while_the_pointer_is_damaged(
     orchard: Bucket, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -139,7 +167,7 @@ def test_objects_of_others_are_kept_and_do_not_fail_retention(orchard: Bucket, m
 def test_folder_without_a_name_is_no_run(caplog: pytest.LogCaptureFixture) -> None:
     s3 = Mock(list_prefixes=Mock(return_value=["features/runs//"]))
 
-    assert remove_old_runs._runs(s3, "fruits") == []  # noqa: SLF001 - the local S3 refuses such keys
+    assert remove_old_runs._runs(s3, DatasetLayout("fruits")) == []  # noqa: SLF001 - the local S3 refuses such keys
     assert "s3://fruits/features/runs// is no run" in caplog.text
 
 

@@ -21,7 +21,7 @@ from botocore.exceptions import ClientError
 from fruits_airflow.hooks import claims
 from fruits_airflow.s3.readiness import Readiness
 from fruits_airflow.tasks import take_inventory
-from fruits_features.contract.layout import RunLayout
+from fruits_features.contract.layout import DatasetLayout
 from include.settings import settings
 
 if TYPE_CHECKING:
@@ -166,7 +166,7 @@ def take(bucket: str, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str
 
     def take(**params: object) -> dict[str, Any]:
         dag_run = SimpleNamespace(logical_date=datetime(2026, 3, 1, tzinfo=UTC), dag_id="daily", run_id="scheduled__1")
-        defaults = {"bucket": bucket, "image_prefix": None, "marker": None}
+        defaults = {"bucket": bucket, "dataset": "default", "image_prefix": None, "marker": None}
         context = {"dag_run": dag_run, "params": defaults | params}
         monkeypatch.setattr(take_inventory, "get_current_context", lambda: context)
         result: dict[str, Any] = take_inventory.take_inventory.function()
@@ -205,7 +205,13 @@ def test_prefix_without_images_fails_and_names_what_was_left_out(
 def claimed(bucket: str, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
     """Function that takes a folder for a DAG run and returns its name."""
 
-    def claimed(deployment: str, dag_id: str = "daily", run_id: str = "scheduled__1", day: int | None = 1) -> str:
+    def claimed(
+        deployment: str,
+        dag_id: str = "daily",
+        run_id: str = "scheduled__1",
+        day: int | None = 1,
+        dataset: str = "default",
+    ) -> str:
         monkeypatch.setenv("FRUITS_DEPLOYMENT", deployment)
         settings.cache_clear()
         dag_run = SimpleNamespace(
@@ -215,7 +221,8 @@ def claimed(bucket: str, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
             run_id=run_id,
         )
         context: Any = {"dag_run": dag_run}
-        return take_inventory._claim_folder(context, S3Hook(), bucket).name  # noqa: SLF001 - a step of the task
+        place = DatasetLayout(bucket, dataset)
+        return take_inventory._claim_folder(context, S3Hook(), place).name  # noqa: SLF001 - a step of the task
 
     return claimed
 
@@ -243,6 +250,27 @@ def test_deployments_and_dags_never_share_a_folder(claimed: Callable[..., str]) 
     assert names[:2] == ["2026-03-01T000000Z-a-b-c", "2026-03-01T000000Z-a-b-c-2"]
     assert [claimed(*owner) for owner in owners] == names  # each try returns to its own
     assert all(re.fullmatch(r"[\w-]+", name) for name in names)
+
+
+def test_runs_of_two_data_sets_claim_folders_of_the_same_name(
+    claimed: Callable[..., str], s3: S3Client, bucket: str
+) -> None:
+    names = [claimed(bucket, run_id=f"manual__{name}", dataset=name) for name in ("default", "citrus", "citrus")]
+
+    assert names == ["2026-03-01T000000Z-daily"] * 3
+    for folder in ("features", "features/datasets/citrus"):
+        assert s3.head_object(Bucket=bucket, Key=f"{folder}/runs/{names[0]}/claim.json")
+
+
+def test_run_of_a_named_data_set_writes_its_inventory_below_it(
+    s3: S3Client, bucket: str, take: Callable[..., dict[str, Any]]
+) -> None:
+    assert s3, "it has uploaded images"
+
+    run = take(dataset="citrus")
+
+    assert (run["bucket"], run["dataset"]) == (bucket, "citrus")
+    assert run["uri"] == f"s3://{bucket}/features/datasets/citrus/runs/{run['name']}"
 
 
 def test_published_folder_is_not_taken_again_by_its_own_run(
@@ -275,7 +303,7 @@ def test_folder_that_another_run_claims_at_the_same_time_is_left_to_it(
 
 
 def test_refused_condition_is_no_error(bucket: str) -> None:
-    hook, layout = S3Hook(), RunLayout.of(bucket, "r")
+    hook, layout = S3Hook(), DatasetLayout(bucket).run("r")
 
     def refuse(**_: object) -> None:
         raise ClientError({"Error": {"Code": "PreconditionFailed"}}, "PutObject")
@@ -287,7 +315,7 @@ def test_refused_condition_is_no_error(bucket: str) -> None:
 
 
 def test_claim_is_a_conditional_put(bucket: str) -> None:
-    hook, layout, sent = S3Hook(), RunLayout.of(bucket, "r"), list[dict[str, str]]()
+    hook, layout, sent = S3Hook(), DatasetLayout(bucket).run("r"), list[dict[str, str]]()
     hook.conn.meta.events.register_first("before-call.s3.PutObject", lambda params, **_: sent.append(params["headers"]))
 
     assert claims.claim(hook, layout, {"deployment": "orchard", "dag_id": "daily", "run_id": "1"})

@@ -14,7 +14,7 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from fruits_airflow.tasks import validate_parquet
 from fruits_features.contract import sealed
-from fruits_features.contract.layout import RunLayout, latest, split
+from fruits_features.contract.layout import DatasetLayout, split
 from include.validation.recogniser_drop import CHECK_NAME
 from tests.support.chosen_recognisers import recogniser
 from tests.support.validation_runs import Run
@@ -126,7 +126,7 @@ def _publish(s3: Any, stored: bytes | None, right: int) -> None:  # noqa: ANN401
     }
     paths = {"run": f"{PUBLISHED}/run.json", "recogniser": f"{PUBLISHED}/recogniser.npz"}
     pointer = {"run": "before", "published_at": "2026-03-01T00:00:00+00:00", "paths": paths}
-    objects = {paths["run"]: json.dumps(record).encode(), latest("fruits"): json.dumps(pointer).encode()}
+    objects = {paths["run"]: json.dumps(record).encode(), DatasetLayout("fruits").latest: json.dumps(pointer).encode()}
     for uri, content in (objects | ({paths["recogniser"]: stored} if stored else {})).items():
         s3.put_object(Bucket="fruits", Key=split(uri)[1], Body=content)
 
@@ -154,7 +154,7 @@ def _context(run: Run, recogniser_drop: str = "warning") -> dict[str, Any]:
 
 @pytest.mark.usefixtures("aws_environment")
 def test_damaged_outcome_of_the_application_is_named(local_aws: LocalAws, bucket: str) -> None:
-    layout = RunLayout.of(bucket, "r")
+    layout = DatasetLayout(bucket).run("r")
     key = layout.outcome.removeprefix(f"s3://{bucket}/")
     outcome = sealed.seal({"kept_from": None})
     for content in (b"{", b"[]", json.dumps({**outcome, "kept_from": "s3://"}).encode()):

@@ -15,7 +15,7 @@ from sqlalchemy import delete, text
 
 from fruits_airflow.hooks import aws
 from fruits_airflow.task_ids import CREATE_CLUSTER, LOGS_LINK_KEY, STAYS_PUBLISHED_KEY, TAKE_INVENTORY
-from fruits_features.contract.layout import RunLayout, latest, publication
+from fruits_features.contract.layout import DatasetLayout
 from include.settings import settings
 from tests.support.airflow.users import headers_of
 
@@ -54,12 +54,13 @@ def deployment(
     assert aws_environment
     monkeypatch.setenv("FRUITS_BUCKET", bucket)
     settings.cache_clear()
-    layout = RunLayout.of(bucket, RUN)
+    layout = DatasetLayout(bucket).run(RUN)
+    pointer = {"run": RUN, "published_at": PUBLISHED_AT, "paths": {"run": layout.record}}
     for uri, content in (
         (layout.record, json.dumps(RECORD)),
         (layout.report_page, "<h1>The report</h1>"),
         (layout.report_figures, "{}"),
-        (latest(bucket), json.dumps({"run": RUN, "published_at": PUBLISHED_AT, "paths": {"run": layout.record}})),
+        (DatasetLayout(bucket).latest, json.dumps(pointer)),
     ):
         _put(local_aws, uri, content)
     yield bucket
@@ -106,6 +107,106 @@ def test_report_for_a_user_who_may_not_read_the_dag_is_refused(client: TestClien
     assert client.get(path, headers=headers_of(None)).status_code == 403
 
 
+@pytest.fixture
+def citrus(local_aws: LocalAws, deployment: str) -> DatasetLayout:
+    """A named data set with one published run and its report, beside the default one."""
+    dataset = DatasetLayout(deployment, "citrus")
+    layout = dataset.run("citrus-run")
+    record = {**RECORD, "run": layout.name, "counts": {"features": 77, "quarantine": 0}}
+    pointer = {"run": layout.name, "published_at": PUBLISHED_AT, "paths": {"run": layout.record}}
+    for uri, content in (
+        (layout.record, json.dumps(record)),
+        (layout.report_page, "<h1>The report of citrus</h1>"),
+        (layout.report_figures, '{"of": "citrus"}'),
+        (dataset.latest, json.dumps(pointer)),
+        (f"s3://{deployment}/features/datasets/Not a data set/readme.txt", ""),
+    ):
+        _put(local_aws, uri, content)
+    return dataset
+
+
+def _links(page: str, of: str) -> list[str]:
+    """Return the targets of the links and frames of a page, with the page's address as base."""
+    return [urljoin(of, link) for link in re.findall(r'(?:href|src)="(.*?)"', page)]
+
+
+@pytest.mark.usefixtures("deployment")
+def test_list_of_a_bucket_with_one_data_set_offers_no_choice(client: TestClient) -> None:
+    page = client.get(LIST, headers=headers_of("viewer")).text
+
+    assert "Data sets" not in page
+    assert "dataset=" not in page
+
+
+@pytest.mark.usefixtures("citrus")
+def test_list_offers_each_data_set_and_shows_the_runs_of_the_chosen_one(client: TestClient) -> None:
+    for path, shown, hidden in ((LIST, RUN, "citrus-run"), (f"{LIST}?dataset=citrus", "citrus-run", RUN)):
+        page = client.get(path, headers=headers_of("viewer")).text
+
+        assert {LIST, f"{LIST}?dataset=citrus"} <= set(_links(page, path))
+        assert f">{shown}</a>" in page
+        assert f">{hidden}</a>" not in page
+        assert "Not a data set" not in page
+
+
+@pytest.mark.usefixtures("citrus")
+def test_links_of_a_named_data_set_lead_to_its_report_and_photo_page(client: TestClient) -> None:
+    path, viewer = f"{LIST}?dataset=citrus", headers_of("viewer")
+    report = "/fruits/dags/fruits_features/runs/citrus-run/report"
+
+    links = _links(client.get(path, headers=viewer).text, path)
+
+    assert {f"{report}?dataset=citrus", f"{LIST}recognise/?dataset=citrus"} <= set(links)
+    frame = _links(client.get(f"{report}?dataset=citrus", headers=viewer).text, report)
+    assert frame == [path, f"{report}/figures.json?dataset=citrus", f"{report}/index.html?dataset=citrus"]
+    assert client.get(frame[1], headers=viewer).json() == {"of": "citrus"}
+    assert client.get(frame[2], headers=viewer).text == "<h1>The report of citrus</h1>"
+    assert client.get(report, headers=viewer).status_code == 404, "the default data set has no such run"
+
+
+@pytest.mark.usefixtures("citrus")
+@pytest.mark.parametrize("name", ["citrsu", "<b>", "../runs", "", "a" * 5000])
+@pytest.mark.parametrize("path", [LIST, *FILES])
+def test_unknown_data_set_is_explained_with_the_known_ones(client: TestClient, path: str, name: str) -> None:
+    page = client.get(path, params={"dataset": name}, headers=headers_of("viewer"))
+
+    assert page.status_code == 404
+    assert "Its data sets: default, citrus." in page.text
+    assert "<b>" not in page.text
+
+
+@pytest.mark.usefixtures("citrus")
+def test_named_data_set_of_a_dag_that_the_user_may_not_read_is_empty(client: TestClient) -> None:
+    page = client.get(f"{LIST}?dataset=citrus", headers=headers_of(None))
+
+    assert page.status_code == 200
+    assert "citrus-run" not in page.text
+
+
+def test_report_of_a_dag_run_leads_back_to_the_list_of_its_data_set(
+    client: TestClient, citrus: DatasetLayout, push: Push
+) -> None:
+    run = {"bucket": citrus.bucket, "dataset": "citrus", "uri": citrus.run("citrus-run").prefix}
+    push({("take_inventory", "return_value"): run})
+
+    page = client.get(OF_DAG_RUN, headers=headers_of("viewer")).text
+
+    back, *_, content = _links(page, OF_DAG_RUN)
+    assert back == f"{LIST}?dataset=citrus"
+    assert client.get(content, headers=headers_of("viewer")).text == "<h1>The report of citrus</h1>"
+
+
+def test_skipped_run_links_to_the_published_run_of_its_data_set(
+    client: TestClient, citrus: DatasetLayout, push: Push
+) -> None:
+    run = {"bucket": citrus.bucket, "dataset": "citrus", "uri": citrus.run("skipped").prefix}
+    push({("take_inventory", "return_value"): run, ("find_changes", STAYS_PUBLISHED_KEY): "citrus-run"})
+
+    (link,) = _links(client.get(OF_DAG_RUN, headers=headers_of("viewer")).text, OF_DAG_RUN)
+
+    assert link == "/fruits/dags/fruits_features/runs/citrus-run/report?dataset=citrus"
+
+
 @pytest.mark.usefixtures("deployment")
 def test_list_for_a_user_who_may_not_read_the_dag_is_empty(client: TestClient) -> None:
     page = client.get(LIST, headers=headers_of(None))
@@ -127,7 +228,7 @@ def test_list_says_that_an_emulated_cluster_was_not_charged(
     client: TestClient, deployment: str, local_aws: LocalAws
 ) -> None:
     free = {**RECORD, "cost": {"estimate": {"dollars": 0.5}, "actual": {"dollars": 0.31, "charged": False}}}
-    _put(local_aws, RunLayout.of(deployment, RUN).record, json.dumps(free))
+    _put(local_aws, DatasetLayout(deployment).run(RUN).record, json.dumps(free))
 
     page = client.get(LIST, headers=headers_of("viewer")).text
 
@@ -138,8 +239,8 @@ def test_list_is_in_order_of_publication(client: TestClient, deployment: str, lo
     earlier = [("2026-03-01", "-2"), ("2026-02-28", "-10"), ("2026-02-27", "")]
     for day, number in earlier:
         run = f"2026-04-01T000000Z-fruits_features{number}"
-        _put(local_aws, publication(deployment, f"{day}T00:00:00+00:00", run), "{}")
-        _put(local_aws, RunLayout.of(deployment, run).record, json.dumps({**RECORD, "run": run, "cost": None}))
+        _put(local_aws, DatasetLayout(deployment).publication(f"{day}T00:00:00+00:00", run), "{}")
+        _put(local_aws, DatasetLayout(deployment).run(run).record, json.dumps({**RECORD, "run": run, "cost": None}))
 
     page = client.get(LIST, headers=headers_of("viewer")).text
 
@@ -159,8 +260,8 @@ def test_list_skips_what_it_cannot_read_with_a_note(client: TestClient, deployme
         "other-content": json.dumps({**RECORD, "digest": "sha256:0"}),
     }
     for run, content in damaged.items():
-        _put(local_aws, publication(deployment, "2026-03-01T00:00:00+00:00", run), "{}")
-        _put(local_aws, RunLayout.of(deployment, run).record, content)
+        _put(local_aws, DatasetLayout(deployment).publication("2026-03-01T00:00:00+00:00", run), "{}")
+        _put(local_aws, DatasetLayout(deployment).run(run).record, content)
     for name in ("readme.txt", "<b>Z-x.json", "2026-13-01T000000Z-month.json", "folder/a.json"):
         _put(local_aws, f"s3://{deployment}/features/published/{name}", "anything")
 
@@ -178,8 +279,8 @@ def test_list_skips_what_it_cannot_read_with_a_note(client: TestClient, deployme
 def test_list_with_a_damaged_pointer_shows_the_earlier_runs(
     client: TestClient, deployment: str, local_aws: LocalAws, content: str
 ) -> None:
-    _put(local_aws, latest(deployment), content)
-    _put(local_aws, publication(deployment, PUBLISHED_AT, RUN), "{}")
+    _put(local_aws, DatasetLayout(deployment).latest, content)
+    _put(local_aws, DatasetLayout(deployment).publication(PUBLISHED_AT, RUN), "{}")
 
     page = client.get(LIST, headers=headers_of("viewer"))
 
@@ -191,7 +292,7 @@ def test_list_with_a_damaged_pointer_shows_the_earlier_runs(
 def test_report_of_a_run_with_a_damaged_record_is_explained(
     client: TestClient, deployment: str, local_aws: LocalAws
 ) -> None:
-    _put(local_aws, RunLayout.of(deployment, RUN).record, '{"dag": []}')
+    _put(local_aws, DatasetLayout(deployment).run(RUN).record, '{"dag": []}')
 
     page = client.get(REPORT, headers=headers_of("viewer"))
 
@@ -239,7 +340,7 @@ def test_frame_of_report_links_to_the_list_and_to_its_figures(client: TestClient
 
 
 def test_report_of_a_dag_run_is_found_by_its_inventory(client: TestClient, deployment: str, push: Push) -> None:
-    push({("take_inventory", "return_value"): {"bucket": deployment, "uri": RunLayout.of(deployment, RUN).prefix}})
+    push({("take_inventory", "return_value"): {"bucket": deployment, "uri": DatasetLayout(deployment).run(RUN).prefix}})
 
     assert client.get(f"{OF_DAG_RUN}/index.html", headers=headers_of("viewer")).text == "<h1>The report</h1>"
 
@@ -258,8 +359,8 @@ def test_report_of_a_skipped_run_links_to_the_published_run(  # noqa: PLR0913, P
     report: str,
 ) -> None:
     record = {**RECORD, "dag": {"dag_id": "fruits_features", "run_id": "scheduled__2026"}}
-    _put(local_aws, RunLayout.of(deployment, RUN).record, json.dumps(record))
-    skipped = {"bucket": deployment, "uri": RunLayout.of(deployment, "skipped").prefix}
+    _put(local_aws, DatasetLayout(deployment).run(RUN).record, json.dumps(record))
+    skipped = {"bucket": deployment, "uri": DatasetLayout(deployment).run("skipped").prefix}
     push({("take_inventory", "return_value"): skipped, ("find_changes", STAYS_PUBLISHED_KEY): RUN})
     monkeypatch.setenv("FRUITS_BUCKET", deployments or deployment)
     settings.cache_clear()
@@ -318,7 +419,7 @@ def test_run_name_with_a_parent_folder_is_refused(client: TestClient) -> None:
 @pytest.fixture
 def run_with_files(deployment: str, push: Push, local_aws: LocalAws) -> dict[str, str]:
     """URIs of the folders of a DAG run on an emulated AWS."""
-    run, logs = RunLayout.of(deployment, RUN).prefix.rstrip("/"), "logs/emr/j-1/"
+    run, logs = DatasetLayout(deployment).run(RUN).prefix.rstrip("/"), "logs/emr/j-1/"
     push(
         {
             (TAKE_INVENTORY, "return_value"): {"uri": run, "bucket": deployment},

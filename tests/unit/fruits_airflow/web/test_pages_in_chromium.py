@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from fruits_features.contract.layout import DatasetLayout
 from tests.support.browser import DESKTOP, PHONE, violations
 
 if TYPE_CHECKING:
@@ -31,7 +32,9 @@ def _record(run: str, **changes: object) -> dict[str, Any]:
 FOLDER = f"s3://fruits/features/runs/{RUN}/"
 PAGES: dict[str, dict[str, Any]] = {
     "runs.html": {
-        "bucket": "fruits",
+        "dataset": DatasetLayout("fruits"),
+        "query": "",
+        "datasets": {"default": ""},
         "records": [
             _record(RUN, recogniser={"splits": {"Test": {"images": 22688, "right": 20646}}}),
             _record(PUBLISHED, recogniser={}),
@@ -42,7 +45,7 @@ PAGES: dict[str, dict[str, Any]] = {
     },
     "files.html": {"place": FOLDER, "entries": [f"{FOLDER}{name}" for name in ("features/", "run.json")]},
     "missing.html": {"heading": "No report", "reason": f"{FOLDER}report/ does not exist.", "link": "../report"},
-    "report.html": {"run": RUN},
+    "report.html": {"run": RUN, "query": ""},
 }
 
 
@@ -77,6 +80,21 @@ def test_empty_list_is_accessible(page: Page) -> None:
     _show(page, "runs.html", PHONE, records=[], notes=[])
 
     assert violations(page) == []
+
+
+@pytest.mark.parametrize("size", [PHONE, DESKTOP], ids=["phone", "desktop"])
+def test_choice_among_many_data_sets_is_accessible_and_as_wide_as_the_window(page: Page, size: ViewportSize) -> None:
+    names = ["default", *(f"orchard-number-{number}-of-the-company-in-2026" for number in range(30))]
+    datasets = {name: f"?dataset={name}" for name in names}
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        _show(page, "runs.html", size, datasets=datasets, dataset=DatasetLayout("fruits", names[1]))
+
+        assert violations(page) == [], scheme
+        assert page.evaluate("document.documentElement.scrollWidth") == size["width"]
+    links = page.get_by_role("navigation", name="Data sets").get_by_role("link")
+    assert links.all_inner_texts() == names
+    assert page.locator("[aria-current=page]").all_inner_texts() == [names[1]]
 
 
 def test_list_on_a_phone_shows_all_figures_and_cuts_long_names(page: Page) -> None:

@@ -13,7 +13,7 @@ from fruits_airflow.web import recognition
 from fruits_features import projection as portable
 from fruits_features.contract import layout
 from fruits_features.contract.families import MODEL_FAMILY
-from fruits_features.contract.layout import RunLayout
+from fruits_features.contract.layout import DatasetLayout
 from fruits_features.extraction.families.onnx import Weights
 from include.settings import settings
 from tests.support.airflow.users import headers_of, token_of
@@ -59,7 +59,7 @@ def deployment(
 def pointer(local_aws: LocalAws, deployment: str, tmp_path: Path) -> dict[str, Any]:
     """Content of `latest.json` of a run that is published in the deployment's bucket."""
     pointer = publish(local_aws.s3(), deployment, tmp_path / "run")
-    pointer["paths"]["run"] = RunLayout.of(deployment, NAME).record
+    pointer["paths"]["run"] = DatasetLayout(deployment).run(NAME).record
     put_pointer(local_aws.s3(), deployment, pointer)
     _put(local_aws.s3(), pointer["paths"]["run"], json.dumps(RECORD).encode())
     return pointer
@@ -124,6 +124,64 @@ def test_list_of_runs_leads_to_the_page(client: TestClient) -> None:
     assert 'href="recognise/"' in client.get("/fruits/", headers=headers_of("viewer")).text
 
 
+@pytest.fixture
+def citrus(local_aws: LocalAws, pointer: dict[str, Any]) -> str:
+    """Name of a data set beside the default one, whose published run has the same files and another name."""
+    bucket, _ = layout.split(pointer["paths"]["run"])
+    dataset = DatasetLayout(bucket, "citrus")
+    named = {**pointer, "run": "citrus-run"}
+    put_pointer(local_aws.s3(), bucket, named, dataset.latest)
+    _put(local_aws.s3(), dataset.run("citrus-run").record, json.dumps({**RECORD, "run": "citrus-run"}).encode())
+    return dataset.name
+
+
+def test_photo_is_recognised_with_the_run_of_the_named_data_set(client: TestClient, citrus: str) -> None:
+    viewer, query = headers_of("viewer"), {"dataset": citrus}
+
+    runs = [client.get(f"{PAGE}status", headers=viewer, params=params).json()["run"] for params in ({}, query)]
+    answer = client.post(f"{PAGE}recognise", headers=viewer, content=photo("Lime"), params=query)
+
+    assert runs == [NAME, "citrus-run"]
+    assert answer.json()["run"] == "citrus-run"
+    refused = client.get(f"{PAGE}status", headers=headers_of(None), params=query)
+    assert (refused.status_code, refused.json()["error"][-26:]) == (403, "published the run citrus-run."[-26:])
+
+
+@pytest.mark.usefixtures("citrus")
+def test_unknown_data_set_of_a_photo_is_explained_with_the_known_ones(client: TestClient, deployment: str) -> None:
+    before = recognition._service.cache_info().misses  # noqa: SLF001 - services have processes
+
+    for method, name in (("GET", "status"), ("POST", "recognise")):
+        answer = client.request(method, f"{PAGE}{name}?dataset=citrsu", headers=headers_of("viewer"))
+
+        error = f"s3://{deployment} has no data set 'citrsu'. Its data sets: default, citrus."
+        assert (answer.status_code, answer.json()) == (404, {"error": error})
+    assert recognition._service.cache_info().misses == before  # noqa: SLF001
+
+
+def test_name_of_a_data_set_is_no_html_of_the_page(client: TestClient) -> None:
+    page = client.get(PAGE, params={"dataset": '"><b>x'}, headers=headers_of("viewer"))
+
+    assert page.status_code == 200
+    assert "<b>" not in page.text
+
+
+def test_user_of_airflows_ui_recognises_a_photo_with_a_named_data_set(
+    client: TestClient, page: Page, citrus: str
+) -> None:
+    with _logged_in(client, page) as url:
+        page.goto(f"{url}/fruits/")
+        page.get_by_role("navigation", name="Data sets").get_by_role("link", name=citrus).click()
+        page.get_by_role("link", name="Recognise a photo").click()
+        page.get_by_text("Run citrus-run").wait_for()
+        choose(page, photo("Plum"))
+        expect_answer(page, "Plum")
+        page.get_by_text("Recognised by the run citrus-run").wait_for()
+
+        page.get_by_role("link", name="Published runs of citrus").click()
+        page.get_by_role("link", name=citrus, exact=True).and_(page.locator("[aria-current]")).wait_for()
+
+
 def test_bucket_without_a_run_is_explained(client: TestClient, deployment: str) -> None:
     assert _status(client) == (
         503,
@@ -156,12 +214,12 @@ def test_run_without_a_recogniser_is_explained(
 
 
 def test_damaged_pointer_is_explained(client: TestClient, deployment: str, local_aws: LocalAws) -> None:
-    _put(local_aws.s3(), layout.latest(deployment), b"{")
+    _put(local_aws.s3(), layout.DatasetLayout(deployment).latest, b"{")
 
     status, error = _status(client)
 
     assert status == 503
-    assert error.startswith(f"{layout.latest(deployment)} is damaged")
+    assert error.startswith(f"{layout.DatasetLayout(deployment).latest} is damaged")
 
 
 def test_run_with_a_model_without_onnxruntime_is_explained(
@@ -193,7 +251,7 @@ def _recogniser(local_aws: LocalAws, pointer: dict[str, Any]) -> Any:  # noqa: A
 
 
 def test_nothing_is_read_before_the_first_visitor(deployment: str) -> None:
-    service = recognition._service(deployment)  # noqa: SLF001
+    service = recognition._service(DatasetLayout(deployment))  # noqa: SLF001
 
     assert service.follower._refreshing is None  # noqa: SLF001
 

@@ -102,7 +102,7 @@ def test_runs_are_listed_the_newest_first(
         local_aws.s3(),
         bucket,
         {**shop.pointer, "run": "a", "published_at": earlier},
-        layout.publication(bucket, earlier, "a"),
+        layout.DatasetLayout(bucket).publication(earlier, "a"),
     )
 
     assert cli.main(["runs", f"s3://{bucket}"]) == 0

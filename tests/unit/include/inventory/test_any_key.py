@@ -15,7 +15,7 @@ from pyarrow.fs import LocalFileSystem, SubTreeFileSystem
 from fruits_airflow.hooks.s3 import read
 from fruits_features.contract.arguments import Arguments
 from fruits_features.contract.image_keys import is_system_file, key_problem, split_and_category
-from fruits_features.contract.layout import RunLayout
+from fruits_features.contract.layout import DatasetLayout
 from fruits_features.contract.rejections import Reason
 from fruits_features.extraction import batches
 from fruits_features.io import object_store
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from include.validation.audit import ValidationReport
 
 PREFIX = "images/"
-LAYOUT = RunLayout.of(BUCKET, "r")
+LAYOUT = DatasetLayout(BUCKET).run("r")
 ODD = (
     *(
         "a\tb",

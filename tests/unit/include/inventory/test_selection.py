@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 OWN = (
     "features/latest.json",
     "features/runs/r/features/part-00000.parquet",
+    "features/datasets/citrus/runs/r/report/index.html",
     "artifacts/launch-1.py",
     "logs/emr/j-1/steps/stderr.gz",
     "models/net.onnx",
@@ -40,7 +41,7 @@ def test_folders_of_the_deployments_bucket_may_hold_images_in_another_bucket() -
     keys, left_out = _apply(Selection.of(SETTINGS, "orchard", "", None), *OWN)
 
     assert keys == ["artifacts/launch-1.py", "models/net.onnx", "reports/daily/2026-11-21T01-00Z/manifest.json"]
-    assert left_out == {"own files": 3}
+    assert left_out == {"own files": 4}
 
 
 def test_own_prefix_that_contains_the_images_leaves_nothing_out() -> None:

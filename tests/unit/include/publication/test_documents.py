@@ -3,6 +3,7 @@ from datetime import UTC, datetime
 from hashlib import sha256
 
 from fruits_features import __version__
+from fruits_features.contract.layout import DatasetLayout
 from include.publication import documents
 from tests.support.bit_flips import flip_bits
 
@@ -12,6 +13,7 @@ RUN = {
     "name": "r",
     "bucket": "fruits",
     "uri": "s3://fruits/features/runs/r",
+    "prefix": "images/",
     "images": 4,
     "size_bytes": 32,
     "categories": 1,
@@ -110,7 +112,7 @@ def test_written_documents_are_read() -> None:
     latest = documents.latest_document(document, published_at="2026-11-22T08:00:00+00:00")
 
     assert documents.read_record(documents.encode(document), "run.json", latest["checksums"]["run.json"]) == document
-    assert documents.read_latest(documents.encode(latest), "fruits", NOW) == latest
+    assert documents.read_latest(documents.encode(latest), DatasetLayout("fruits"), NOW) == latest
 
 
 def test_flip_in_a_document_fails_or_changes_nothing() -> None:
@@ -118,7 +120,7 @@ def test_flip_in_a_document_fails_or_changes_nothing() -> None:
     latest = documents.latest_document(document, published_at="2026-11-22T08:00:00+00:00")
     for written, read in (
         (document, lambda content: documents.read_record(content, "run.json")),
-        (latest, lambda content: documents.read_latest(content, "fruits", NOW)),
+        (latest, lambda content: documents.read_latest(content, DatasetLayout("fruits"), NOW)),
     ):
         refused = 0
         for place, flipped in flip_bits(documents.encode(written), 300, seed=1):
