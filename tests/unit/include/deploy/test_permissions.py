@@ -26,6 +26,9 @@ CREATING = {"elasticmapreduce:RequestTag/application": "fruits-image-features"}
 TO_EMR = {"iam:PassedToService": "elasticmapreduce.amazonaws.com"}
 TO_EC2 = {"iam:PassedToService": "ec2.amazonaws.com"}
 
+FOLDERS = ("features", "features/datasets/citrus", "features/datasets/runs", "features/datasets/published")
+"""Folders of data sets. Their names may be those of folders, which patterns must not confuse."""
+
 Case = tuple[str, str, dict[str, str]]
 """Action, resource and condition keys of a request."""
 
@@ -75,6 +78,8 @@ ALLOWED: dict[str, list[Case]] = {
         ("s3:GetObject", "{bucket}/logs/emr/j-1/steps/s-1/stderr.gz", {}),
         ("s3:GetObject", "{bucket}/models/net.onnx", {}),
         ("s3:PutObject", "{bucket}/features/latest.json", {}),
+        ("s3:PutObject", "{bucket}/features/datasets/citrus/latest.json", {}),
+        ("s3:DeleteObject", "{bucket}/features/datasets/citrus/runs/r/run.json", {}),
         ("s3:PutObject", "{bucket}/features/published/2026-01-01T000000Z-r.json", {}),
         ("s3:PutObject", "{bucket}/features/runs/r/claim.json", {}),
         ("s3:PutObject", "{bucket}/features/runs/r/inventory/part-00000.parquet", {}),
@@ -102,8 +107,9 @@ ALLOWED: dict[str, list[Case]] = {
         ("s3:GetObject", "{bucket}/features/runs/r/inventory/part-00000.parquet", {}),
         ("s3:GetObject", "{bucket}/features/runs/r/projection/projection.npz", {}),
         *(
-            (action, f"{{bucket}}/features/{key}", {})
+            (action, f"{{bucket}}/{folder}/{key}", {})
             for action in ("s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload")
+            for folder in FOLDERS
             for key in (
                 "described/manifest-1.json",
                 "runs/r/features/part-0.parquet",
@@ -132,8 +138,9 @@ ALLOWED: dict[str, list[Case]] = {
 }
 ALLOWED_TO_AIRFLOW_ONLY: list[Case] = [
     *(
-        (action, f"{{bucket}}/features/{key}", {})
+        (action, f"{{bucket}}/{folder}/{key}", {})
         for action in ("s3:PutObject", "s3:DeleteObject")
+        for folder in FOLDERS
         for key in (
             "latest.json",
             "published/2026-01-01T000000Z-r.json",
@@ -210,6 +217,15 @@ def test_clusters_roles_deny_airflows_work(stack: Stack, names: dict[str, str], 
     policies = stack.policies(role)
 
     assert [case for case in ALLOWED_TO_AIRFLOW_ONLY if allows(policies, _request(case, names))] == []
+
+
+@pytest.mark.parametrize("sid", ["WriteRunAndCache", "KeepPointersAndRecords"])
+def test_clusters_have_the_same_rights_in_each_data_set(stack: Stack, sid: str) -> None:
+    (statement,) = [one for one in _statements(stack, "InstanceRole") if one["Sid"] == sid]
+    keys = {one.partition("/features/")[2] for one in statement["Resource"]}
+    named = {key for key in keys if key.startswith("datasets/*/")}
+
+    assert {key.removeprefix("datasets/*/") for key in named} == keys - named
 
 
 FOR_EMR = "for-use-with-amazon-emr-managed-policies"

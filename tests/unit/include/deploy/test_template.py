@@ -88,7 +88,7 @@ def test_bucket_and_cluster_use_the_key_with_sse_kms() -> None:
 
 
 def test_lifecycle_expires_leftovers_and_runs_only_by_a_parameter(template: dict[str, Any]) -> None:
-    *rules, runs = template["Resources"]["Bucket"]["Properties"]["LifecycleConfiguration"]["Rules"]
+    *rules, runs, datasets = template["Resources"]["Bucket"]["Properties"]["LifecycleConfiguration"]["Rules"]
     condition, by_age, otherwise = runs["Fn::If"]
 
     assert [rule["Id"] for rule in rules] == ["incomplete-uploads", "old-versions", "logs"]
@@ -97,6 +97,7 @@ def test_lifecycle_expires_leftovers_and_runs_only_by_a_parameter(template: dict
     assert [rule["Prefix"] for rule in rules if "ExpirationInDays" in rule] == ["logs/"]
     assert (condition, otherwise) == ("ExpiresRuns", {"Ref": "AWS::NoValue"})
     assert by_age["Prefix"] == "features/runs/"
+    assert datasets == {"Fn::If": [condition, {**by_age, "Id": "data-sets", "Prefix": "features/datasets/"}, otherwise]}
     assert template["Parameters"]["ExpireRunsAfterDays"]["Default"] == 0
 
 
