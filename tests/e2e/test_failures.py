@@ -38,7 +38,7 @@ def test_failed_step_shows_its_output_and_no_credential_ends_its_cluster_and_pub
 def test_prefix_without_images_is_named_with_a_remedy(pipeline: Pipeline) -> None:
     before = pipeline.latest()
 
-    run = pipeline.run("2026-04-04", image_prefix="nothing/here/", wait_minutes=0.05)
+    run = pipeline.run("2026-04-04", image_prefix="nothing/here/", replace_dataset=True, wait_minutes=0.05)
 
     assert not run.ok
     assert f"No image was uploaded to s3://{pipeline.bucket}/nothing/here/ within 0.05 minutes" in run.log

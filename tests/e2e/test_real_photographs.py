@@ -25,7 +25,7 @@ def test_features_are_extracted_from_all_real_photographs(
     prefix = f"{name}/"
     assert pipeline.put_folder(Path(str(FOLDER)) / name, prefix) == images
 
-    run = pipeline.run("2026-03-02", image_prefix=prefix)
+    run = pipeline.run("2026-03-02", image_prefix=prefix, replace_dataset=True)
 
     assert run.ok, run.error
     features = pipeline.table("features")

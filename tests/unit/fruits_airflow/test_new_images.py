@@ -36,7 +36,7 @@ class Run:
 
     def __init__(self, s3: S3Client, bucket: str) -> None:
         self.s3, self.bucket, self.layout = s3, bucket, DatasetLayout(bucket).run("r")
-        self.xcoms: dict[str, Any] = {}
+        self.dataset, self.xcoms = "default", dict[str, Any]()
         rows = [{"key": f"images/A/{n}", "etag": "e", "size": 5, "category": "A"} for n in range(3)]
         schema = arrow_schema([column for column in INVENTORY if column.name in rows[0]])
         sink = io.BytesIO()
@@ -53,12 +53,14 @@ class Run:
         self.xcoms["find_changes"] = value
 
     def xcom_pull(self, task_ids: str, key: str | None = None) -> Any:  # noqa: ANN401, ARG002
-        taken = {"images": 3, "size_bytes": 15, "bucket": self.bucket}
+        taken = {"images": 3, "size_bytes": 15, "bucket": self.bucket, "dataset": self.dataset}
         return {"take_inventory": taken, **self.xcoms}[task_ids]
 
     def arguments(self, **options: Any) -> Arguments:  # noqa: ANN401
         places = {"bucket": self.bucket, "inventory": self.layout.inventory, "output": self.layout.prefix, "run": "r"}
-        return Arguments(**places | {"store": DatasetLayout(self.bucket).feature_cache, "features": ("color",)} | options)
+        return Arguments(
+            **places | {"store": DatasetLayout(self.bucket).feature_cache, "features": ("color",)} | options
+        )
 
 
 def _connection(key: str, secret: str) -> str:
@@ -93,6 +95,17 @@ def test_bucket_without_a_cache_needs_no_process(run: Run, monkeypatch: pytest.M
     new_images.count(run.context, aws.s3(), run.arguments())
 
     assert new_images.counted(run.context, "cluster") == new_images.counted(run.context, "worker") == (3, 15)
+
+
+def test_data_set_without_a_cache_needs_no_process_beside_one_with_a_cache(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run.dataset = "citrus"
+    monkeypatch.setattr(new_images.subprocess, "run", None)
+
+    new_images.count(run.context, aws.s3(), run.arguments())
+
+    assert new_images.counted(run.context, "worker") == (3, 15)
 
 
 def _damaged(run: Run) -> Arguments:
