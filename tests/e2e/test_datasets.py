@@ -3,26 +3,33 @@
 from __future__ import annotations
 
 import io
+import json
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import polars as pl
 import pytest
 
 from fruits_features import dataset
+from include.dev.local_airflow.database import ensure_database
 from include.dev.sample_images import generate, make_plan
-from tests.support.airflow.forks import start_in_fork
-from tests.support.airflow.pipeline import RUN_TIMEOUT_S, Pipeline
+from tests.support.airflow.pipeline import Pipeline
+from tests.support.documents import ROOT, blocks, script
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
     from include.dev.local_aws.local import LocalAws
 
 PARAMS = {"k": 3}
-CITRUS = {"dataset": "citrus", "image_prefix": "citrus/", **PARAMS}
-FOLDERS = {"images/": "features", "citrus/": "features/datasets/citrus"}
+GUIDE = blocks(Path("docs/guides/data-sets.md"))
+(TRIGGER,) = [block.code for block in GUIDE if block.language == "sh"]
+CITRUS = json.loads(TRIGGER.split("'")[1]) | PARAMS
+FOLDERS = {"images/fruits/": "features", "images/citrus/": "features/datasets/citrus"}
 """Folder of each data set by its image prefix."""
 
 
@@ -40,29 +47,30 @@ class Market(Pipeline):
         features = self.json(f"{folder}/latest.json")["paths"]["features"]
         listed = self.s3.list_objects_v2(Bucket=self.bucket, Prefix=f"{self.key(features)}/")["Contents"]
         rows = pl.concat([pl.read_parquet(io.BytesIO(self.get(f"s3://{self.bucket}/{one['Key']}"))) for one in listed])
-        return {f"{path.removeprefix(f's3://{self.bucket}/').partition('/')[0]}/" for path in rows["path"]}
+        return {f"{'/'.join(self.key(path).split('/')[:2])}/" for path in rows["path"]}
 
 
 @pytest.fixture(scope="module")
 def market(
     local_aws: LocalAws, airflow_environment: Mapping[str, str], tmp_path_factory: pytest.TempPathFactory
 ) -> Market:
-    """A bucket whose data sets were published for the first time by two runs at once."""
-    environment = {name: value for name, value in airflow_environment.items() if name != "FRUITS_NO_CLUSTER_BELOW"}
+    """A bucket whose data sets were published for the first time by runs of two Airflows at once."""
+    environment = {**airflow_environment, "FRUITS_IMAGE_PREFIX": "images/fruits/"}
+    environment.pop("FRUITS_NO_CLUSTER_BELOW", None)
     market = Market(local_aws, local_aws.s3(), local_aws.create_bucket("market"), environment)
     folder = tmp_path_factory.mktemp("images")
     for number, prefix in enumerate(FOLDERS):
         generate(folder / prefix, make_plan(["Avocado", "Banana"], 16), seed=number, jobs=1, progress=False)
         market.put_folder(folder / prefix, prefix)
-    requests: list[dict[str, Any]] = [PARAMS, CITRUS]
-    logs = [folder / f"{number}.log" for number in range(2)]
-    processes = [
-        start_in_fork(market.command(f"2026-08-0{number + 1}", **params), environment, logs[number])
-        for number, params in enumerate(requests)
-    ]
-    for process, log in zip(processes, logs, strict=True):
-        process.join(RUN_TIMEOUT_S)
-        assert process.exitcode == 0, log.read_text()[-6000:]
+    second = {**environment, "AIRFLOW_HOME": str(folder / "airflow")}
+    ensure_database(folder / "airflow", second)
+    with ThreadPoolExecutor(2) as airflows:
+        runs = [
+            airflows.submit(market.run_installed_command, "2026-08-01", **PARAMS),
+            airflows.submit(replace(market, environment=second).run_installed_command, "2026-08-02", **CITRUS),
+        ]
+    for run in runs:
+        assert run.result().ok, run.result().error
     return market
 
 
@@ -80,7 +88,7 @@ def test_data_sets_that_are_published_at_once_have_pointers_and_rows_of_their_ow
 def test_rerun_of_a_data_set_changes_no_other_one(market: Market, tmp_path: Path) -> None:
     others, before = market.state("features"), market.json("features/datasets/citrus/latest.json")
     generate(tmp_path, make_plan(["Avocado"], 4), seed=9, jobs=1, progress=False)
-    market.put("citrus/Training/Cherry/new.jpg", next(tmp_path.rglob("*.jpg")).read_bytes())
+    market.put("images/citrus/Training/Cherry/new.jpg", next(tmp_path.rglob("*.jpg")).read_bytes())
     clusters = market.cluster_states()
     strict = replace(market, environment={**market.environment, "FRUITS_RETENTION_DAYS": "1"})
 
@@ -109,10 +117,10 @@ def test_unchanged_data_set_is_skipped_though_another_one_was_published_since(ma
 def test_run_on_the_images_of_another_data_set_is_refused_by_its_first_task(market: Market) -> None:
     before, clusters = market.json("features/latest.json"), market.cluster_states()
 
-    run = market.run("2026-08-05", image_prefix="citrus/", **PARAMS)
+    run = market.run("2026-08-05", image_prefix="images/citrus/", **PARAMS)
 
     assert not run.ok
-    assert "The image prefix is 'citrus/', but the published run" in run.log
+    assert "The image prefix is 'images/citrus/', but the published run" in run.log
     assert "Name another data set with the parameter `dataset`, or set `replace_dataset`" in run.log
     assert market.json("features/latest.json") == before
     assert market.cluster_states() == clusters
@@ -126,15 +134,31 @@ def test_name_that_is_none_of_a_data_set_is_refused_before_any_task(market: Mark
     assert not market.has("features/datasets/Citrus")
 
 
-def test_readers_open_data_sets_by_name_and_an_unknown_one_names_them(
+def test_guides_example_opens_the_data_set(market: Market) -> None:
+    example = script([block for block in GUIDE if block.language == "python"])
+    program = (
+        f"{example}\nassert fruits_features.open('s3://fruits').run != citrus.run\nprint(rows.collect()['path'][0])"
+    )
+
+    ran = subprocess.run(
+        [sys.executable, "-c", program.replace("s3://fruits", f"s3://{market.bucket}")],
+        env={**market.environment, "PYTHONPATH": str(ROOT / "spark_apps")},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout.startswith(f"s3://{market.bucket}/images/citrus/")
+
+
+def test_unknown_data_set_is_an_error_that_names_the_known_ones(
     market: Market, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("AWS_ENDPOINT_URL_S3", "AWS_REGION", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, market.environment[name])
 
-    paths = dataset.open(f"s3://{market.bucket}", dataset="citrus").select("path").collect()["path"]
-
-    assert paths.str.starts_with(f"s3://{market.bucket}/citrus/").all()
     with pytest.raises(dataset.NothingPublishedError, match=r"another data set of this bucket \(default, citrus\)"):
         dataset.open(f"s3://{market.bucket}", dataset="lemons")
 
@@ -142,8 +166,8 @@ def test_readers_open_data_sets_by_name_and_an_unknown_one_names_them(
 def test_replacement_that_the_run_requests_is_published(market: Market) -> None:
     before = market.json("features/latest.json")
 
-    run = market.run("2026-08-07", image_prefix="citrus/", replace_dataset=True, **PARAMS)
+    run = market.run("2026-08-07", image_prefix="images/citrus/", replace_dataset=True, **PARAMS)
 
     assert run.ok, run.error
     assert market.json("features/latest.json")["run"] != before["run"]
-    assert market.prefixes("features") == {"citrus/"}
+    assert market.prefixes("features") == {"images/citrus/"}

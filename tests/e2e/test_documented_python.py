@@ -23,7 +23,8 @@ EXAMPLES = {
     if (examples := [block for block in blocks(document) if block.language == "python" and not block.not_run])
 }
 GIVEN = {
-    "docs/guides/reruns.md": "from types import SimpleNamespace; event = SimpleNamespace(extra={{'run': '{run}'}}); "
+    "docs/guides/reruns.md": "from types import SimpleNamespace; "
+    "event = SimpleNamespace(extra={{'run': '{run}', 'dataset': 'default'}}); "
 }
 """Names that the text around an example defines, by document."""
 
