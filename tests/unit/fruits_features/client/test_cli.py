@@ -111,6 +111,38 @@ def test_runs_are_listed_the_newest_first(
     assert _json(capsys.readouterr().out)[1] == {"run": "a", "published_at": earlier}
 
 
+def test_every_command_reads_the_named_data_set(market: str, lime: str, capsys: pytest.CaptureFixture[str]) -> None:
+    for command in ("recognise", "nearest", "runs", "report"):
+        photos = [lime] if command in {"recognise", "nearest"} else []
+
+        assert cli.main([command, market, *photos, "--dataset", "citrus", "--json"]) == 0
+
+        printed = _json(capsys.readouterr().out)
+        assert (printed[0] if command == "runs" else printed)["run"] == "citrus-run"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ([], "/features/latest.json: open another data set of this bucket (citrus), or run the DAG on this data set"),
+        (
+            ["--dataset", "citrsu"],
+            "/features/datasets/citrsu/latest.json: open another data set of this bucket (citrus)",
+        ),
+        (["--dataset", "Citrus"], "'Citrus' is not the name of a data set: write 1 to 40 lowercase letters, digits"),
+    ],
+    ids=["default", "unknown", "no name"],
+)
+def test_unknown_data_set_is_one_line_that_names_the_known_ones(
+    market: str, options: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["runs", market, *options]) == 1
+
+    printed = capsys.readouterr()
+    assert (printed.out, len(printed.err.splitlines())) == ("", 1)
+    assert message in printed.err
+
+
 def test_report_shows_figures_and_saves_the_page(
     shop: Shop, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

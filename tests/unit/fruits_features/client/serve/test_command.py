@@ -24,9 +24,9 @@ TIMEOUT_S = 60
 
 
 @contextmanager
-def served(bucket: str, environment: dict[str, str]) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+def served(bucket: str, environment: dict[str, str], *options: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
     """Start the command on a free port, and yield the page's URL and the process."""
-    command = [sys.executable, "-m", "fruits_features.client.cli", "serve", bucket, "--port", "0"]
+    command = [sys.executable, "-m", "fruits_features.client.cli", "serve", bucket, "--port", "0", *options]
     process = subprocess.Popen(
         command, env=os.environ | environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
@@ -56,6 +56,13 @@ def test_published_run_recognises_photos_until_ctrl_c(shop: Any, aws_environment
         assert all(near["path"].startswith(f"{shop.uri}/images/Training/{category}/") for near in answer["neighbours"])
         assert all(near["picture"].startswith("data:image/webp;base64,") for near in answer["neighbours"])
     assert (process.returncode, errors) == (0, "")
+
+
+def test_named_data_set_is_served(market: str, aws_environment: dict[str, str]) -> None:
+    with served(market, aws_environment, "--dataset", "citrus") as (url, _):
+        answer = httpx.get(f"{url}status", timeout=TIMEOUT_S).json()
+
+    assert answer["run"] == "citrus-run"
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "192.0.2.1", "::", "fruits.example"])  # noqa: S104 - refused
