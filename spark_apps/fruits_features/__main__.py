@@ -1,7 +1,7 @@
 """Command line of the application.
 
-Exit codes: 0 for success, 2 for invalid arguments, 1 for all other errors. The last line of stderr after an error is
-`fruits_features: error: …`.
+Exit codes: 0 for success, 2 for invalid arguments, `RunError.exit_code` or 1 for all other errors. The last line of
+stderr after an error is `fruits_features: error: …`.
 """
 
 import logging
@@ -48,7 +48,7 @@ def main(argv: Sequence[str] | None = None, run: "Callable[[Arguments], Outcome]
     except InvalidArgumentsError as error:
         return _fail(str(error), code=2)
     except RunError as error:
-        return _fail(str(error), code=1)
+        return _fail(str(error), code=error.exit_code)
     except (BaseError, OSError, Py4JJavaError, PySparkException) as error:
         _log.exception("The run failed")
         refused = problem(error) if isinstance(error, BaseError) else None

@@ -9,7 +9,9 @@ import pytest
 
 from include.dev.sample_images import generate, make_plan
 from tests.support.airflow.faults import WORKER_FAULTS, Case
-from tests.support.airflow.pipeline import Pipeline
+from tests.support.airflow.forks import start_in_fork
+from tests.support.airflow.pipeline import RUN_TIMEOUT_S, DagRun, Pipeline
+from tests.support.waiting import wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -53,7 +55,11 @@ def test_little_is_processed_on_the_worker_or_on_a_cluster(
         orchard.put("images/Training/Cherry/text.jpg", b"no image at all")
         params["max_quarantine_share"] = 0
 
-    run = replace(orchard, environment={**orchard.environment, **case.settings}).run(date, **params)
+    deployment = replace(orchard, environment={**orchard.environment, **case.settings})
+    if case.injected == "feature cache is deleted after the count":
+        run = _run_and_delete_cache(deployment, date, tmp_path / "run.log")
+    else:
+        run = deployment.run(date, **params)
 
     assert run.ok == case.succeeds, run.error
     assert [text for text in case.messages if text not in run.log] == []
@@ -72,9 +78,26 @@ def test_little_is_processed_on_the_worker_or_on_a_cluster(
     assert (cost["estimate"]["dollars"] == 0) == (not case.clusters)
 
 
+def _run_and_delete_cache(orchard: Pipeline, date: str, log: Path) -> DagRun:
+    """Run the DAG, and delete the feature cache when the cluster has been planned."""
+    log.touch()
+    process = start_in_fork(orchard.command(date, **PARAMS), orchard.environment, log)
+    wait_for(lambda: "images are new: no cluster" in log.read_text() or not process.is_alive())
+    for key in _cache(orchard):
+        orchard.s3.delete_object(Bucket=orchard.bucket, Key=key)
+    process.join(RUN_TIMEOUT_S)
+    assert process.exitcode is not None
+    return DagRun(process.exitcode, log.read_text())
+
+
+def _cache(orchard: Pipeline) -> list[str]:
+    """Return the keys of the feature cache."""
+    listed = orchard.s3.list_objects_v2(Bucket=orchard.bucket, Prefix="features/described/")["Contents"]
+    return [entry["Key"] for entry in listed]
+
+
 def _damage_cache(orchard: Pipeline) -> None:
     """Change a byte of each index of the feature cache."""
-    listed = orchard.s3.list_objects_v2(Bucket=orchard.bucket, Prefix="features/described/")["Contents"]
-    for key in (entry["Key"] for entry in listed if "/index-" in entry["Key"]):
+    for key in (key for key in _cache(orchard) if "/index-" in key):
         content = orchard.get(f"s3://{orchard.bucket}/{key}")
         orchard.put(key, content[:20] + bytes([content[20] ^ 1]) + content[21:])

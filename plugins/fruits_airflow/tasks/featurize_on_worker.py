@@ -13,6 +13,7 @@ from fruits_airflow import run_context
 from fruits_airflow.hooks.processes import Child, Limits, environment
 from fruits_airflow.links import ReportLink, RunFolderLink
 from fruits_airflow.task_ids import FEATURIZE_ON_WORKER, PLAN_CLUSTER
+from fruits_features.contract.errors import TooManyNewImagesError
 from fruits_features.contract.families import MODEL_FAMILY
 
 if TYPE_CHECKING:
@@ -26,13 +27,16 @@ environment are valid at least (`hooks.processes.environment`)."""
 PACKAGES: Final = ("cv2", "numpy", "obstore", "PIL", "py4j", "pyarrow", "pyspark")
 """Modules of other packages that the application imports. It starts neither Spark nor Java here."""
 MODEL_PACKAGES: Final = ("onnx", "onnxruntime")
+LIMITS: Final = "FRUITS_NO_CLUSTER_MEMORY_MB limits its memory. FRUITS_NO_CLUSTER_BELOW=0 always creates a cluster."
+"""Settings to change if the worker is too small."""
 
 
 class FeaturizeOnWorkerOperator(BaseOperator):
     """Run the application in a child process of this worker, if the plan says so.
 
-    The task is skipped, and a cluster is created, if the plan has a cluster, if this worker lacks a package, or if the
-    application is ended at its limit of memory or time. It returns the reason for doing without a cluster.
+    The task is skipped, and a cluster is created, if the plan has a cluster, if this worker lacks a package,
+    if the application is ended at its limit of memory or time, or if more images are new than were counted. It returns
+    the reason for doing without a cluster.
     """
 
     operator_extra_links = (RunFolderLink(), ReportLink())
@@ -56,25 +60,23 @@ class FeaturizeOnWorkerOperator(BaseOperator):
         reason: str | None = plan.get("without_cluster")  # an earlier version did not store it
         if not reason:
             raise AirflowSkipException("The plan has a cluster.")
+        deployment = settings()
         if missing := missing_packages(context["params"]["features"]):
-            _use_cluster(context, plan, f"this worker lacks {', '.join(missing)}")
+            _use_cluster(context, plan, f"this worker lacks {', '.join(missing)}.")
         from fruits_features.job.worker_environment import WORKER_ENVIRONMENT
 
         run = run_context.run_of(context)
         s3 = run_context.s3_of(run)
         RunFolderLink.to(run["uri"], context, s3)
-        arguments = run_context.arguments_of(context).to_argv()
-        self._child = Child(
-            [sys.executable, "-m", "fruits_features.without_spark", *arguments], environment(s3) | WORKER_ENVIRONMENT
-        )
+        options = (f"--new-below={deployment.no_cluster_below}", "--", *run_context.arguments_of(context).to_argv())
+        command = [sys.executable, "-m", "fruits_features.without_spark", *options]
+        self._child = Child(command, environment(s3) | WORKER_ENVIRONMENT)
         output = _Output(self.log.info)
-        code = self._child.follow(output, Limits(settings().no_cluster_memory_mb, TIMEOUT_S))
+        code = self._child.follow(output, Limits(deployment.no_cluster_memory_mb, TIMEOUT_S))
         if self._interrupted:
             raise InterruptedError("The task was interrupted, and ended the application.")
-        if self._child.stopped:
-            _use_cluster(context, plan, f"the application was ended, because {self._child.stopped}")
-        if code < 0:
-            _use_cluster(context, plan, f"signal {-code} ended the application, as when a machine's memory runs out")
+        if why := _why_cluster(code, self._child.stopped):
+            _use_cluster(context, plan, why)
         if code:
             raise AirflowFailException(f"The application failed with exit code {code}: {output.last}")
         return reason
@@ -98,6 +100,22 @@ class _Output:
         self.last = line or self.last
 
 
+def _why_cluster(code: int, stopped: str | None) -> str | None:
+    """Return why a cluster has to run the application, which has ended on this worker; `None` if it has not to.
+
+    Args:
+        code: Exit code of the application.
+        stopped: Limit at which it was ended.
+    """
+    if stopped:
+        return f"the application was ended, because {stopped}. {LIMITS}"
+    if code < 0:
+        return f"signal {-code} ended the application, as when a machine's memory runs out. {LIMITS}"
+    if code == TooManyNewImagesError.exit_code:
+        return "more images are new than were counted. It has the planned nodes. Clear `find_changes` to plan it again."
+    return None
+
+
 def missing_packages(features: Sequence[str]) -> list[str]:
     """Return the names of modules that the application needs and this worker lacks."""
     needed = (*PACKAGES, *(MODEL_PACKAGES if MODEL_FAMILY in features else ()))
@@ -116,12 +134,18 @@ def skip_without_need(context: Context) -> None:
 
 
 def _use_cluster(context: Context, plan: dict[str, Any], why: str) -> NoReturn:
-    """Skip this task, so that a cluster is created, if `max_cost` allows it."""
+    """Skip this task, so that a cluster is created, if `max_cost` allows it.
+
+    Args:
+        context: Airflow's context.
+        plan: Plan of the run.
+        why: Sentences that follow "because".
+    """
     from include.emr import costs
 
     estimate = {name: value for name, value in plan["estimate"].items() if name != "prices"}
     try:
         costs.check(costs.Estimate(**estimate), context["params"]["max_cost"])
     except costs.TooExpensiveError as error:
-        raise AirflowFailException(f"A cluster is needed, because {why}. {error}") from error
-    raise AirflowSkipException(f"A cluster is created, because {why}.")
+        raise AirflowFailException(f"A cluster is needed, because {why} {error}") from error
+    raise AirflowSkipException(f"A cluster is created, because {why}")

@@ -13,6 +13,7 @@ from typing import Protocol, TypeVar
 import pyarrow as pa
 from pyspark import SparkContext, SparkFiles, TaskContext
 
+from fruits_features.contract.errors import TooManyNewImagesError
 from fruits_features.extraction.batches import BatchExtractor
 from fruits_features.extraction.families.onnx import Weights
 from fruits_features.job.inventory import partition
@@ -155,12 +156,28 @@ class DriverRunner:
 
 
 class SerialRunner:
-    """Runs all tasks in this process, one after the other, without Spark."""
+    """Runs all tasks in this process, one after the other, without Spark.
+
+    Args:
+        new_below: Number of new images from which on the run ends; `None` for no limit.
+    """
 
     cores = 1
 
+    def __init__(self, new_below: int | None = None) -> None:
+        self._new_below = new_below
+
     def split(self, inventory: pa.Table, overhead_bytes: int) -> Iterable[pa.Table]:
-        """Split rows into tables that take some seconds each."""
+        """Split rows into tables that take some seconds each.
+
+        Raises:
+            TooManyNewImagesError: There are too many rows.
+        """
+        if self._new_below is not None and inventory.num_rows >= self._new_below:
+            raise TooManyNewImagesError(
+                f"{inventory.num_rows:,} images are new, and a run without a cluster extracts fewer than "
+                f"{self._new_below:,}. The feature cache has lost images since they were counted."
+            )
         return partition(inventory, self.cores, overhead_bytes)
 
     def extract(

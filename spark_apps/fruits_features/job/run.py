@@ -103,12 +103,12 @@ class _Job:
         return self.published if self.arguments.refit == Refit.NEVER else None
 
 
-def run(start: Callable[[], SparkContext] | None, arguments: Arguments) -> Outcome:
+def run(start: Callable[[], SparkContext] | SerialRunner, arguments: Arguments) -> Outcome:
     """Extract the features of every inventoried image and reduce them.
 
     Args:
-        start: Returns Spark's context, after waiting until it has started. Each call returns the same one. `None`: run
-            all tasks in this process.
+        start: Returns Spark's context, after waiting until it has started. Each call returns the same one. Or the
+            runner of a run without Spark.
         arguments: Arguments of the run.
 
     Raises:
@@ -120,6 +120,7 @@ def run(start: Callable[[], SparkContext] | None, arguments: Arguments) -> Outco
         ModelError: The model cannot be used.
         ReductionError: The images are too few or too similar for the requested components.
         RefitError: The published projection had to be kept and cannot be.
+        TooManyNewImagesError: More images are new than a run without Spark may extract.
     """
     stopwatch = Stopwatch()
     with fetched_weights(arguments.onnx_model) as model:
@@ -132,7 +133,7 @@ def run(start: Callable[[], SparkContext] | None, arguments: Arguments) -> Outco
 
 
 def _run_despite_damage(
-    arguments: Arguments, model: Weights | None, start: Callable[[], SparkContext] | None, stopwatch: Stopwatch
+    arguments: Arguments, model: Weights | None, start: Callable[[], SparkContext] | SerialRunner, stopwatch: Stopwatch
 ) -> Outcome:
     """Run, and start again without the segments of the feature cache that turn out to be damaged.
 
@@ -157,7 +158,7 @@ def _run(  # noqa: PLR0913, PLR0917 - the inputs of one attempt
     model: Weights | None,
     cache: FeatureCache,
     ignored: Collection[str],
-    start: Callable[[], SparkContext] | None,
+    start: Callable[[], SparkContext] | SerialRunner,
     stopwatch: Stopwatch,
 ) -> Outcome:
     inventory, published, why_new = _load(arguments, model)
@@ -197,10 +198,10 @@ def _load(arguments: Arguments, model: Weights | None) -> tuple[pa.Table, Projec
     return loaded
 
 
-def _choose_runner(job: _Job, lookup: CacheLookup, start: Callable[[], SparkContext] | None) -> Runner:
+def _choose_runner(job: _Job, lookup: CacheLookup, start: Callable[[], SparkContext] | SerialRunner) -> Runner:
     """Choose the driver for a rerun with few new images, and Spark's workers otherwise."""
-    if start is None:
-        return SerialRunner()
+    if isinstance(start, SerialRunner):
+        return start
     if lookup.reused and fits_on_driver(lookup.missing, job.image_overhead_bytes):
         return DriverRunner(start)
     return SparkRunner(start())

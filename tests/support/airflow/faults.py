@@ -151,6 +151,12 @@ WORKER_FAULTS = (
         messages=("images are new: no cluster", "MB of memory, and 128 MB are allowed", "A cluster is created"),
     ),
     Case(
+        "feature cache is deleted after the count",
+        settings={"FRUITS_NO_CLUSTER_BELOW": "10"},
+        succeeds=True,
+        messages=("images are new: no cluster", "has lost images since they were counted", "A cluster is created"),
+    ),
+    Case(
         "application fails on the worker",
         messages=("The application failed with exit code 1", "images were quarantined"),
         clusters=(),

@@ -17,6 +17,7 @@ from fruits_features import __main__
 from fruits_features.cache import compaction
 from fruits_features.extraction import batches
 from fruits_features.job import distribute, inventory, run
+from fruits_features.job.distribute import SerialRunner
 from fruits_features.output import snapshot
 from fruits_features.recogniser.model import load
 from tests.support import onnx_models
@@ -47,14 +48,14 @@ def test_rerun_without_spark_has_the_rows_of_one_with_spark(runs: Runs, monkeypa
     for number in range(100, 112):
         runs.images.put(f"images/Training/Lime/{number}.png", photograph(number))
 
-    outcome = run.run(None, runs.arguments("tuesday"))
+    outcome = run.run(SerialRunner(), runs.arguments("tuesday"))
 
     assert (outcome.inventoried, outcome.described, outcome.reused) == (25, 24, 13)
     assert runs.stages == stages
     runs.run("with spark", store=None)
     assert runs.table("tuesday").drop(["pca"]) == runs.table("with spark").drop(["pca"])
     assert runs.table("tuesday", "quarantine") == runs.table("with spark", "quarantine")
-    assert run.run(None, runs.arguments("wednesday")).reused == 25
+    assert run.run(SerialRunner(), runs.arguments("wednesday")).reused == 25
 
 
 def test_recogniser_without_spark_is_the_one_with_spark(
@@ -69,7 +70,7 @@ def test_recogniser_without_spark_is_the_one_with_spark(
     runs.images.put("images/Training/Lime/new.png", photograph(100))
     kept = {**with_network, "refit": "never", "published": published}
 
-    without_spark = run.run(None, runs.arguments("without", **kept))
+    without_spark = run.run(SerialRunner(), runs.arguments("without", **kept))
     with_spark = runs.run("with", **kept, store=None)
 
     layouts = [runs.layout(name) for name in ("with", "without")]
@@ -84,15 +85,28 @@ def test_recogniser_without_spark_is_the_one_with_spark(
 
 
 def test_run_from_scratch_works_too_if_the_cache_was_deleted_meanwhile(runs: Runs) -> None:
-    outcome = run.run(None, runs.arguments("monday"))
+    outcome = run.run(SerialRunner(), runs.arguments("monday"))
 
     assert (outcome.inventoried, outcome.described, outcome.reused) == (13, 12, 0)
+
+
+@pytest.mark.parametrize(("new_below", "code"), [(13, 3), (14, 0)])
+def test_run_with_more_new_images_than_were_counted_ends_before_it_extracts_them(
+    new_below: int, code: int, runs: Runs, capsys: pytest.CaptureFixture[str]
+) -> None:
+    argv = runs.arguments("monday").to_argv()
+
+    assert __main__.main(argv, lambda given: run.run(SerialRunner(new_below), given)) == code
+
+    said = "13 images are new, and a run without a cluster extracts fewer than 13. The feature cache has lost images"
+    assert (said in capsys.readouterr().err) == bool(code)
+    assert any(Path(runs.store).rglob("*.parquet")) == (not code)
 
 
 def test_error_ends_with_the_line_of_the_application(runs: Runs, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = runs.arguments("monday", max_quarantine_share=0.0)
 
-    assert __main__.main(arguments.to_argv(), lambda given: run.run(None, given)) == 1
+    assert __main__.main(arguments.to_argv(), lambda given: run.run(SerialRunner(), given)) == 1
     assert "fruits_features: error: 1 of 13 images were quarantined" in capsys.readouterr().err.splitlines()[-1]
 
 
@@ -100,7 +114,7 @@ def test_process_ends_with_the_one_that_started_it(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:  # an S3 that never answers
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
         keys = {"AWS_ACCESS_KEY_ID": "k", "AWS_SECRET_ACCESS_KEY": "s", "AWS_REGION": "r", "AWS_ENDPOINT_URL_S3": url}
-        command = [sys.executable, "-m", "fruits_features.without_spark", "--bucket=b", "--run=r"]
+        command = [sys.executable, "-m", "fruits_features.without_spark", "--", "--bucket=b", "--run=r"]
         command += ["--inventory=s3://b/i", f"--output={tmp_path}"]
         with subprocess.Popen(command, stdin=subprocess.PIPE, env=os.environ | keys) as process:
             silent.accept()[0].close()  # it has started

@@ -12,6 +12,7 @@ from fruits_airflow.emr import cost
 from fruits_airflow.tasks import featurize_on_worker
 from fruits_airflow.tasks.featurize_on_worker import FeaturizeOnWorkerOperator, missing_packages, skip_without_need
 from fruits_features.contract.arguments import Arguments
+from fruits_features.contract.errors import TooManyNewImagesError
 from include import settings
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ def test_application_runs_with_its_arguments_and_limits(
     assert _run(_context()) == REASON
 
     assert child.started
-    assert child.started.command[1:4] == ["-m", "fruits_features.without_spark", "--bucket=b"]
+    assert child.started.command[1:4] == ["-m", "fruits_features.without_spark", "--new-below=1000"]
     assert (child.started.limits.memory_mb, child.started.limits.seconds) == (700, 600)
     assert child.started.environment["AWS_REGION"] == "eu-west-1"
     assert child.started.environment["TOKIO_WORKER_THREADS"] == "1"
@@ -121,17 +122,26 @@ def test_packages_are_those_of_the_application() -> None:
     assert missing_packages(["orb", "onnx"]) == []
 
 
-def test_application_above_its_limits_uses_a_cluster(child: type[FakeChild]) -> None:
-    child.code, child.stop = -9, "it took longer than 600 s"
+@pytest.mark.parametrize(
+    ("code", "stop", "why"),
+    [
+        (-9, "it took longer than 600 s", r"the application was ended, because it took longer than 600 s\."),
+        (-9, None, r"signal 9 ended the application, as when a machine's memory runs out\."),
+    ],
+)
+def test_application_above_its_limits_uses_a_cluster(
+    child: type[FakeChild], code: int, stop: str | None, why: str
+) -> None:
+    child.code, child.stop = code, stop
 
-    with pytest.raises(AirflowSkipException, match="the application was ended, because it took longer than 600 s"):
+    with pytest.raises(AirflowSkipException, match=f"{why} .* FRUITS_NO_CLUSTER_BELOW=0 always creates a cluster"):
         _run(_context())
 
 
-def test_application_that_the_system_kills_uses_a_cluster(child: type[FakeChild]) -> None:
-    child.code = -9
+def test_more_new_images_than_were_counted_use_a_cluster(child: type[FakeChild]) -> None:
+    child.code = TooManyNewImagesError.exit_code
 
-    with pytest.raises(AirflowSkipException, match="signal 9 ended the application, as when a machine's memory runs"):
+    with pytest.raises(AirflowSkipException, match=r"more images are new than were counted.* Clear `find_changes`"):
         _run(_context())
 
 
