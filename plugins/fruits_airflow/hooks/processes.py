@@ -10,6 +10,7 @@ import threading
 import time
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, cast
 from urllib.parse import urlsplit
 
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 
 _OF_OTHER_KEYS = ("AWS_SESSION_TOKEN", "AWS_PROFILE")
 """Variables that belong to other credentials than those of the connection."""
+
+_CONTAINER = Path("/sys/fs/cgroup")
+"""Control group of a container, as it sees itself (Linux kernel documentation, "Control Group v2")."""
 
 _WATCH_S = 0.5
 """Seconds between two measurements of a child's memory."""
@@ -65,6 +69,20 @@ def _endpoint(url: str) -> str | None:
     (None, 'https://s3.example.com')
     """
     return None if ".amazonaws.com" in (urlsplit(url).hostname or "") else url
+
+
+def free_memory_mb(container: Path = _CONTAINER) -> float:
+    """Return the memory in MB that this machine has for new processes, and its container if that has a limit.
+
+    Args:
+        container: Folder of the container's control group.
+    """
+    free = psutil.virtual_memory().available
+    with suppress(OSError, ValueError):  # no container, or one without a limit
+        limit, used = (int((container / name).read_text()) for name in ("memory.max", "memory.current"))
+        statistics = dict(line.split() for line in (container / "memory.stat").read_text().splitlines())
+        free = min(free, limit - used + int(statistics["inactive_file"]))  # the kernel gives these pages back
+    return free / 1e6
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from fruits_airflow import run_context
-from fruits_airflow.hooks.processes import Child, Limits, environment
+from fruits_airflow.hooks.processes import Child, Limits, environment, free_memory_mb
 from fruits_airflow.links import ReportLink, RunFolderLink
 from fruits_airflow.task_ids import FEATURIZE_ON_WORKER, PLAN_CLUSTER
 from fruits_features.contract.errors import TooManyNewImagesError
@@ -34,7 +34,7 @@ LIMITS: Final = "FRUITS_NO_CLUSTER_MEMORY_MB limits its memory. FRUITS_NO_CLUSTE
 class FeaturizeOnWorkerOperator(BaseOperator):
     """Run the application in a child process of this worker, if the plan says so.
 
-    The task is skipped, and a cluster is created, if the plan has a cluster, if this worker lacks a package,
+    The task is skipped, and a cluster is created, if the plan has a cluster, if this worker lacks a package or memory,
     if the application is ended at its limit of memory or time, or if more images are new than were counted. It returns
     the reason for doing without a cluster.
     """
@@ -61,8 +61,8 @@ class FeaturizeOnWorkerOperator(BaseOperator):
         if not reason:
             raise AirflowSkipException("The plan has a cluster.")
         deployment = settings()
-        if missing := missing_packages(context["params"]["features"]):
-            _use_cluster(context, plan, f"this worker lacks {', '.join(missing)}.")
+        if lacking := _lacking(context["params"]["features"], deployment.no_cluster_memory_mb):
+            _use_cluster(context, plan, lacking)
         from fruits_features.job.worker_environment import WORKER_ENVIRONMENT
 
         run = run_context.run_of(context)
@@ -98,6 +98,15 @@ class _Output:
         """Log a line."""
         self._log("%s", line)
         self.last = line or self.last
+
+
+def _lacking(features: Sequence[str], memory_mb: int) -> str | None:
+    """Return what this worker lacks to run the application, or `None`."""
+    if missing := missing_packages(features):
+        return f"this worker lacks {', '.join(missing)}."
+    if (free_mb := free_memory_mb()) < memory_mb:
+        return f"this worker has {free_mb:,.0f} MB of free memory, and the run may take {memory_mb:,} MB. {LIMITS}"
+    return None
 
 
 def _why_cluster(code: int, stopped: str | None) -> str | None:

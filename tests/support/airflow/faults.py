@@ -151,6 +151,12 @@ WORKER_FAULTS = (
         messages=("images are new: no cluster", "MB of memory, and 128 MB are allowed", "A cluster is created"),
     ),
     Case(
+        "worker has less free memory than the application may take",
+        settings={"FRUITS_NO_CLUSTER_MEMORY_MB": "100000000"},
+        succeeds=True,
+        messages=("images are new: no cluster", "A cluster is created, because this worker has"),
+    ),
+    Case(
         "feature cache is deleted after the count",
         settings={"FRUITS_NO_CLUSTER_BELOW": "10"},
         succeeds=True,

@@ -6,11 +6,16 @@ import os
 import sys
 import threading
 import time
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 import psutil
 import pytest
 
-from fruits_airflow.hooks.processes import Child, Limits
+from fruits_airflow.hooks.processes import Child, Limits, free_memory_mb
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 GENEROUS = Limits(memory_mb=500, seconds=60)
 SLEEP = "print('started', flush=True); import time; time.sleep(60)"
@@ -82,6 +87,27 @@ def test_end_from_another_thread_ends_the_child() -> None:
     code = killed.follow(lambda _: threading.Thread(target=killed.end).start(), GENEROUS)
 
     assert (code, killed.stopped) == (-9, None)
+
+
+@pytest.mark.parametrize(
+    ("container", "free_mb"),
+    [
+        ({}, 3000),
+        ({"memory.max": "max\n"}, 3000),
+        ({"memory.max": "2000000000\n"}, 1700),
+        ({"memory.max": "9000000000\n"}, 3000),
+    ],
+    ids=["machine", "container without a limit", "container", "container larger than its machine"],
+)
+def test_free_memory_is_that_of_the_machine_or_of_its_container(
+    container: dict[str, str], free_mb: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=3_000_000_000))
+    used = {"memory.current": "800000000\n", "memory.stat": "anon 300000000\ninactive_file 500000000\nfile 1\n"}
+    for name, content in (container and used | container).items():
+        (tmp_path / name).write_text(content)
+
+    assert free_memory_mb(tmp_path) == free_mb
 
 
 def _children() -> set[psutil.Process]:

@@ -53,6 +53,7 @@ def child(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[FakeChild]]:
     monkeypatch.setattr(featurize_on_worker.run_context, "s3_of", lambda _: None)
     monkeypatch.setattr(featurize_on_worker, "environment", lambda _: {"AWS_REGION": "eu-west-1"})
     monkeypatch.setattr(featurize_on_worker.RunFolderLink, "to", lambda *_: None)
+    monkeypatch.setattr(featurize_on_worker, "free_memory_mb", lambda: 4096.0)
     fake = type("Fake", (FakeChild,), {})
     monkeypatch.setattr(featurize_on_worker, "Child", fake)
     settings.settings.cache_clear()
@@ -120,6 +121,15 @@ def test_worker_without_a_package_of_the_network_uses_a_cluster(
 
 def test_packages_are_those_of_the_application() -> None:
     assert missing_packages(["orb", "onnx"]) == []
+
+
+def test_worker_without_memory_uses_a_cluster(child: type[FakeChild], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(featurize_on_worker, "free_memory_mb", lambda: 900.4)
+
+    why = r"A cluster is created, because this worker has 900 MB of free memory, and the run may take 2,048 MB\."
+    with pytest.raises(AirflowSkipException, match=f"{why} FRUITS_NO_CLUSTER_MEMORY_MB limits its memory"):
+        _run(_context())
+    assert child.started is None
 
 
 @pytest.mark.parametrize(
