@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[2]
 SPARK_APPS = ROOT / "spark_apps"
 EXCLUDED_DAGS = ("fruits_features_spark.py",)
-MWAA_PACKAGES = ("aiobotocore", "jinja2", "numpy", "polars", "pyarrow", "pydantic-settings")
+MWAA_PACKAGES = ("aiobotocore", "aiohttp", "jinja2", "numpy", "polars", "pyarrow", "pydantic-settings")
 """Imported packages that Airflow's constraints pin. MWAA applies these if `requirements.txt` has no constraints:
 https://docs.aws.amazon.com/mwaa/latest/userguide/connections-packages.html, *Constraints file*"""
 PINNED_PACKAGES = (

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
+from aiohttp import ClientError as HttpError  # aiobotocore raises it for an answer that breaks off
 from airflow.providers.amazon.aws.hooks.emr import EmrHook
 from airflow.providers.amazon.aws.triggers.base import AwsBaseWaiterTrigger
 from airflow.providers.amazon.aws.triggers.emr import (
@@ -187,14 +188,14 @@ class StepProgressTrigger(RetryingTrigger, EmrAddStepsTrigger):
             self._logged = str(state)
 
     async def _read_progress(self) -> ProgressState | None:
-        """Return the application's state, or `None` if it has not reported one or S3 refused the request."""
+        """Return the application's state, or `None` if it has not reported one or S3 has not answered."""
         from fruits_features.job.progress import ProgressState
 
         bucket, key = split(self.progress)
         try:
             response = await self._s3.get_object(Bucket=bucket, Key=key)
             return ProgressState(**json.loads(await response["Body"].read()))
-        except (BotoCoreError, ClientError):
+        except (BotoCoreError, ClientError, HttpError):
             return None
         except (ValueError, TypeError) as error:  # of another version
             self.log.warning("Could not read the step's progress from %s: %s", self.progress, error)

@@ -8,6 +8,7 @@ import json
 import re
 import time
 from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -17,12 +18,14 @@ from botocore.exceptions import WaiterError
 from structlog.testing import capture_logs
 
 from fruits_airflow.emr.triggers import StepProgressTrigger
+from tests.support.http_server import serving
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from airflow.triggers.base import TriggerEvent
 
+    from fruits_features.job.progress import ProgressState
     from include.dev.local_aws.local import LocalAws
 
 pytestmark = pytest.mark.usefixtures("aws_environment")
@@ -143,6 +146,25 @@ def test_wait_continues_after_temporary_errors_only(code: str, status: int, logg
         asyncio.run(trigger._wait(Waiter()))  # noqa: SLF001 - EMR's errors cannot be provoked here
 
     assert [entry["event"].partition(". Waiting")[0] for entry in lines] == ([logged] if logged else [])
+
+
+@pytest.mark.parametrize("status", [200, 404])
+def test_answer_that_breaks_off_does_not_affect_the_step(status: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Half(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(status)
+            self.send_header("Content-Length", "100")
+            self.end_headers()
+            self.wfile.write(b"half")
+
+    async def read() -> ProgressState | None:
+        trigger = _trigger("j-1", "s-1", "fruits")
+        async with await S3Hook().get_async_conn() as trigger._s3:  # type: ignore[no-untyped-call]  # noqa: SLF001
+            return await trigger._read_progress()  # noqa: SLF001
+
+    with serving(Half) as url:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", url)
+        assert asyncio.run(read()) is None
 
 
 def test_missing_progress_does_not_affect_the_step(local_aws: LocalAws, bucket: str) -> None:
