@@ -129,6 +129,8 @@ def test_only_the_runs_own_data_set_is_cleaned(
     assert len(gone) > len(deleted)
     assert all(key.startswith(f"{citrus}/") == (dataset == "citrus") for key in gone)
     assert [key for key in gone if key.endswith("/described/4567/about.json")]
+    left = orchard.written()
+    assert [key for key in left for name in deleted if f"/runs/{name}/" in key or key.endswith(f"Z-{name}.json")] == []
 
 
 def test_no_run_is_deleted_while_the_pointer_is_damaged(
