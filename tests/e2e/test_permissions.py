@@ -87,9 +87,18 @@ def test_airflows_role_allows_all_requests_of_a_run(stack: Stack, published: Pub
     assert _denied(stack, "AirflowRole", of_http(published.s3_of_airflow)) == set()
 
 
-def test_role_of_the_nodes_allows_all_s3_requests_of_the_application(stack: Stack, published: Published) -> None:
-    calls = of_http(published.s3_of_nodes)
+@pytest.mark.parametrize("folder", ["features", "features/datasets/citrus"], ids=["default", "citrus"])
+def test_role_of_the_nodes_allows_all_s3_requests_of_the_application(
+    stack: Stack, published: Published, folder: str
+) -> None:
+    bucket = published.latest["paths"]["run"].split("/")[2]
+    moved = [
+        (method, target.replace(f"/{bucket}/features/", f"/{bucket}/{folder}/"))
+        for method, target in published.s3_of_nodes
+    ]
+    calls = of_http(moved)
 
+    assert any(key.startswith(f"{folder}/runs/") for call in calls for key in keys(call))
     assert {call.operation for call in calls} >= {"GetObject", "PutObject", "ListObjectsV2"}
     assert _denied(stack, "InstanceRole", calls) == set()
 

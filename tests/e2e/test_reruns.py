@@ -53,7 +53,8 @@ def test_marker_is_no_image_and_the_run_is_announced(orchard: Pipeline) -> None:
 
     assert latest["counts"] == {"inventory": 16, "features": 16, "quarantine": 0}
     (event,) = _events(orchard)
-    assert event == {"bucket": orchard.bucket, **{name: latest[name] for name in event if name != "bucket"}}
+    place = {"bucket": orchard.bucket, "dataset": "default"}
+    assert event == {**place, **{name: latest[name] for name in event.keys() - place}}
 
 
 def test_unchanged_day_is_skipped_without_a_cluster_or_event(orchard: Pipeline) -> None:
