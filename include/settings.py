@@ -45,7 +45,7 @@ class Settings(BaseSettings):
     retention_days: int = Field(default=90, ge=0)
     """Delete runs not modified for this many days. 0: keep all."""
     retention_runs: int = Field(default=3, ge=1)
-    """Number of published runs to keep, newest first, regardless of age."""
+    """Number of published runs of each data set to keep, newest first, regardless of age."""
 
     emr_release: str = Field(default="emr-spark-8.1.0", pattern=r"^emr-(spark-8\.\d+|7\.[1-9]\d*)\.\d+$")
     """EMR release with Python 3.11 for PySpark: `emr-spark-8.x` (Spark 4), or `emr-7.1.0` and later (Spark 3.5; the
