@@ -11,7 +11,7 @@ import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import polars as pl
@@ -38,7 +38,7 @@ from include.dev.sample_images import Image, fruits_360, make_plan
 from include.dev.sample_images.drawing import draw
 from include.report.build import About, Inputs, Previous, build
 from include.run_files import RunFiles
-from include.validation.recognition import Recognition
+from include.validation import recognition
 
 LAYOUT = DatasetLayout("fruits").run("2026-11-22T000000Z-fruits_features")
 IMAGES, BROKEN = 3_023, 23
@@ -115,16 +115,15 @@ def _write(folder: Path, uri: str, table: pa.Table) -> None:
 
 def recognise(files: RunFiles, projection: Projection) -> tuple[Recogniser, dict[str, Any]]:
     """Fit a recogniser on the run's Training images. Return it with its figures of all images."""
-    rows = pl.concat(files.features.batches(["split", "category", "pca"]))
-    trained, labels = rows["split"] == FITTED_SPLIT, rows["category"]
+    batch = pa.concat_batches(list(files.features.batches(["split", "category", "pca"])))
+    splits, labels = (cast("pl.Series", pl.from_arrow(batch[name])) for name in ("split", "category"))
+    trained = splits == FITTED_SPLIT
     names = labels.filter(trained).unique().sort()
     codes = labels.replace_strict(names, range(len(names)), default=NONE, return_dtype=pl.Int32)
     images = TrainingImages.of(tuple(names), np.where(trained, codes, NONE).astype(np.int32))
-    sums = ComponentSums.of(as_matrix(rows["pca"].to_arrow()), images.code, images.sample)
+    sums = ComponentSums.of(as_matrix(batch["pca"]), images.code, images.sample)
     recogniser = calibration.fit(sums, tuple(names), projection.version)
-    recognition = Recognition(recogniser)
-    recognition.add(rows)
-    return recogniser, dict(recognition.figures())
+    return recogniser, recognition.figures(recogniser, recognition.recognise(recogniser, batch))
 
 
 def report(folder: Path) -> bytes:

@@ -1,21 +1,20 @@
-"""Tables of a run in S3, read in batches.
+"""Read a run's Parquet tables from object storage.
 
-They are read through pyarrow's S3 client. Other readers request a small object as a range that covers all of it, and
-not every S3 server answers that as AWS does. The checksums of pages are verified.
+Each `Table` is a folder of Parquet files. pyarrow finds the columns in the files' footers, so it requests only what is
+needed. Page checksums are verified.
 """
 
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
-import polars as pl
-import pyarrow.dataset as ds
 import pyarrow.parquet as pq
+from pyarrow.fs import FileSelector, FileType
 
-from fruits_features.io.checked_parquet import CHECKED_PARQUET
 from fruits_features.schemas import METADATA_KEY
 
 if TYPE_CHECKING:
@@ -28,6 +27,22 @@ if TYPE_CHECKING:
 
 BATCH_ROWS = 4096
 """Rows in memory at a time, about 35 MB of features."""
+_CONCURRENT_FOOTERS = 16
+
+
+@dataclass(frozen=True)
+class Footer:
+    """What the footer of a file says.
+
+    Args:
+        rows: Number of rows.
+        schema: Columns and types, without metadata.
+        metadata: Metadata that the job wrote into the file; `None` without it.
+    """
+
+    rows: int
+    schema: pa.Schema
+    metadata: Mapping[str, Any] | None
 
 
 @dataclass(frozen=True)
@@ -43,38 +58,77 @@ class Table:
     filesystem: FileSystem
 
     @cached_property
-    def dataset(self) -> ds.Dataset:
-        """The files, without those whose names begin with "_" or "." (Spark's convention)."""
-        return ds.dataset(self.uri.removeprefix("s3://"), filesystem=self.filesystem, format=CHECKED_PARQUET)
+    def sizes(self) -> dict[str, int]:
+        """Sizes of the files in bytes by name, without names that begin with "_" or "." (Spark's convention)."""
+        folder = self.uri.removeprefix("s3://")
+        found = self.filesystem.get_file_info(FileSelector(folder, recursive=True))
+        sizes = {info.path.removeprefix(f"{folder}/"): info.size for info in found if info.type == FileType.File}
+        return {name: size for name, size in sorted(sizes.items()) if not _is_hidden(name)}
 
     @cached_property
+    def footers(self) -> dict[str, Footer]:
+        """Footers of the files by name."""
+        with ThreadPoolExecutor(_CONCURRENT_FOOTERS) as threads:
+            return dict(zip(self.sizes, threads.map(self._footer, self.sizes), strict=True))
+
+    @property
     def rows(self) -> int:
         """Number of rows, from the files' footers."""
-        count: int = self.dataset.count_rows()
-        return count
+        return sum(footer.rows for footer in self.footers.values())
 
-    def schemas(self) -> list[pa.Schema]:
-        """Return columns and types of each file, without metadata."""
-        return [fragment.physical_schema.remove_metadata() for fragment in self.dataset.get_fragments()]
+    def batches(
+        self, columns: Sequence[str] | None = None, names: Sequence[str] | None = None
+    ) -> Iterator[pa.RecordBatch]:
+        """Yield rows in batches, in the order of the files. At most one row group of a file is in memory.
 
-    def batches(self, columns: Sequence[str] | None = None) -> Iterator[pl.DataFrame]:
-        """Yield rows in batches, in the order of the files. At most one row group of a file is in memory."""
-        for path in self.dataset.files:
-            with self.filesystem.open_input_file(path) as file:
-                parquet = pq.ParquetFile(file, pre_buffer=True, page_checksum_verification=True)
-                for batch in parquet.iter_batches(BATCH_ROWS, columns=columns):
-                    yield cast("pl.DataFrame", pl.from_arrow(batch))
+        Args:
+            columns: Columns to read; all by default.
+            names: Names of the files to read; all by default.
+        """
+        for name in self.sizes if names is None else names:
+            with self._open(name) as parquet:
+                yield from parquet.iter_batches(BATCH_ROWS, columns=columns)
 
-    def sizes(self) -> list[int]:
-        """Return the sizes of the files in bytes."""
-        return [info.size for info in self.filesystem.get_file_info(list(self.dataset.files))]
+    def search(self, column: str, values: Sequence[str], columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        """Yield batches that contain the rows with one of these values. Other row groups are not read.
 
-    def metadata(self) -> list[Mapping[str, Any] | None]:
-        """Return the metadata that the job wrote into each file, `None` for a file without it."""
-        encoded = [
-            (fragment.metadata.metadata or {}).get(METADATA_KEY.encode()) for fragment in self.dataset.get_fragments()
-        ]
-        return [json.loads(text) if text else None for text in encoded]
+        Args:
+            column: Name of the column.
+            values: Values.
+            columns: Columns to read.
+        """
+        for name in self.sizes:
+            with self._open(name) as parquet:
+                groups = [
+                    number
+                    for number in range(parquet.num_row_groups)
+                    if _may_contain(parquet.metadata.row_group(number), column, values)
+                ]
+                if groups:
+                    yield from parquet.iter_batches(BATCH_ROWS, row_groups=groups, columns=columns)
+
+    def _open(self, name: str) -> pq.ParquetFile:
+        path = f"{self.uri.removeprefix('s3://')}/{name}"
+        return pq.ParquetFile(path, filesystem=self.filesystem, pre_buffer=True, page_checksum_verification=True)
+
+    def _footer(self, name: str) -> Footer:
+        with self._open(name) as parquet:
+            text = (parquet.metadata.metadata or {}).get(METADATA_KEY.encode())
+            schema = parquet.schema_arrow.remove_metadata()
+            return Footer(parquet.metadata.num_rows, schema, json.loads(text) if text else None)
+
+
+def _is_hidden(name: str) -> bool:
+    return any(part.startswith(("_", ".")) for part in name.split("/"))
+
+
+def _may_contain(group: pq.RowGroupMetaData, column: str, values: Sequence[str]) -> bool:
+    """Return whether the statistics of a row group allow one of the values."""
+    chunks = (group.column(number) for number in range(group.num_columns))
+    statistics = next(chunk for chunk in chunks if chunk.path_in_schema == column).statistics
+    if statistics is None or not statistics.has_min_max:
+        return True
+    return any(statistics.min <= value <= statistics.max for value in values)
 
 
 @dataclass(frozen=True)

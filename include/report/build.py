@@ -20,16 +20,19 @@ from include.report import (
     quarantine,
     recognition,
     rows,
+    sample,
 )
 from include.report.about import About
 from include.report.comparison import Previous
 from include.report.pictures import Fetch
+from include.run_files import Table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from fruits_features.projection import Projection
     from fruits_features.recogniser.model import Recogniser
+    from include.report.sample import Totals
     from include.run_files import RunFiles
 
 __all__ = ["About", "Fetch", "Inputs", "Previous", "Report", "build"]
@@ -57,6 +60,7 @@ class Inputs:
         max_image_pixels: Largest image in pixels. Pictures of larger ones are omitted.
         recogniser: Recogniser of the run, or `None` if it has none.
         no_recogniser: Reason why it has none, one sentence.
+        totals: Counts of the run if a cluster has counted and sampled its rows. `None`: the files are read here.
     """
 
     run: str
@@ -73,6 +77,7 @@ class Inputs:
     max_image_pixels: int = DEFAULT_MAX_IMAGE_PIXELS
     recogniser: Recogniser | None = None
     no_recogniser: str = "The application wrote none."
+    totals: Totals | None = None
 
 
 @dataclass(frozen=True)
@@ -96,23 +101,27 @@ def build(inputs: Inputs) -> Report:
 
 
 def _figures(inputs: Inputs) -> dict[str, Any]:
-    counts = rows.count(inputs.files)
-    sample = rows.Rows.read(inputs.files, counts, inputs.projection.k)
+    totals = inputs.totals or sample.count(inputs.files)
+    table = (
+        Table(inputs.files.layout.report_sample, inputs.files.filesystem) if inputs.totals else inputs.files.features
+    )
+    counts = rows.counts(totals.images)
+    shown = rows.Rows.read(table, totals.images, inputs.projection.k)
     both = rows.splits(counts)
-    known, queries = (sample.of(split) for split in both or (None, None))
+    known, queries = (shown.of(split) for split in both or (None, None))
     figures = {
         "format": FORMAT,
         "run": inputs.run,
         "uri": inputs.files.layout.prefix,
         "about": inputs.about.figures() if inputs.about else None,
         "counts": {name: getattr(inputs.files, name).rows for name in ("inventory", "features", "quarantine")},
-        "categories": categories.summarise(counts, sample),
-        "quarantine": quarantine.by_reason(inputs.files),
+        "categories": categories.summarise(counts, shown),
+        "quarantine": quarantine.by_reason(totals.reasons),
         "variance": components.variance(inputs.projection),
-        "components": components.summarise(inputs.projection, sample),
-        "plane": plane.sample(sample, counts),
+        "components": components.summarise(inputs.projection, shown),
+        "plane": plane.sample(shown, counts),
         "neighbours": nearest.neighbours(queries, known),
-        "recogniser": _recogniser(inputs, sample),
+        "recogniser": _recogniser(inputs, shown),
         "no_recogniser": None if inputs.recogniser else inputs.no_recogniser,
         "recognition": nearest.recognise(queries, known, rows.by_split(counts)) if both else None,
         "tasks": _tasks(inputs),
@@ -122,10 +131,10 @@ def _figures(inputs: Inputs) -> dict[str, Any]:
     return {**figures, "comparison": comparison.compare(figures, previous) if previous else None}
 
 
-def _recogniser(inputs: Inputs, sample: rows.Rows) -> dict[str, Any] | None:
+def _recogniser(inputs: Inputs, shown: rows.Rows) -> dict[str, Any] | None:
     if not inputs.recogniser:
         return None
-    return recognition.summarise(inputs.recogniser, sample, inputs.validation["recogniser"])
+    return recognition.summarise(inputs.recogniser, shown, inputs.validation["recogniser"])
 
 
 def _tasks(inputs: Inputs) -> dict[str, Any]:

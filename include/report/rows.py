@@ -1,43 +1,34 @@
-"""Read `features/` for the report: the number of images by split and category, and the components of a sample.
-
-`features/` is read twice in batches, to count and to sample. The sample is bounded. It contains all rows of a run with
-up to about 100,000 Training and 25,000 Test images.
-"""
+"""The rows of `features/` that the report shows: the number of images by split and category, and a sample."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, cast
 
 import numpy as np
 import polars as pl
 
 from fruits_features.contract.image_keys import TEST_SPLIT
 from fruits_features.contract.layout import FITTED_SPLIT
-from fruits_features.io.vectors import unit_vectors
+from fruits_features.io.vectors import as_matrix, unit_vectors
+from include.report.sample import sampled, shares
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
 
-    from include.run_files import RunFiles
-
-MAX_ROWS = {TEST_SPLIT: 25_000}
-MAX_OTHER_ROWS = 100_000
-"""Largest number of rows per split. The time to compare all Test with all Training images grows with the product."""
-MAX_BYTES = 200 * 2**20
-"""Largest size of the sampled components in bytes. It limits the rows of runs with more than about 400 components."""
-MIN_CATEGORY_ROWS = 10
-"""Smallest number of rows per split and category, if there are that many."""
+    from include.report.sample import Labels
+    from include.run_files import Table
 
 COUNTS = {"split": pl.String, "category": pl.String, "images": pl.Int64}
 NAME_COLUMNS = {"path": pl.String, "split": pl.String, "category": pl.String, "draw": pl.Float64}
 
 
-def count(files: RunFiles) -> pl.DataFrame:
+def counts(images: Mapping[Labels, int]) -> pl.DataFrame:
     """Return the number of images by split and category: `split`, `category`, `images`, sorted by category."""
-    by = ["split", "category"]
-    parts = [batch.group_by(by).agg(images=pl.len().cast(pl.Int64)) for batch in files.features.batches(by)]
-    return pl.concat([pl.DataFrame(schema=COUNTS), *parts]).group_by(by).agg(pl.col("images").sum()).sort(by[::-1])
+    rows = [(*labels, number) for labels, number in images.items()]
+    return pl.DataFrame(rows, schema=COUNTS, orient="row").sort("category", "split")
 
 
 @dataclass(frozen=True)
@@ -53,22 +44,18 @@ class Rows:
     pca: NDArray[np.float32]
 
     @classmethod
-    def read(cls, files: RunFiles, counts: pl.DataFrame, k: int) -> Self:
+    def read(cls, table: Table, images: Mapping[Labels, int], k: int) -> Self:
         """Read a sample of the rows.
 
         Args:
-            files: Tables of the run.
-            counts: Result of `count`.
+            table: `features/` of a run, or a sample of its rows.
+            images: Number of images of the run by split and category.
             k: Number of components.
         """
-        shares = _shares(counts, k)
         names, vectors = [pl.DataFrame(schema=NAME_COLUMNS)], [np.empty((0, k), np.float32)]
-        for batch in files.features.batches(["path", "split", "category", "pca"]):
-            drawn = batch.with_columns(draw=pl.col("path").hash() / 2.0**64)
-            drawn = drawn.join(shares, on=["split", "category"], nulls_equal=True, maintain_order="left")
-            kept = drawn.filter(pl.col("draw") <= pl.col("share"))
-            names.append(kept.select(*NAME_COLUMNS))
-            vectors.append(kept["pca"].explode().to_numpy().reshape(-1, k))
+        for batch in sampled(table, shares(images, k)):
+            names.append(cast("pl.DataFrame", pl.from_arrow(batch.select(list(NAME_COLUMNS)))))
+            vectors.append(as_matrix(batch["pca"]).reshape(-1, k))
         return cls(pl.concat(names), np.concatenate(vectors))
 
     def __len__(self) -> int:
@@ -97,12 +84,3 @@ def splits(counts: pl.DataFrame) -> tuple[str, str] | None:
 def by_split(counts: pl.DataFrame) -> dict[str, int]:
     """Return the number of images of each split, without images that have no split."""
     return dict(counts.drop_nulls("split").group_by("split").agg(pl.col("images").sum()).iter_rows())
-
-
-def _shares(counts: pl.DataFrame, k: int) -> pl.DataFrame:
-    """Return the share of rows to sample by split and category: `split`, `category`, `share`."""
-    in_memory = MAX_BYTES / (4 * k * max(1, counts["images"].sum()))
-    limit = pl.col("split").replace_strict(MAX_ROWS, default=MAX_OTHER_ROWS, return_dtype=pl.Float64)
-    of_split = pl.min_horizontal(limit / pl.col("images").sum().over("split"), in_memory)
-    share = pl.max_horizontal(of_split, MIN_CATEGORY_ROWS / pl.col("images")).clip(upper_bound=1)
-    return counts.select("split", "category", share=share)

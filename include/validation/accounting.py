@@ -1,6 +1,6 @@
 """Check that each inventoried object is in exactly one table, with its split and category, and that no other is.
 
-Rows are compared by key. Large tables are compared in shares: the hash of a key decides to which share it belongs.
+Rows are compared by key. Large tables are compared in shares: a hash of the key decides to which share it belongs.
 """
 
 from __future__ import annotations
@@ -8,61 +8,87 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-import polars as pl
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
+from include.draws import numbers
 from include.validation.checks import Check
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
-    from include.run_files import RunFiles, Table
+    from include.run_files import RunFiles
 
 MAX_KEYS_IN_MEMORY = 2_000_000
 """Keys in memory at a time, about 300 MB."""
+_LABELS = ("split", "category")
+_SCHEMA = pa.schema([(name, pa.string()) for name in ("path", *_LABELS)])
+_HIGH_BITS = np.uint64(32)
+"""The higher bits of a draw are the more random ones."""
 
 
-def account(files: RunFiles, max_quarantine_share: float) -> Iterator[Check]:
-    """Yield the checks that compare inventory, features and quarantine row by row.
+def shares(files: RunFiles) -> int:
+    """Return the number of shares in which the tables are compared."""
+    return 1 + max(table.rows for table in (files.inventory, files.features, files.quarantine)) // MAX_KEYS_IN_MEMORY
+
+
+def check(rows: Mapping[str, int], errors: Mapping[str, int], max_quarantine_share: float) -> Iterator[Check]:
+    """Yield the checks that compare inventory, features and quarantine.
 
     Args:
-        files: Tables of the run.
+        rows: Number of rows by table.
+        errors: Sum of `count_errors` over all shares.
         max_quarantine_share: Largest share of the inventory that may be in quarantine, from 0 to 1.
     """
-    inventoried, extracted, rejected = files.inventory.rows, files.features.rows, files.quarantine.rows
-    yield Check.equal("features + quarantine = inventory", extracted + rejected, inventoried)
+    inventoried, rejected = rows["inventory"], rows["quarantine"]
+    yield Check.equal("features + quarantine = inventory", rows["features"] + rejected, inventoried)
     yield Check.at_most("quarantine: share of the inventory", rejected / max(1, inventoried), max_quarantine_share)
-    shares = 1 + max(inventoried, extracted, rejected) // MAX_KEYS_IN_MEMORY
-    errors: Counter[str] = Counter()
-    for share in range(shares):
-        errors.update(_count_errors(files, share, shares))
     yield Check.none("each key is in the tables once", "keys twice", errors["twice"])
     yield Check.none("each inventoried key is in a table", "keys missing", errors["missing"])
     yield Check.none("each key was inventoried", "keys not inventoried", errors["not inventoried"])
     yield Check.none("split and category equal the inventory's", "rows differ", errors["relabelled"])
 
 
-def _count_errors(files: RunFiles, share: int, shares: int) -> dict[str, int]:
-    """Count the errors among one share of the keys, by kind."""
-    prefix = pl.lit(f"s3://{files.bucket}/")
-    inventory = _rows(files.inventory, ["key", "split", "category"], prefix + pl.col("key"), share, shares)
-    features = _rows(files.features, ["path", "split", "category"], pl.col("path"), share, shares)
-    paths = pl.concat([features["path"], _rows(files.quarantine, ["path"], pl.col("path"), share, shares)["path"]])
-    keys = paths.to_frame()
-    labelled = features.join(inventory, on="path", how="inner", suffix="_inventoried")
-    same = pl.all_horizontal(pl.col(name).eq_missing(pl.col(f"{name}_inventoried")) for name in ("split", "category"))
-    return {
-        "twice": int(paths.is_duplicated().sum()) and len(paths) - paths.n_unique(),
-        "missing": inventory.join(keys, on="path", how="anti").height,
-        "not inventoried": keys.join(inventory, on="path", how="anti").height,
-        "relabelled": labelled.filter(~same).height,
-    }
+def count_errors(files: RunFiles, share: int, of: int) -> Counter[str]:
+    """Count the errors among one share of the keys, by kind.
 
-
-def _rows(table: Table, columns: list[str], path: pl.Expr, share: int, shares: int) -> pl.DataFrame:
-    """Return columns of the rows whose path belongs to a share."""
-    batches = (
-        batch.select(path.alias("path"), *(pl.col(name) for name in columns[1:])) for batch in table.batches(columns)
+    Args:
+        files: Tables of the run.
+        share: Number of the share, from 0.
+        of: Number of shares.
+    """
+    keyed = (
+        pa.record_batch([pc.binary_join_element_wise(f"s3://{files.bucket}/", key, ""), *labels], _SCHEMA)
+        for key, *labels in (batch.columns for batch in files.inventory.batches(["key", *_LABELS]))
     )
-    kept = [batch.filter(pl.col("path").hash() % shares == share) for batch in batches]
-    names = {"path": pl.String, **dict.fromkeys(columns[1:], pl.String)}
-    return pl.concat([pl.DataFrame(schema=names), *kept])
+    inventory = _select(keyed, _SCHEMA, share, of)
+    features = _select(files.features.batches(_SCHEMA.names), _SCHEMA, share, of)
+    only_path = pa.schema([_SCHEMA.field("path")])
+    rejected = _select(files.quarantine.batches(["path"]), only_path, share, of)
+    keys = pa.concat_tables([features.select(["path"]), rejected])
+    labelled = features.join(inventory, "path", join_type="inner", right_suffix="_inventoried")
+    same = [_equal(labelled[name], labelled[f"{name}_inventoried"]) for name in _LABELS]
+    return Counter(
+        {
+            "twice": keys.num_rows - len(pc.unique(keys["path"])),
+            "missing": inventory.join(keys, "path", join_type="left anti").num_rows,
+            "not inventoried": keys.join(inventory, "path", join_type="left anti").num_rows,
+            "relabelled": labelled.num_rows - int(np.logical_and(*same).sum()),
+        }
+    )
+
+
+def _select(batches: Iterable[pa.RecordBatch], schema: pa.Schema, share: int, of: int) -> pa.Table:
+    """Return the rows whose path belongs to a share."""
+    kept = [
+        batch.filter(pa.array((numbers(batch["path"]) >> _HIGH_BITS) % of == share)) if of > 1 else batch
+        for batch in batches
+    ]
+    return pa.Table.from_batches([batch.cast(schema) for batch in kept], schema)
+
+
+def _equal(left: pa.ChunkedArray, right: pa.ChunkedArray) -> np.ndarray:
+    """Return whether values are equal; null equals null."""
+    both_null = pc.and_(pc.is_null(left), pc.is_null(right))
+    return np.asarray(pc.or_(pc.fill_null(pc.equal(left, right), fill_value=False), both_null))

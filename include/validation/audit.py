@@ -9,33 +9,39 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
-from zlib import crc32
 
-import polars as pl
 import pyarrow as pa
 
-from fruits_features import schemas
-from fruits_features.contract.layout import FITTED_SPLIT
-from include.validation import accounting, drift, projection_checks, sample_check
+from include.validation import (
+    accounting,
+    drift,
+    feature_checks,
+    projection_checks,
+    recogniser_checks,
+    recognition,
+    sample_check,
+)
 from include.validation.checks import Check, Severity, ValidationReport, table
 from include.validation.drift import Published
-from include.validation.feature_checks import FeatureChecks
+from include.validation.measure import Subject
 from include.validation.recogniser_checks import RecogniserChecks
 from include.validation.recogniser_drop import Judged, PairedRecognition, find_change
 from include.validation.recogniser_drop import check as drop_check
-from include.validation.table_rules import TableRules, value_rules
+from include.validation.table_rules import TableCounts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from fruits_features.contract.arguments import Arguments
     from fruits_features.projection import Projection
-    from fruits_features.recogniser.model import Recogniser
-    from include.run_files import RunFiles, Table
+    from include.run_files import RunFiles
+    from include.validation.figures import Figures
 
 __all__ = ["Audit", "Check", "Published", "Severity", "ValidationReport", "table"]
 
 MIN_FILE_BYTES, MAX_FILE_BYTES = 64 * 2**20, 256 * 2**20
+_ORDER = ("quarantine", "inventory", "features")
+"""Tables in the order of their checks."""
 
 
 @dataclass(frozen=True)
@@ -75,89 +81,85 @@ class Audit:
             return ValidationReport(checks=(readable,))
         try:
             report = self._validate(projection)
-        except (pl.exceptions.PolarsError, pa.ArrowException, OSError) as error:
-            message = " ".join(str(error).split())
-            wanted = "Parquet files with the run's columns"
-            report = ValidationReport(checks=(Check("tables: can be read", passed=False, saw=message, wanted=wanted),))
+        except (pa.ArrowException, OSError) as error:
+            report = _unreadable(error)
         return replace(report, checks=(readable, *report.checks))
 
     def _validate(self, projection: Projection) -> ValidationReport:
-        rules_of_tables = self._rules(projection)
-        schema_checks = tuple(rules.schema_check(table) for rules, table in rules_of_tables)
+        subject = self.subject(projection)
+        schema_checks = tuple(
+            rules.schema_check(footer.schema for footer in getattr(self.files, name).footers.values())
+            for name, rules in subject.rules.items()
+        )
         if not all(check.passed for check in schema_checks):
             return ValidationReport(checks=schema_checks)
-        seed, kept, has_split = crc32(self.arguments.run.encode()), self.kept is not None, self._has_split()
-        features = FeatureChecks(rules_of_tables[0][0], projection, has_split=has_split, seed=seed, kept=kept)
-        recogniser = RecogniserChecks(self.recogniser, projection.version, projection.k, has_split=has_split)
-        paired = self._pair(recogniser.recogniser, projection)
-        for batch in self.files.features.batches():
-            features.add(batch)
-            recogniser.add(batch)
-            if paired:
-                paired.add(batch)
-        recognised = dict(recogniser.figures())
-        judged = Judged.of(recogniser.recogniser, recognised)
+        figures = subject.measure()
+        if figures.unreadable:
+            return _unreadable(figures.unreadable[0])
+        report = self._judge(subject, figures)
+        return replace(report, checks=(*schema_checks, *report.checks))
+
+    def subject(self, projection: Projection) -> Subject:
+        """Return the run as it is measured."""
+        recogniser, _ = recogniser_checks.read(self.recogniser)
+        paired = None
+        if self.published:
+            before, old = self.published.recogniser.recogniser, self.published.projection
+            paired = PairedRecognition.of(recogniser, projection, before, old)
+        return Subject(self.files, self.arguments, projection, recogniser, paired)
+
+    def _judge(self, subject: Subject, figures: Figures) -> ValidationReport:
+        """Return the result of the checks that need the rows.
+
+        Args:
+            subject: The run as it was measured.
+            figures: Its figures.
+        """
+        projection, rows = subject.projection, {name: getattr(self.files, name).rows for name in subject.rules}
+        applied = subject.applied
+        recognised = recognition.figures(applied, figures.answers) if applied else {}
+        judged = Judged.of(subject.recogniser, recognised)
         before = self.published.recogniser if self.published else None
-        change = find_change(judged, before, paired)
+        change = find_change(judged, before, figures.paired if subject.paired else None)
         recognised |= {"change": change.figures()} if change else {}
+        tables = {name: figures.tables.get(name, TableCounts()) for name in subject.rules}
         checks = (
-            *schema_checks,
-            Check.any_rows("inventory", self.files.inventory.rows),
-            Check.any_rows("features", self.files.features.rows),
-            *accounting.account(self.files, self.arguments.max_quarantine_share),
-            *(check for rules, table in rules_of_tables[1:] for check in rules.read(table)),
-            *features.checks(),
+            Check.any_rows("inventory", rows["inventory"]),
+            Check.any_rows("features", rows["features"]),
+            *accounting.check(rows, figures.errors, self.arguments.max_quarantine_share),
+            *(check for name in _ORDER for check in subject.rules[name].checks(tables[name])),
+            *feature_checks.check(figures.vectors, projection, kept=self.kept is not None),
             *projection_checks.check(projection),
             *(() if self.kept is None else [projection_checks.check_kept(projection, self.kept)]),
-            *recogniser.checks(),
+            *RecogniserChecks(self.recogniser, projection.version, projection.k, figures.means).checks(),
             drop_check(judged, before, change, self.recogniser_drop),
             *self._file_checks(projection),
-            *self._sample_checks(features, projection),
-            *self._drift_checks(features, projection),
+            *self._sample_checks(figures.sample, projection),
+            *self._drift_checks(figures, projection),
         )
-        counts = {rules.name: table.rows for rules, table in rules_of_tables}
         shares = projection.explained_variance
         total = round(float(shares.sum()), 6)
-        figures = {"components": len(shares), "explained_variance": total, "version": projection.version}
-        return ValidationReport(counts, features.categories, figures, recognised, checks)
+        fitted = {"components": len(shares), "explained_variance": total, "version": projection.version}
+        return ValidationReport(rows, figures.categories, fitted, recognised, checks)
 
-    def _pair(self, recogniser: Recogniser | None, projection: Projection) -> PairedRecognition | None:
-        """Return the comparison of both recognisers on the same images, or `None` if it is not possible."""
-        if self.published is None:
-            return None
-        published = self.published
-        return PairedRecognition.of(recogniser, projection, published.recogniser.recogniser, published.projection)
-
-    def _sample_checks(self, features: FeatureChecks, projection: Projection) -> Iterator[Check]:
-        if features.sample is None:
+    def _sample_checks(self, sample: pa.Table | None, projection: Projection) -> Iterator[Check]:
+        if sample is None:
             yield Check.not_checked(sample_check.CHECK_NAME, "no row of features/ is complete")
         else:
             max_pixels = self.arguments.max_image_pixels
-            yield from sample_check.check(features.sample, projection, self.files, self.fetch, max_pixels)
+            yield from sample_check.check(sample, projection, self.files, self.fetch, max_pixels)
 
-    def _drift_checks(self, features: FeatureChecks, projection: Projection) -> Iterator[Check]:
+    def _drift_checks(self, figures: Figures, projection: Projection) -> Iterator[Check]:
         if self.published is None:
             yield Check.not_checked("drift: comparison with the published run", "no run is published")
         else:
-            yield from drift.compare(features.categories, features.mean, projection, self.published)
-
-    def _rules(self, projection: Projection) -> tuple[tuple[TableRules, Table], ...]:
-        """Return the rules of each table with the table."""
-        features, components = projection.components.shape
-        rules = value_rules(self.files.bucket, features=features, components=components)
-        columns = schemas.features_columns(include_pixels=self.arguments.include_pixels)
-        return (
-            (TableRules("features", columns, rules), self.files.features),
-            (TableRules("quarantine", schemas.QUARANTINE, rules), self.files.quarantine),
-            (TableRules("inventory", schemas.INVENTORY, {}), self.files.inventory),
-        )
-
-    def _has_split(self) -> bool:
-        return any((batch["split"] == FITTED_SPLIT).any() for batch in self.files.inventory.batches(["split"]))
+            mean = figures.vectors.mean(projection)
+            yield from drift.compare(figures.categories, mean, projection, self.published)
 
     def _file_checks(self, projection: Projection) -> Iterator[Check]:
         """Check that the files belong to this run, have its parameters and one version, and have usual sizes."""
-        documents = [data or {} for table in (self.files.features, self.files.quarantine) for data in table.metadata()]
+        tables = (self.files.features, self.files.quarantine)
+        documents = [footer.metadata or {} for table in tables for footer in table.footers.values()]
         runs = sorted({str(document.get("arguments", {}).get("run")) for document in documents})
         yield Check.equal("files: written by run", ", ".join(runs), self.arguments.run)
         yield self._arguments_check(documents)
@@ -166,9 +168,10 @@ class Audit:
             for document in documents
         }
         yield Check.equal("files: one set of parameters and versions", len(variants), 1)
-        versions = {str((document or {}).get("projection")) for document in self.files.features.metadata()}
+        of_features = self.files.features.footers.values()
+        versions = {str((footer.metadata or {}).get("projection")) for footer in of_features}
         yield Check.equal("files: version of the projection", ", ".join(sorted(versions)), projection.version)
-        yield self._size_check()
+        yield _size_check(list(self.files.features.sizes.values()))
 
     def _arguments_check(self, documents: Sequence[Mapping[str, Any]]) -> Check:
         """Check that the arguments in the files' metadata are those requested."""
@@ -183,13 +186,18 @@ class Audit:
         wanted = ", ".join(f"{name} = {requested[name]}" for name in different) or "as requested"
         return Check("files: arguments", not different, saw, wanted)
 
-    def _size_check(self) -> Check:
-        sizes = self.files.features.sizes()
-        outside = [size for size in sizes if not MIN_FILE_BYTES <= size <= MAX_FILE_BYTES] if len(sizes) > 1 else []
-        extent = f", {min(outside)} to {max(outside)} bytes" if outside else ""
-        saw = f"{len(outside)} of {len(sizes)} files outside{extent}"
-        wanted = f"{MIN_FILE_BYTES} to {MAX_FILE_BYTES} bytes, or a single file"
-        return Check("files: sizes of features", not outside, saw, wanted, Severity.WARNING)
+
+def _size_check(sizes: Sequence[int]) -> Check:
+    outside = [size for size in sizes if not MIN_FILE_BYTES <= size <= MAX_FILE_BYTES] if len(sizes) > 1 else []
+    extent = f", {min(outside)} to {max(outside)} bytes" if outside else ""
+    saw = f"{len(outside)} of {len(sizes)} files outside{extent}"
+    wanted = f"{MIN_FILE_BYTES} to {MAX_FILE_BYTES} bytes, or a single file"
+    return Check("files: sizes of features", not outside, saw, wanted, Severity.WARNING)
+
+
+def _unreadable(error: object) -> ValidationReport:
+    saw, wanted = " ".join(str(error).split()), "Parquet files with the run's columns"
+    return ValidationReport(checks=(Check("tables: can be read", passed=False, saw=saw, wanted=wanted),))
 
 
 def _as_stored(arguments: Arguments) -> dict[str, Any]:

@@ -7,9 +7,12 @@ model. Then Test images that were added or removed are no drop, and smaller drop
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import reduce
 from typing import TYPE_CHECKING, Any, Self
 
-import polars as pl
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from fruits_features.contract.image_keys import TEST_SPLIT
 from fruits_features.io.vectors import as_matrix
@@ -113,9 +116,44 @@ class Change:
         }
 
 
-@dataclass
+@dataclass(frozen=True)
+class PairedCounts:
+    """Test images that two recognisers were applied to.
+
+    Args:
+        images: Number of images.
+        recognised: Number of those that the run's recogniser recognised.
+        lost: Number of those that only the published one recognised.
+        gained: Number of those that only the run's recognised.
+    """
+
+    images: int = 0
+    recognised: int = 0
+    lost: int = 0
+    gained: int = 0
+
+    def merge(self, other: PairedCounts) -> PairedCounts:
+        """Return the counts of both."""
+        return PairedCounts(
+            self.images + other.images,
+            self.recognised + other.recognised,
+            self.lost + other.lost,
+            self.gained + other.gained,
+        )
+
+    @property
+    def change(self) -> Change | None:
+        """Difference of the accuracies; `None` without images."""
+        if not self.images:
+            return None
+        before = (self.recognised + self.lost - self.gained) / self.images
+        interval = intervals.paired_difference(self.lost, self.gained, self.images)
+        return Change(PAIRED, self.images, before, self.recognised / self.images, interval)
+
+
+@dataclass(frozen=True)
 class PairedRecognition:
-    """Test images of a run, recognised by the run's and by the published recogniser.
+    """Recognises Test images of a run by the run's and by the published recogniser.
 
     The published recogniser cannot recognise images of new categories. They are not compared, so that they hide no
     drop.
@@ -129,10 +167,6 @@ class PairedRecognition:
     now: Recogniser
     before: Recogniser
     projection: Projection | None
-    images: int = 0
-    recognised: int = 0
-    lost: int = 0
-    gained: int = 0
 
     @classmethod
     def of(
@@ -154,32 +188,24 @@ class PairedRecognition:
             return None
         return cls(run, published, old) if _features(old) == _features(projection) else None
 
-    def add(self, batch: pl.DataFrame) -> None:
-        """Add the Test images of a batch. Rows with incomplete vectors are left out."""
-        rows = batch.filter(
-            pl.col("category").is_in(self.before.categories), pl.col("pca").list.len() == self.now.k, split=TEST_SPLIT
-        )
-        if self.projection:
-            rows = rows.filter(pl.col("features").list.len() == len(self.projection.mean))
-        if not rows.height:
-            return
-        components = as_matrix(rows["pca"].to_arrow())
-        published = self.projection.project(as_matrix(rows["features"].to_arrow())) if self.projection else components
-        now = is_recognised(self.now, components, rows["category"])
-        before = is_recognised(self.before, published, rows["category"])
-        self.images += rows.height
-        self.recognised += int(now.sum())
-        self.lost += int((before & ~now).sum())
-        self.gained += int((now & ~before).sum())
+    def count(self, rows: pa.RecordBatch) -> PairedCounts:
+        """Recognise the Test images among rows. Rows with incomplete vectors are left out.
 
-    @property
-    def change(self) -> Change | None:
-        """Difference of the accuracies; `None` without images."""
-        if not self.images:
-            return None
-        before = (self.recognised + self.lost - self.gained) / self.images
-        interval = intervals.paired_difference(self.lost, self.gained, self.images)
-        return Change(PAIRED, self.images, before, self.recognised / self.images, interval)
+        Args:
+            rows: Columns `split`, `category`, `features` and `pca`.
+        """
+        known = pc.is_in(rows["category"], pa.array(self.before.categories))
+        kept = [pc.equal(rows["split"], TEST_SPLIT), known, pc.equal(pc.list_value_length(rows["pca"]), self.now.k)]
+        if self.projection:
+            kept.append(pc.equal(pc.list_value_length(rows["features"]), len(self.projection.mean)))
+        rows = rows.filter(reduce(pc.and_, kept))
+        if not rows.num_rows:
+            return PairedCounts()
+        components = as_matrix(rows["pca"])
+        published = self.projection.project(as_matrix(rows["features"])) if self.projection else components
+        labels = np.array(rows["category"].to_pylist(), np.str_)
+        now, before = is_recognised(self.now, components, labels), is_recognised(self.before, published, labels)
+        return PairedCounts(rows.num_rows, int(now.sum()), int((before & ~now).sum()), int((now & ~before).sum()))
 
 
 def _features(projection: Projection) -> tuple[tuple[str, ...], str | None]:
@@ -187,7 +213,7 @@ def _features(projection: Projection) -> tuple[tuple[str, ...], str | None]:
     return tuple(projection.families), projection.model.sha256 if projection.model else None
 
 
-def is_recognised(recogniser: Recogniser, components: NDArray[Any], categories: pl.Series) -> pl.Series:
+def is_recognised(recogniser: Recogniser, components: NDArray[Any], categories: NDArray[np.str_]) -> NDArray[np.bool_]:
     """Return whether the most probable category of each image is its category.
 
     Args:
@@ -195,10 +221,10 @@ def is_recognised(recogniser: Recogniser, components: NDArray[Any], categories: 
         components: Components of n images, n x k.
         categories: Their n categories.
     """
-    return pl.Series(recogniser.categories).gather(guess(recogniser, components).category) == categories
+    return np.asarray(np.array(recogniser.categories)[guess(recogniser, components).category] == categories)
 
 
-def find_change(run: Judged, published: Judged | None, paired: PairedRecognition | None) -> Change | None:
+def find_change(run: Judged, published: Judged | None, paired: PairedCounts | None) -> Change | None:
     """Return the change of accuracy by the most exact comparison, or `None` if nothing can be compared.
 
     Args:

@@ -15,7 +15,7 @@ from fruits_features.recogniser.model import CalibrationBin
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    import polars as pl
+    import pyarrow as pa
     from numpy.typing import NDArray
 
     from fruits_features.recogniser.model import Recogniser
@@ -70,6 +70,21 @@ class SplitCounts:
         self.known += int(known.sum())
         self.loss -= float(np.log(of_category).sum())
 
+    def merge(self, other: SplitCounts) -> SplitCounts:
+        """Return the counts of both."""
+        categories = {name: list(counts) for name, counts in self.categories.items()}
+        for name, (images, right) in other.categories.items():
+            counts = categories.setdefault(name, [0, 0])
+            counts[0] += images
+            counts[1] += right
+        return SplitCounts(
+            categories,
+            self.confusions + other.confusions,
+            self.bins + other.bins,
+            self.known + other.known,
+            self.loss + other.loss,
+        )
+
     def figures(self) -> dict[str, Any]:
         """Return the figures as JSON."""
         images = sum(total for total, _ in self.categories.values())
@@ -93,35 +108,35 @@ class SplitCounts:
         return sorted(self.confusions.items(), key=lambda item: (-item[1], item[0]))[:CONFUSIONS]
 
 
-@dataclass
-class Recognition:
-    """Answers of a recogniser to the rows read so far.
+def recognise(recogniser: Recogniser, rows: pa.RecordBatch) -> dict[str, SplitCounts]:
+    """Recognise rows with category and components, and return the counts by split.
 
     Args:
         recogniser: The recogniser.
+        rows: Columns `split`, `category` and `pca`.
     """
+    names, components = np.array(recogniser.categories), as_matrix(rows["pca"])
+    splits = np.array(rows["split"].fill_null(NO_SPLIT).to_pylist())
+    labels = np.array(rows["category"].to_pylist(), np.str_)
+    step = max(1, _MAX_PROBABILITIES // len(names))
+    answers: dict[str, SplitCounts] = {}
+    for split in np.unique(splits).tolist():
+        places = np.flatnonzero(splits == split)
+        answers[split] = SplitCounts()
+        for start in range(0, len(places), step):
+            block = places[start : start + step]
+            answers[split].add(labels[block], recogniser.probabilities(components[block]), names)
+    return answers
 
-    recogniser: Recogniser
-    _splits: dict[str, SplitCounts] = field(default_factory=dict)
 
-    def add(self, rows: pl.DataFrame) -> None:
-        """Recognise rows with category and components."""
-        names = np.array(self.recogniser.categories)
-        step = max(1, _MAX_PROBABILITIES // len(names))
-        for (split,), part in rows.group_by("split"):
-            counts = self._splits.setdefault(NO_SPLIT if split is None else str(split), SplitCounts())
-            for block in part.iter_slices(step):
-                probabilities = self.recogniser.probabilities(as_matrix(block["pca"].to_arrow()))
-                counts.add(block["category"].to_numpy().astype(np.str_), probabilities, names)
-
-    def figures(self) -> Mapping[str, Any]:
-        """Return the figures of the recogniser and of each split as JSON."""
-        evaluation = self.recogniser.evaluation
-        return {
-            "projection": self.recogniser.projection,
-            "categories": len(self.recogniser.categories),
-            "shrinkage": self.recogniser.shrinkage,
-            "temperature": self.recogniser.temperature,
-            "evaluation": asdict(evaluation) if evaluation else None,
-            "splits": {name: counts.figures() for name, counts in sorted(self._splits.items())},
-        }
+def figures(recogniser: Recogniser, answers: Mapping[str, SplitCounts]) -> dict[str, Any]:
+    """Return the figures of the recogniser and of each split as JSON."""
+    evaluation = recogniser.evaluation
+    return {
+        "projection": recogniser.projection,
+        "categories": len(recogniser.categories),
+        "shrinkage": recogniser.shrinkage,
+        "temperature": recogniser.temperature,
+        "evaluation": asdict(evaluation) if evaluation else None,
+        "splits": {name: counts.figures() for name, counts in sorted(answers.items())},
+    }

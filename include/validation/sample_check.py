@@ -10,7 +10,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
-import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
 from obstore.exceptions import BaseError
 
 from fruits_features.extraction.extract import ImageFeatures
@@ -37,9 +38,7 @@ Fetch = Callable[[str, str], bytes | None]
 """Function that fetches an object by key and ETag. Returns `None` if the object was deleted or replaced since."""
 
 
-def check(
-    sample: pl.DataFrame, projection: Projection, files: RunFiles, fetch: Fetch, max_pixels: int
-) -> Iterator[Check]:
+def check(sample: pa.Table, projection: Projection, files: RunFiles, fetch: Fetch, max_pixels: int) -> Iterator[Check]:
     """Extract the features of the sampled images again and yield the check of their rows.
 
     The model is tried out, and images are decoded, in a child process with a deadline. An image may have been made to
@@ -74,19 +73,22 @@ def check(
             if not isinstance(outcome, ImageFeatures) or not _close(outcome.features, features, projection, pca):
                 different += 1
     if not checked and not failed:
-        yield Check.not_checked(CHECK_NAME, f"none of {sample.height} images is as the inventory lists it")
+        yield Check.not_checked(CHECK_NAME, f"none of {sample.num_rows} images is as the inventory lists it")
         return
     saw = f"{different} of {checked} images differ" + (f"; {failed} crashed or took too long" if failed else "")
     yield Check(CHECK_NAME, different == 0 and failed <= checked, saw, "none")
 
 
-def _rows(sample: pl.DataFrame, files: RunFiles) -> Iterator[tuple[str, str, object, object]]:
+def _rows(sample: pa.Table, files: RunFiles) -> Iterator[tuple[str, str, object, object]]:
     """Yield key, ETag, features and components of each sampled row."""
-    keys = sample.with_columns(key=pl.col("path").str.strip_prefix(f"s3://{files.bucket}/"))
-    batches = files.inventory.batches(["key", "etag"])
-    listed = [batch.filter(pl.col("key").is_in(keys["key"].implode())) for batch in batches]
-    etags = pl.concat([pl.DataFrame(schema={"key": pl.String, "etag": pl.String}), *listed])
-    yield from keys.join(etags, on="key").select("key", "etag", "features", "pca").iter_rows()
+    keys = [path.removeprefix(f"s3://{files.bucket}/") for path in sample["path"].to_pylist()]
+    etags: dict[str, str] = {}
+    for batch in files.inventory.search("key", keys, ["key", "etag"]):
+        found = batch.filter(pc.is_in(batch["key"], pa.array(keys, pa.string())))
+        etags |= dict(zip(found["key"].to_pylist(), found["etag"].to_pylist(), strict=True))
+    for key, features, pca in zip(keys, sample["features"], sample["pca"], strict=True):
+        if key in etags:
+            yield key, etags[key], features.values.to_numpy(), pca.values.to_numpy()
 
 
 def _close(features: object, stored: object, projection: Projection, pca: object) -> bool:

@@ -1,7 +1,7 @@
-"""Rules of the tables: columns and types of `fruits_features.schemas`, and pandera checks for values.
+"""Rules of the tables: columns and types of `fruits_features.schemas`, and conditions for values.
 
-`value_rules` returns the rules of the values of each column. They are applied to one batch at a time, and the rows that
-break a rule are counted.
+`value_rules` returns the conditions of the values of each column. They are applied to one batch at a time, and the rows
+that break a rule are counted. This module needs pyarrow and NumPy only, because it also runs on clusters.
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import TYPE_CHECKING, NamedTuple
 
-import pandera.polars as pandera
-import polars as pl
-from pandera.errors import SchemaErrors
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from fruits_features import schemas
 from fruits_features.contract.rejections import Reason, Stage
@@ -21,10 +21,9 @@ from fruits_features.imaging.normalize import DESCRIPTOR_BYTES
 from include.validation.checks import Check
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from fruits_features.schemas import Column
-    from include.run_files import Table
 
 
 class Rule(NamedTuple):
@@ -32,13 +31,11 @@ class Rule(NamedTuple):
 
     Args:
         predicate: The rule as the predicate of a sentence about the column, such as "is finite".
-        figure: Expression that computes a scalar of each row. Vectors are too long to be reported themselves.
-        check: Condition that the scalar must meet.
+        holds: Function that returns for each row of a batch whether the rule holds. Null values break no rule.
     """
 
     predicate: str
-    figure: pl.Expr
-    check: pandera.Check
+    holds: Callable[[pa.RecordBatch], pa.BooleanArray]
 
 
 def value_rules(bucket: str, *, features: int, components: int) -> dict[str, tuple[Rule, ...]]:
@@ -49,46 +46,91 @@ def value_rules(bucket: str, *, features: int, components: int) -> dict[str, tup
         features: Length of the vectors in the column `features`.
         components: Length of the vectors in the column `pca`.
     """
-    column, check = pl.col, pandera.Check
     prefix = f"s3://{bucket}/"
-    excess_descriptor_bytes = column("descriptors").bin.size() - column("keypoints") * DESCRIPTOR_BYTES
-    excess_image_bytes = column("image").bin.size() - column("width") * column("height") * 3
     return {
-        "path": (Rule(f"begins with {prefix}", column("path"), check.str_startswith(prefix)),),
+        "path": (Rule(f"begins with {prefix}", lambda rows: pc.starts_with(rows["path"], prefix)),),
         "category": (_not_empty("category"),),
-        "width": (Rule("is at least 1", column("width"), check.ge(1)),),
-        "height": (Rule("is at least 1", column("height"), check.ge(1)),),
-        "keypoints": (Rule("is at least 0", column("keypoints"), check.ge(0)),),
-        "descriptors": (Rule(f"has {DESCRIPTOR_BYTES} bytes a keypoint", excess_descriptor_bytes, check.eq(0)),),
+        "width": (_at_least("width", 1),),
+        "height": (_at_least("height", 1),),
+        "keypoints": (_at_least("keypoints", 0),),
+        "descriptors": (
+            Rule(
+                f"has {DESCRIPTOR_BYTES} bytes a keypoint",
+                lambda rows: pc.equal(_bytes(rows["descriptors"]), _product(rows["keypoints"], DESCRIPTOR_BYTES)),
+            ),
+        ),
         "features": _vector("features", features),
         "pca": _vector("pca", components),
-        "image": (Rule("has 3 bytes a pixel", excess_image_bytes, check.eq(0)),),
-        "size": (Rule("is at least 0", column("size"), check.ge(0)),),
-        "stage": (Rule("is a known stage", column("stage"), check.isin([str(stage) for stage in Stage])),),
-        "reason": (Rule("is a known reason", column("reason"), check.isin([str(reason) for reason in Reason])),),
+        "image": (
+            Rule(
+                "has 3 bytes a pixel",
+                lambda rows: pc.equal(_bytes(rows["image"]), _product(rows["width"], rows["height"], 3)),
+            ),
+        ),
+        "size": (_at_least("size", 0),),
+        "stage": (Rule("is a known stage", lambda rows: _is_in(rows["stage"], Stage)),),
+        "reason": (Rule("is a known reason", lambda rows: _is_in(rows["reason"], Reason)),),
         "detail": (_not_empty("detail"),),
     }
 
 
 def _vector(name: str, length: int) -> tuple[Rule, ...]:
-    finite = pl.col(name).list.eval(pl.element().is_finite()).list.all()
     return (
-        Rule(f"has {length} values", pl.col(name).list.len(), pandera.Check.eq(length)),
-        Rule("is finite", finite, pandera.Check.eq(True)),  # noqa: FBT003 - pandera's own signature
+        Rule(f"has {length} values", lambda rows: pc.equal(pc.list_value_length(rows[name]), length)),
+        Rule("is finite", lambda rows: _all_finite(rows[name])),
     )
 
 
+def _all_finite(lists: pa.ListArray) -> pa.BooleanArray:
+    finite = np.ones(len(lists), bool)
+    values = np.isfinite(lists.flatten().to_numpy(zero_copy_only=False))
+    if not values.all():
+        finite[pc.list_parent_indices(lists).to_numpy()[~values]] = False
+    return pa.array(finite)
+
+
+def _at_least(name: str, limit: int) -> Rule:
+    return Rule(f"is at least {limit}", lambda rows: pc.greater_equal(rows[name], limit))
+
+
 def _not_empty(name: str) -> Rule:
-    return Rule("is not empty", pl.col(name).str.len_bytes(), pandera.Check.ge(1))
+    return Rule("is not empty", lambda rows: pc.greater(pc.binary_length(rows[name]), 0))
 
 
 def _not_null(name: str) -> Rule:
-    return Rule("is not null", pl.col(name).is_null(), pandera.Check.eq(False))  # noqa: FBT003 - pandera's own signature
+    return Rule("is not null", lambda rows: pc.is_valid(rows[name]))
+
+
+def _is_in(values: pa.Array, names: Iterable[str]) -> pa.BooleanArray:
+    return pc.is_in(values, pa.array([str(name) for name in names]))
+
+
+def _bytes(values: pa.Array) -> pa.Int64Array:
+    return pc.cast(pc.binary_length(values), pa.int64())
+
+
+def _product(first: pa.Array, *others: pa.Array | int) -> pa.Int64Array:
+    product = pc.cast(first, pa.int64())
+    for other in others:
+        product = pc.multiply(product, other)
+    return product
 
 
 @dataclass
+class TableCounts:
+    """Number of rows of a table, and of the rows that break each rule."""
+
+    rows: int = 0
+    violations: Counter[str] = field(default_factory=Counter)
+
+    def merge(self, other: TableCounts) -> TableCounts:
+        """Return the counts of both."""
+        return TableCounts(self.rows + other.rows, self.violations + other.violations)
+
+
+@dataclass(frozen=True)
 class TableRules:
-    """Rules of one table, with the number of rows read so far that break each of them.
+    """Rules of one table.
 
     Args:
         name: Name of the table.
@@ -99,48 +141,27 @@ class TableRules:
     name: str
     columns: Sequence[Column]
     rules: Mapping[str, Sequence[Rule]]
-    _rows: int = 0
-    _violations: Counter[str] = field(default_factory=Counter)
 
-    def schema_check(self, table: Table) -> Check:
+    def schema_check(self, found: Iterable[pa.Schema]) -> Check:
         """Compare columns, types and nullability of each file with the schema."""
-        expected = schemas.arrow_schema(self.columns)
-        found = table.schemas()
+        expected, found = schemas.arrow_schema(self.columns), list(found)
         if not found:
             return Check(f"{self.name}: columns and types", passed=False, saw="no file", wanted=_one_line(expected))
         actual = next((schema for schema in found if schema != expected), expected)
         return Check.equal(f"{self.name}: columns and types", _one_line(actual), _one_line(expected))
 
-    def add(self, batch: pl.DataFrame) -> None:
+    def count(self, rows: pa.RecordBatch) -> TableCounts:
         """Count the rows of a batch that break a rule."""
-        self._rows += batch.height
-        figures = batch.select(rule.figure.alias(name) for name, rule in self._rules.items())
-        try:
-            self._schema.validate(figures, lazy=True)
-        except SchemaErrors as errors:
-            for error in errors.schema_errors:
-                self._violations[str(error.column_name)] += len(cast("pl.DataFrame", error.failure_cases))
+        broken = {name: pc.sum(pc.invert(rule.holds(rows))).as_py() or 0 for name, rule in self._rules.items()}
+        return TableCounts(rows.num_rows, Counter({name: number for name, number in broken.items() if number}))
 
-    def read(self, table: Table) -> Iterator[Check]:
-        """Read a complete table and return its checks."""
-        for batch in table.batches():
-            self.add(batch)
-        return self.checks()
-
-    def checks(self) -> Iterator[Check]:
+    def checks(self, counts: TableCounts) -> Iterator[Check]:
         """Yield a check per rule, with the number of rows that break it. An empty table has no values to check."""
-        if not self._rows:
+        if not counts.rows:
             yield Check.not_checked(f"{self.name}: values of all columns", "the table is empty")
             return
         for name in self._rules:
-            yield Check.none(f"{self.name}: {name}", "rows break it", self._violations[name])
-
-    @cached_property
-    def _schema(self) -> pandera.DataFrameSchema:
-        """Pandera schema of the figures of all rules."""
-        return pandera.DataFrameSchema(
-            {name: pandera.Column(checks=rule.check, nullable=True) for name, rule in self._rules.items()}
-        )
+            yield Check.none(f"{self.name}: {name}", "rows break it", counts.violations[name])
 
     @cached_property
     def _rules(self) -> dict[str, Rule]:

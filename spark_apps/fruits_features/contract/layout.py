@@ -150,6 +150,26 @@ class RunLayout:
         return f"{self.prefix}/{OUTCOME}"
 
     @property
+    def validation(self) -> str:
+        """Folder of the figures that a cluster has computed from the results."""
+        return f"{self.prefix}/validation"
+
+    @property
+    def validation_figures(self) -> str:
+        """Figures of the validation (`include.validation.figures`)."""
+        return f"{self.validation}/figures.npz"
+
+    @property
+    def report_totals(self) -> str:
+        """Counts for the report, as JSON (`include.report.sample.Totals`)."""
+        return f"{self.validation}/report.json"
+
+    @property
+    def report_sample(self) -> str:
+        """Folder of the rows of `features/` that the report samples, as Parquet files."""
+        return f"{self.validation}/sample"
+
+    @property
     def report(self) -> str:
         """Folder of the run's report."""
         return f"{self.prefix}/report"

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from fruits_features.extraction.families import color, contrast
-from include.report import columns, nearest, plane, rows
+from include.report import columns, nearest, plane, sample
 from include.report.build import Previous
 from tests.support.report_runs import KNOWN, QUERIES, Lost, report
 
@@ -132,7 +132,7 @@ def test_figures_of_one_category_and_one_image_are_made(tmp_path: Path) -> None:
 
 
 def test_rows_beyond_the_limit_are_sampled_and_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rows, "MAX_OTHER_ROWS", 100)
+    monkeypatch.setattr(sample, "MAX_OTHER_ROWS", 100)
     many = [("Training", "Apple", (1.0, n / 1000)) for n in range(1000)]
     made = report(tmp_path, [*many, *[("Training", "Rare", (0.0, 1.0))] * 5, *QUERIES])
 

@@ -152,7 +152,7 @@ def test_repeated_fit_equals_the_application_fit(batch: int, noise: float) -> No
     repeated = CategoryMeans()
     for start in range(0, 90, batch):
         rows = slice(start, start + batch)
-        repeated.add(components[rows], np.array(names)[code[rows]])
+        repeated = repeated.merge(CategoryMeans.of(components[rows], np.array(names)[code[rows]]))
 
     fitted = repeated.fit(recogniser.shrinkage, recogniser.temperature)
 

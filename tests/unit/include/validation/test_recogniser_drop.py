@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import reduce
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import polars as pl
+import pyarrow as pa
 import pytest
 
 from fruits_features.contract.families import total_dimension
@@ -14,7 +15,15 @@ from fruits_features.pca.fit import Moments, fit
 from include.validation import recogniser_drop
 from include.validation.audit import Published
 from include.validation.checks import Severity
-from include.validation.recogniser_drop import CROSS_VALIDATED, PAIRED, UNPAIRED, Change, Judged, PairedRecognition
+from include.validation.recogniser_drop import (
+    CROSS_VALIDATED,
+    PAIRED,
+    UNPAIRED,
+    Change,
+    Judged,
+    PairedCounts,
+    PairedRecognition,
+)
 from tests.support.chosen_recognisers import EVALUATION, recogniser
 from tests.support.validation_runs import FAMILIES, Run
 
@@ -24,25 +33,24 @@ if TYPE_CHECKING:
 CENTRES = {"Apple": (1, 0), "Lime": (0, 1)}
 GOOD = recogniser(CENTRES)
 SWAPPED = recogniser({"Apple": (0, 1), "Lime": (1, 0)})
-VECTORS = pl.List(pl.Float32)
+VECTORS = pa.list_(pa.float32())
 
 
-def _images(count: int, category: str = "Apple", split: str = "Test") -> pl.DataFrame:
-    rows = {"split": [split] * count, "category": [category] * count, "pca": [[1.0, 0.1]] * count}
-    return pl.DataFrame(rows, schema_overrides={"pca": VECTORS}).with_columns(features=pl.col("pca"))
+def _images(count: int, category: str = "Apple", split: str = "Test") -> pa.RecordBatch:
+    vectors = pa.array([[1.0, 0.1]] * count, VECTORS)
+    columns = {"split": [split] * count, "category": [category] * count, "features": vectors, "pca": vectors}
+    return pa.RecordBatch.from_pydict(columns)
 
 
-def _pair(now: object = GOOD, before: object = GOOD, *batches: pl.DataFrame) -> PairedRecognition:
+def _pair(now: object = GOOD, before: object = GOOD, *batches: pa.RecordBatch) -> PairedCounts:
     paired = PairedRecognition(now, before, None)  # type: ignore[arg-type]
-    for batch in batches:
-        paired.add(batch)
-    return paired
+    return reduce(PairedCounts.merge, map(paired.count, batches), PairedCounts())
 
 
 def _check(
     run: Judged,
     published: Judged | None,
-    paired: PairedRecognition | None = None,
+    paired: PairedCounts | None = None,
     severity: Severity = Severity.WARNING,
 ) -> Check:
     change = recogniser_drop.find_change(run, published, paired)
@@ -76,7 +84,7 @@ def test_gain_and_equal_accuracy_pass() -> None:
 def test_drop_is_as_large_as_the_threshold_and_beyond_chance(
     *, lost: int, gained: int, images: int, is_drop: bool
 ) -> None:
-    paired = PairedRecognition(GOOD, GOOD, None, images, images // 2, lost, gained)
+    paired = PairedCounts(images, images // 2, lost, gained)
 
     change = paired.change
 
@@ -95,7 +103,7 @@ def test_images_of_categories_new_to_the_published_recogniser_are_not_compared()
 def test_images_of_categories_that_the_run_lost_are_compared() -> None:
     before = recogniser({"Apple": (5, 5), "Kiwi": (1, 0)})
 
-    paired = _pair(GOOD, before, pl.concat([_images(5), _images(5, "Kiwi")]))
+    paired = _pair(GOOD, before, _images(5), _images(5, "Kiwi"))
 
     assert (paired.images, paired.recognised, paired.lost, paired.gained) == (10, 5, 5, 5)
 
@@ -107,8 +115,7 @@ def test_published_recogniser_gets_the_components_of_its_own_projection() -> Non
         def project(self, features: np.ndarray) -> np.ndarray:
             return features[:, ::-1]
 
-    paired = PairedRecognition(GOOD, SWAPPED, Swap())  # type: ignore[arg-type]
-    paired.add(_images(5))
+    paired = PairedRecognition(GOOD, SWAPPED, Swap()).count(_images(5))  # type: ignore[arg-type]
 
     assert (paired.images, paired.recognised, paired.lost, paired.gained) == (5, 5, 0, 0)
 

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import polars as pl
 import pyarrow as pa
 import pytest
 from pyarrow.fs import LocalFileSystem
@@ -380,7 +379,7 @@ def test_sample_whose_model_cannot_be_used_is_a_warning(run: Run, tmp_path: Path
     gone = replace(run.projection, model=Weights(str(tmp_path / "net.onnx"), "0" * 64, 5))
     files = RunFiles(run.layout, LocalFileSystem())
 
-    (check,) = sample_check.check(pl.DataFrame(), gone, files, lambda *_: None, 10**6)
+    (check,) = sample_check.check(pa.table({}), gone, files, lambda *_: None, 10**6)
 
     assert (check.passed, check.severity, check.wanted) == (False, Severity.WARNING, "the model")
     assert check.saw.startswith("There is no ONNX model")
