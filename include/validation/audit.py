@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from include.validation import (
     accounting,
+    cluster_figures,
     drift,
     feature_checks,
     projection_checks,
@@ -22,6 +23,7 @@ from include.validation import (
     sample_check,
 )
 from include.validation.checks import Check, Severity, ValidationReport, table
+from include.validation.cluster_figures import Measured
 from include.validation.drift import Published
 from include.validation.measure import Subject
 from include.validation.recogniser_checks import RecogniserChecks
@@ -57,6 +59,7 @@ class Audit:
         recogniser: Stored recogniser, or `None` if the run has none.
         kept: Stored projection that the run kept, empty if it no longer exists. `None` if the run fitted its own.
         recogniser_drop: Severity of a recogniser that is worse than the published one.
+        measured: Stored figures that a cluster has computed from the rows. `None`: the rows are read here.
     """
 
     files: RunFiles
@@ -66,6 +69,7 @@ class Audit:
     recogniser: bytes | None = None
     kept: bytes | None = None
     recogniser_drop: Severity = Severity.WARNING
+    measured: bytes | None = None
 
     def validate(self, stored: bytes) -> ValidationReport:
         """Run all checks.
@@ -87,17 +91,23 @@ class Audit:
 
     def _validate(self, projection: Projection) -> ValidationReport:
         subject = self.subject(projection)
-        schema_checks = tuple(
-            rules.schema_check(footer.schema for footer in getattr(self.files, name).footers.values())
-            for name, rules in subject.rules.items()
-        )
+        schema_checks = subject.schema_checks()
         if not all(check.passed for check in schema_checks):
             return ValidationReport(checks=schema_checks)
-        figures = subject.measure()
-        if figures.unreadable:
-            return _unreadable(figures.unreadable[0])
-        report = self._judge(subject, figures)
-        return replace(report, checks=(*schema_checks, *report.checks))
+        measured = self._measure(subject)
+        if measured.figures is None:
+            return ValidationReport(checks=(*schema_checks, *measured.checks))
+        if measured.figures.unreadable:
+            return _unreadable(measured.figures.unreadable[0])
+        compared = subject if measured.has_paired else replace(subject, paired=None)
+        report = self._judge(compared, measured.figures)
+        return replace(report, checks=(*schema_checks, *measured.checks, *report.checks))
+
+    def _measure(self, subject: Subject) -> Measured:
+        """Return the figures of the run: those of the cluster, or else measured here."""
+        if self.measured is None:
+            return Measured((), subject.measure(), has_paired=True)
+        return cluster_figures.compare(self.measured, subject)
 
     def subject(self, projection: Projection) -> Subject:
         """Return the run as it is measured."""

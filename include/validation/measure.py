@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from fruits_features.projection import Projection
     from fruits_features.recogniser.model import Recogniser
     from include.run_files import Table
+    from include.validation.checks import Check
     from include.validation.recogniser_drop import PairedRecognition
 
 _A = TypeVar("_A")
@@ -104,9 +105,23 @@ class Subject:
     with_sample: bool = True
 
     def measure(self, run: Reduce = serially) -> Figures:
-        """Measure all files."""
+        """Measure all files, unless `schema_checks` fail."""
+        try:
+            readable = all(check.passed for check in self.schema_checks())
+        except (pa.ArrowException, OSError) as error:
+            return _unreadable(error)
+        return self._measure(run) if readable else Figures()
+
+    def _measure(self, run: Reduce) -> Figures:
         first = self.measure_tasks([*self.tasks("inventory"), *self.tasks("quarantine"), *self.shares()], run)
         return first.merge(self.measure_tasks(self.tasks("features"), run, has_split=first.fitted > 0))
+
+    def schema_checks(self) -> tuple[Check, ...]:
+        """Return the checks of columns and types, from the footers of all files. Rows are not read if they fail."""
+        return tuple(
+            rules.schema_check(footer.schema for footer in self._table(name).footers.values())
+            for name, rules in self.rules.items()
+        )
 
     def tasks(self, table: str) -> list[Task]:
         """Return the tasks of a table's files."""
@@ -204,7 +219,7 @@ class _Measure:
         try:
             return self._measure(task)
         except (pa.ArrowException, OSError) as error:
-            return Figures(unreadable=(" ".join(str(error).split()),))
+            return _unreadable(error)
 
     def _measure(self, task: Task) -> Figures:
         files = RunFiles(self.subject.files.layout, self.subject.files.filesystem)  # a task lists the files it needs
@@ -216,6 +231,10 @@ class _Measure:
         if task.table != "features":
             return figures
         return figures.merge(Figures(files={task.name: figures.digest}))
+
+
+def _unreadable(error: Exception) -> Figures:
+    return Figures(unreadable=(str(error),))
 
 
 def _is_fitted(rows: pa.RecordBatch, *, has_split: bool) -> pa.BooleanArray:

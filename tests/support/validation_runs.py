@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import pickle
 from copy import deepcopy
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import reduce
 from hashlib import md5
 from typing import TYPE_CHECKING, Any
 
@@ -22,16 +24,17 @@ from fruits_features.output.features_writer import about, write_parquet
 from fruits_features.pca.fit import Moments, fit
 from include.inventory import writer
 from include.run_files import RunFiles
+from include.validation import cluster_figures, projection_checks
 from include.validation.audit import Audit, ValidationReport
 from tests.support.recognisers import fitted_on
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from fruits_features.projection import Projection
     from fruits_features.recogniser.model import Recogniser
-    from include.validation.audit import Published
+from include.validation.audit import Published
 
 FAMILIES = ("orb", "color")
 COMPONENTS = 3
@@ -50,10 +53,15 @@ def draw(seed: int) -> bytes:
 
 
 class Run:
-    """A run on disk: 24 images of two categories and splits in two files, and one object in quarantine."""
+    """A run on disk: 24 images of two categories and splits in two files, and one object in quarantine.
+
+    Attributes:
+        on_cluster: Whether a cluster measures the rows, and the validation judges its figures.
+    """
 
     def __init__(self, folder: Path, suffix: str = ".png") -> None:
         self.folder = folder
+        self.on_cluster = False
         self.layout = DatasetLayout("fruits").run("r")
         self.images = {f"images/{split}/{name}/{n}{suffix}": draw(n) for n, split, name in _places()}
         places = {"bucket": "fruits", "inventory": self.layout.inventory, "output": self.layout.prefix, "run": "r"}
@@ -115,11 +123,13 @@ class Run:
         published: Published | None = None,
     ) -> ValidationReport:
         """Validate the run on disk."""
-        files = RunFiles(self.layout, SubTreeFileSystem(str(self.folder), LocalFileSystem()))
-        audit = Audit(files, self.requested, fetch=self._fetch)
+        audit = Audit(files_of(self), self.requested, fetch=self._fetch)
         stored = (projection or self.projection).to_bytes() if stored is None else stored
         recogniser = self.recogniser and self.recogniser.to_bytes()
-        return change(replace(audit, published=published, recogniser=recogniser)).validate(stored)
+        audit = change(replace(audit, published=published, recogniser=recogniser))
+        if self.on_cluster:
+            audit = replace(audit, measured=_measured(audit, stored))
+        return audit.validate(stored)
 
     def _write(self, folder: str, name: str, schema: pa.Schema, rows: list[Row], arguments: Arguments) -> None:
         table = pa.Table.from_pylist(rows, schema=schema)
@@ -153,6 +163,31 @@ class Run:
     def _fetch(self, key: str, etag: str) -> bytes | None:
         data = self.images[key]
         return data if md5(data).hexdigest() == etag else None  # noqa: S324 - S3's ETag
+
+
+def files_of(run: Run) -> RunFiles:
+    """Return the tables of a run on disk."""
+    return RunFiles(run.layout, SubTreeFileSystem(str(run.folder), LocalFileSystem()))
+
+
+def _measured(audit: Audit, stored: bytes) -> bytes | None:
+    """Return the figures that a cluster computes; `None` if its step fails, because there is no projection."""
+    projection, _ = projection_checks.read(stored)
+    if projection is None:
+        return None
+    subject = replace(audit.subject(projection), with_sample=False)
+    return subject.measure(_as_spark).to_bytes(cluster_figures.about(subject))
+
+
+def _as_spark(
+    description: str,  # noqa: ARG001 - as the protocol
+    function: Callable[[Any], Any],
+    merge: Callable[[Any, Any], Any],
+    arguments: Sequence[Any],
+) -> Any:  # noqa: ANN401 - as the protocol
+    """Call a function as Spark does, with copies, and merge the results in another order."""
+    results = [pickle.loads(pickle.dumps(function))(argument) for argument in arguments]  # noqa: S301 - our own
+    return reduce(merge, results[::-1])
 
 
 def _places() -> list[tuple[int, str, str]]:
