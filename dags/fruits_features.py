@@ -18,7 +18,7 @@ from __future__ import annotations
 from airflow.sdk import DAG, TriggerRule, chain
 
 from fruits_airflow import run_context
-from fruits_airflow.emr.operators import CreateClusterOperator, RunStepOperator, TerminateClusterOperator
+from fruits_airflow.emr import operators
 from fruits_airflow.emr.sensors import ClusterReadySensor
 from fruits_airflow.params import DAILY_ON_EMR, REQUEST_TIMEOUT
 from fruits_airflow.s3.sensors import ImagesSensor
@@ -28,6 +28,7 @@ from fruits_airflow.task_ids import (
     FEATURIZE_AND_REDUCE,
     FEATURIZE_ON_WORKER,
     TERMINATE_CLUSTER,
+    VALIDATE_ON_CLUSTER,
     WAIT_FOR_IMAGES,
 )
 from fruits_airflow.tasks.announce import announce
@@ -55,7 +56,7 @@ with DAG(
         doc_md="Runs the application on this worker if `plan_cluster` needs no cluster. Skipped otherwise, or if the "
         "worker cannot run it. The next tasks then create a cluster.",
     )
-    create_cluster = CreateClusterOperator(
+    create_cluster = operators.CreateClusterOperator(
         task_id=CREATE_CLUSTER,
         pre_execute=skip_without_need,
         trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS,
@@ -69,14 +70,21 @@ with DAG(
         job_flow_id=create_cluster.output,
         doc_md="Waits until the cluster accepts steps. Fails with EMR's reason when the cluster ends instead.",
     )
-    featurize_and_reduce = RunStepOperator(
+    featurize_and_reduce = operators.FeaturizeOperator(
         task_id=FEATURIZE_AND_REDUCE,
         job_flow_id=create_cluster.output,
         steps=run_context.steps,
         doc_md="Runs the Spark application as one EMR step. When it fails, the log contains the end of its output. "
         "There is no retry, because it would process the same images. After a lost worker, a retry adopts the step.",
     )
-    terminate_cluster = TerminateClusterOperator(
+    validate_on_cluster = operators.ValidateOnClusterOperator(
+        task_id=VALIDATE_ON_CLUSTER,
+        job_flow_id=create_cluster.output,
+        steps=run_context.validation_steps,
+        doc_md="Reads all rows for the validation and the report in a second step. Skipped in runs of at most "
+        "`FRUITS_VALIDATE_ON_CLUSTER_ABOVE` images. When it fails, the features stay in the cache.",
+    )
+    terminate_cluster = operators.TerminateClusterOperator(
         task_id=TERMINATE_CLUSTER,
         job_flow_id=create_cluster.output,
         retries=5,
@@ -96,11 +104,12 @@ with DAG(
         create_cluster,
         cluster_ready,
         featurize_and_reduce,
+        validate_on_cluster,
         terminate_cluster,
     )
     chain(planned, create_cluster)
     chain(
-        [featurize_on_worker, featurize_and_reduce, terminate_cluster],
+        [featurize_on_worker, featurize_and_reduce, validate_on_cluster, terminate_cluster],
         validated,
         publish(),
         [announce(), remove_old_runs()],

@@ -82,6 +82,9 @@ class Settings(BaseSettings):
     """A rerun with fewer new images runs on the Airflow worker, without a cluster. 0: always create a cluster."""
     no_cluster_memory_mb: int = Field(default=2048, ge=128)
     """Largest memory of such a run on the worker in MB. Above it, the run is ended and a cluster is created."""
+    validate_on_cluster_above: int = Field(default=2_000_000, ge=0)
+    """Number of images above which the run's cluster reads the rows for the validation and the report, in a second
+    step. 0: the Airflow worker always reads them."""
     log_wait_s: int = Field(default=360, ge=0, le=3600)
     """Seconds that a failed task waits for its cluster to end, and then for its logs. EMR delivers logs every five
     minutes."""

@@ -28,6 +28,19 @@ NODES_CACHE_TAG = "cpython-311"
 NOT_ON_CLUSTERS = frozenset({"client", "py.typed"})
 """Folders and files of the package that the application does not use. A change of them changes no artifact."""
 
+INCLUDE = Path(__file__).parents[1]
+VALIDATION_FILES = (
+    "__init__.py",
+    "draws.py",
+    "intervals.py",
+    "run_files.py",
+    "validation_step.py",
+    "report/__init__.py",
+    "report/sample.py",
+    "validation/*.py",
+)
+"""Modules of `include` that a cluster needs for the validation."""
+
 BOOTSTRAP = Path(__file__).with_name("bootstrap.sh")
 
 
@@ -52,6 +65,8 @@ class ArtifactUris:
     launcher: str
     bootstrap: str
     wheelhouse: str
+    validation: str = ""
+    validator: str = ""
 
 
 def application_folder() -> Path:
@@ -63,14 +78,23 @@ def build(folder: Path, *, onnx: bool = False) -> dict[str, Artifact]:
     """Return the small artifacts by role; the roles are fields of `ArtifactUris`.
 
     Args:
-        folder: `spark_apps/`, with the package `fruits_features`, `launch.py` and the locked requirements.
+        folder: `spark_apps/`, with the package `fruits_features`, `launch.py`, `validate.py` and the requirements.
         onnx: Whether the cluster also needs the requirements of the feature family `onnx`.
     """
     return {
         "application": _packed(folder / "fruits_features"),
         "launcher": _named("launch", ".py", (folder / "launch.py").read_bytes()),
         "bootstrap": bootstrap(folder, onnx=onnx),
+        "validation": _validation(),
+        "validator": _named("validate", ".py", (folder / "validate.py").read_bytes()),
     }
+
+
+def _validation() -> Artifact:
+    """Return the modules of `include` that validate on a cluster, as an archive without bytecode."""
+    found = (path for name in VALIDATION_FILES for path in sorted(INCLUDE.glob(name)))
+    sources = {path.relative_to(INCLUDE.parent).as_posix(): path.read_bytes() for path in found}
+    return _named("validation", ".zip", _zipped(sources))
 
 
 def bootstrap(folder: Path, *, onnx: bool = False) -> Artifact:

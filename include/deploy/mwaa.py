@@ -45,11 +45,11 @@ PINNED_PACKAGES = (
     "xyzservices",
 )
 """Imported packages that Airflow's constraints do not name, and their dependencies. A test installs all of them."""
-APPLICATION_FILES = ("launch.py", "requirements.txt", "requirements-onnx.txt")
+APPLICATION_FILES = ("launch.py", "validate.py", "requirements.txt", "requirements-onnx.txt")
 """Files of `spark_apps/` besides its package. The task `upload_application` reads them."""
 EXCLUDED_PACKAGES = ("deploy", "dev")
 """Packages of `include/` that no task imports."""
-AIRFLOWIGNORE = "include/\nfruits_features/\nlaunch.py\n"
+AIRFLOWIGNORE = "include/\nfruits_features/\nlaunch.py\nvalidate.py\n"
 """Files that Airflow must not import while it searches the plugins folder for plugins."""
 EPOCH = (1980, 1, 1, 0, 0, 0)
 

@@ -20,7 +20,13 @@ if TYPE_CHECKING:
 MIN_BILLED_S: Final = 60.0
 """Minimum that EC2 and EMR bill per instance, in seconds (their price pages). They bill by the second."""
 
-CLUSTER_TASKS: Final = ("create_cluster", "cluster_ready", "featurize_and_reduce", "terminate_cluster")
+CLUSTER_TASKS: Final = (
+    "create_cluster",
+    "cluster_ready",
+    "featurize_and_reduce",
+    "validate_on_cluster",
+    "terminate_cluster",
+)
 """The tasks during which the cluster exists."""
 
 

@@ -224,13 +224,31 @@ def _fleet(fleet: Fleet) -> dict[str, Any]:
 
 
 def featurize_step(arguments: Arguments, artifacts: ArtifactUris) -> dict[str, Any]:
-    """Return the step that runs the application from S3.
+    """Return the step that runs the application from S3."""
+    return _step("featurize and reduce", [artifacts.application], artifacts.launcher, arguments.to_argv())
+
+
+def validate_step(arguments: Arguments, artifacts: ArtifactUris, published: Mapping[str, str | None]) -> dict[str, Any]:
+    """Return the step that measures a run's files for the validation (`include.validation_step`).
+
+    Args:
+        arguments: Arguments of the run, as requested.
+        artifacts: Files of the cluster.
+        published: URIs of the published `projection` and `recogniser`, as far as there are any.
+    """
+    compared = [f"--published-{name}={uri}" for name, uri in published.items() if uri]
+    archives = [artifacts.application, artifacts.validation]
+    return _step("validate", archives, artifacts.validator, [*arguments.to_argv(), *compared])
+
+
+def _step(name: str, archives: Sequence[str], script: str, arguments: Sequence[str]) -> dict[str, Any]:
+    """Return a step that runs a script with Spark.
 
     In client mode, the step's logs contain the driver's output. With `CONTINUE`, a failed step does not terminate the
     cluster, which the DAG's teardown does.
     """
     return {
-        "Name": "featurize and reduce",
+        "Name": name,
         "ActionOnFailure": "CONTINUE",
         "HadoopJarStep": {
             "Jar": "command-runner.jar",
@@ -239,9 +257,9 @@ def featurize_step(arguments: Arguments, artifacts: ArtifactUris) -> dict[str, A
                 "--deploy-mode",
                 "client",
                 "--py-files",
-                artifacts.application,
-                artifacts.launcher,
-                *arguments.to_argv(),
+                ",".join(archives),
+                script,
+                *arguments,
             ],
         },
     }

@@ -53,7 +53,7 @@ def about(subject: Subject) -> dict[str, Any]:
         "files": {name: getattr(subject.files, name).sizes for name in tables},
         "projection": subject.projection.version,
         "recogniser": _fingerprint(subject.recogniser),
-        "published": _fingerprint(subject.paired and subject.paired.before),
+        "published": _fingerprint(subject.paired.before if subject.paired else None),
     }
 
 

@@ -76,6 +76,16 @@ def steps(context: Context, jinja_env: jinja2.Environment | None = None) -> list
     return [requests.featurize_step(arguments_of(context), artifacts_of(context))]
 
 
+def validation_steps(context: Context, jinja_env: jinja2.Environment | None = None) -> list[dict[str, Any]]:  # noqa: ARG001
+    """Return the cluster's second step: the validation's reading of all rows."""
+    from include.emr import requests
+
+    run = run_of(context)
+    paths = read_latest(s3_of(run), run["bucket"]).get("paths", {})
+    published = {name: paths.get(name) for name in ("projection", "recogniser")}
+    return [requests.validate_step(requested_arguments(context), artifacts_of(context), published)]
+
+
 def progress(context: Context, jinja_env: jinja2.Environment | None = None) -> str:  # noqa: ARG001
     """Return the URI of the file in which the application reports its progress."""
     return RunLayout(run_of(context)["uri"]).progress

@@ -16,6 +16,7 @@ FEATURIZE_ON_WORKER: Final = "featurize_on_worker"
 CREATE_CLUSTER: Final = "create_cluster"
 CLUSTER_READY: Final = "cluster_ready"
 FEATURIZE_AND_REDUCE: Final = "featurize_and_reduce"
+VALIDATE_ON_CLUSTER: Final = "validate_on_cluster"
 TERMINATE_CLUSTER: Final = "terminate_cluster"
 VALIDATE_PARQUET: Final = "validate_parquet"
 

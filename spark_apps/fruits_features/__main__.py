@@ -32,12 +32,12 @@ _TASK_ERROR = re.compile(r"^(?:\w+\.)*(\w+Error: .+)$", re.MULTILINE)
 _log = logging.getLogger("fruits_features")
 
 
-def main(argv: Sequence[str] | None = None, run: "Callable[[Arguments], Outcome] | None" = None) -> int:
+def main(argv: Sequence[str] | None = None, run: "Callable[[Arguments], object] | None" = None) -> int:
     """Run the application.
 
     Args:
         argv: Command line arguments; those of the process if `None`.
-        run: Runs the job; `None` for Spark.
+        run: Runs the job, and returns its result; `None` for Spark.
 
     Returns:
         Exit code.

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from fruits_features.projection import Projection
     from fruits_features.recogniser.model import Recogniser
-from include.validation.audit import Published
+    from include.validation.audit import Published
 
 FAMILIES = ("orb", "color")
 COMPONENTS = 3

@@ -15,6 +15,7 @@ from airflow.providers.amazon.aws.operators.emr import (
     EmrCreateJobFlowOperator,
     EmrTerminateJobFlowOperator,
 )
+from airflow.sdk.bases.skipmixin import XCOM_SKIPMIXIN_KEY, XCOM_SKIPMIXIN_SKIPPED, SkipMixin
 from airflow.sdk.exceptions import AirflowFailException
 from botocore.exceptions import ClientError
 
@@ -26,7 +27,7 @@ from fruits_airflow.emr.triggers import WAIT_TIMEOUT_MESSAGE, ClusterEndTrigger,
 from fruits_airflow.hooks.aws import EXPIRED_CODES, CreateHook, is_throttling, s3, waiter_config
 from fruits_airflow.hooks.s3 import read_json
 from fruits_airflow.links import ClusterLink, LogsLink, ReportLink, RunFolderLink, StepLogsLink
-from fruits_airflow.task_ids import COST_KEY
+from fruits_airflow.task_ids import COST_KEY, VALIDATE_ON_CLUSTER, VALIDATE_PARQUET
 from fruits_features.contract.layout import RunLayout
 from fruits_features.contract.sealed import DamagedDocumentError
 
@@ -276,6 +277,40 @@ def _ended_after_adoption(status: StepStatusTypeDef, adopted_at: float | None) -
         return False
     end = status.get("Timeline", {}).get("EndDateTime")
     return (end.timestamp() if end else time.time()) - adopted_at < LATE_CANCELLATION_S
+
+
+class FeaturizeOperator(RunStepOperator, SkipMixin):
+    """Run the application, and skip the second step if the run is too small for it.
+
+    The step is skipped by the XCom of Airflow's `SkipMixin`. So its task does not start, which takes a second.
+    """
+
+    def execute_complete(self, context: Context, event: dict[str, Any] | None = None, **kwargs: Any) -> list[str]:  # type: ignore[override]
+        """Return the step's id, as `RunStepOperator` does."""
+        step_ids = super().execute_complete(context, event, **kwargs)
+        if reason := _without_second_step(context):
+            self.log.info("%s", reason)
+            context["ti"].xcom_push(key=XCOM_SKIPMIXIN_KEY, value={XCOM_SKIPMIXIN_SKIPPED: [VALIDATE_ON_CLUSTER]})
+        return step_ids
+
+
+class ValidateOnClusterOperator(RunStepOperator):
+    """Let the cluster read all rows for the validation and the report."""
+
+    def _log_outcome(self) -> None:
+        layout = RunLayout(self.progress.rpartition("/")[0])
+        self.log.info("The figures are in %s. `%s` judges them.", layout.validation, VALIDATE_PARQUET)
+
+
+def _without_second_step(context: Context) -> str | None:
+    """Return why the Airflow worker reads the rows itself; `None` if the cluster does."""
+    from include.settings import settings
+
+    images, limit = run_context.run_of(context)["images"], settings().validate_on_cluster_above
+    if limit and images > limit:
+        return None
+    rule = f"{images:,} images are at most {limit:,}" if limit else "0 turns it off"
+    return f"`{VALIDATE_ON_CLUSTER}` is skipped: {rule} (FRUITS_VALIDATE_ON_CLUSTER_ABOVE). The worker reads the rows."
 
 
 class TerminateClusterOperator(EmrTerminateJobFlowOperator):

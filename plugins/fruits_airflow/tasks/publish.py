@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, cast
@@ -15,7 +16,7 @@ from fruits_airflow.hooks.documents import read_latest, read_published_record
 from fruits_airflow.hooks.s3 import read, read_json
 from fruits_airflow.links import RunFolderLink, run_task
 from fruits_airflow.s3 import pointer
-from fruits_airflow.task_ids import FIND_CHANGES, VALIDATE_PARQUET
+from fruits_airflow.task_ids import FIND_CHANGES, VALIDATE_ON_CLUSTER, VALIDATE_PARQUET
 from fruits_features.contract.layout import RunLayout, split
 from fruits_features.contract.sealed import DamagedDocumentError
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
     from fruits_features.contract.layout import DatasetLayout
     from include.report.build import About, Previous
+    from include.report.sample import Totals
 
 log = logging.getLogger(__name__)
 
@@ -94,6 +96,7 @@ def _write_report(s3: S3Hook, layout: RunLayout, context: Context, validation: M
         previous=_previous(s3, run_context.dataset_of(run_context.run_of(context))),
         about=_about(s3, layout, context),
         **_recogniser(s3, layout),
+        totals=_totals(s3, layout, context),
     )
     report = build.build(inputs)
     pages = run_context.s3_of(run_context.run_of(context), extra_args={"ContentType": "text/html; charset=utf-8"})
@@ -110,6 +113,15 @@ def _recogniser(s3: S3Hook, layout: RunLayout) -> dict[str, Any]:
     if stored:
         return {"recogniser": Recogniser.from_bytes(stored)}
     return {"no_recogniser": read_json(s3, layout.outcome)["why_no_recogniser"]}
+
+
+def _totals(s3: S3Hook, layout: RunLayout, context: Context) -> Totals | None:
+    """Return the counts of the cluster's second step, or `None` if the run had none."""
+    from include.report.sample import Totals
+
+    has_step = context["ti"].xcom_pull(task_ids=VALIDATE_ON_CLUSTER)
+    stored = read(s3, *split(layout.report_totals)) if has_step else None
+    return Totals.of_dict(json.loads(stored)) if stored else None
 
 
 def _about(s3: S3Hook, layout: RunLayout, context: Context) -> About:

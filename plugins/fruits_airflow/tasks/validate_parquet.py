@@ -13,7 +13,12 @@ from fruits_airflow.hooks import aws
 from fruits_airflow.hooks.documents import read_latest, read_published_record
 from fruits_airflow.hooks.s3 import read, read_json
 from fruits_airflow.links import RunFolderLink, run_task
-from fruits_airflow.task_ids import FEATURIZE_AND_REDUCE, FEATURIZE_ON_WORKER, VALIDATE_PARQUET
+from fruits_airflow.task_ids import (
+    FEATURIZE_AND_REDUCE,
+    FEATURIZE_ON_WORKER,
+    VALIDATE_ON_CLUSTER,
+    VALIDATE_PARQUET,
+)
 from fruits_features.contract.layout import RunLayout, split
 from fruits_features.contract.sealed import DamagedDocumentError
 
@@ -82,8 +87,19 @@ def _audit(run: Mapping[str, Any], context: Context, s3: S3Hook) -> ValidationRe
         recogniser=read(s3, *split(layout.portable_recogniser)),
         kept=(read(s3, *split(kept_from)) or b"") if kept_from else None,
         recogniser_drop=Severity(context["params"]["recogniser_drop"]),
+        measured=_measured(s3, layout, context),
     )
     return audit.validate(stored)
+
+
+def _measured(s3: S3Hook, layout: RunLayout, context: Context) -> bytes | None:
+    """Return the figures of the cluster's second step, or `None` if the run had none."""
+    if not context["ti"].xcom_pull(task_ids=VALIDATE_ON_CLUSTER):
+        return None
+    stored = read(s3, *split(layout.validation_figures))
+    if stored is None:
+        log.warning("%s does not exist. This worker reads all rows itself.", layout.validation_figures)
+    return stored
 
 
 def _outcome(s3: S3Hook, layout: RunLayout) -> dict[str, Any]:

@@ -193,7 +193,7 @@ def _load(arguments: Arguments, model: Weights | None) -> tuple[pa.Table, Projec
         inventory = threads.submit(read_inventory, arguments.inventory)
         published = threads.submit(refit.published, arguments, model)
         loaded = inventory.result(), *published.result()
-        earlier = (layout.staging, layout.features, layout.quarantine, layout.recogniser)
+        earlier = (layout.staging, layout.features, layout.quarantine, layout.recogniser, layout.validation)
         list(threads.map(object_store.remove_folder, earlier))
     return loaded
 

@@ -22,6 +22,7 @@ def folder(tmp_path: Path) -> Path:
     (package / "__init__.py").write_text("")
     (package / "families" / "orb.py").write_text("A = 1\n")
     (tmp_path / "spark_apps" / "launch.py").write_text("import fruits_features\n")
+    (tmp_path / "spark_apps" / "validate.py").write_text("import include\n")
     (tmp_path / "spark_apps" / "requirements.txt").write_text("numpy==2.4.6 \\\n    --hash=sha256:00\n")
     return tmp_path / "spark_apps"
 
@@ -150,3 +151,20 @@ def test_uris_are_below_the_base(folder: Path) -> None:
 
     assert uris.application == f"s3://b/a/{built['application'].name}"
     assert uris.wheelhouse == "s3://c/w.txt"
+
+
+def test_archive_of_the_validation_imports_without_the_checkout(tmp_path: Path) -> None:
+    built = bundle.build(bundle.application_folder())
+    paths = [tmp_path / built[role].name for role in ("application", "validation")]
+    for role, path in zip(("application", "validation"), paths, strict=True):
+        path.write_bytes(built[role].content)
+    unwanted = ["airflow", "boto3", "pandas", "polars", "pydantic"]
+    program = (
+        "import sys, include.validation_step as step; print(step.__file__)\n"
+        f"print([name for name in {unwanted} if name in sys.modules])"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, paths))}
+
+    result = subprocess.run([sys.executable, "-P", "-c", program], env=environment, capture_output=True, check=True)
+
+    assert result.stdout.decode().splitlines() == [f"{paths[1]}/include/validation_step.py", "[]"]
