@@ -42,7 +42,10 @@ def pipeline(local_aws: LocalAws, airflow_environment: Mapping[str, str]) -> Pip
 
 @pytest.fixture(scope="session")
 def published(pipeline: Pipeline, tmp_path_factory: pytest.TempPathFactory) -> Published:
-    """A published run over generated images, odd names, and images of each quarantine reason."""
+    """A published run over generated images, odd names, and images of each quarantine reason.
+
+    It has a second step, unlike the other runs.
+    """
     folder = tmp_path_factory.mktemp("images")
     generate(folder, make_plan(["Avocado", "Banana"], 48), seed=0, jobs=1, progress=False)
     pipeline.put_folder(folder)
@@ -61,6 +64,7 @@ def published(pipeline: Pipeline, tmp_path_factory: pytest.TempPathFactory) -> P
     with S3FaultProxy(address) as of_airflow, S3FaultProxy(address) as of_nodes:
         environment = {
             **with_credentials(pipeline.environment),
+            "FRUITS_VALIDATE_ON_CLUSTER_ABOVE": "1",
             "PYTHONPATH": path,
             "FRUITS_TEST_CALLS": str(calls),
             "AWS_ENDPOINT_URL_S3": of_airflow.url,

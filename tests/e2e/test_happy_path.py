@@ -11,9 +11,11 @@ import pandas as pd
 import polars as pl
 import pytest
 
+from fruits_airflow.task_ids import VALIDATE_PARQUET
 from fruits_features import dataset
 from fruits_features.projection import Projection
 from fruits_features.recogniser.model import Recogniser
+from include.validation.cluster_figures import AGAIN
 from tests.support.airflow.pipeline import DATE, ODD_NAMES, PARAMS
 
 if TYPE_CHECKING:
@@ -96,8 +98,20 @@ def test_cost_of_the_cluster_is_in_the_record_and_by_task_in_the_report(
     assert 0 < cost["actual"]["dollars"] < cost["estimate"]["dollars"]
     assert tasks["dollars"] == pytest.approx(cost["actual"]["dollars"])
     assert [row["task"] for row in tasks["by_task"] if row["dollars"]] == [
-        "create_cluster", "cluster_ready", "featurize_and_reduce", "terminate_cluster",
+        "create_cluster", "cluster_ready", "featurize_and_reduce", "validate_on_cluster", "terminate_cluster",
     ]  # fmt: skip
+
+
+def test_second_step_measured_the_run_and_sampled_it_for_the_report(pipeline: Pipeline, published: Published) -> None:
+    record = pipeline.json(pipeline.key(published.latest["paths"]["run"]))
+    checks = {check["name"]: check for check in record["checks"] if check["name"].startswith("cluster: ")}
+    figures = pipeline.json(pipeline.key(published.latest["paths"]["report"]).replace("index.html", "figures.json"))
+
+    assert checks[AGAIN]["saw"] == "0 of 1 differ (part-00000.parquet)"
+    assert all(check["passed"] for check in checks.values())
+    assert f"`{VALIDATE_PARQUET}` judges them" in published.log
+    assert figures["plane"]["shown"] == figures["plane"]["of"] == 50
+    assert sum(reason["images"] for reason in figures["quarantine"]) == 5
 
 
 def test_cluster_installed_its_requirements_from_the_wheelhouse(pipeline: Pipeline, published: Published) -> None:
@@ -144,6 +158,7 @@ def test_second_run_of_a_date_gives_the_same_rows_in_a_new_folder(pipeline: Pipe
     again = pipeline.run(DATE, force=True, **PARAMS)
 
     assert again.ok, again.error
+    assert "`validate_on_cluster` is skipped: 55 images are at most 2,000,000" in again.log
     assert pipeline.latest()["run"] == f"{published.latest['run']}-2"
     record = pipeline.record()
     images, outside = record["inventory"]["images"], record["inventory"]["uncategorised"]

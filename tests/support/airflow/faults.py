@@ -105,6 +105,13 @@ AWS_FAULTS = (
         messages=("is CANCELLED", "INSTANCE_FAILURE: The master node was terminated", "EC2 terminated an instance"),
         clusters=WITH_ERRORS,
     ),
+    Case(
+        "cluster dies during the second step",
+        fault="node-terminated:2",
+        settings={"FRUITS_VALIDATE_ON_CLUSTER_ABOVE": "1"},
+        messages=("is CANCELLED", "INSTANCE_FAILURE: The master node was terminated", "EC2 terminated an instance"),
+        clusters=WITH_ERRORS,
+    ),
     Case("step fails", fault="step-failed", messages=("is FAILED (Unknown Error: the application gave up)",)),
     Case(
         "step hangs",

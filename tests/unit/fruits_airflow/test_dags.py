@@ -42,9 +42,10 @@ EMR_EDGES = {
     "find_changes": {"plan_cluster"},
     "plan_cluster": {"featurize_on_worker", "create_cluster"},
     "featurize_on_worker": {"create_cluster", "validate_parquet"},
-    "create_cluster": {"cluster_ready", "featurize_and_reduce", "terminate_cluster"},
+    "create_cluster": {"cluster_ready", "featurize_and_reduce", "validate_on_cluster", "terminate_cluster"},
     "cluster_ready": {"featurize_and_reduce"},
-    "featurize_and_reduce": {"terminate_cluster", "validate_parquet"},
+    "featurize_and_reduce": {"validate_on_cluster", "validate_parquet"},
+    "validate_on_cluster": {"terminate_cluster", "validate_parquet"},
     "terminate_cluster": {"validate_parquet"},
     "validate_parquet": {"publish"},
     "publish": {"announce", "remove_old_runs"},
@@ -134,7 +135,8 @@ def test_cluster_has_a_teardown_whose_failure_fails_the_run(dagbag: DagBag) -> N
 def test_validation_waits_for_the_step_and_the_teardown(dagbag: DagBag) -> None:
     validate = dagbag.dags["fruits_features"].get_task("validate_parquet")
 
-    assert validate.upstream_task_ids == {"featurize_on_worker", "featurize_and_reduce", "terminate_cluster"}
+    before = {"featurize_on_worker", "featurize_and_reduce", "validate_on_cluster", "terminate_cluster"}
+    assert validate.upstream_task_ids == before
     assert validate.trigger_rule == "none_failed_min_one_success"
 
 

@@ -51,7 +51,7 @@ class Fault(StrEnum):
     NO_CAPACITY = "no-capacity"
     BOOTSTRAP_FAILED = "bootstrap-failed"
     NODE_TERMINATED = "node-terminated"
-    """EC2 reclaims the master's spot instance while a step runs."""
+    """EC2 reclaims the master's spot instance while a step runs [number of the step, from 1; any by default]."""
     STEP_FAILED = "step-failed"
     STEP_HANGS = "step-hangs"
     DRIVER_KILLED = "driver-killed"
@@ -155,6 +155,18 @@ def no_capacity(instance_type: str) -> tuple[str, str, dict[str, Any]]:
     data = [{"instance-type": instance_type}, {"availability-zone": "eu-west-1a"}]
     code = "INTERNAL_ERROR_EC2_INSUFFICIENT_CAPACITY_AZ"
     return "INTERNAL_ERROR", message, {"ErrorCode": code, "ErrorData": data, "ErrorMessage": message}
+
+
+def of_step(injected: Injected | None, number: int) -> Injected | None:
+    """Return the fault if it applies to a step.
+
+    Args:
+        injected: Fault of the cluster.
+        number: Number of the step, from 1.
+    """
+    if injected and injected.fault is Fault.NODE_TERMINATED and injected.argument not in {"", str(number)}:
+        return None
+    return injected
 
 
 def command_of(injected: Injected | None, command: list[str]) -> list[str]:

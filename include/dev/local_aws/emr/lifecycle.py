@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
     from include.dev.local_aws.emr.clusters import LocalCluster, LocalStep
+    from include.dev.local_aws.emr.faults import Injected
 
 logger = logging.getLogger(__name__)
 
@@ -181,7 +182,7 @@ class ClusterLifecycle:
         step.begin()
         folder = self.folder / "steps" / step.id
         conf = write_spark_conf(folder.with_name(f"{step.id}.conf"), self._spark_settings())
-        injected = self.cluster.injected
+        injected = faults.of_step(self.cluster.injected, self.cluster.steps.index(step) + 1)
         environment = self.environment | {"SPARK_CONF_DIR": str(conf)} | faults.environment_of(injected)
         process = StepProcess(faults.command_of(injected, step.args), folder, environment)
         process.note(f"INFO Ensure step {step.id} jar file {step.jar}")
@@ -192,7 +193,7 @@ class ClusterLifecycle:
             (process.logs / "stderr").write_text(f"{refused}\n", encoding="utf-8")
             exit_code = 1
         else:
-            exit_code = self._run(process, step)
+            exit_code = self._run(process, step, injected)
         shell_code = exit_code if exit_code >= 0 else 128 - exit_code  # a shell reports signal N as 128 + N
         process.note(f"{'WARN Step failed' if exit_code else 'INFO Step succeeded'} with exitCode {shell_code}")
         log_uri = self._upload(process, f"steps/{step.id}/")
@@ -222,7 +223,7 @@ class ClusterLifecycle:
             return None
         return STEP_FAILURE
 
-    def _run(self, process: StepProcess, step: LocalStep | None = None) -> int:
+    def _run(self, process: StepProcess, step: LocalStep | None = None, injected: Injected | None = None) -> int:
         """Run a process until it exits, is cancelled or its cluster ends; return the exit code."""
         try:
             process.start()
@@ -231,7 +232,7 @@ class ClusterLifecycle:
             (process.logs / "stderr").write_text(f"Cannot run program: {error}\n", encoding="utf-8")
             return 127
         kill_at: float | None = None
-        injector = FaultInjector(self.cluster.injected, lambda: self.cluster.terminate(NODE_TERMINATED))
+        injector = FaultInjector(injected, lambda: self.cluster.terminate(NODE_TERMINATED))
         while (exit_code := process.poll()) is None:
             if self.cluster.ending or (step and step.cancel_option == "TERMINATE_PROCESS"):
                 process.kill()

@@ -8,7 +8,7 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError, ConnectionClosedError
 
-from include.dev.local_aws.emr.faults import FAULT_TAG
+from include.dev.local_aws.emr.faults import FAULT_TAG, Fault, Injected, of_step
 
 if TYPE_CHECKING:
     from mypy_boto3_emr import EMRClient
@@ -142,3 +142,10 @@ def _code(call: Any) -> str:  # noqa: ANN401 - any call
     except ClientError as error:
         return str(error.response["Error"]["Code"])
     return ""
+
+
+def test_node_is_terminated_in_the_step_that_the_fault_names() -> None:
+    of_second = Injected(Fault.NODE_TERMINATED, "2")
+
+    assert [of_step(of_second, number) for number in (1, 2)] == [None, of_second]
+    assert of_step(Injected(Fault.NODE_TERMINATED), 1) == Injected(Fault.NODE_TERMINATED)
