@@ -26,6 +26,7 @@ from include.inventory import writer
 from include.run_files import RunFiles
 from include.validation import cluster_figures, projection_checks
 from include.validation.audit import Audit, ValidationReport
+from include.validation.measure import Subject
 from tests.support.recognisers import fitted_on
 
 if TYPE_CHECKING:
@@ -168,6 +169,12 @@ class Run:
 def files_of(run: Run) -> RunFiles:
     """Return the tables of a run on disk."""
     return RunFiles(run.layout, SubTreeFileSystem(str(run.folder), LocalFileSystem()))
+
+
+def measured(run: Run) -> bytes:
+    """Return the figures that a cluster computes of a run on disk, without a published run."""
+    subject = Subject(files_of(run), run.arguments, run.projection, run.recogniser, with_sample=False)
+    return subject.measure().to_bytes(cluster_figures.about(subject))
 
 
 def _measured(audit: Audit, stored: bytes) -> bytes | None:

@@ -24,6 +24,7 @@ def test_settings_read_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         ("FRUITS_EMR_ARCHITECTURE", "sparc"),
         ("FRUITS_EMR_MAX_NODES", "0"),
         ("FRUITS_NO_CLUSTER_BELOW", "-1"),
+        ("FRUITS_VALIDATE_ON_CLUSTER_ABOVE", "-1"),
         ("FRUITS_NO_CLUSTER_MEMORY_MB", "127"),
         ("FRUITS_EMR_IDLE_TIMEOUT_S", "59"),
     ],

@@ -14,7 +14,7 @@ from botocore.exceptions import WaiterError
 from structlog.testing import capture_logs
 
 from fruits_airflow.emr import operators
-from fruits_airflow.emr.operators import RunStepOperator
+from fruits_airflow.emr.operators import FeaturizeOperator, RunStepOperator
 from fruits_airflow.emr.triggers import StepProgressTrigger
 from fruits_features.job.outcome import Outcome, Seconds
 from include.settings import settings
@@ -252,3 +252,29 @@ def test_killed_trigger_cancels_its_step(local_aws: LocalAws, cluster: str) -> N
     asyncio.run(StepProgressTrigger(**arguments).on_kill())
 
     assert _states(local_aws, cluster)[0] in {"CANCEL_PENDING", "CANCELLED"}
+
+
+@pytest.mark.parametrize(
+    ("limit", "images", "reason"),
+    [
+        ("2000", 2000, "2,000 images are at most 2,000 (FRUITS_VALIDATE_ON_CLUSTER_ABOVE)"),
+        ("0", 10**9, "0 turns it off (FRUITS_VALIDATE_ON_CLUSTER_ABOVE)"),
+        ("2000", 2001, None),
+        ("1", 2, None),
+    ],
+)
+def test_second_step_of_a_small_run_is_skipped_without_starting(
+    limit: str, images: int, reason: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FRUITS_VALIDATE_ON_CLUSTER_ABOVE", limit)
+    settings.cache_clear()
+    monkeypatch.setattr(RunStepOperator, "execute_complete", lambda *_args, **_kwargs: ["s-1"])
+    operator = FeaturizeOperator(task_id="featurize", job_flow_id="j-1", steps=[])
+    context: Any = {"ti": Mock(xcom_pull=Mock(return_value={"images": images}))}
+
+    with capture_logs() as logs:
+        assert operator.execute_complete(context, {}) == ["s-1"]
+
+    pushed = [call.kwargs for call in context["ti"].xcom_push.call_args_list]
+    assert pushed == ([{"key": "skipmixin_key", "value": {"skipped": ["validate_on_cluster"]}}] if reason else [])
+    assert (reason is not None) == any(reason in entry["event"] for entry in logs if reason)

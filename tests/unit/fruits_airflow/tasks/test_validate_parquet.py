@@ -15,9 +15,10 @@ from airflow.sdk.exceptions import AirflowFailException
 from fruits_airflow.tasks import validate_parquet
 from fruits_features.contract import sealed
 from fruits_features.contract.layout import DatasetLayout, split
+from include.validation.cluster_figures import AGAIN
 from include.validation.recogniser_drop import CHECK_NAME
 from tests.support.chosen_recognisers import recogniser
-from tests.support.validation_runs import Run
+from tests.support.validation_runs import Run, measured
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -64,6 +65,33 @@ def test_images_with_odd_keys_are_sampled(local_aws: LocalAws, tmp_path: Path, m
     assert checks["files: arguments"]["passed"]
     assert checks["recogniser: equals a fit on features/"]["passed"]
     assert sorted(result["recogniser"]["splits"]) == ["Test", "Training"]
+
+
+@pytest.mark.usefixtures("aws_environment")
+def test_figures_of_the_second_step_are_judged(
+    local_aws: LocalAws, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    run, s3 = Run(tmp_path), local_aws.s3()
+    run.arguments = run.requested = replace(run.arguments, region="eu-west-1", store="s3://fruits/features/described")
+    run.write()
+    _upload(run, s3)
+    monkeypatch.setattr(validate_parquet, "get_current_context", lambda: _context(run))
+
+    validate_parquet.validate_parquet.function()
+    (warning,) = [text for text in caplog.messages if "does not exist" in text]
+    _, key = split(run.layout.validation_figures)
+    s3.put_object(Bucket="fruits", Key=key, Body=measured(run))
+    checks = {check["name"]: check for check in validate_parquet.validate_parquet.function()["checks"]}
+    run.rows[3]["width"] = 0
+    run.write()
+    _upload(run, s3)
+    with pytest.raises(AirflowFailException) as failure:
+        validate_parquet.validate_parquet.function()
+
+    assert warning == f"{run.layout.validation_figures} does not exist. This worker reads all rows itself."
+    assert checks[AGAIN]["passed"]
+    assert f"{AGAIN}: saw 1 of 2 differ" in str(failure.value)
+    s3.delete_object(Bucket="fruits", Key=key)
 
 
 @pytest.mark.usefixtures("aws_environment")

@@ -19,7 +19,7 @@ from include.validation.recogniser_drop import CHECK_NAME, PAIRED, UNPAIRED, Jud
 from include.validation.table_rules import TableCounts
 from tests.support.bit_flips import flip_bits
 from tests.support.chosen_recognisers import recogniser
-from tests.support.validation_runs import Run, files_of
+from tests.support.validation_runs import Run, files_of, measured
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -73,7 +73,7 @@ def test_worker_opens_the_drawn_files_only(run: Run, monkeypatch: pytest.MonkeyP
     part = run.parts()[0]
     for number in range(2, 30):
         part.with_name(f"part-{number:05}.parquet").write_bytes(part.read_bytes())
-    stored = subject(run).measure().to_bytes(cluster_figures.about(subject(run)))
+    stored = measured(run)
     opened: list[str] = []
     batches = Table.batches
 
@@ -150,7 +150,7 @@ def test_figures_of_other_files_fail(run: Run, about: dict[str, Any], saw: str) 
 
 
 def test_file_written_after_the_measurement_fails(run: Run) -> None:
-    stored = subject(run).measure().to_bytes(cluster_figures.about(subject(run)))
+    stored = measured(run)
     run.rows.append({**run.rows[0], "path": "s3://fruits/images/Test/Lime/99.png"})
     run.write()
     run.on_cluster = False
@@ -161,7 +161,7 @@ def test_file_written_after_the_measurement_fails(run: Run) -> None:
 
 
 def test_every_flipped_bit_of_the_figures_fails(run: Run) -> None:
-    stored = subject(run).measure().to_bytes(cluster_figures.about(subject(run)))
+    stored = measured(run)
     run.on_cluster = False
 
     for place, flipped in flip_bits(stored, 12, seed=4):
@@ -179,18 +179,18 @@ def test_figures_of_another_version_are_named(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_figures_survive_as_bytes(run: Run) -> None:
-    measured = subject(run).measure()
+    expected = subject(run).measure()
 
-    figures, about = from_bytes(measured.to_bytes({"files": 1}))
+    figures, about = from_bytes(expected.to_bytes({"files": 1}))
 
     assert about == {"files": 1}
-    assert figures.tables == measured.tables
-    assert figures.images == measured.images
-    assert figures.answers["Test"].confusions == measured.answers["Test"].confusions
+    assert figures.tables == expected.tables
+    assert figures.images == expected.images
+    assert figures.answers["Test"].confusions == expected.answers["Test"].confusions
     assert figures.vectors.moments is not None
-    assert measured.vectors.moments is not None
-    assert np.array_equal(figures.vectors.moments.scatter, measured.vectors.moments.scatter)
-    assert figures.means.fit(0.1, 1.0).tolist() == measured.means.fit(0.1, 1.0).tolist()
+    assert expected.vectors.moments is not None
+    assert np.array_equal(figures.vectors.moments.scatter, expected.vectors.moments.scatter)
+    assert figures.means.fit(0.1, 1.0).tolist() == expected.means.fit(0.1, 1.0).tolist()
 
 
 def test_keys_are_compared_in_shares_one_task_each(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -208,7 +208,7 @@ def test_keys_are_compared_in_shares_one_task_each(run: Run, monkeypatch: pytest
 def test_run_published_since_the_measurement_is_compared_by_accuracies(run: Run) -> None:
     def published_later(audit: Audit) -> Audit:
         before = Published({}, run.projection, Judged(run.recogniser, (1, 2)))
-        stored = subject(run).measure().to_bytes(cluster_figures.about(subject(run)))
+        stored = measured(run)
         return replace(audit, published=before, measured=stored)
 
     run.on_cluster = False
