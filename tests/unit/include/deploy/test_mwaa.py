@@ -82,7 +82,7 @@ def test_dags_parse_from_the_layout_alone(home: Path) -> None:
     assert found["dags"] == sorted({file.stem for file in (home / "dags").glob("*.py")})
     assert "fruits_features" in found["dags"]
     assert [Path(file).is_relative_to(home / "plugins") for file in found["files"]] == [True, True, True]
-    assert found["artifacts"] == ["application", "bootstrap", "launcher"]
+    assert found["artifacts"] == ["application", "bootstrap", "launcher", "validation", "validator"]
     assert found["wheelhouse"].startswith("wheelhouse-")
     assert found["plugins"] == ["fruits"]
     assert found["plugin_errors"] == {}
@@ -100,7 +100,7 @@ def test_requirements_name_all_that_the_code_imports(home: Path) -> None:
     provided = {name for name in third if name.startswith("apache-airflow")} | MWAA_PROVIDES | ON_CLUSTERS_ONLY
 
     assert {name.replace("_", "-") for name in third} - provided <= wanted
-    assert {"numpy", "polars", "pandera"} <= third
+    assert {"numpy", "polars", "obstore"} <= third
 
 
 def _imported(file: Path) -> set[str]:
