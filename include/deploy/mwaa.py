@@ -37,11 +37,8 @@ PINNED_PACKAGES = (
     "obstore",
     "onnxruntime",
     "opencv-python-headless",
-    "pandera",
     "pillow",
     "pillow-heif",
-    "typeguard",
-    "typing-inspect",
     "xyzservices",
 )
 """Imported packages that Airflow's constraints do not name, and their dependencies. A test installs all of them."""
