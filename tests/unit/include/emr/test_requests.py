@@ -218,3 +218,14 @@ def test_featurize_step_runs_the_copy_in_s3_with_parsable_arguments() -> None:
         "spark-submit", "--deploy-mode", "client", "--py-files", ARTIFACTS.application, ARTIFACTS.launcher,
     ]  # fmt: skip
     assert Arguments.from_argv(words[6:]) == ARGUMENTS
+
+
+def test_validate_step_ships_both_archives_and_names_the_published_files() -> None:
+    artifacts = replace(ARTIFACTS, validation="s3://fruits/v.zip", validator="s3://fruits/v.py")
+    step = requests.validate_step(ARGUMENTS, artifacts, {"projection": "s3://fruits/p.npz", "recogniser": None})
+    words = step["HadoopJarStep"]["Args"]
+
+    assert _errors("AddJobFlowSteps", {"JobFlowId": "j-1", "Steps": [step]}) == ""
+    assert words[4:6] == [f"{ARTIFACTS.application},s3://fruits/v.zip", "s3://fruits/v.py"]
+    assert words[-1] == "--published-projection=s3://fruits/p.npz"
+    assert Arguments.from_argv(words[6:-1]) == ARGUMENTS

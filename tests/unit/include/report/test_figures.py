@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from fruits_features.extraction.families import color, contrast
 from include.report import columns, nearest, plane, sample
-from include.report.build import Previous
-from tests.support.report_runs import KNOWN, QUERIES, Lost, report
+from include.report.build import Previous, build
+from include.report.sample import Totals
+from tests.support.report_runs import KNOWN, QUERIES, Lost, inputs, report
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -251,3 +255,26 @@ def test_columns_after_a_model_are_named_by_their_own_family() -> None:
     assert columns.column_at(sizes, 1000 + 32 * 3 + 4) == ("pixels", "row 2, column 2, green", "")
     with pytest.raises(IndexError, match="4072 columns"):
         columns.column_at(sizes, 4072)
+
+
+def test_report_of_a_sample_that_a_cluster_has_drawn_equals_that_of_the_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sample, "MAX_OTHER_ROWS", 100)
+    many = [*QUERIES, *(("Training", "Apple", (1.0, n / 1000)) for n in range(1000))]
+    of_files = inputs(tmp_path, many, [("a.jpg", 1, "truncated"), ("b.jpg", 2, "truncated")])
+    totals = Totals.of_dict(json.loads(json.dumps(sample.count(of_files.files).as_dict())))
+    rows = list(sample.sampled(of_files.files.features, sample.shares(totals.images, 2)))
+    place = tmp_path / of_files.files.layout.report_sample.removeprefix("s3://")
+    place.mkdir(parents=True)
+    pq.write_table(pa.Table.from_batches(rows).drop_columns("draw"), place / "part-00000.parquet")
+    expected = build(of_files).figures
+    for file in (tmp_path / of_files.files.layout.features.removeprefix("s3://")).iterdir():
+        pq.write_table(pq.read_table(file).slice(0, 0), file)  # no row is read
+
+    made = build(replace(of_files, totals=totals)).figures
+
+    assert 60 < made["recognition"]["learnt"] < 150
+    assert {name: value for name, value in made.items() if name != "counts"} == {
+        name: value for name, value in expected.items() if name != "counts"
+    }

@@ -35,8 +35,13 @@ def is_equal(table: pa.Table | None, expected: pa.Table) -> bool:
     return table is not None and table.schema.equals(expected.schema) and table.equals(expected)
 
 
-@pytest.mark.parametrize("name", ["features", "quarantine"])
-def test_flip_in_the_results_fails_validation_or_changes_no_row(run: Run, name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "on_cluster"), [("features", False), ("quarantine", False), ("features", True), ("quarantine", True)]
+)
+def test_flip_in_the_results_fails_validation_or_changes_no_row(
+    run: Run, name: str, monkeypatch: pytest.MonkeyPatch, *, on_cluster: bool
+) -> None:
+    monkeypatch.setattr(run, "on_cluster", on_cluster)
     folder = run.path(getattr(run.layout, name))
     path = min(folder.glob("*.parquet"))
     intact, expected = path.read_bytes(), rows(folder)
