@@ -44,7 +44,9 @@ def _end_with_parent() -> None:
 if __name__ == "__main__":
     if stat.S_ISFIFO(os.fstat(_STDIN).st_mode):
         threading.Thread(target=_end_with_parent, name="end with parent", daemon=True).start()
-    parser = argparse.ArgumentParser(prog="python -m fruits_features.without_spark")
+    parser = argparse.ArgumentParser(
+        prog="python -m fruits_features.without_spark", description="Run the application in one process, without Spark."
+    )
     parser.add_argument("--new-below", type=int, help="number of new images from which on the run ends")
     parser.add_argument("arguments", nargs="*", help="arguments of the application")
     options = parser.parse_args()
