@@ -53,6 +53,7 @@ def deployment(
     settings.cache_clear()
     yield bucket
     settings.cache_clear()
+    recognition._service.cache_clear()  # noqa: SLF001 - ends its processes
 
 
 @pytest.fixture
