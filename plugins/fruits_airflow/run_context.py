@@ -81,7 +81,7 @@ def validation_steps(context: Context, jinja_env: jinja2.Environment | None = No
     from include.emr import requests
 
     run = run_of(context)
-    paths = read_latest(s3_of(run), run["bucket"]).get("paths", {})
+    paths = read_latest(s3_of(run), dataset_of(run)).get("paths", {})
     published = {name: paths.get(name) for name in ("projection", "recogniser")}
     return [requests.validate_step(requested_arguments(context), artifacts_of(context), published)]
 

@@ -107,6 +107,8 @@ def test_cache_and_published_projection_are_those_of_the_data_set(
         arguments = run_context.arguments_of(_context())
         assert arguments.store == "s3://fruits/features/datasets/citrus/described"
         assert (arguments.published, arguments.output) == ("s3://fruits/citrus.npz", run["uri"])
+        (second,) = run_context.validation_steps(_context())
+        assert "--published-projection=s3://fruits/citrus.npz" in second["HadoopJarStep"]["Args"]
     finally:
         s3.delete_object(Bucket="fruits", Key=key)
 
