@@ -37,8 +37,8 @@ LISTING_SCHEMA = pa.schema([SCHEMA.field(name) for name in ("key", "size", "etag
 """Columns that S3 returns for an object. The other columns are derived from its key."""
 
 BATCH_ROWS = 50_000
-MAX_PART_ROWS = 5_000_000
-"""Largest number of rows in a file, about 200 MB. A bucket of 100 million objects makes twenty files."""
+MAX_PART_ROWS = 2_000_000
+"""Largest number of rows in a file, about 80 MB. A bucket of 100 million objects makes fifty files, one per task."""
 
 
 @dataclass

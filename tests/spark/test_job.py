@@ -8,6 +8,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from py4j.protocol import Py4JJavaError
@@ -118,6 +119,31 @@ def test_rerun_with_other_partitions_writes_the_same_rows(
 
     assert after.drop(["pca"]) == before.drop(["pca"])
     np.testing.assert_allclose(np.stack(after["pca"].to_pylist()), np.stack(before["pca"].to_pylist()), atol=1e-4)
+
+
+def test_run_in_shards_writes_the_rows_of_one_in_memory(
+    spark: SparkSession, photos: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(photos)
+    photos.put("images/Training/Lime/broken.jpg", b"no image")
+    store = {"store": str(photos.runs / "described")}
+    run.run(lambda: spark.sparkContext, arguments(photos, k=8, **store))
+    layout = RunLayout(str(photos.runs / "run"))
+    before = pq.read_table(layout.features), rows_of(layout.quarantine)
+    photos.put("images/Training/Lime/new.jpg", photograph(100))
+    photos.put("images/Training/Lime/broken.jpg", b"no image")
+
+    monkeypatch.setattr("fruits_features.job.shards.SHARD_BYTES", 1_000)
+    monkeypatch.setattr("fruits_features.job.shards.SAMPLED_ROWS", 1)
+    outcome = run.run(lambda: spark.sparkContext, arguments(photos, k=8, **store))
+    after = pq.read_table(layout.features)
+
+    assert (outcome.inventoried, outcome.reused) == (26, 25)
+    assert after.filter(pc.not_equal(after["path"], f"s3://{photos.name}/images/Training/Lime/new.jpg")).drop(
+        ["pca"]
+    ) == before[0].drop(["pca"])
+    assert rows_of(layout.quarantine) == before[1]
+    assert not Path(layout.staging).exists()
 
 
 def test_recogniser_of_several_files_is_that_of_the_published_rows(

@@ -24,6 +24,9 @@ from fruits_features.schemas import IDENTITY
 MAX_SEGMENTS = 16
 """A cache with more segments is compacted. A daily run adds one segment if images have changed."""
 
+MAX_ROWS = 2_000_000
+"""Largest number of extracted images in the compacted segments, whose indexes are in the driver's memory at once."""
+
 _REASON_COLUMNS = ("stage", "reason", "detail")
 
 
@@ -61,14 +64,16 @@ class CompactionTask:
 def select_segments(segments: Sequence[CacheSegment], max_segments: int = MAX_SEGMENTS) -> list[CacheSegment]:
     """Return the segments to compact: none up to the limit, else all but those larger than all smaller ones together.
 
-    So each rewrite of an image at least doubles its segment, and not every compaction rewrites every image.
+    So each rewrite of an image at least doubles its segment, and not every compaction rewrites every image. Segments
+    beyond `MAX_ROWS` in total, the largest ones, are left out.
     """
     if len(segments) <= max_segments:
         return []
     by_size = sorted(segments, key=lambda segment: (segment.rows, segment.name))
     sums = np.cumsum([segment.rows for segment in by_size])
     last = max((n for n in range(1, len(by_size)) if by_size[n].rows <= sums[n - 1]), default=1)
-    return [segment for segment in segments if segment in by_size[: last + 1]]
+    chosen = by_size[: min(last + 1, np.searchsorted(sums, MAX_ROWS, "right"))]
+    return [segment for segment in segments if segment in chosen] if len(chosen) > 1 else []
 
 
 def plan(index: CacheIndex, cache: str, segment: str, columns: Sequence[str]) -> list[CompactionTask]:

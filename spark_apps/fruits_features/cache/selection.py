@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from fruits_features.cache.data_files import RowReader
 from fruits_features.cache.store import StoredFile
 from fruits_features.contract.errors import RunError
-from fruits_features.io import arrow
+from fruits_features.io import staging
 from fruits_features.io.blocks import DamagedFileError
 from fruits_features.io.prefetch import prefetch_map
+from fruits_features.io.staging import IN_MEMORY, Staging
 
 TABLE_BYTES = 16 * 1024 * 1024
 """Approximate size of the tables that `Selection.read` yields.
@@ -35,21 +36,21 @@ class Selection:
     """Rows of the cache that one task reads, in order.
 
     Args:
-        rows: Table as returned by `arrow.to_bytes`: labels, `etag`, and the location of the features as `file` and
+        rows: Table as returned by `Staging.send`: labels, `etag`, and the location of the features as `file` and
             `row`. `file` is a position in `files`.
         files: Files that contain the rows.
     """
 
-    rows: bytes
+    rows: bytes | str
     files: tuple[StoredFile, ...]
 
     @classmethod
-    def of(cls, rows: pa.Table, files: Sequence[StoredFile]) -> "Selection":
+    def of(cls, rows: pa.Table, files: Sequence[StoredFile], place: Staging = IN_MEMORY) -> "Selection":
         """Select rows whose `file` is a position in the given files."""
         used, file = np.unique(rows["file"].to_numpy(), return_inverse=True)
         column = rows.schema.get_field_index("file")
         renumbered = rows.set_column(column, "file", pa.array(file, pa.int32()))
-        return cls(arrow.to_bytes(renumbered), tuple(files[number] for number in used.tolist()))
+        return cls(place.send(renumbered), tuple(files[number] for number in used.tolist()))
 
     def read(self, folder: str, columns: Sequence[str]) -> Iterator[pa.Table]:
         """Yield the rows with some of the cache's columns, in tables of bounded size.
@@ -61,7 +62,7 @@ class Selection:
         Raises:
             DamagedFileError: A file is missing or damaged, or a row belongs to another object.
         """
-        rows = arrow.from_bytes(self.rows).combine_chunks()
+        rows = staging.read(self.rows).combine_chunks()
         file = rows["file"].to_numpy()
         reader = RowReader(folder, self.files, Counter(file.tolist()), ["etag", *columns])
         ends = row_bytes(rows["file"], self.files, "memory").cumsum()

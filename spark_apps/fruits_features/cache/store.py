@@ -43,6 +43,9 @@ MANIFEST = "manifest.json"
 ABOUT = "about.json"
 """Name of the file that describes a cache's configuration. Each run writes it, so its age is the time of last use."""
 
+OUTCOME_COLUMNS = ["file", "row", "stage", "reason", "detail"]
+"""Columns of the index with the location of the features, or the reason of the rejection."""
+
 TRANSIENT_REASONS = tuple(
     str(reason)
     for reason in (
@@ -200,18 +203,13 @@ class CacheIndex:
         return pc.replace_with_mask(by_key, is_missing, self._if_unchanged(missing, candidates.take(nth)))
 
     def rows(self, positions: pa.Array) -> pa.Table:
-        """Return rows of the index: the location of the features, or the reason of the rejection."""
-        return self.index.select(["file", "row", "stage", "reason", "detail"]).take(positions)
+        """Return the columns `OUTCOME_COLUMNS` of rows of the index."""
+        return self.index.select(OUTCOME_COLUMNS).take(positions)
 
     def without_transient(self) -> Self:
         """Return the index without rejections that may not occur again."""
         is_transient = pc.is_in(self.index["reason"], value_set=pa.array(TRANSIENT_REASONS))
         return replace(self, index=self.index.filter(pc.invert(is_transient)))
-
-    def concat(self, other: Self) -> Self:
-        """Return the index followed by another one."""
-        shifted = _shift_files(other.index, len(self.files))
-        return replace(self, index=pa.concat_tables([self.index, shifted]), files=(*self.files, *other.files))
 
     def _if_unchanged(self, inventory: pa.Table, positions: pa.Array) -> pa.Array:
         """Replace positions of rows with another ETag or size by null."""
@@ -264,17 +262,22 @@ class FeatureCache:
         """Write the manifest of a segment, which makes it valid. All its files must have been written."""
         object_store.write_bytes(f"{self.folder}/{segment.name}", MANIFEST, segment.to_bytes())
 
-    def load(self, ignored: Collection[str] = ()) -> CacheIndex:
-        """Read the index without transient rejections, and record the time of use. Discard damaged segments.
+    def use(self, ignored: Collection[str] = ()) -> list[CacheSegment]:
+        """Return the segments to read, the newest first, and record the time of use.
 
         Args:
-            ignored: Names of segments that are not read.
+            ignored: Names of segments to leave out.
         """
         about = json.dumps(dict(self.about), indent=1).encode()
         with ThreadPoolExecutor(1) as thread:
             writing = thread.submit(object_store.write_bytes, self.folder, ABOUT, about)
-            index, damaged = self._read([segment for segment in self.segments() if segment.name not in ignored])
+            segments = [segment for segment in self.segments() if segment.name not in ignored]
             writing.result()
+        return segments
+
+    def load(self, segments: Sequence[CacheSegment]) -> CacheIndex:
+        """Read the index of segments without transient rejections. Discard damaged segments."""
+        index, damaged = self._read(segments)
         if damaged:
             self.discard(DamagedCacheError.of(damaged).damage)
         return index.without_transient()
@@ -322,21 +325,46 @@ class FeatureCache:
         Raises:
             DamagedCacheError: An index is missing or damaged.
         """
-        parts = [(segment.name, part) for segment in self.segments() for part in segment.parts]
+        parts = [(segment.name, part, 0) for segment in self.segments() for part in segment.parts]
         for index in prefetch_map(self._read_index, parts, _MAX_CONCURRENT_READS):
             if isinstance(index, DamagedFileError):
                 raise DamagedCacheError.of([index])
             yield CacheIndex(index).without_transient().index
 
+    def is_worth_keeping(self, segment: CacheSegment) -> bool:
+        """Return whether a segment has features, or rejections that will occur again.
+
+        Raises:
+            DamagedFileError: An index is missing or damaged.
+        """
+        parts = ((segment.name, part, 0) for part in segment.parts)
+        return segment.rows > 0 or any(self.read_parts([part]).without_transient().index.num_rows for part in parts)
+
+    def read_parts(self, parts: Sequence[tuple[str, StoredPart, int]]) -> CacheIndex:
+        """Read the index of some parts of segments, without their files.
+
+        Args:
+            parts: Name of the segment, part, and number to add to the numbers of the part's files.
+
+        Raises:
+            DamagedFileError: An index is missing or damaged.
+        """
+        rows = [CacheIndex.empty().index]
+        for index, (_, _, first_file) in zip(_map_concurrently(self._read_index, parts), parts, strict=True):
+            if isinstance(index, DamagedFileError):
+                raise index
+            rows.append(_shift_files(index, first_file))
+        return CacheIndex(pa.concat_tables(rows))
+
     def _read(self, segments: Sequence[CacheSegment]) -> tuple[CacheIndex, list[DamagedFileError]]:
         """Read the index of the segments without damaged ones. Return the damage too."""
-        parts = [(segment.name, part) for segment in segments for part in segment.parts]
+        parts = [(segment.name, part, 0) for segment in segments for part in segment.parts]
         indexes = _map_concurrently(self._read_index, parts)
         damage = [index for index in indexes if isinstance(index, DamagedFileError)]
         damaged = {error.name.partition("/")[0] for error in damage}
         files: list[StoredFile] = []
         rows = [CacheIndex.empty().index]
-        for (segment, part), index in zip(parts, indexes, strict=True):
+        for (segment, part, _), index in zip(parts, indexes, strict=True):
             if segment not in damaged:
                 rows.append(_shift_files(index, len(files)))
                 files.extend(replace(file, name=f"{segment}/{file.name}") for file in part.files)
@@ -360,8 +388,8 @@ class FeatureCache:
             self._log_ignored(segment, f"{MANIFEST} is damaged: {error}.")
             return None
 
-    def _read_index(self, segment_part: tuple[str, StoredPart]) -> pa.Table | DamagedFileError:
-        segment, part = segment_part
+    def _read_index(self, segment_part: tuple[str, StoredPart, int]) -> pa.Table | DamagedFileError:
+        segment, part, _ = segment_part
         try:
             data = blocks.read(self.folder, f"{segment}/{part.index}", [Block(part.size, part.digest)])
         except DamagedFileError as error:

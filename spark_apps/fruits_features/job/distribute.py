@@ -167,17 +167,20 @@ class SerialRunner:
     def __init__(self, new_below: int | None = None) -> None:
         self._new_below = new_below
 
-    def split(self, inventory: pa.Table, overhead_bytes: int) -> Iterable[pa.Table]:
-        """Split rows into tables that take some seconds each.
+    def check_new(self, images: int) -> None:
+        """Raise an error if there are too many new images.
 
         Raises:
-            TooManyNewImagesError: There are too many rows.
+            TooManyNewImagesError: There are too many.
         """
-        if self._new_below is not None and inventory.num_rows >= self._new_below:
+        if self._new_below is not None and images >= self._new_below:
             raise TooManyNewImagesError(
-                f"{inventory.num_rows:,} images are new, and a run without a cluster extracts fewer than "
-                f"{self._new_below:,}. The feature cache has lost images since they were counted."
+                f"{images:,} images are new, and a run without a cluster extracts fewer than {self._new_below:,}. The "
+                "feature cache has lost images since they were counted."
             )
+
+    def split(self, inventory: pa.Table, overhead_bytes: int) -> Iterable[pa.Table]:
+        """Split rows into tables that take some seconds each."""
         return partition(inventory, self.cores, overhead_bytes)
 
     def extract(

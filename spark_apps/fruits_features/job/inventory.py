@@ -1,11 +1,12 @@
 """Reads and sorts the inventory, and splits it into one table per task.
 
-The driver does this without Spark. The rows are narrow, and the first task starts earlier than it would after a cold
-start of Spark SQL; see docs/measurements/constants.md.
+The driver does this for a small inventory without Spark. The rows are narrow, and the first task starts earlier than it
+would after a cold start of Spark SQL; see docs/measurements/constants.md. `shards` splits a large inventory.
 """
 
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
@@ -22,6 +23,9 @@ from fruits_features.io import arrow, blocks, object_store
 from fruits_features.io.arrow import combine_chunks
 from fruits_features.schemas import INVENTORY, arrow_schema
 
+ROWS = arrow_schema([column for column in INVENTORY if column.name != "last_modified"])
+"""Schema of the rows that a run reads."""
+
 MAX_DRIVER_COST = 1_000 * IMAGE_OVERHEAD_BYTES
 """Largest cost of rows that the driver processes itself, in bytes.
 
@@ -33,25 +37,97 @@ class InventoryError(RunError, ValueError):
     """The inventory cannot be used. The message names the fix."""
 
 
-def read_inventory(folder: str) -> pa.Table:
-    """Read an inventory.
+@dataclass(frozen=True)
+class InventoryFile:
+    """A file of an inventory.
 
-    Returns:
-        One row per object, sorted by category and key, as `features/` is.
+    Args:
+        folder: URI of the inventory.
+        name: Name of the file.
+        digest: SHA-256 of the file; `None` in an inventory of an older version.
+    """
+
+    folder: str
+    name: str
+    digest: str | None
+
+    def read(self) -> pa.Table:
+        """Read the rows.
+
+        Raises:
+            InventoryError: The file is damaged.
+        """
+        data, fix = object_store.read_bytes(self.folder, self.name), "take the inventory again"
+        if self.digest not in {None, blocks.digest(data)}:
+            raise InventoryError(f"{self.folder}/{self.name} is damaged: its digest does not match its content; {fix}.")
+        try:
+            return arrow.from_parquet(data, ROWS.names).cast(ROWS)
+        except (pa.ArrowException, OSError, ValueError) as error:
+            why = str(error).splitlines()[0]
+            raise InventoryError(f"{self.folder}/{self.name} is damaged: {why}; {fix}.") from error
+
+
+@dataclass(frozen=True)
+class Inventory:
+    """A complete inventory.
+
+    Args:
+        folder: URI of its folder.
+        files: Its files.
+        size: Size of the files in bytes.
+    """
+
+    folder: str
+    files: tuple[InventoryFile, ...]
+    size: int
+
+    @classmethod
+    def of(cls, folder: str) -> "Inventory":
+        """List the files of an inventory.
+
+        Raises:
+            InventoryError: A file is missing, or the digests are damaged.
+        """
+        sizes, digests = object_store.list_files(folder, ".parquet"), _read_digests(folder)
+        if digests is not None and digests.keys() != sizes.keys():
+            listed = ", ".join(sorted(digests.keys() ^ sizes.keys()))
+            raise InventoryError(f"The inventory {folder} is incomplete ({listed}); take the inventory again.")
+        files = tuple(InventoryFile(folder, name, (digests or {}).get(name)) for name in sizes)
+        return cls(folder, files, sum(sizes.values()))
+
+    def read(self) -> pa.Table:
+        """Read all rows, sorted by category and key, as `features/` is.
+
+        Raises:
+            InventoryError: The inventory is damaged, or it lists no object, or an object twice.
+        """
+        rows = pa.concat_tables([ROWS.empty_table(), *(file.read() for file in self.files)])
+        self.check_images(rows.num_rows)
+        return sort(rows, self.folder)
+
+    def check_images(self, images: int) -> None:
+        """Raise an error if the inventory lists no object.
+
+        Raises:
+            InventoryError: It lists none.
+        """
+        if not images:
+            raise InventoryError(
+                f"The inventory {self.folder} lists no object; upload images, or correct the image prefix."
+            )
+
+
+def sort(rows: pa.Table, folder: str) -> pa.Table:
+    """Return rows of an inventory sorted by category and key. Rows without a category come last.
+
+    Args:
+        rows: Rows with all objects of their keys.
+        folder: URI of the inventory, for the error.
 
     Raises:
-        InventoryError: The inventory is damaged, or it lists no object, or an object twice.
+        InventoryError: The inventory lists an object twice.
     """
-    schema = arrow_schema([column for column in INVENTORY if column.name != "last_modified"])
-    names, digests = list(object_store.list_files(folder, ".parquet")), _read_digests(folder)
-    if digests is not None and digests.keys() != set(names):
-        listed = ", ".join(sorted(digests.keys() ^ set(names)))
-        raise InventoryError(f"The inventory {folder} is incomplete ({listed}); take the inventory again.")
-    tables = [_read_part(folder, name, schema, (digests or {}).get(name)) for name in names]
-    inventory = pa.concat_tables([schema.empty_table(), *tables])
-    if not inventory.num_rows:
-        raise InventoryError(f"The inventory {folder} lists no object; upload images, or correct the image prefix.")
-    by_key = inventory if _is_increasing(inventory["key"]) else inventory.sort_by("key")
+    by_key = rows if _is_increasing(rows["key"]) else rows.sort_by("key")
     if not _is_increasing(by_key["key"]):
         keys = by_key["key"].to_pylist()
         duplicate = next(key for key, following in pairwise(keys) if key == following)
@@ -72,22 +148,6 @@ def _read_digests(folder: str) -> dict[str, str] | None:
     except (DamagedDocumentError, KeyError) as error:
         raise InventoryError(f"{folder}/{INVENTORY_DIGESTS} is damaged: {error}; take the inventory again.") from error
     return digests
-
-
-def _read_part(folder: str, name: str, schema: pa.Schema, digest: str | None) -> pa.Table:
-    """Read one file of an inventory.
-
-    Raises:
-        InventoryError: The file is damaged.
-    """
-    data, fix = object_store.read_bytes(folder, name), "take the inventory again"
-    if digest not in {None, blocks.digest(data)}:
-        raise InventoryError(f"{folder}/{name} is damaged: its digest does not match its content; {fix}.")
-    try:
-        return arrow.from_parquet(data, schema.names).cast(schema)
-    except (pa.ArrowException, OSError, ValueError) as error:
-        why = str(error).splitlines()[0]
-        raise InventoryError(f"{folder}/{name} is damaged: {why}; {fix}.") from error
 
 
 def fitted_split(inventory: pa.Table) -> str | None:

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from fruits_features.cache.data_files import CACHE_FILE_BYTES, PartWriter
 from fruits_features.cache.store import StoredPart
 from fruits_features.extraction.batches import BatchExtractor
-from fruits_features.io import arrow
+from fruits_features.io import staging
 from fruits_features.io.arrow import combine_chunks
 from fruits_features.io.prefetch import BackgroundWriter
 from fruits_features.io.vectors import as_matrix
@@ -37,7 +37,7 @@ class PartitionResult:
     """The outcome of some partitions.
 
     Args:
-        parts: Parts written to the feature cache.
+        parts: Parts written to the feature cache, one per partition, in the order of the partitions' numbers.
         moments: Moments of the features that the projection is fitted on; `None` if there are none.
     """
 
@@ -46,7 +46,7 @@ class PartitionResult:
 
     def merge(self, other: "PartitionResult") -> "PartitionResult":
         """Return the result of both. The order of merging does not matter."""
-        parts = sorted((*self.parts, *other.parts), key=lambda part: part.index)
+        parts = sorted((*self.parts, *other.parts), key=lambda part: (len(part.index), part.index))
         return PartitionResult(tuple(parts), merge_all([self.moments, other.moments]))
 
 
@@ -56,14 +56,14 @@ class Partition:
 
     Args:
         number: Position among the partitions.
-        inventory: Rows of the inventory, as returned by `arrow.to_bytes`.
+        inventory: Rows of the inventory, as returned by `Staging.send`.
         segment: Folder of the cache segment that the task writes to.
         fitted_split: Split that the projection is fitted on; `None` for all images.
         needs_moments: Whether a projection is fitted. Moments take megabytes, so they are only sent if they are needed.
     """
 
     number: int
-    inventory: bytes
+    inventory: bytes | str
     segment: str
     fitted_split: str | None
     needs_moments: bool
@@ -76,7 +76,7 @@ class Partition:
         rejected: list[pa.RecordBatch] = []
         with closing(BackgroundWriter()) as uploads:
             writer = PartWriter(self.segment, self.number, uploads)
-            for chunk in extractor.extract(arrow.from_bytes(self.inventory)):
+            for chunk in extractor.extract(staging.read(self.inventory)):
                 done += chunk.extracted.num_rows + chunk.rejected.num_rows
                 reporter.report(self.number, done)
                 rejected.append(chunk.rejected)

@@ -1,43 +1,43 @@
 """The job: load the inventory, look up the cache, extract, fit, write."""
 
 import logging
+import secrets
 from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import chain
 
 import pyarrow as pa
-import pyarrow.compute as pc
 from pyspark import SparkContext
 
 from fruits_features.cache import compaction
 from fruits_features.cache.compaction import CompactionTask
-from fruits_features.cache.lookup import CacheLookup
 from fruits_features.cache.selection import Selection
-from fruits_features.cache.store import CacheIndex, CacheSegment, DamagedCacheError, FeatureCache
+from fruits_features.cache.store import CacheSegment, DamagedCacheError, FeatureCache
 from fruits_features.contract.arguments import Arguments, Refit
 from fruits_features.contract.errors import RunError
 from fruits_features.contract.layout import FITTED_SPLIT, OUTCOME, PORTABLE, RunLayout
 from fruits_features.contract.workload import image_overhead_bytes
 from fruits_features.extraction.batches import BatchExtractor
 from fruits_features.extraction.families.onnx import Weights, fetched_weights
-from fruits_features.io import arrow, object_store
+from fruits_features.io import object_store
+from fruits_features.io.staging import Staging
 from fruits_features.job import spark_ml
 from fruits_features.job.damage import MergeUndamaged, ReportDamage, undamaged
 from fruits_features.job.distribute import DriverRunner, Runner, SerialRunner, SparkRunner
-from fruits_features.job.inventory import fits_on_driver, fitted_split, read_inventory
+from fruits_features.job.inventory import Inventory, fits_on_driver
 from fruits_features.job.outcome import Outcome, RecogniserFigures, Seconds, Stopwatch
 from fruits_features.job.partition import Partition, fitted_moments
 from fruits_features.job.progress import ProgressListener, Tally
+from fruits_features.job.shards import RunSnapshot, Shards, count_shards
 from fruits_features.output.features_writer import (
     FeaturesWriter,
     WrittenFeatures,
     WrittenFile,
-    plan_files,
     write_quarantine,
 )
 from fruits_features.output.recogniser_writer import write_app_model, write_recogniser
-from fruits_features.output.snapshot import Snapshot
 from fruits_features.pca import refit
 from fruits_features.pca.fit import Moments, ReductionError, fit, merge_all
 from fruits_features.pca.refit import ProjectionChoice
@@ -162,14 +162,12 @@ def _run(  # noqa: PLR0913, PLR0917 - the inputs of one attempt
     stopwatch: Stopwatch,
 ) -> Outcome:
     inventory, published, why_new = _load(arguments, model)
-    job = _Job(arguments, model, cache, published, why_new, fitted_split(inventory))
-    lookup = CacheLookup.of(inventory, cache.load(ignored))
-    runner = _choose_runner(job, lookup, start)
+    shards, runner = _look_up(arguments, inventory, cache, ignored, start)
+    job = _Job(arguments, model, cache, published, why_new, shards.fitted_split)
     start_s = stopwatch.lap()
-    with ProgressListener(Tally(arguments.run, inventory.num_rows, lookup.reused), arguments.output) as progress:
-        extracted, moments = _extract(job, lookup, runner, progress)
+    with ProgressListener(Tally(arguments.run, shards.images, shards.reused), arguments.output) as progress:
+        snapshot, moments = _extract(job, shards, runner, progress)
         extract_s = stopwatch.lap()
-        snapshot = Snapshot.of(lookup, extracted)
         quarantine = write_quarantine(snapshot.quarantine(arguments.bucket), job.layout.quarantine, arguments)
         _check_quarantine(snapshot, job.layout, arguments.max_quarantine_share)
         progress.begin_reduction()
@@ -177,20 +175,23 @@ def _run(  # noqa: PLR0913, PLR0917 - the inputs of one attempt
         recogniser = _write(job, snapshot, choice.projection, quarantine, runner)
         if choice.not_followed:
             _log.warning("%s", choice.not_followed)
-        outcome = _outcome(snapshot, lookup.reused, choice, *recogniser, Seconds(start_s, extract_s, stopwatch.lap()))
+        outcome = _outcome(snapshot, shards.reused, choice, *recogniser, Seconds(start_s, extract_s, stopwatch.lap()))
         object_store.write_bytes(job.layout.prefix, OUTCOME, outcome.to_bytes())
     return outcome
 
 
-def _load(arguments: Arguments, model: Weights | None) -> tuple[pa.Table, Projection | None, str]:
+def _load(
+    arguments: Arguments, model: Weights | None
+) -> tuple[tuple[Inventory, pa.Table | None], Projection | None, str]:
     """Read the inventory and the published projection, and remove the output of an earlier attempt of this run.
 
     Returns:
-        The inventory, and the projection or the reason why there is none (`refit.published`).
+        The inventory with its rows, without them if it is large; and the projection or the reason why there is none
+        (`refit.published`).
     """
     layout = RunLayout(arguments.output)
     with ThreadPoolExecutor() as threads:
-        inventory = threads.submit(read_inventory, arguments.inventory)
+        inventory = threads.submit(_read_inventory, arguments.inventory)
         published = threads.submit(refit.published, arguments, model)
         loaded = inventory.result(), *published.result()
         earlier = (layout.staging, layout.features, layout.quarantine, layout.recogniser, layout.validation)
@@ -198,40 +199,81 @@ def _load(arguments: Arguments, model: Weights | None) -> tuple[pa.Table, Projec
     return loaded
 
 
-def _choose_runner(job: _Job, lookup: CacheLookup, start: Callable[[], SparkContext] | SerialRunner) -> Runner:
+def _read_inventory(folder: str) -> tuple[Inventory, pa.Table | None]:
+    inventory = Inventory.of(folder)
+    return inventory, inventory.read() if count_shards(inventory, ()) == 1 else None
+
+
+def _look_up(
+    arguments: Arguments,
+    inventory: tuple[Inventory, pa.Table | None],
+    cache: FeatureCache,
+    ignored: Collection[str],
+    start: Callable[[], SparkContext] | SerialRunner,
+) -> tuple[Shards, Runner]:
+    """Look up the inventory in the cache, and choose where tasks run.
+
+    Args:
+        arguments: Arguments of the run.
+        inventory: The inventory, with its rows if it is small.
+        cache: Feature cache.
+        ignored: Names of segments of the cache that are not read.
+        start: Returns Spark's context, after waiting until it has started; or runs all tasks without Spark.
+
+    Raises:
+        TooManyNewImagesError: There are too many new images for a run without Spark.
+    """
+    files, rows = inventory
+    segments = cache.use(ignored)
+    if rows is not None and count_shards(files, segments) == 1:
+        shards = Shards.in_memory(rows, cache.load(segments))
+        runner = _choose_runner(arguments, shards, start)
+    else:
+        runner = start if isinstance(start, SerialRunner) else SparkRunner(start())
+        place = Staging(f"{RunLayout(arguments.output).staging}/tables-{secrets.token_hex(4)}")
+        shards = Shards.staged(files, cache, segments, runner, place)
+    if isinstance(runner, SerialRunner):
+        runner.check_new(shards.images - shards.reused)
+    return shards, runner
+
+
+def _choose_runner(arguments: Arguments, shards: Shards, start: Callable[[], SparkContext] | SerialRunner) -> Runner:
     """Choose the driver for a rerun with few new images, and Spark's workers otherwise."""
     if isinstance(start, SerialRunner):
         return start
-    if lookup.reused and fits_on_driver(lookup.missing, job.image_overhead_bytes):
+    if shards.reused and fits_on_driver(shards.only.missing, image_overhead_bytes(arguments.features)):
         return DriverRunner(start)
     return SparkRunner(start())
 
 
 def _extract(
-    job: _Job, lookup: CacheLookup, runner: Runner, progress: ProgressListener
-) -> tuple[CacheIndex, Moments | None]:
+    job: _Job, shards: Shards, runner: Runner, progress: ProgressListener
+) -> tuple[RunSnapshot, Moments | None]:
     """Extract the features of images that are not in the cache, and add them to it, even if the run fails later.
 
     A segment that contains only transient rejections would not help a later run and is not completed.
+
+    Returns:
+        The outcome of every image, and the moments of the images to fit that this run has extracted.
     """
-    missing = lookup.missing
-    if not missing.num_rows:
-        return CacheIndex.empty(), None
+    missing = shards.split_missing(runner, job.image_overhead_bytes)
+    counts = [len(of_shard) for of_shard in missing]
+    if not any(counts):
+        return shards.snapshot(runner, job.cache, None, counts), None
     name = job.cache.new_segment_name(job.arguments.run)
     folder = f"{job.cache.folder}/{name}"
     partitions = [
-        Partition(number, arrow.to_bytes(rows), folder, job.fitted_split, needs_moments=not job.kept)
-        for number, rows in enumerate(runner.split(missing, job.image_overhead_bytes))
+        Partition(number, rows, folder, job.fitted_split, needs_moments=not job.kept)
+        for number, rows in enumerate(chain.from_iterable(missing))
     ]
     result = runner.extract(partitions, job.extractor, progress)
     segment = CacheSegment(name, job.arguments.run, result.parts)
-    extracted = job.cache.read([segment])
-    if extracted.without_transient().index.num_rows:
+    if undamaged([ReportDamage(job.cache.is_worth_keeping)(segment)]) == [True]:
         job.cache.complete(segment)
-    return extracted, result.moments
+    return shards.snapshot(runner, job.cache, segment, counts), result.moments
 
 
-def _choose_projection(job: _Job, snapshot: Snapshot, moments: Moments | None, runner: Runner) -> ProjectionChoice:
+def _choose_projection(job: _Job, snapshot: RunSnapshot, moments: Moments | None, runner: Runner) -> ProjectionChoice:
     """Fit a projection, or keep the published one.
 
     Args:
@@ -243,17 +285,14 @@ def _choose_projection(job: _Job, snapshot: Snapshot, moments: Moments | None, r
     arguments = job.arguments
     if job.kept:
         return refit.keep(job.kept, arguments, "--refit is never.")
-    is_fitted = snapshot.of_split(job.fitted_split)
-    cached = snapshot.select(pc.and_(snapshot.of_earlier_runs, is_fitted), runner.cores)
-    total = merge_all([_cached_moments(job, cached, runner), moments])
+    total = merge_all([_cached_moments(job, snapshot.select_earlier(runner), runner), moments])
     if total is None:
         raise ReductionError(
             f"None of the images in {FITTED_SPLIT} could be read, so there is nothing to fit the PCA on; "
             f"see {job.layout.quarantine}."
         )
     fitted = fit(total, arguments.features, k=arguments.k, explained_variance=arguments.explained_variance)
-    categories = tuple(sorted(snapshot.extracted.filter(is_fitted)["category"].unique().to_pylist()))
-    fitted = replace(fitted, model=job.model, categories=categories)
+    fitted = replace(fitted, model=job.model, categories=snapshot.categories)
     if job.published is None:
         choice = ProjectionChoice(fitted, None, job.why_new)
     else:
@@ -281,7 +320,7 @@ def _merge_moments(one: Moments | None, other: Moments | None) -> Moments | None
 
 
 def _write(
-    job: _Job, snapshot: Snapshot, projection: Projection, quarantine: WrittenFile, runner: Runner
+    job: _Job, snapshot: RunSnapshot, projection: Projection, quarantine: WrittenFile, runner: Runner
 ) -> tuple[Recogniser | None, str | None]:
     """Write `features/`, the projection and the recogniser, and compact the cache.
 
@@ -292,19 +331,18 @@ def _write(
         JobError: The files do not contain every inventoried object, or the folders contain other files.
     """
     writer = FeaturesWriter(job.cache.folder, job.layout.features, projection, job.arguments)
-    training = snapshot.training_images(job.fitted_split)
-    planned = plan_files(snapshot.extracted, training, snapshot.files, runner.cores)
+    planned = snapshot.plan_files(runner)
     with ThreadPoolExecutor(1) as thread:  # small files, while the workers write the large ones
         segments = thread.submit(_write_projection, job, projection, quarantine)
         write, merge = ReportDamage(writer.write), MergeUndamaged(WrittenFeatures.merge)
         result = runner.reduce("project and write features", write, merge, planned)
         to_compact = segments.result()
     (written,) = undamaged([result])
-    _check_count(snapshot.num_rows, [*written.files, quarantine])
+    _check_count(snapshot.extracted + snapshot.rejected, [*written.files, quarantine])
     _check_written(job.layout.features, written.files)
-    recogniser = write_recogniser(written.sums, training.categories, projection, job.arguments)
+    recogniser = write_recogniser(written.sums, snapshot.categories, projection, job.arguments)
     if job.model and written.app_sums and recogniser[0]:
-        write_app_model(written.app_sums, training.categories, projection, job.model, job.arguments)
+        write_app_model(written.app_sums, snapshot.categories, projection, job.model, job.arguments)
     _compact(job, to_compact, runner)
     return recogniser
 
@@ -345,7 +383,7 @@ def _rewrite(job: _Job, segments: Sequence[CacheSegment], runner: Runner) -> Non
 
 
 def _outcome(  # noqa: PLR0913, PLR0917 - the results of a run
-    snapshot: Snapshot,
+    snapshot: RunSnapshot,
     reused: int,
     choice: ProjectionChoice,
     recogniser: Recogniser | None,
@@ -354,9 +392,9 @@ def _outcome(  # noqa: PLR0913, PLR0917 - the results of a run
 ) -> Outcome:
     projection = choice.projection
     return Outcome(
-        inventoried=snapshot.num_rows,
-        described=snapshot.extracted.num_rows,
-        quarantined=snapshot.rejected.num_rows,
+        inventoried=snapshot.extracted + snapshot.rejected,
+        described=snapshot.extracted,
+        quarantined=snapshot.rejected,
         reused=reused,
         k=projection.k,
         explained_variance=float(projection.explained_variance.sum()),
@@ -371,10 +409,10 @@ def _outcome(  # noqa: PLR0913, PLR0917 - the results of a run
     )
 
 
-def _check_quarantine(snapshot: Snapshot, layout: RunLayout, max_share: float) -> None:
+def _check_quarantine(snapshot: RunSnapshot, layout: RunLayout, max_share: float) -> None:
     """Raise an error with the counts by reason if too many images were quarantined."""
-    quarantined = snapshot.rejected.num_rows
-    inventoried = snapshot.extracted.num_rows + quarantined
+    quarantined = snapshot.rejected
+    inventoried = snapshot.extracted + quarantined
     counts = ", ".join(f"{reason}: {count}" for reason, count in snapshot.reasons.most_common())
     if quarantined:
         _log.warning("%d of %d images quarantined (%s); see %s", quarantined, inventoried, counts, layout.quarantine)

@@ -9,7 +9,8 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
-from itertools import pairwise
+from itertools import chain, groupby, pairwise
+from operator import itemgetter
 
 import numpy as np
 import pyarrow as pa
@@ -24,6 +25,7 @@ from fruits_features.contract.families import MODEL_FAMILY
 from fruits_features.io import object_store
 from fruits_features.io.arrow import combine_chunks
 from fruits_features.io.prefetch import BackgroundWriter
+from fruits_features.io.staging import IN_MEMORY, Staging
 from fruits_features.io.vectors import as_array, as_matrix
 from fruits_features.output.snapshot import paths
 from fruits_features.projection import Projection
@@ -57,11 +59,11 @@ class FeaturesFile:
 
     Args:
         name: Name in the folder.
-        rows: Rows of the feature cache that it contains, in order.
+        rows: Rows of the feature cache that it contains, in order, at least one selection.
     """
 
     name: str
-    rows: Selection
+    rows: tuple[Selection, ...]
 
 
 @dataclass(frozen=True)
@@ -99,31 +101,56 @@ class WrittenFeatures:
         return WrittenFeatures((*self.files, *other.files), self.sums.merge(other.sums), app_sums)
 
 
-def plan_files(
-    extracted: pa.Table, training: TrainingImages, files: Sequence[StoredFile], cores: int = 1
-) -> list[FeaturesFile]:
-    """Distribute extracted images, in order, over files of about equal size.
+def plan_file_ends(size_bytes: float, cores: int) -> NDArray[np.float64]:
+    """Return the positions, in bytes of all rows, at which files of about equal size end, without the last file's.
 
     The number of files is a multiple of the cores, so that no core waits for the last files, unless they would become
     too small.
 
     Args:
+        size_bytes: Size of all rows.
+        cores: Number of files that are written at once.
+    """
+    count = max(1, round(size_bytes / OUTPUT_FILE_BYTES))
+    even = math.ceil(count / cores) * cores
+    if size_bytes / even >= MIN_EVEN_FILE_BYTES:
+        count = even
+    return np.arange(1, count) * size_bytes / count
+
+
+def split_into_files(
+    extracted: pa.Table,
+    training: TrainingImages,
+    files: Sequence[StoredFile],
+    ends: NDArray[np.float64],
+    staging: Staging = IN_MEMORY,
+) -> list[tuple[int, Selection]]:
+    """Distribute extracted images, in order, over files.
+
+    Args:
         extracted: Location of each image, as in `Snapshot.extracted`.
         training: Role of each image in the training of the recogniser.
         files: Files of the feature cache.
-        cores: Number of files that are written at once.
+        ends: Positions at which files end, in bytes from the first of these images.
+        staging: Place of the selections' rows.
+
+    Returns:
+        Rows and number of each file that contains some of the images.
     """
-    ends = row_bytes(extracted["file"], files, "size").cumsum()
-    count = max(1, round(ends[-1] / OUTPUT_FILE_BYTES))
-    even = math.ceil(count / cores) * cores
-    if ends[-1] / even >= MIN_EVEN_FILE_BYTES:
-        count = even
-    inner_ends = np.searchsorted(ends, np.arange(1, count) * ends[-1] / count, "right").tolist()
-    bounds = [0, *inner_ends, len(ends)]
+    inner_ends = np.searchsorted(row_bytes(extracted["file"], files, "size").cumsum(), ends, "right").tolist()
     for name, values in zip(_TRAINING, (training.code, training.sample), strict=True):
         extracted = extracted.append_column(name, pa.array(values))
-    slices = [extracted.slice(start, end - start) for start, end in pairwise(bounds) if end > start]
-    return [FeaturesFile(f"part-{n:05}.parquet", Selection.of(rows, files)) for n, rows in enumerate(slices)]
+    return [
+        (number, Selection.of(extracted.slice(start, end - start), files, staging))
+        for number, (start, end) in enumerate(pairwise([0, *inner_ends, extracted.num_rows]))
+        if end > start
+    ]
+
+
+def as_files(selections: Iterable[tuple[int, Selection]]) -> list[FeaturesFile]:
+    """Return the files with the given numbers and rows. Rows with equal numbers are consecutive."""
+    files = [tuple(rows for _, rows in group) for _, group in groupby(selections, key=itemgetter(0))]
+    return [FeaturesFile(f"part-{number:05}.parquet", rows) for number, rows in enumerate(files)]
 
 
 @dataclass(frozen=True)
@@ -151,7 +178,8 @@ class FeaturesWriter:
         part = self.projection.part(MODEL_FAMILY) if self.projection.model else None
 
         def projected() -> Iterator[pa.Table]:
-            for rows in file.rows.read(self.cache, [column.name for column in stored if column.name != "etag"]):
+            names = [column.name for column in stored if column.name != "etag"]
+            for rows in chain.from_iterable(selection.read(self.cache, names) for selection in file.rows):
                 features = as_matrix(combine_chunks(rows["features"]))
                 training = [rows[name].to_numpy() for name in _TRAINING]
                 components = self.projection.project(features)
@@ -175,9 +203,9 @@ class FeaturesWriter:
         return pa.Table.from_arrays(columns, schema=schema)
 
 
-def write_quarantine(rejected: pa.Table, folder: str, arguments: Arguments) -> WrittenFile:
+def write_quarantine(rejected: Iterable[pa.Table], folder: str, arguments: Arguments) -> WrittenFile:
     """Write the rejected images as one file, in order. The file is written even if no image was rejected."""
-    return write_parquet(folder, "part-00000.parquet", arrow_schema(QUARANTINE), [rejected], about(arguments))
+    return write_parquet(folder, "part-00000.parquet", arrow_schema(QUARANTINE), rejected, about(arguments))
 
 
 def write_parquet(

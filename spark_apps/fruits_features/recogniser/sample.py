@@ -1,6 +1,6 @@
 """Numbers the categories of the training images, and draws the sample for the cross-validation.
 
-The driver does this for all images at once, so that the sample does not depend on the tasks.
+The sample is drawn among all images, so that it does not depend on the tasks.
 """
 
 from dataclasses import dataclass
@@ -30,20 +30,36 @@ class TrainingImages:
     sample: NDArray[np.int32]
 
     @classmethod
-    def of(cls, categories: tuple[str, ...], code: NDArray[np.int32]) -> "TrainingImages":
+    def of(
+        cls,
+        categories: tuple[str, ...],
+        code: NDArray[np.int32],
+        images: NDArray[np.int64] | None = None,
+        before: NDArray[np.int64] | None = None,
+    ) -> "TrainingImages":
         """Draw the sample: about as many images of each category, because their priors are equal, evenly spaced.
+
+        Args:
+            categories: Names of the categories with training images, sorted.
+            code: Position in `categories`, n values.
+            images: Number of all training images by category; `None` if there are no others than these n.
+            before: Number of training images before these n by category; `None` for none.
 
         >>> TrainingImages.of(("Apple", "Lime"), np.int32([0, 1, NONE, 1])).sample.tolist()
         [0, 1, -1, 2]
         """
         trained = np.flatnonzero(code != NONE)
         order = trained[np.argsort(code[trained], kind="stable")]
-        images = np.bincount(code[trained], minlength=len(categories))
-        position = np.arange(len(order)) - (np.cumsum(images) - images)[code[order]]
+        label, here = code[order], np.bincount(code[trained], minlength=len(categories))
+        images = here if images is None else images
+        before = np.zeros_like(images) if before is None else before
+        position = np.arange(len(order)) + (before + here - np.cumsum(here))[label]
         each = max(MIN_EACH, SAMPLE_IMAGES // max(1, len(categories)))
-        is_drawn = is_evenly_spaced(position, images[code[order]], each)
+        drawn = np.minimum(images, each)
+        number = (np.cumsum(drawn) - drawn)[label] + position * drawn[label] // images[label]
+        is_drawn = is_evenly_spaced(position, images[label], each)
         sample = np.full(len(code), NONE, np.int32)
-        sample[order[is_drawn]] = np.arange(is_drawn.sum())
+        sample[order[is_drawn]] = number[is_drawn]
         return cls(categories, code, sample)
 
 

@@ -59,6 +59,15 @@ def test_selected_segments_are_not_larger_than_all_smaller_ones_together(rows: l
     assert [one.rows for one in selected] == chosen
 
 
+@pytest.mark.parametrize(("rows", "chosen"), [([4, 4, 4, 4], [4, 4]), ([9, 9, 9, 9], []), ([30, 2, 4, 2], [2, 4, 2])])
+def test_compacted_segments_fit_in_memory(monkeypatch: pytest.MonkeyPatch, rows: list[int], chosen: list[int]) -> None:
+    monkeypatch.setattr(compaction, "MAX_ROWS", 9)
+
+    selected = select_segments([segment(f"{n}", count) for n, count in enumerate(rows)], max_segments=3)
+
+    assert [one.rows for one in selected] == chosen
+
+
 def test_segments_above_the_limit_become_one_with_the_same_rows(runs: Runs) -> None:
     days(runs, 4)
     assert len(segments(runs)) == 5

@@ -15,7 +15,7 @@ from obstore.exceptions import PermissionDeniedError
 from fruits_features.cache import compaction
 from fruits_features.contract.errors import RunError
 from fruits_features.io import object_store
-from fruits_features.job.inventory import read_inventory
+from fruits_features.job.inventory import Inventory
 from tests.support.bit_flips import flip_bits
 from tests.support.small_runs import Images, Runs, Stored, photograph, run_in_process
 
@@ -139,14 +139,14 @@ def test_flip_in_the_inventory_fails_the_run_with_the_name_of_the_file(runs: Run
     folder = tmp_path / "inventory"
     folder.mkdir()
     writer.write(table.to_batches(), lambda name, file: folder.joinpath(name).write_bytes(file.read()) and None)
-    expected = read_inventory(str(folder))
+    expected = Inventory.of(str(folder)).read()
 
     for name in ("part-00000.parquet", "_digests.json"):
         intact = (folder / name).read_bytes()
         for place, flipped in flip_bits(intact, FLIPS, seed=2):
             (folder / name).write_bytes(flipped)
             with pytest.raises(RunError, match=r"^\S+ is damaged: .*; take the inventory again\.$|incomplete"):
-                assert read_inventory(str(folder)) == expected, place
+                assert Inventory.of(str(folder)).read() == expected, place
         (folder / name).write_bytes(intact)
 
 

@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from fruits_features.contract.workload import IMAGES_PER_PARTITION, image_overhead_bytes
-from fruits_features.job.inventory import InventoryError, fits_on_driver, partition, read_inventory
+from fruits_features.job.inventory import Inventory, InventoryError, fits_on_driver, partition
 from fruits_features.schemas import INVENTORY, arrow_schema
 
 
@@ -31,7 +31,7 @@ def test_inventory_is_sorted_by_category_and_key_with_null_categories_last(tmp_p
     entries = [("Test/é/1", "é"), ("Test/a/1", "a"), ("Training/a/2", "a"), ("x", None), ("Training/B/1", "B")]
     folder = write(tmp_path / "inventory", entries[:2], entries[2:])
 
-    keys = read_inventory(folder)["key"].to_pylist()
+    keys = Inventory.of(folder).read()["key"].to_pylist()
 
     assert keys == ["Training/B/1", "Test/a/1", "Training/a/2", "Test/é/1", "x"]
 
@@ -40,12 +40,12 @@ def test_inventory_with_duplicate_key_raises(tmp_path: Path) -> None:
     folder = write(tmp_path / "inventory", [("a/1", "a"), ("b/1", "b")], [("a/1", "a")])
 
     with pytest.raises(InventoryError, match="lists 'a/1' twice"):
-        read_inventory(folder)
+        Inventory.of(folder).read()
 
 
 def test_inventory_without_objects_raises(tmp_path: Path) -> None:
     with pytest.raises(InventoryError, match="lists no object"):
-        read_inventory(write(tmp_path / "inventory", []))
+        Inventory.of(write(tmp_path / "inventory", [])).read()
 
 
 def test_small_inventory_has_one_partition_per_core() -> None:

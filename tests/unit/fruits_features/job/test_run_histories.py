@@ -1,7 +1,8 @@
 """Random histories of a bucket and its runs: each run publishes the same rows as a run without cache.
 
 Images and folders are added, replaced, removed and renamed. Runs succeed, are killed at any write, and are retried. The
-cache is compacted and vacuumed. All runs are complete runs in this process, without Spark.
+cache is compacted and vacuumed. Large runs have several shards. All runs are complete runs in this process, without
+Spark.
 """
 
 from collections.abc import Callable, Iterator
@@ -19,6 +20,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 
 from fruits_features.cache import compaction
 from fruits_features.io import object_store
+from fruits_features.job import shards
 from fruits_features.job.outcome import Outcome
 from fruits_features.projection import Projection
 from tests.support.small_runs import Images, Runs, photograph, run_in_process
@@ -78,9 +80,10 @@ class Histories(RuleBasedStateMachine):
         self.patch.undo()
         self.folder.cleanup()
 
-    @initialize()
-    def fill(self) -> None:
+    @initialize(shard_bytes=st.sampled_from([1_000, shards.SHARD_BYTES]))
+    def fill(self, shard_bytes: int) -> None:
         """Start with images that never change, so that there is always something to fit, and with others."""
+        self.shard_bytes = shard_bytes
         for number in range(5):
             self.images.put(f"images/Training/Kiwi/fixed{number}.png", photograph(40 + number))
         for number, category in enumerate(CATEGORIES):
@@ -137,7 +140,11 @@ class Histories(RuleBasedStateMachine):
         self.runs.sweep(later, leftovers=timedelta(days=2), unused=timedelta(days=30))
 
     def start(self, name: str, refit: str) -> Outcome:
-        return self.runs.run(name, refit=refit, published=self.published, k=2)
+        """Run with one shard, or with several. Runs from scratch have one."""
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(shards, "SHARD_BYTES", self.shard_bytes)
+            patch.setattr(shards, "SAMPLED_ROWS", 1)
+            return self.runs.run(name, refit=refit, published=self.published, k=2)
 
     def check(self, name: str, refit: str) -> None:
         outcome = self.start(name, refit)

@@ -5,8 +5,14 @@ import pyarrow as pa
 import pytest
 
 from fruits_features.cache.store import StoredFile
-from fruits_features.io.arrow import from_bytes
-from fruits_features.output.features_writer import OUTPUT_FILE_BYTES, FeaturesFile, plan_files
+from fruits_features.io import staging
+from fruits_features.output.features_writer import (
+    OUTPUT_FILE_BYTES,
+    FeaturesFile,
+    as_files,
+    plan_file_ends,
+    split_into_files,
+)
 from fruits_features.recogniser.sample import TrainingImages
 
 MB = 1024 * 1024
@@ -19,18 +25,29 @@ def planned(sizes: list[int], rows: int = 10, cores: int = 1) -> list[FeaturesFi
     labels = {name: [f"{name} {n}" for n in range(len(file))] for name in ("key", "split", "category", "etag")}
     places = {"file": file, "row": np.tile(np.arange(rows), len(files))}
     training = TrainingImages.of(("Apple",), np.zeros(len(file), np.int32))
-    return plan_files(pa.table({**labels, **places}), training, files, cores)
+    ends = plan_file_ends(sum(sizes), cores)
+    return as_files(split_into_files(pa.table({**labels, **places}), training, files, ends))
+
+
+def rows_of(file: FeaturesFile) -> pa.Table:
+    (selection,) = file.rows
+    return staging.read(selection.rows)
+
+
+def files_of(file: FeaturesFile) -> list[str]:
+    (selection,) = file.rows
+    return [one.name for one in selection.files]
 
 
 def sizes_of(files: list[FeaturesFile], row_bytes: int) -> list[int]:
-    return [from_bytes(file.rows.rows).num_rows * row_bytes for file in files]
+    return [rows_of(file).num_rows * row_bytes for file in files]
 
 
 @pytest.mark.parametrize("sizes", [[1], [20 * MB] * 9])
 def test_few_cached_rows_become_one_file(sizes: list[int]) -> None:
     (file,) = planned(sizes)
 
-    assert [one.name for one in file.rows.files] == [f"described-{number:03}" for number in range(len(sizes))]
+    assert files_of(file) == [f"described-{number:03}" for number in range(len(sizes))]
     assert file.name == "part-00000.parquet"
 
 
@@ -38,7 +55,7 @@ def test_few_cached_rows_become_one_file(sizes: list[int]) -> None:
 def test_many_cached_rows_become_files_of_64_to_256_mb_in_order(count: int) -> None:
     files = planned([25 * MB] * count)
 
-    keys = [key for file in files for key in from_bytes(file.rows.rows)["key"].to_pylist()]
+    keys = [key for file in files for key in rows_of(file)["key"].to_pylist()]
     assert keys == [f"key {n}" for n in range(10 * count)]
     assert all(64 * MB <= size <= 256 * MB for size in sizes_of(files, 25 * MB // 10))
 
@@ -59,11 +76,11 @@ def test_row_larger_than_a_file_becomes_one_file() -> None:
     files = planned([OUTPUT_FILE_BYTES, 10 * OUTPUT_FILE_BYTES, OUTPUT_FILE_BYTES], rows=1)
 
     assert [file.name for file in files] == [f"part-{number:05}.parquet" for number in range(len(files))]
-    assert [len(file.rows.files) for file in files] == [1, 1, 1]
+    assert [len(files_of(file)) for file in files] == [1, 1, 1]
 
 
 def test_file_refers_only_to_the_cached_files_of_its_rows() -> None:
     first, second = planned([OUTPUT_FILE_BYTES, OUTPUT_FILE_BYTES])
 
-    assert [[one.name for one in file.rows.files] for file in (first, second)] == [["described-000"], ["described-001"]]
-    assert from_bytes(second.rows.rows)["file"].to_pylist() == [0] * 10
+    assert [files_of(file) for file in (first, second)] == [["described-000"], ["described-001"]]
+    assert rows_of(second)["file"].to_pylist() == [0] * 10
