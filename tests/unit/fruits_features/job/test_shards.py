@@ -3,14 +3,15 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-import pyarrow as pa
+import numpy as np
 import pytest
 
 from fruits_features.contract.errors import RunError
-from fruits_features.io import object_store
+from fruits_features.io.staging import Staging
 from fruits_features.job import shards
 from fruits_features.job.inventory import InventoryError
 from fruits_features.output import features_writer
+from fruits_features.recogniser import sample
 from tests.support.small_runs import Images, Runs, photograph, run_in_process
 
 ETAGS = {"one-bucket": "f" * 32 + "-2", "many-buckets": None}
@@ -74,11 +75,15 @@ def test_rerun_in_shards_extracts_only_what_is_new(runs: Runs, sharded: pytest.M
     sharded.undo()
     runs.run("memory", store=None)
     assert_equal_rows(runs, "tuesday", "memory")
+    fitted, expected = (np.array(runs.table(name)["pca"].to_pylist()) for name in ("tuesday", "memory"))
+    np.testing.assert_allclose(fitted, expected, atol=1e-4)
 
 
 def test_files_and_recogniser_do_not_depend_on_the_shards(runs: Runs, sharded: pytest.MonkeyPatch) -> None:
     sharded.setattr(features_writer, "OUTPUT_FILE_BYTES", 2**12)
     sharded.setattr(features_writer, "MIN_EVEN_FILE_BYTES", 1)
+    sharded.setattr(sample, "SAMPLE_IMAGES", 9)
+    sharded.setattr(sample, "MIN_EACH", 3)
     outcome = runs.run("shards")
     sizes = [path.stat().st_size for path in sorted(Path(runs.layout("shards").features).iterdir())]
     sharded.setattr(shards, "SHARD_BYTES", 2**26)
@@ -111,16 +116,15 @@ def test_damaged_index_in_shards_is_extracted_again(runs: Runs, sharded: pytest.
 
 def test_driver_receives_no_rows_of_a_run_in_shards(runs: Runs, sharded: pytest.MonkeyPatch) -> None:
     """Partitions, selections and the tables between tasks are files."""
-    sent: list[object] = []
-    put = shards.Staging.keep
-    sharded.setattr(shards.Staging, "keep", lambda place, table: sent.append(put(place, table)) or sent[-1])
+    staged: list[object] = []
+    for name in ("keep", "send"):
+        put = getattr(Staging, name)
+        sharded.setattr(Staging, name, lambda place, table, put=put: staged.append(put(place, table)) or staged[-1])
 
     runs.run("monday")
 
-    assert sent
-    assert all(isinstance(table, str) for table in sent)
-    assert not any(isinstance(table, pa.Table) for table in sent)
-    assert not object_store.list_files(runs.layout("monday").staging)
+    assert len(staged) > 20
+    assert all(isinstance(table, str) for table in staged)
 
 
 def test_empty_inventory_in_shards_raises(runs: Runs, sharded: pytest.MonkeyPatch) -> None:  # noqa: ARG001

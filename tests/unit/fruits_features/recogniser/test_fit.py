@@ -227,6 +227,19 @@ def test_sample_is_bounded_and_balanced(monkeypatch: pytest.MonkeyPatch) -> None
     assert drawn[drawn != NONE].tolist() == list(range(38))
 
 
+@pytest.mark.parametrize("end", [0, 3, 500, 1030, 1066])
+def test_sample_does_not_depend_on_the_shards(monkeypatch: pytest.MonkeyPatch, end: int) -> None:
+    monkeypatch.setattr(sample, "SAMPLE_IMAGES", 60)
+    code = np.repeat([0, NONE, 1, 2, 3], [1000, 9, 50, 7, 1]).astype(np.int32)
+    shards, images = np.split(code, [end]), np.array([1000, 50, 7, 1])
+    before = [np.bincount(code[:start][code[:start] != NONE], minlength=4) for start in (0, end)]
+
+    drawn = [TrainingImages.of(names(4), *counts) for (*counts,) in zip(shards, [images] * 2, before, strict=True)]
+
+    together = np.concatenate([shard.sample for shard in drawn])
+    assert together.tolist() == TrainingImages.of(names(4), code).sample.tolist()
+
+
 def test_sample_of_many_categories_has_some_images_of_each(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sample, "SAMPLE_IMAGES", 60)
     code = np.repeat(np.arange(500), 9).astype(np.int32)
