@@ -7,6 +7,7 @@ needed. Page checksums are verified.
 from __future__ import annotations
 
 import json
+from bisect import bisect_left, bisect_right
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
@@ -97,12 +98,13 @@ class Table:
             values: Values.
             columns: Columns to read.
         """
+        wanted = sorted(values)
         for name in self.sizes:
             with self._open(name) as parquet:
                 groups = [
                     number
                     for number in range(parquet.num_row_groups)
-                    if _may_contain(parquet.metadata.row_group(number), column, values)
+                    if _may_contain(parquet.metadata.row_group(number), column, wanted)
                 ]
                 if groups:
                     yield from parquet.iter_batches(BATCH_ROWS, row_groups=groups, columns=columns)
@@ -123,12 +125,12 @@ def _is_hidden(name: str) -> bool:
 
 
 def _may_contain(group: pq.RowGroupMetaData, column: str, values: Sequence[str]) -> bool:
-    """Return whether the statistics of a row group allow one of the values."""
+    """Return whether the statistics of a row group allow one of the sorted values."""
     chunks = (group.column(number) for number in range(group.num_columns))
     statistics = next(chunk for chunk in chunks if chunk.path_in_schema == column).statistics
     if statistics is None or not statistics.has_min_max:
         return True
-    return any(statistics.min <= value <= statistics.max for value in values)
+    return bisect_left(values, statistics.min) < bisect_right(values, statistics.max)
 
 
 @dataclass(frozen=True)

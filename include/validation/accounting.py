@@ -16,13 +16,14 @@ from include.draws import numbers
 from include.validation.checks import Check
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from include.run_files import RunFiles
 
 MAX_KEYS_IN_MEMORY = 2_000_000
 """Keys in memory at a time, about 300 MB."""
 _LABELS = ("split", "category")
+_INVENTORY = ["key", *_LABELS]
 _SCHEMA = pa.schema([(name, pa.string()) for name in ("path", *_LABELS)])
 _HIGH_BITS = np.uint64(32)
 """The higher bits of a draw are the more random ones."""
@@ -58,25 +59,49 @@ def count_errors(files: RunFiles, share: int, of: int) -> Counter[str]:
         share: Number of the share, from 0.
         of: Number of shares.
     """
-    keyed = (
-        pa.record_batch([pc.binary_join_element_wise(f"s3://{files.bucket}/", key, ""), *labels], _SCHEMA)
-        for key, *labels in (batch.columns for batch in files.inventory.batches(["key", *_LABELS]))
-    )
-    inventory = _select(keyed, _SCHEMA, share, of)
+    inventory = _select(_with_paths(files.inventory.batches(_INVENTORY), files.bucket), _SCHEMA, share, of)
     features = _select(files.features.batches(_SCHEMA.names), _SCHEMA, share, of)
     only_path = pa.schema([_SCHEMA.field("path")])
     rejected = _select(files.quarantine.batches(["path"]), only_path, share, of)
     keys = pa.concat_tables([features.select(["path"]), rejected])
-    labelled = features.join(inventory, "path", join_type="inner", right_suffix="_inventoried")
-    same = [_equal(labelled[name], labelled[f"{name}_inventoried"]) for name in _LABELS]
     return Counter(
         {
             "twice": keys.num_rows - len(pc.unique(keys["path"])),
             "missing": inventory.join(keys, "path", join_type="left anti").num_rows,
             "not inventoried": keys.join(inventory, "path", join_type="left anti").num_rows,
-            "relabelled": labelled.num_rows - int(np.logical_and(*same).sum()),
+            "relabelled": _count_relabelled(features, inventory),
         }
     )
+
+
+def count_errors_of(files: RunFiles, names: Sequence[str]) -> int:
+    """Count the rows of some files of `features/` that the inventory does not have, or has with other labels.
+
+    Args:
+        files: Tables of the run. The row groups of the inventory that may have these keys are read.
+        names: Names of the files.
+    """
+    features = _select(files.features.batches(_SCHEMA.names, names), _SCHEMA, 0, 1)
+    prefix = f"s3://{files.bucket}/"
+    keys = [path.removeprefix(prefix) for path in features["path"].to_pylist()]
+    wanted = pa.array(keys, pa.string())
+    found = [batch.filter(pc.is_in(batch["key"], wanted)) for batch in files.inventory.search("key", keys, _INVENTORY)]
+    inventory = pa.Table.from_batches(_with_paths(found, files.bucket), _SCHEMA)
+    missing: int = features.join(inventory, "path", join_type="left anti").num_rows
+    return missing + _count_relabelled(features, inventory)
+
+
+def _with_paths(batches: Iterable[pa.RecordBatch], bucket: str) -> Iterator[pa.RecordBatch]:
+    """Yield rows of the inventory with the path instead of the key."""
+    for key, *labels in (batch.columns for batch in batches):
+        yield pa.record_batch([pc.binary_join_element_wise(f"s3://{bucket}/", key, ""), *labels], _SCHEMA)
+
+
+def _count_relabelled(features: pa.Table, inventory: pa.Table) -> int:
+    """Count the rows whose split or category differs from the inventory's."""
+    both = features.join(inventory, "path", join_type="inner", right_suffix="_inventoried")
+    same = [_equal(both[name], both[f"{name}_inventoried"]) for name in _LABELS]
+    return int(both.num_rows) - int(np.logical_and(*same).sum())
 
 
 def _select(batches: Iterable[pa.RecordBatch], schema: pa.Schema, share: int, of: int) -> pa.Table:

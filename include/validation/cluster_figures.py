@@ -12,12 +12,13 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from include.draws import choose
+from include.validation import accounting
 from include.validation.checks import Check
 from include.validation.figures import Figures, UnreadableFiguresError, from_bytes
 from include.validation.table_rules import TableCounts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from fruits_features.recogniser.model import Recogniser
     from include.validation.measure import Subject
@@ -29,6 +30,7 @@ READABLE = "cluster: figures can be read"
 OF_FILES = "cluster: figures are of this run's files"
 ALL_ROWS = "cluster: all rows were read"
 AGAIN = "cluster: files measured again have the same counts"
+LABELS = "cluster: rows of these files are in the inventory with their labels"
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,7 @@ def compare(stored: bytes, subject: Subject) -> Measured:
         _origin_check(origin, expected),
         _rows_check(figures, subject),
         _again_check(figures, again),
+        *(() if again.unreadable else [_labels_check(subject, list(again.files))]),
     )
     has_paired = origin.get("published") == expected["published"]
     unreadable = figures.unreadable + again.unreadable
@@ -121,6 +124,11 @@ def _again_check(figures: Figures, again: Figures) -> Check:
     saw = f"{len(different)} of {len(again.files)} differ ({', '.join(again.files)})"
     saw += f"; the sums lack {', '.join(missing)}" if missing else ""
     return Check(AGAIN, not different and not missing, saw, "none")
+
+
+def _labels_check(subject: Subject, drawn: Sequence[str]) -> Check:
+    """Check that the rows of the drawn files are in the inventory, with their split and category."""
+    return Check.none(LABELS, "rows differ", accounting.count_errors_of(subject.files, drawn))
 
 
 def _missing(figures: Figures, again: Figures) -> Iterator[str]:

@@ -12,7 +12,7 @@ import pytest
 from include.run_files import Table
 from include.validation import accounting, cluster_figures
 from include.validation.audit import Published
-from include.validation.cluster_figures import AGAIN, ALL_ROWS, OF_FILES, READABLE
+from include.validation.cluster_figures import AGAIN, ALL_ROWS, LABELS, OF_FILES, READABLE
 from include.validation.figures import Figures, UnreadableFiguresError, from_bytes
 from include.validation.measure import Subject
 from include.validation.recogniser_drop import CHECK_NAME, PAIRED, UNPAIRED, Judged
@@ -55,7 +55,7 @@ def test_result_equals_that_of_a_worker(run: Run) -> None:
     run.on_cluster = False
     of_worker = run.validate().as_dict()
 
-    own = {READABLE, OF_FILES, ALL_ROWS, AGAIN}
+    own = {READABLE, OF_FILES, ALL_ROWS, AGAIN, LABELS}
     checks = [check for check in of_cluster.pop("checks") if check["name"] not in own]
     expected = of_worker.pop("checks")
     assert [(check["name"], check["passed"]) for check in checks] == [
@@ -85,7 +85,7 @@ def test_worker_opens_the_drawn_files_only(run: Run, monkeypatch: pytest.MonkeyP
     run.on_cluster = False
     run.validate(change=lambda audit: replace(audit, measured=stored))
 
-    assert len(opened) == cluster_figures.DRAWN_FILES
+    assert len(set(opened)) == cluster_figures.DRAWN_FILES
     assert {name.partition("/")[0] for name in opened} == {"features"}
 
 
@@ -132,6 +132,26 @@ def test_figures_that_hide_a_broken_row_of_a_drawn_file_fail(run: Run) -> None:
     assert check.saw.startswith("1 of 2 differ (part-00000.parquet, part-00001.parquet); the sums lack ")
     assert "rows that break 'width is at least 1'" in check.saw
     assert "rows that are not projected" in check.saw
+
+
+def test_figures_that_hide_other_labels_of_a_drawn_file_fail(run: Run) -> None:
+    honest = subject(run).measure()
+    training = [row for row in run.rows[12:] if row["split"] == "Training"]
+    one, other = (next(row for row in training if row["category"] == name) for name in ("Apple", "Lime"))
+    one["category"], other["category"] = other["category"], one["category"]
+    run.write()
+
+    report = judged(run, honest)
+
+    assert [(check.name, check.saw) for check in report.failed] == [(LABELS, "2 rows differ")]
+
+
+def test_figures_that_hide_an_unlisted_row_of_a_drawn_file_fail(run: Run) -> None:
+    honest = subject(run).measure()
+    run.rows[5] = {**run.rows[5], "path": "s3://fruits/images/Test/Lime/99.png"}
+    run.write()
+
+    assert (LABELS, "1 rows differ") in [(check.name, check.saw) for check in judged(run, honest).failed]
 
 
 @pytest.mark.parametrize(
