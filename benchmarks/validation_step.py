@@ -3,8 +3,9 @@
     PYTHONPATH=.:spark_apps python -m benchmarks.validation_step --images 1000000
 
 The benchmark writes a run of `IMAGES` images as `benchmarks.validation` does, measures its files as one core of a
-cluster does, and prints the time. Then it makes the run larger: files of `features/` and `inventory/` are linked under
-further names, and their figures are added. A subprocess judges these figures, and draws the report's sample.
+cluster does, and prints the time. Then it makes the run larger: files of `features/` are linked under further names,
+other keys are added to `inventory/`, and the figures are added. A subprocess judges these figures, and reads the
+report's sample.
 """
 
 import os
@@ -14,6 +15,9 @@ from dataclasses import replace
 from functools import reduce
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 from pyarrow.fs import LocalFileSystem, SubTreeFileSystem
 
 from benchmarks import subprocess_measure
@@ -64,22 +68,21 @@ def write(folder: Path, images: int) -> None:
 
 
 def link(folder: Path, figures: Figures, number: int) -> Figures:
-    """Link the files of `features/` and `inventory/` under other names, and return their figures."""
+    """Link the files of `features/` under other names, write an inventory of as many keys, and return the figures."""
     renamed = {}
-    for uri in (LAYOUT.features, LAYOUT.inventory):
-        for file in sorted(path(folder, uri).glob("part-?????.parquet")):
-            name = f"copy-{number:05}-{file.name}"
-            os.link(file, file.with_name(name))
-            renamed[file.name] = name
+    for file in sorted(path(folder, LAYOUT.features).glob("part-?????.parquet")):
+        renamed[file.name] = f"copy-{number:05}-{file.name}"
+        os.link(file, file.with_name(renamed[file.name]))
+    inventory = path(folder, LAYOUT.inventory)
+    rows = pq.read_table(inventory / "part-00000.parquet")
+    keys = pc.binary_join_element_wise(f"other/{number:05}/", rows["key"], "")
+    pq.write_table(rows.set_column(0, rows.schema.field("key"), keys), inventory / f"copy-{number:05}.parquet")
     files = {renamed[name]: digest for name, digest in figures.files.items()}
     return replace(figures, files=files, errors=Counter())
 
 
 def write_sample(folder: Path, total: Figures) -> None:
     """Write the sample of the report. A linked file has one sample, as if its images were others."""
-    import pyarrow as pa  # noqa: PLC0415 - not in the subprocess
-    import pyarrow.parquet as pq  # noqa: PLC0415
-
     files, k = run_files(folder), len(total.vectors.moments.mean) if total.vectors.moments else 0
     place = path(folder, LAYOUT.report_sample)
     place.mkdir()

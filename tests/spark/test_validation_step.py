@@ -18,6 +18,7 @@ from fruits_features.contract.arguments import Arguments
 from fruits_features.contract.layout import RunLayout
 from fruits_features.io.s3_access import open_filesystem
 from fruits_features.job import run
+from fruits_features.job.distribute import SerialRunner
 from include.artifacts import bundle
 from include.emr.requests import validate_step
 from include.report import sample
@@ -40,7 +41,7 @@ def arguments(photos: Bucket) -> Arguments:
     inventory = replace(photos, runs=photos.folder / "runs" / "r").inventory
     inventory(photos.entries())
     arguments = Arguments(bucket=photos.name, inventory=f"{root}/inventory", output=root, run="r", k=3)
-    run.run(None, arguments)
+    run.run(SerialRunner(), arguments)
     return arguments
 
 
