@@ -159,6 +159,8 @@ def test_second_run_of_a_date_gives_the_same_rows_in_a_new_folder(pipeline: Pipe
 
     assert again.ok, again.error
     assert "`validate_on_cluster` is skipped: 55 images are at most 2,000,000" in again.log
+    assert "starting task_id=featurize_and_reduce" in again.log
+    assert "starting task_id=validate_on_cluster" not in again.log
     assert pipeline.latest()["run"] == f"{published.latest['run']}-2"
     record = pipeline.record()
     images, outside = record["inventory"]["images"], record["inventory"]["uncategorised"]

@@ -285,6 +285,9 @@ class FeaturizeOperator(RunStepOperator, SkipMixin):
     The step is skipped by the XCom of Airflow's `SkipMixin`. So its task does not start, which takes a second.
     """
 
+    inherits_from_skipmixin = True
+    """Makes the scheduler read the XCom (`airflow.ti_deps.deps.not_previously_skipped_dep`)."""
+
     def execute_complete(self, context: Context, event: dict[str, Any] | None = None, **kwargs: Any) -> list[str]:  # type: ignore[override]
         """Return the step's id, as `RunStepOperator` does."""
         step_ids = super().execute_complete(context, event, **kwargs)
