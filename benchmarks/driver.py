@@ -32,6 +32,7 @@ from fruits_features.cache.store import CacheSegment, FeatureCache, StoredFile, 
 from fruits_features.contract.arguments import Arguments
 from fruits_features.contract.workload import IMAGE_OVERHEAD_BYTES, IMAGES_PER_PARTITION
 from fruits_features.io import arrow, blocks, staging
+from fruits_features.io.blocks import Block
 from fruits_features.io.staging import Staging
 from fruits_features.job.distribute import Runner
 from fruits_features.job.inventory import Inventory, partition
@@ -42,6 +43,8 @@ CORES = 32
 CATEGORIES = 131
 STORED_BYTES, ROW_BYTES = 2_500, 5_000
 """Bytes of an image's features, as stored and in memory."""
+BLOCKS_PER_PART = 17
+"""Blocks of the files of 12,000 images: row groups of 4 MB in memory, and a footer for each 32 MB."""
 ROWS_PER_FILE = 2_000_000
 DAY_US = 86_400_000_000
 
@@ -63,7 +66,7 @@ class ProcessRunner:
 
     def map(self, _: str, function: Callable[[_A], _T], arguments: Sequence[_A]) -> list[_T]:
         """Call a function with each argument in a process of its own."""
-        with ProcessPoolExecutor(1, get_context("spawn"), max_tasks_per_child=8) as processes:
+        with ProcessPoolExecutor(1, get_context("spawn")) as processes:
             results = list(processes.map(_measured, [function] * len(arguments), arguments))
         self.tasks += len(results)
         self.seconds += sum(seconds for _, seconds, _ in results)
@@ -183,10 +186,11 @@ def _write_part(segment: Path, number: int, objects: pa.Table) -> StoredPart:
     """Write a part of a segment: its index, and a sparse file."""
     name, data_file, count = f"index-{number:05}.parquet", f"described-{number:05}.parquet", objects.num_rows
     data = arrow.to_parquet(_index(objects), count)
+    digests = tuple(Block(end, blocks.digest(b"")) for end in range(BLOCKS_PER_PART))
     (segment / name).write_bytes(data)
     (segment / data_file).touch()
     os.truncate(segment / data_file, STORED_BYTES * count)
-    file = StoredFile(data_file, count, STORED_BYTES * count, ROW_BYTES * count, ())
+    file = StoredFile(data_file, count, STORED_BYTES * count, ROW_BYTES * count, digests)
     return StoredPart(name, len(data), blocks.digest(data), (file,))
 
 

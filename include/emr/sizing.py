@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 Role = Literal["MASTER", "CORE", "TASK"]
 
 MIN_PRIMARY_VCPUS: Final = 4
-"""Minimum virtual CPUs of the primary node. It runs the driver, which holds the inventory and no images."""
-DRIVER_BYTES_PER_IMAGE: Final = 500
-"""Driver memory per image in a rerun (docs/measurements/speed.md, "Millions of objects")."""
+"""Minimum virtual CPUs of the primary node. It runs the driver, which holds no images."""
+DRIVER_BYTES_PER_IMAGE: Final = 10
+"""Largest driver memory per image (docs/measurements/speed.md, "Millions of objects")."""
 PRIMARY_SYSTEM_GB: Final = 8
 """Estimated memory of the driver's JVM, the daemons of YARN and HDFS, and the system on the primary node."""
 GB_PER_VCPU: Final = 4
@@ -106,7 +106,7 @@ class Workload:
     def primary_vcpus(self) -> int:
         """Virtual CPUs of a primary node with enough memory, `MIN_PRIMARY_VCPUS` times a power of two.
 
-        >>> [Workload(millions * 1_000_000, 0).primary_vcpus for millions in (1, 10, 40, 100)]
+        >>> [Workload(millions * 1_000_000, 0).primary_vcpus for millions in (1, 100, 1000, 5000)]
         [4, 4, 8, 16]
         """
         needed_gb = PRIMARY_SYSTEM_GB + (self.images + self.cached) * DRIVER_BYTES_PER_IMAGE / 1e9

@@ -72,7 +72,7 @@ def select_segments(segments: Sequence[CacheSegment], max_segments: int = MAX_SE
     by_size = sorted(segments, key=lambda segment: (segment.rows, segment.name))
     sums = np.cumsum([segment.rows for segment in by_size])
     last = max((n for n in range(1, len(by_size)) if by_size[n].rows <= sums[n - 1]), default=1)
-    chosen = by_size[: min(last + 1, np.searchsorted(sums, MAX_ROWS, "right"))]
+    chosen = by_size[: min(last + 1, int(np.searchsorted(sums, MAX_ROWS, "right")))]
     return [segment for segment in segments if segment in chosen] if len(chosen) > 1 else []
 
 

@@ -33,8 +33,8 @@ from fruits_features.job.inventory import ROWS, Inventory, InventoryFile, fitted
 from fruits_features.output.features_writer import FeaturesFile, as_files, plan_file_ends, split_into_files
 from fruits_features.output.snapshot import Snapshot, of_split, quarantine, select, training_images
 
-SHARD_BYTES = 64 * 1024 * 1024
-"""Size of the inventory per shard: about two million objects, which take 1 GB in memory
+SHARD_BYTES = 32 * 1024 * 1024
+"""Size of the inventory per shard: one to two million objects, which take about 1 GB in memory
 (docs/measurements/speed.md, "Millions of objects"). A smaller inventory is one shard."""
 
 INDEX_SHARD_BYTES = 3 * SHARD_BYTES
@@ -461,11 +461,11 @@ def _parts(
 
 
 def _grouped(parts: Iterable[tuple[str, StoredPart, int]]) -> Iterator[list[tuple[str, StoredPart, int]]]:
-    """Yield consecutive parts in groups with indexes of about `SHARD_BYTES` in total."""
+    """Yield consecutive parts in groups with indexes of about `INDEX_SHARD_BYTES` in total."""
     group: list[tuple[str, StoredPart, int]] = []
     for part in parts:
         group.append(part)
-        if sum(stored.size for _, stored, _ in group) >= SHARD_BYTES:
+        if sum(stored.size for _, stored, _ in group) >= INDEX_SHARD_BYTES:
             yield group
             group = []
     if group:

@@ -100,9 +100,9 @@ def test_type_whose_memory_does_not_fit_its_virtual_cpus_is_no_core_node(yarn_me
 
 
 @pytest.mark.parametrize("size", ["auto", "small"])
-@pytest.mark.parametrize("cached", [0, 39_000_000])
+@pytest.mark.parametrize("cached", [0, 999_000_000])
 def test_primary_node_grows_with_the_number_of_images(size: str, cached: int) -> None:
-    nodes = choose(size, Workload(40_000_000 - cached, size_bytes=200_000_000_000, cached=cached), PACE)
+    nodes = choose(size, Workload(1_000_000_000 - cached, size_bytes=5_000_000_000_000, cached=cached), PACE)
 
     primary = fleets(nodes, "arm64", price_table())[0]
 
@@ -110,7 +110,7 @@ def test_primary_node_grows_with_the_number_of_images(size: str, cached: int) ->
 
 
 def test_more_images_than_any_primary_node_can_hold_are_rejected() -> None:
-    nodes = choose("auto", Workload(images=200_000_000, size_bytes=1), PACE)
+    nodes = choose("auto", Workload(images=10_000_000_000, size_bytes=1), PACE)
 
     with pytest.raises(ClusterError, match=r"no arm64 instance type of 32 virtual CPUs .* process fewer images"):
         fleets(nodes, "arm64", price_table())
