@@ -33,7 +33,7 @@ _CONCURRENT_FOOTERS = 16
 
 @dataclass(frozen=True)
 class Footer:
-    """What the footer of a file says.
+    """Footer of a file.
 
     Args:
         rows: Number of rows.
