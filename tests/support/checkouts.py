@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 def copy_of_checkout(folder: Path) -> Path:
     """Return a copy of the product, which shares only the environment and the caches of packages with this checkout."""
     checkout = folder / "checkout"
-    for name in ("dags", "include", "plugins", "spark_apps"):
+    for name in ("benchmarks", "dags", "include", "plugins", "spark_apps"):
         shutil.copytree(ROOT / name, checkout / name)
     (checkout / ".venv").symlink_to(sys.prefix)
     (checkout / ".local").mkdir()
