@@ -17,6 +17,7 @@ from airflow.dag_processing.dagbag import DagBag
 from airflow.models.trigger import Trigger
 from airflow.sdk.exceptions import TaskDeferred
 from airflow.serialization.serialized_objects import DagSerialization
+from botocore.exceptions import ClientError
 
 STEP = {"Name": "featurize", "HadoopJarStep": {"Jar": "command-runner.jar", "Args": ["spark-submit"]}}
 RENDERED = {
@@ -74,6 +75,7 @@ def _deferred(task: object) -> object:
     emr.conn.describe_cluster.return_value = ok | {"Cluster": {"Status": {"State": "STARTING"}}}
     s3 = MagicMock()
     s3.conn.get_paginator.return_value.paginate.return_value = [{}]
+    s3.conn.get_object.side_effect = ClientError({"Error": {"Code": "NoSuchKey"}}, "GetObject")
     with (
         patch.object(type(task), "hook", emr, create=True),
         patch("fruits_airflow.hooks.aws.s3", return_value=s3),
