@@ -105,7 +105,7 @@ def test_both_dags_publish(airflow: Airflow) -> None:
 
 
 def test_run_survives_a_restart_of_the_scheduler(stack: Stack, airflow: Airflow) -> None:
-    airflow.trigger("fruits_features", "restarted", force=True)
+    airflow.trigger("fruits_features", "restarted", dataset="new")  # whose images are all new, so a cluster is created
     wait_for(
         lambda: airflow.task("fruits_features", "restarted", "featurize_and_reduce")["state"],
         lambda state: state == "deferred",
