@@ -23,7 +23,7 @@ from benchmarks.speed.task import Done, Task
 from fruits_features.extraction.families.onnx import BATCH_IMAGES, SMALL_BATCH_IMAGES
 from fruits_features.io.fetcher import IMAGE_RETRIES
 from fruits_features.io.object_store import open_bucket
-from fruits_features.job.inventory import read_inventory
+from fruits_features.job.inventory import Inventory
 
 
 @contextmanager
@@ -34,7 +34,7 @@ def session(task: Task) -> Iterator[Callable[[], Done]]:
 
 
 def _work(pool: ProcessPoolExecutor, task: Task) -> Done:
-    keys = read_inventory(task.inventory)["key"].to_pylist()
+    keys = Inventory.of(task.inventory).read()["key"].to_pylist()
     parts = [keys[core :: task.cores] for core in range(task.cores)]
     return Done(sum(pool.map(partial(_embed, task), range(task.cores), parts)))
 

@@ -16,7 +16,7 @@ from benchmarks.speed.task import Done, Task
 from fruits_features.contract.arguments import Arguments
 from fruits_features.extraction.batches import BatchExtractor
 from fruits_features.io import arrow
-from fruits_features.job.inventory import partition, read_inventory
+from fruits_features.job.inventory import Inventory, partition
 from fruits_features.job.worker_environment import WORKER_ENVIRONMENT
 from fruits_features.output.features_writer import about, write_parquet
 from fruits_features.schemas import arrow_schema, extractor_columns
@@ -36,7 +36,7 @@ def processes(cores: int) -> ProcessPoolExecutor:
 
 
 def _work(pool: ProcessPoolExecutor, task: Task) -> Done:
-    parts = [arrow.to_bytes(part) for part in partition(read_inventory(task.inventory), task.cores)]
+    parts = [arrow.to_bytes(part) for part in partition(Inventory.of(task.inventory).read(), task.cores)]
     return Done(sum(pool.map(partial(_extract, task), range(len(parts)), parts)))
 
 
