@@ -4,6 +4,7 @@ import shutil
 import subprocess
 import sys
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 
 import psutil
@@ -14,6 +15,7 @@ from benchmarks.speed.images import DuplicateImagesError, draw, draw_photographs
 from benchmarks.speed.meter import Use, metered
 from benchmarks.speed.ratios import ratios
 from benchmarks.speed.report import Run, table
+from benchmarks.speed.sessions import CANDIDATES
 from fruits_features.imaging.headers import read_header
 
 BUSY = "import sys, time\nwhile time.process_time() < 0.3: pass\nprint(); sys.stdin.read()"
@@ -21,6 +23,11 @@ BUSY = "import sys, time\nwhile time.process_time() < 0.3: pass\nprint(); sys.st
 
 def run(candidate: str, repeat: int, wall_s: float, cpu_s: float) -> Run:
     return Run(candidate, "direct", "first", repeat, 100, Use(wall_s, cpu_s, 10, 20 + repeat, 40, 0.5, 0.25))
+
+
+@pytest.mark.parametrize("name", [one.name for one in CANDIDATES if not one.separate] + ["onnxruntime_processes"])
+def test_candidate_fits_to_the_application(name: str) -> None:
+    assert callable(import_module(f"benchmarks.speed.candidates.{name}").session)
 
 
 def test_table_compares_within_each_repeat_and_shows_medians() -> None:
