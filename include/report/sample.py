@@ -152,7 +152,9 @@ def shares(images: Mapping[Labels, int], k: int) -> dict[Labels, float]:
 
 
 def sampled(table: Table, shares: Mapping[Labels, float], names: list[str] | None = None) -> Iterator[pa.RecordBatch]:
-    """Yield the sampled rows: `path`, `split`, `category`, `pca` and `draw`. A sample's sample is the same sample.
+    """Yield the sampled rows: `path`, `split`, `category`, `pca` and `draw`.
+
+    Sampling a sample again keeps all of its rows.
 
     Args:
         table: Rows of `features/`, or a sample of them.

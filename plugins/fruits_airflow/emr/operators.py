@@ -15,7 +15,7 @@ from airflow.providers.amazon.aws.operators.emr import (
     EmrCreateJobFlowOperator,
     EmrTerminateJobFlowOperator,
 )
-from airflow.sdk.bases.skipmixin import XCOM_SKIPMIXIN_KEY, XCOM_SKIPMIXIN_SKIPPED, SkipMixin
+from airflow.sdk.bases.skipmixin import XCOM_SKIPMIXIN_KEY, XCOM_SKIPMIXIN_SKIPPED
 from airflow.sdk.exceptions import AirflowFailException
 from botocore.exceptions import ClientError
 
@@ -279,10 +279,11 @@ def _ended_after_adoption(status: StepStatusTypeDef, adopted_at: float | None) -
     return (end.timestamp() if end else time.time()) - adopted_at < LATE_CANCELLATION_S
 
 
-class FeaturizeOperator(RunStepOperator, SkipMixin):
+class FeaturizeOperator(RunStepOperator):
     """Run the application, and skip the second step if the run is too small for it.
 
-    The step is skipped by the XCom of Airflow's `SkipMixin`. So its task does not start, which takes a second.
+    The step is skipped by the XCom of Airflow's `SkipMixin`. Its task does not start, which would take a second.
+    `SkipMixin.skip` itself raises `DownstreamTasksSkipped`, and this task would have no result.
     """
 
     inherits_from_skipmixin = True

@@ -22,8 +22,8 @@ from fruits_features.io.staging import IN_MEMORY, Staging
 TABLE_BYTES = 16 * 1024 * 1024
 """Approximate size of the tables that `Selection.read` yields.
 
-Half of a cache file: the next table is read and the last one is written meanwhile, and each table fits into the memory
-of the one before; see docs/measurements/constants.md.
+Half of a cache file. While a table is processed, the next one is read and the last one is written. Small tables use
+the same memory again; see docs/measurements/constants.md.
 """
 
 

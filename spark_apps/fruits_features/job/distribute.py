@@ -101,7 +101,7 @@ class SparkRunner:
     ) -> _T:
         """Call a function with each argument and merge the results in a tree.
 
-        The driver handles a single argument itself. It would only wait for the worker, which takes longer to start.
+        The driver handles a single argument itself, since it would only wait while a worker starts.
         """
         if len(arguments) == 1:
             return function(arguments[0])

@@ -109,7 +109,7 @@ def of_split(images: pa.Table, split: str | None) -> pa.ChunkedArray:
 
 
 def training_images(
-    extracted: pa.Table, split: str | None, images: Counter[str], before: Counter[str] | None = None
+    extracted: pa.Table, split: str | None, images: Counter[str], before: Counter[str]
 ) -> TrainingImages:
     """Return the role of extracted images in the training of the recogniser, which knows one split.
 
@@ -117,12 +117,12 @@ def training_images(
         extracted: Extracted images.
         split: Split of the training images; `None` for all images.
         images: Number of all training images by category.
-        before: Number of training images in earlier shards by category; `None` if there is none.
+        before: Number of training images in earlier shards by category.
     """
     categories = tuple(sorted(images))
     labels, trained = combine_chunks(extracted["category"]), combine_chunks(of_split(extracted, split))
     code = pc.index_in(labels, value_set=pa.array(categories, labels.type)).fill_null(NONE)
-    counts = (np.array([count[name] for name in categories], np.int64) for count in (images, before or Counter()))
+    counts = (np.array([count[name] for name in categories], np.int64) for count in (images, before))
     return TrainingImages.of(categories, np.asarray(pc.if_else(trained, code, NONE), np.int32), *counts)
 
 

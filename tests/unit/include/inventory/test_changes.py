@@ -1,4 +1,4 @@
-"""What a run has to extract is counted as the application would extract it."""
+"""The count of new images: it equals the number that the application extracts."""
 
 from __future__ import annotations
 
