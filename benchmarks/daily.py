@@ -33,7 +33,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import mean, median
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from benchmarks.speed.images import PREFIX, draw, take_inventory
 from benchmarks.speed.report import about, spread
@@ -48,6 +48,9 @@ from include.dev.local_aws.emr.states import ACTIVE
 from include.dev.local_aws.local import LocalAws
 from include.dev.local_aws.state import DEFAULT_BUCKET
 from include.emr import requests
+
+if TYPE_CHECKING:
+    from mypy_boto3_emr.type_defs import ScriptBootstrapActionConfigTypeDef
 
 CHANGED_SHARE = 0.01
 """Share of the images that are added, and that are replaced, and that are removed."""
@@ -257,7 +260,7 @@ def _submit(aws: LocalAws, arguments: Arguments, bucket: str) -> float:
         DailyError: The step failed or did not end in time.
     """
     client, uris = aws.emr(), _artifacts()
-    install = {"Path": uris.bootstrap, "Args": [uris.wheelhouse]}
+    install: ScriptBootstrapActionConfigTypeDef = {"Path": uris.bootstrap, "Args": [uris.wheelhouse]}
     cluster = client.run_job_flow(
         Name="daily",
         LogUri=f"s3://{bucket}/logs/",

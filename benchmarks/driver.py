@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from itertools import chain
 from multiprocessing import get_context
@@ -91,7 +91,7 @@ def make(folder: Path, objects: int, *, first: bool) -> None:
     today = numbers[percent:]  # removed
     renamed, replaced, added = (today[start * percent : (start + 1) * percent] for start in range(3))
     fresh = np.random.default_rng(1).bytes(16 * objects)
-    pieces = chain(
+    listed = chain(
         (
             _objects(today[start : start + ROWS_PER_FILE], etags)
             for start in range(3 * percent, len(today), ROWS_PER_FILE)
@@ -100,7 +100,7 @@ def make(folder: Path, objects: int, *, first: bool) -> None:
         (_objects(added, etags), _objects(added, fresh, of="Added")),
     )
     (folder / "inventory").mkdir()
-    for number, piece in enumerate(pieces):
+    for number, piece in enumerate(listed):
         path = folder / "inventory" / f"part-{number:05}.parquet"
         pq.write_table(piece.cast(arrow_schema(INVENTORY)), path, compression="zstd")
 
@@ -173,7 +173,7 @@ def _objects(numbers: NDArray[np.int64], etags: bytes, of: str = "Fruit") -> pa.
     )
 
 
-def _write_segment(cache: FeatureCache, name: str, pieces: "chain[pa.Table] | map[pa.Table]") -> CacheSegment:
+def _write_segment(cache: FeatureCache, name: str, pieces: Iterable[pa.Table]) -> CacheSegment:
     """Write a segment with one part per piece of the inventory."""
     folder = Path(cache.folder) / name
     folder.mkdir(parents=True)

@@ -46,7 +46,7 @@ def write(table: pa.Table, *, checksums: bool) -> bytes:
     group = GROUP_BYTES * table.num_rows // table.nbytes
     options = {"compression": "lz4", "use_dictionary": False, "write_statistics": False, "row_group_size": group}
     pq.write_table(table, sink, write_page_checksum=checksums, **options)
-    return sink.getvalue().to_pybytes()
+    return bytes(sink.getvalue())
 
 
 def main() -> None:

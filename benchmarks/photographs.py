@@ -29,7 +29,7 @@ def photograph(width: int, height: int, seed: int, grain: float = GRAIN) -> byte
     scene = _scene(max(1, width // _BLUR), max(1, height // _BLUR), random)
     sharp = cv2.resize(scene, (width, height), interpolation=cv2.INTER_CUBIC)
     cv2.setRNGSeed(seed)
-    noise = cv2.randn(np.empty(sharp.shape, np.int16), (0, 0, 0), (grain, grain, grain))
+    noise = cv2.randn(np.empty(sharp.shape, np.int16), np.zeros(3), np.full(3, grain))
     pixels = cv2.add(sharp, noise, dtype=cv2.CV_8U)
     return cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])[1].tobytes()
 
@@ -46,4 +46,4 @@ def _scene(width: int, height: int, random: np.random.Generator) -> NDArray[np.u
     for x, y, radius in random.uniform(0, 1, (_FRUITS, 3)) * (width, height, min(width, height) / 5):
         colour = random.uniform(30, 225, 3).tolist()
         cv2.circle(scene, (int(x), int(y)), max(1, int(radius)), colour, cv2.FILLED, cv2.LINE_AA)
-    return np.clip(scene + texture, 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(scene + texture, 0, 255), np.uint8)

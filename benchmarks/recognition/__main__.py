@@ -39,7 +39,7 @@ from benchmarks.recognition.shop_visits import (
     read_visits,
     split_visits,
 )
-from fruits_features.contract.families import DEFAULT_FAMILIES, FAMILIES
+from fruits_features.contract.families import DEFAULT_FAMILIES, dimensions, total_dimension
 from fruits_features.extraction.extract import ImageExtractor, ImageFeatures
 from fruits_features.pca.fit import Moments, fit
 
@@ -82,7 +82,7 @@ def read_in_other_light(paths: Sequence[Path], families: Sequence[str], seed: in
 
 def _features(images: Iterable[bytes], families: Sequence[str]) -> Features:
     rows = np.stack([_extract(data, families).features for data in images])
-    ends = np.cumsum([FAMILIES[name].dimension for name in families])[:-1]
+    ends = np.cumsum(dimensions(families, rows.shape[1]))[:-1]
     return dict(zip(families, np.split(rows, ends, axis=1), strict=True))
 
 
@@ -147,7 +147,7 @@ def decode_ms(images: Sequence[bytes]) -> float:
 
 
 def _extract(data: bytes, families: Sequence[str]) -> ImageFeatures:
-    outcome = ImageExtractor(families, MAX_PIXELS).extract(data)
+    outcome = ImageExtractor(tuple(families), MAX_PIXELS).extract(data)
     if not isinstance(outcome, ImageFeatures):
         raise SystemExit(f"A photo was rejected: {outcome.detail}")
     return outcome
@@ -182,7 +182,7 @@ def report(data: Path, families: Sequence[str], *, test: bool) -> None:
             figures += [float((guess == held_out.categories).mean()) for guess in guesses]
         cells = [f"{figure:.3f}" for figure in figures] + ["-"] * (6 - len(figures))
         costs = f"{cost_ms(small, names):.2f} | {cost_ms(large, names):.2f}"
-        numbers = sum(FAMILIES[name].dimension for name in names)
+        numbers = total_dimension(names)
         print(f"| {' + '.join(names)} | {numbers} | {' | '.join(cells)} | {costs} |", flush=True)
 
 

@@ -46,7 +46,7 @@ Labels = NDArray[np.str_]
 SIMILAR = "similar images"
 
 
-def extract(folder: Path, families: Sequence[str], model: Model | None) -> tuple[list[Path], Rows, Labels]:
+def extract(folder: Path, families: tuple[str, ...], model: Model | None) -> tuple[list[Path], Rows, Labels]:
     """Return the paths of the photos below a folder, their features and their categories."""
     paths = sorted(folder.glob("*/*.jpg"))
     extractor = ImageExtractor(families, MAX_PIXELS, model_size=model.size if model else None)
@@ -65,7 +65,7 @@ def fit(components: Rows, labels: Labels) -> Recogniser:
 
 def answers(recogniser: Recogniser, components: Rows) -> Labels:
     """Return the most probable category of each row."""
-    return np.array(recogniser.categories)[recogniser.probabilities(components).argmax(axis=1)]
+    return np.asarray(np.array(recogniser.categories)[recogniser.probabilities(components).argmax(axis=1)], np.str_)
 
 
 def compare_with_regression(rows: Rows, labels: Labels, visits: NDArray[np.int64], families: Sequence[str]) -> None:
@@ -140,8 +140,7 @@ def main() -> None:
         _, queries, truth = extract(options.data / "grocery-fruit" / "Test", families, model)
     visits = read_visits(paths)
     compare_with_regression(rows, labels, visits, families)
-    size = {"k": None, "explained_variance": DEFAULT_EXPLAINED_VARIANCE}
-    projection = fit_projection(Moments.of(rows), families, **size)
+    projection = fit_projection(Moments.of(rows), families, k=None, explained_variance=DEFAULT_EXPLAINED_VARIANCE)
     compare_folds(projection, (rows, labels), (queries, truth), visits)
 
 

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 
 import pandas as pd
 from pyspark.sql import SparkSession
-from pyspark.sql.functions import pandas_udf
+from pyspark.sql.functions import pandas_udf  # type: ignore[attr-defined] # exists, but is not typed
 
 from benchmarks.speed.candidates.batches import count_rows, extract
 from benchmarks.speed.candidates.spark import sql_session

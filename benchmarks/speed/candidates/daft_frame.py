@@ -19,7 +19,7 @@ IN_FLIGHT = 64
 _TYPE = daft.DataType.from_arrow_type(pa.struct(list(COLUMNS.items())))
 
 
-@daft.func.batch(return_dtype=_TYPE)
+@daft.func.batch(return_dtype=_TYPE)  # type: ignore[untyped-decorator]
 def _extract(images: daft.Series) -> pa.Array:
     columns = extract(images.to_pylist())
     return pa.StructArray.from_arrays(list(columns.values()), names=list(columns))

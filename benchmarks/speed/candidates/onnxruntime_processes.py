@@ -63,6 +63,6 @@ def _embed(task: Task, number: int, keys: list[str]) -> int:
 
 
 def _read(store: ObjectStore, key: str, size: tuple[int, int]) -> NDArray[np.uint8]:
-    data = np.frombuffer(store.get(key).bytes(), np.uint8)
-    image = cv2.imdecode(data, cv2.IMREAD_COLOR_RGB)
+    data = np.frombuffer(bytes(store.get(key).bytes()), np.uint8)
+    image = np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR_RGB), np.uint8)
     return np.asarray(cv2.resize(image, size), np.uint8)

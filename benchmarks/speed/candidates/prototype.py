@@ -57,5 +57,6 @@ def _image(s3: "S3Client", bucket: str, key: str) -> NDArray[np.uint8]:
 
 
 def _descriptors(image: NDArray[np.uint8]) -> list[list[int]]:
-    _, descriptors = cv2.ORB_create().detectAndCompute(image, None)
-    return [] if descriptors is None else descriptors.tolist()
+    _, descriptors = cv2.ORB.create().detectAndCompute(image, None)
+    rows: list[list[int]] = [] if descriptors is None else descriptors.tolist()
+    return rows
