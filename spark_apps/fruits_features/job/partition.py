@@ -9,6 +9,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -104,6 +105,12 @@ def fitted_moments(table: pa.Table, split: str | None) -> Moments | None:
     Args:
         table: Rows with the columns `features` and `split`.
         split: Split of the rows; `None` for all rows.
+
+    >>> rows = {"features": pa.array([[1], [2], [9]], pa.list_(pa.float32())), "split": ["Training", None, "Test"]}
+    >>> fitted_moments(pa.table(rows), "Training").mean.tolist(), fitted_moments(pa.table(rows), None).mean.tolist()
+    ([1.0], [4.0])
     """
-    fitted = table if split is None else table.filter(pc.field("split") == split)
-    return Moments.of(as_matrix(combine_chunks(fitted["features"]))) if fitted.num_rows else None
+    features = as_matrix(combine_chunks(table["features"]))
+    if split is not None:  # a filter of the table would copy its other columns, too
+        features = features[np.asarray(pc.is_in(table["split"], pa.array([split])))]
+    return Moments.of(features) if len(features) else None
