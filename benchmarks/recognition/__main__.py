@@ -39,7 +39,7 @@ from benchmarks.recognition.shop_visits import (
     read_visits,
     split_visits,
 )
-from fruits_features.contract.families import DEFAULT_FAMILIES, dimensions, total_dimension
+from fruits_features.contract.families import DEFAULT_FAMILIES, FAMILIES, dimensions, total_dimension
 from fruits_features.extraction.extract import ImageExtractor, ImageFeatures
 from fruits_features.pca.fit import Moments, fit
 
@@ -202,8 +202,14 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.data is None:
         parser.error("no photos: give --data FOLDER, or set FRUITS_REAL_IMAGES.")
+    families, known = arguments.families.split(","), [name for name, family in FAMILIES.items() if family.dimension]
+    if not set(families) <= set(known):
+        parser.error(
+            f"--families is {arguments.families!r}; choose from {', '.join(known)}. "
+            "`python -m benchmarks.recognition.recogniser --network` measures the model."
+        )
     cv2.setNumThreads(1)
-    report(arguments.data, arguments.families.split(","), test=arguments.test)
+    report(arguments.data, families, test=arguments.test)
 
 
 if __name__ == "__main__":

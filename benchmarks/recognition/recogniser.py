@@ -65,7 +65,7 @@ def fit(components: Rows, labels: Labels) -> Recogniser:
 
 def answers(recogniser: Recogniser, components: Rows) -> Labels:
     """Return the most probable category of each row."""
-    return np.asarray(np.array(recogniser.categories)[recogniser.probabilities(components).argmax(axis=1)], np.str_)
+    return np.array([recogniser.categories[best] for best in recogniser.probabilities(components).argmax(axis=1)])
 
 
 def compare_with_regression(rows: Rows, labels: Labels, visits: NDArray[np.int64], families: Sequence[str]) -> None:

@@ -11,7 +11,6 @@ from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from fruits_features.cache.data_files import CACHE_FILE_BYTES, PartWriter
 from fruits_features.cache.store import StoredPart
@@ -20,6 +19,7 @@ from fruits_features.io import staging
 from fruits_features.io.arrow import combine_chunks
 from fruits_features.io.prefetch import BackgroundWriter
 from fruits_features.io.vectors import as_matrix
+from fruits_features.output.snapshot import of_split
 from fruits_features.pca.fit import Moments, merge_all
 from fruits_features.schemas import stored_columns
 
@@ -110,7 +110,6 @@ def fitted_moments(table: pa.Table, split: str | None) -> Moments | None:
     >>> fitted_moments(pa.table(rows), "Training").mean.tolist(), fitted_moments(pa.table(rows), None).mean.tolist()
     ([1.0], [4.0])
     """
-    features = as_matrix(combine_chunks(table["features"]))
-    if split is not None:  # a filter of the table would copy its other columns, too
-        features = features[np.asarray(pc.is_in(table["split"], pa.array([split])))]
-    return Moments.of(features) if len(features) else None
+    features = as_matrix(combine_chunks(table["features"]))  # a filter of the table would copy its other columns, too
+    fitted = features[np.asarray(of_split(table, split))]
+    return Moments.of(fitted) if len(fitted) else None
