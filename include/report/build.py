@@ -9,22 +9,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from fruits_features.contract.arguments import DEFAULT_MAX_IMAGE_PIXELS
-from include.report import (
-    categories,
-    comparison,
-    components,
-    nearest,
-    page,
-    pictures,
-    plane,
-    quarantine,
-    recognition,
-    rows,
-    sample,
-)
-from include.report.about import About
-from include.report.comparison import Previous
-from include.report.pictures import Fetch
+from include.report import rows, sample
+from include.report.page import pictures
+from include.report.page.pictures import Fetch
+from include.report.page.render import MAX_CATEGORY_PICTURES, render
+from include.report.sections import categories, comparison, components, nearest, plane, quarantine, recognition
+from include.report.sections.about import About
+from include.report.sections.comparison import Previous
 from include.run_files import Table
 
 if TYPE_CHECKING:
@@ -97,7 +88,7 @@ def build(inputs: Inputs) -> Report:
     """Build the report of a run."""
     figures = _figures(inputs)
     shown = pictures.load(_paths(figures), inputs.files.bucket, inputs.fetch, inputs.max_image_pixels)
-    return Report(figures, page.render(figures, shown).encode())
+    return Report(figures, render(figures, shown).encode())
 
 
 def _figures(inputs: Inputs) -> dict[str, Any]:
@@ -154,7 +145,7 @@ def _tasks(inputs: Inputs) -> dict[str, Any]:
 
 def _paths(figures: dict[str, Any]) -> Iterator[str]:
     """Yield the paths of the images that the page shows."""
-    yield from (category["typical"] for category in figures["categories"][: page.MAX_CATEGORY_PICTURES])
+    yield from (category["typical"] for category in figures["categories"][:MAX_CATEGORY_PICTURES])
     drawable = (reason for reason in figures["quarantine"] if reason["reason"] in quarantine.DRAWABLE)
     yield from (
         entry["path"] for reason in drawable for entry in reason["samples"] if entry["size"] <= pictures.MAX_BYTES

@@ -1,6 +1,6 @@
 """Make small pictures of images, damaged ones as far as they can be decoded.
 
-This module runs in subprocesses (`include.report.pictures`, `client.serve`). It imports little, so that they start
+This module runs in subprocesses (`include.report.page.pictures`, `client.serve`). It imports little, so that they start
 quickly.
 """
 

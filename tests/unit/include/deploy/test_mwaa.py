@@ -132,7 +132,7 @@ def test_layout_excludes_deployment_and_development(home: Path) -> None:
     parts = {file.relative_to(home / "plugins").parts for file in (home / "plugins").rglob("*") if file.is_file()}
 
     assert ("include", "artifacts", "bootstrap.sh") in parts
-    assert ("include", "report", "page.html.j2") in parts
+    assert ("include", "report", "page", "page.html.j2") in parts
     assert not [one for one in parts if one[:2] in {("include", "dev"), ("include", "deploy")}]
     assert not (home / "dags" / "fruits_features_spark.py").exists()
 

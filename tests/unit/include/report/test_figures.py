@@ -12,9 +12,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from fruits_features.extraction.families import color, contrast
-from include.report import columns, nearest, plane, sample
+from include.report import sample
 from include.report.build import Previous, build
 from include.report.sample import Totals
+from include.report.sections import columns, nearest, plane
 from tests.support.report_runs import KNOWN, QUERIES, Lost, inputs, report
 
 if TYPE_CHECKING:

@@ -18,8 +18,8 @@ import pytest
 
 from fruits_features.contract.families import FAMILIES
 from fruits_features.imaging.thumbnail import thumbnail
-from include.report import pictures
 from include.report.build import About
+from include.report.page import pictures
 from tests.support.deadly_decoder.sitecustomize import ENDLESS_MARK, MARK
 from tests.support.pictures import stored
 from tests.support.report_runs import KNOWN, QUERIES, report
@@ -238,7 +238,7 @@ def test_page_names_the_file_of_its_figures(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("dark", [False, True])
 def test_every_family_has_a_colour_that_looks_like_no_other(*, dark: bool) -> None:
-    css = files("include.report").joinpath("page.css").read_text()
+    css = files("include.report.page").joinpath("page.css").read_text()
     light, _, of_dark = css.partition("@media (prefers-color-scheme: dark)")
     colours = []
     for name in FAMILIES:

@@ -17,7 +17,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from fruits_features.contract.layout import RunLayout
-from include.report import charts, plane
+from include.report.page import charts
+from include.report.sections import plane
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -72,7 +73,7 @@ def _calibration(recogniser: Mapping[str, Any]) -> dict[str, Any]:
 
 def _environment() -> Environment:
     environment = Environment(
-        loader=PackageLoader("include.report", "."),
+        loader=PackageLoader("include.report.page", "."),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

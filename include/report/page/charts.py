@@ -59,7 +59,7 @@ def plane(sample: Mapping[str, Any], colours: Mapping[str, str]) -> StandaloneEm
     """Return the chart of the plane. The page's script fills the source `picked` and the column `picture`.
 
     Args:
-        sample: Result of `include.report.plane.sample`.
+        sample: Result of `include.report.sections.plane.sample`.
         colours: Colours by category.
     """
     data = {

@@ -17,7 +17,7 @@ def summarise(counts: pl.DataFrame, rows: Rows) -> list[dict[str, Any]]:
     """Return each category's number of images by split and the path of its most typical image, in alphabetical order.
 
     Args:
-        counts: Result of `rows.count`.
+        counts: Result of `rows.counts`.
         rows: Rows from which the typical images are chosen.
     """
     typical = _typical(rows)

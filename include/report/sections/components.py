@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from fruits_features.contract.families import dimensions
-from include.report import columns
+from include.report.sections import columns
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

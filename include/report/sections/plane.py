@@ -22,7 +22,7 @@ def sample(rows: Rows, counts: pl.DataFrame) -> dict[str, Any]:
 
     Args:
         rows: Rows from which images are drawn.
-        counts: Result of `rows.count` for the complete run.
+        counts: Result of `rows.counts` for the complete run.
     """
     second = rows.pca[:, 1] if rows.pca.shape[1] > 1 else np.zeros(len(rows), np.float32)
     plane = rows.names.with_columns(x=rows.pca[:, 0], y=second)

@@ -1,0 +1,1 @@
+"""Sections of the report. Each module computes the figures of one section."""
