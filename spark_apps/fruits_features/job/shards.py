@@ -2,15 +2,11 @@
 
 A small run has one shard in the driver's memory. In a large run, tasks read, look up, sort and plan the rows, and pass
 them on as files of the run's staging folder. The driver holds some figures per shard and file.
-
-An object and its row of the cache's index meet in the bucket of their ETag: rows with different ETags never match
-(`CacheIndex.find`).
 """
 
 import math
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import chain, islice
 from typing import TypeVar
@@ -25,8 +21,16 @@ from fruits_features.cache.selection import Selection
 from fruits_features.cache.store import CacheIndex, CacheSegment, FeatureCache, StoredFile, StoredPart
 from fruits_features.contract.layout import FITTED_SPLIT
 from fruits_features.io import staging
-from fruits_features.io.arrow import combine_chunks
 from fruits_features.io.staging import IN_MEMORY, StagedTable, Staging
+from fruits_features.job.buckets import (
+    Bound,
+    bucket_numbers,
+    choose_bounds,
+    put_pieces,
+    read_all,
+    shard_numbers,
+    transpose,
+)
 from fruits_features.job.damage import ReportDamage, undamaged
 from fruits_features.job.distribute import Runner
 from fruits_features.job.inventory import ROWS, Inventory, InventoryFile, fitted_split, partition, sort
@@ -43,13 +47,8 @@ INDEX_SHARD_BYTES = 3 * SHARD_BYTES
 SAMPLED_ROWS = 1_000
 """One of this many rows is sampled for the bounds of the shards."""
 
-_MAX_CONCURRENT_FILES = 16
-
 _A = TypeVar("_A")
 _T = TypeVar("_T")
-
-Bound = tuple[str | None, str]
-"""Category and key of the first row of a shard."""
 
 
 @dataclass(frozen=True)
@@ -126,10 +125,10 @@ class Shards:
             if groups
             else []
         )
-        objects, index = _transposed(split.pieces for split in read), _transposed(undamaged(indexed))
+        objects, index = transpose(split.pieces for split in read), transpose(undamaged(indexed))
         buckets = [(objects[number], index[number]) for number in sorted(objects)]
-        bounds = _bounds(chain.from_iterable(split.sample for split in read), count)
-        found = _transposed(runner.map("look up the cache", _LookUp(place, bounds), buckets))
+        bounds = choose_bounds(chain.from_iterable(split.sample for split in read), count)
+        found = transpose(runner.map("look up the cache", _LookUp(place, bounds), buckets))
         pieces = [found[number] for number in sorted(found)]
         shards = runner.map("sort the inventory", _Sort(place, inventory.folder), pieces)
         split = FITTED_SPLIT if any(split.is_fitted for split in read) else None
@@ -324,7 +323,7 @@ class _SplitInventory:
         rows = file.read()
         sampled = rows.take(pa.array(np.arange(0, rows.num_rows, self.sampled_rows)))
         sample = list(zip(sampled["category"].to_pylist(), sampled["key"].to_pylist(), strict=True))
-        pieces = _put_pieces(rows, _bucket_numbers(rows["etag"], self.buckets), self.place)
+        pieces = put_pieces(rows, bucket_numbers(rows["etag"], self.buckets), self.place)
         return _Split(pieces, rows.num_rows, fitted_split(rows) is not None, sample)
 
 
@@ -338,7 +337,7 @@ class _SplitIndex:
 
     def __call__(self, parts: Sequence[tuple[str, StoredPart, int]]) -> Mapping[int, StagedTable]:
         index = self.cache.read_parts(parts).without_transient().index
-        return _put_pieces(index, _bucket_numbers(index["etag"], self.buckets), self.place)
+        return put_pieces(index, bucket_numbers(index["etag"], self.buckets), self.place)
 
 
 @dataclass(frozen=True)
@@ -350,8 +349,8 @@ class _LookUp:
 
     def __call__(self, bucket: tuple[Sequence[StagedTable], Sequence[StagedTable]]) -> Mapping[int, StagedTable]:
         objects, index = bucket
-        lookup = CacheLookup.of(_read_all(objects, ROWS), CacheIndex(_read_all(index, CacheIndex.empty().index.schema)))
-        return _put_pieces(lookup.rows, _shard_numbers(lookup.rows, self.bounds), self.place)
+        lookup = CacheLookup.of(read_all(objects, ROWS), CacheIndex(read_all(index, CacheIndex.empty().index.schema)))
+        return put_pieces(lookup.rows, shard_numbers(lookup.rows, self.bounds), self.place)
 
 
 @dataclass(frozen=True)
@@ -362,7 +361,7 @@ class _Sort:
     folder: str
 
     def __call__(self, pieces: Sequence[StagedTable]) -> Shard:
-        return Shard.of(CacheLookup(sort(_read_all(pieces), self.folder)), self.place)
+        return Shard.of(CacheLookup(sort(read_all(pieces), self.folder)), self.place)
 
 
 @dataclass(frozen=True)
@@ -470,75 +469,3 @@ def _grouped(parts: Iterable[tuple[str, StoredPart, int]]) -> Iterator[list[tupl
             group = []
     if group:
         yield group
-
-
-def _put_pieces(rows: pa.Table, numbers: NDArray[np.int64], place: Staging) -> dict[int, StagedTable]:
-    """Store the rows with each number as one table."""
-
-    def put(number: int) -> StagedTable:
-        return place.keep(rows.filter(pa.array(numbers == number)))
-
-    present = np.unique(numbers).tolist()
-    with ThreadPoolExecutor(_MAX_CONCURRENT_FILES) as threads:
-        return dict(zip(present, threads.map(put, present), strict=True))
-
-
-def _read_all(pieces: Sequence[StagedTable], schema: pa.Schema | None = None) -> pa.Table:
-    """Return the rows of some tables, in order."""
-    with ThreadPoolExecutor(_MAX_CONCURRENT_FILES) as threads:
-        tables = list(threads.map(staging.read, pieces))
-    return pa.concat_tables([*([schema.empty_table()] if schema else []), *tables])
-
-
-def _transposed(pieces: Iterable[Mapping[int, StagedTable]]) -> defaultdict[int, list[StagedTable]]:
-    """Return the tables of each number, in order."""
-    tables: defaultdict[int, list[StagedTable]] = defaultdict(list)
-    for by_number in pieces:
-        for number, table in by_number.items():
-            tables[number].append(table)
-    return tables
-
-
-def _bucket_numbers(etags: pa.ChunkedArray, buckets: int) -> NDArray[np.int64]:
-    """Return the number of each ETag's bucket, by a hash of its first eight bytes.
-
-    >>> _bucket_numbers(pa.chunked_array([["a", "b", "a", ""]]), 1000).tolist()
-    [751, 90, 751, 0]
-    """
-    etag = combine_chunks(etags)
-    bounds = np.frombuffer(etag.buffers()[1], np.int32)[etag.offset : etag.offset + len(etag) + 1].astype(np.int64)
-    data = np.append(np.frombuffer(etag.buffers()[2] or b"", np.uint8), np.uint8(0))
-    hashes = np.zeros(len(etag), np.uint64)
-    for nth in range(8):
-        at = bounds[:-1] + nth
-        hashes = hashes * np.uint64(257) + np.where(at < bounds[1:], data[np.minimum(at, len(data) - 1)], 0).astype(
-            np.uint64
-        )
-    return np.asarray((hashes * np.uint64(0x9E3779B97F4A7C15) >> np.uint64(33)) % np.uint64(buckets), np.int64)
-
-
-def _bounds(sample: Iterable[Bound], shards: int) -> list[Bound]:
-    """Return the first rows of all shards but the first, which have about equal numbers of sampled rows each."""
-    rows = sorted(sample, key=_order)
-    return [rows[len(rows) * number // shards] for number in range(1, shards)]
-
-
-def _order(bound: Bound) -> tuple[bool, str, str]:
-    """Return the key by which rows are sorted. Rows without a category come last."""
-    category, key = bound
-    return category is None, category or "", key
-
-
-def _shard_numbers(rows: pa.Table, bounds: Sequence[Bound]) -> NDArray[np.int64]:
-    """Return the number of each row's shard: the number of bounds up to it."""
-    coded = pc.dictionary_encode(combine_chunks(rows["category"]))
-    names = [*coded.dictionary.to_pylist(), None]
-    codes = coded.indices.fill_null(len(names) - 1).to_numpy(zero_copy_only=False)
-    before = [sum(_order((category, ""))[:2] < _order((name, ""))[:2] for category, _ in bounds) for name in names]
-    numbers = np.array(before, np.int64)[codes]
-    keys = combine_chunks(rows["key"])
-    for category, key in bounds:
-        if category in names:
-            at = np.flatnonzero(codes == names.index(category))
-            numbers[at] += np.asarray(pc.greater_equal(keys.take(pa.array(at)), key), np.int64)
-    return np.asarray(numbers, np.int64)
