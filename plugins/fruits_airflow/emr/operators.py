@@ -139,12 +139,14 @@ class RunStepOperator(EmrAddStepsOperator):
     - The step is added again when it is cancelled shortly after its adoption. The triggerer may cancel the step of a
       cleared try after the next try has started.
     - An interrupted wait continues, for example after the triggerer's credentials have expired.
+    - A request whose response is lost is not repeated, because EMR may have added the step. A retry adopts it.
 
     Args:
         progress: URI of the `progress.json` that the step updates (templated). Default: the run's file.
         kwargs: Arguments of `EmrAddStepsOperator`.
     """
 
+    aws_hook_class = CreateHook
     template_fields: Sequence[str] = (*EmrAddStepsOperator.template_fields, "progress")
     operator_extra_links = (ClusterLink(), StepLogsLink(), RunFolderLink(), ReportLink())  # type: ignore[assignment]
 

@@ -39,9 +39,9 @@ THROTTLING_CODES = {
 }
 EXPIRED_CODES = {"ExpiredTokenException", "ExpiredToken"}
 MAX_THROTTLED_S = 120
-"""Seconds after which RunJobFlow is no longer repeated."""
+"""Seconds after which RunJobFlow and AddJobFlowSteps are no longer repeated."""
 MAX_BACKOFF_S = 20
-"""Longest pause between two attempts of RunJobFlow, in seconds."""
+"""Longest pause between two attempts of RunJobFlow or AddJobFlowSteps, in seconds."""
 
 
 def s3(**kwargs: Any) -> S3Hook:
@@ -152,33 +152,50 @@ def is_throttling(error: BaseException) -> bool:
     return isinstance(error, ClientError) and error.response["Error"]["Code"] in THROTTLING_CODES
 
 
+_ACTIONS = {"create_job_flow": "RunJobFlow", "add_job_flow_steps": "AddJobFlowSteps"}
+
+
 def _log_retry(state: RetryCallState) -> None:
     hook: EmrHook = state.args[0]
     error = state.outcome.exception() if state.outcome else None
-    hook.log.warning("EMR throttles RunJobFlow. No cluster was created. Trying again: %s", error)
+    hook.log.warning("EMR throttles %s. Nothing was created. Trying again: %s", _ACTIONS[state.fn.__name__], error)  # type: ignore[union-attr]
+
+
+_repeat_throttled = retry(
+    retry=retry_if_exception(is_throttling),
+    wait=wait_random_exponential(max=MAX_BACKOFF_S),
+    stop=stop_after_delay(MAX_THROTTLED_S),
+    before_sleep=_log_retry,
+    reraise=True,
+)
 
 
 class CreateHook(EmrHook):
-    """EMR hook that never creates two clusters with one RunJobFlow.
+    """EMR hook that never creates two clusters with one RunJobFlow, or two steps with one AddJobFlowSteps.
 
-    botocore repeats a request when the response is lost. For RunJobFlow each repetition creates another cluster. This
-    hook repeats throttled requests only, because EMR has certainly refused them. After any other error the caller must
-    look for an existing cluster first.
+    botocore repeats a request when the response is lost. Both actions have no idempotency token (EMR's API Reference),
+    so each repetition creates another cluster or step. This hook repeats throttled requests only, because EMR has
+    certainly refused them. After any other error the caller must look for an existing cluster or step first.
     """
 
-    @retry(
-        retry=retry_if_exception(is_throttling),
-        wait=wait_random_exponential(max=MAX_BACKOFF_S),
-        stop=stop_after_delay(MAX_THROTTLED_S),
-        before_sleep=_log_retry,
-        reraise=True,
-    )
+    @_repeat_throttled
     def create_job_flow(self, job_flow_overrides: dict[str, Any]) -> dict[str, Any]:
         """Send RunJobFlow without botocore's retries, and return the response."""
-        response: dict[str, Any] = self._single_attempt_client().run_job_flow(**job_flow_overrides)  # type: ignore[assignment]
+        client: EMRClient = self.get_client_type(region_name=self.region_name, config=self._single_attempt())
+        response: dict[str, Any] = client.run_job_flow(**job_flow_overrides)  # type: ignore[assignment]
         return response
 
-    def _single_attempt_client(self) -> EMRClient:
-        config = self.config.merge(Config(retries={"total_max_attempts": 1}))
-        client: EMRClient = self.get_client_type(region_name=self.region_name, config=config)
-        return client
+    @_repeat_throttled
+    def add_job_flow_steps(self, *args: Any, **kwargs: Any) -> list[str]:
+        """Send AddJobFlowSteps without botocore's retries, and return the ids of the steps."""
+        once = EmrHook(
+            emr_conn_id=None,
+            aws_conn_id=self.aws_conn_id,
+            region_name=self.region_name,
+            verify=self.verify,
+            config=self._single_attempt(),
+        )
+        return once.add_job_flow_steps(*args, **kwargs)
+
+    def _single_attempt(self) -> Config:
+        return self.config.merge(Config(retries={"total_max_attempts": 1}))

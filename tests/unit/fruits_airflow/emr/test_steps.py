@@ -10,13 +10,15 @@ from unittest.mock import Mock
 
 import pytest
 from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
-from botocore.exceptions import WaiterError
+from botocore.exceptions import ReadTimeoutError, WaiterError
 from structlog.testing import capture_logs
 
 from fruits_airflow.emr import operators
 from fruits_airflow.emr.operators import FeaturizeOperator, RunStepOperator
 from fruits_airflow.emr.triggers import StepProgressTrigger
+from fruits_airflow.hooks.aws import RETRY_CONFIG
 from fruits_features.job.outcome import Outcome, Seconds
+from include.dev.local_aws.emr.faults import FAULT_TAG
 from include.settings import settings
 from tests.support.waiting import wait_for
 
@@ -40,9 +42,11 @@ def _short_waits(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.fixture
-def cluster(local_aws: LocalAws) -> Iterator[str]:
+def cluster(local_aws: LocalAws, request: pytest.FixtureRequest) -> Iterator[str]:
+    """A cluster, with the fault that the test names as the parameter."""
     emr = local_aws.emr()
-    cluster = emr.run_job_flow(Name="steps", Instances={"KeepJobFlowAliveWhenNoSteps": True})["JobFlowId"]
+    tags = [{"Key": FAULT_TAG, "Value": request.param}] if hasattr(request, "param") else []
+    cluster = emr.run_job_flow(Name="steps", Instances={"KeepJobFlowAliveWhenNoSteps": True}, Tags=tags)["JobFlowId"]
     yield cluster
     emr.terminate_job_flows(JobFlowIds=[cluster])
     emr.get_waiter("cluster_terminated").wait(ClusterId=cluster, WaiterConfig={"Delay": 1})
@@ -91,6 +95,20 @@ def test_retry_adopts_the_running_step(local_aws: LocalAws, cluster: str) -> Non
 
     assert first["step_ids"] == second["step_ids"]
     assert len(_states(local_aws, cluster)) == 1
+
+
+@pytest.mark.parametrize("cluster", ["answer-late:2"], indirect=True)
+def test_step_with_a_lost_response_is_not_repeated_but_adopted_by_the_next_try(
+    local_aws: LocalAws, cluster: str
+) -> None:
+    impatient = _operator(cluster, "sleep", "60")
+    impatient.botocore_config = RETRY_CONFIG | {"read_timeout": 1}
+
+    with pytest.raises(ReadTimeoutError):
+        impatient.execute(CONTEXT)
+
+    (adopted,) = _deferred(_operator(cluster, "sleep", "60"))["step_ids"]
+    assert [step["Id"] for step in local_aws.emr().list_steps(ClusterId=cluster)["Steps"]] == [adopted]
 
 
 def test_completed_step_is_not_added_again(local_aws: LocalAws, cluster: str) -> None:
