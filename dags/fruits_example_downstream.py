@@ -1,7 +1,7 @@
 """### Images per category
 
 Example of a DAG that is scheduled on the asset `fruits_features`. It runs after each publication and reads the run that
-the asset's event names. It does not run after backfills or skipped runs.
+the asset's event names, through the connection `aws_default`. It does not run after backfills or skipped runs.
 
 **Result** The number of images per category, in the log and in the XCom of `count_images`.
 
@@ -14,8 +14,11 @@ import logging
 from typing import Any
 
 from airflow.sdk import DAG, get_current_context, task
+from airflow.sdk.exceptions import AirflowFailException
 
 from fruits_airflow import run_context
+from fruits_airflow.hooks import aws
+from fruits_airflow.hooks.documents import read_latest
 from fruits_airflow.params import PARAMS, REQUEST_TIMEOUT, START
 from fruits_airflow.tasks.announce import FEATURES
 
@@ -40,12 +43,13 @@ with DAG(
 
         context = get_current_context()
         events = context["triggering_asset_events"].get(FEATURES)
-        place = run_context.dataset(context)
-        requested = {"bucket": place.bucket, "dataset": place.name, "run": None}
-        event: dict[str, Any] = events[-1].extra if events else requested
-        features = dataset.open(f"s3://{event['bucket']}", run=event["run"], dataset=event["dataset"])
+        place, s3 = run_context.dataset(context), aws.s3()
+        published: dict[str, Any] = events[-1].extra if events else read_latest(s3, place)
+        if not published:
+            raise AirflowFailException(f"There is no published run in {place}. Run the DAG fruits_features first.")
+        features = dataset.scan(published["paths"]["features"], aws.filesystem(s3))
         counts: dict[str, int] = dict(features.group_by("category").len().sort("category").collect().iter_rows())
-        log.info("Images of %s: %s", f"run {event['run']}" if event["run"] else "the latest run", counts)
+        log.info("Images of %s: %s", f"run {published['run']}" if events else "the latest run", counts)
         return counts
 
     count_images()
