@@ -119,19 +119,38 @@ def _routes(ec2: EC2Client, subnets: Sequence[SubnetTypeDef], vpc: str, deployme
             )
             continue
         s3 = _endpoint(endpoints, f"com.amazonaws.{region}.s3", table)
-        if not default and not s3:
-            yield Problem(
-                f"Nodes in subnet {name} do not reach S3.",
-                f"{create} --service-name com.amazonaws.{region}.s3 --route-table-ids {table.get('RouteTableId')}",
-            )
         if s3:
             yield from _restrictive_policy(s3, deployment)
+        else:
+            gateway = f"--service-name com.amazonaws.{region}.s3 --route-table-ids {table.get('RouteTableId')}"
+            yield from _without_s3_endpoint(name, default, f"{create} {gateway}")
         if not default and not _endpoint(endpoints, f"com.amazonaws.{region}.kms", table):
             yield Problem(
                 f"Nodes in subnet {name} do not reach KMS.",
                 f"{create} --vpc-endpoint-type Interface --service-name com.amazonaws.{region}.kms --subnet-ids {name} "
                 "--security-group-ids sg-… --private-dns-enabled",
             )
+
+
+def _without_s3_endpoint(subnet: str, default: RouteTypeDef | None, command: str) -> Iterator[Problem]:
+    """Check how a subnet without an endpoint of S3 reaches it.
+
+    A NAT gateway processes each image for a price per GB (VPC pricing, "NAT Gateway"). EMR recommends an endpoint (EMR
+    Management Guide, "Amazon VPC options when you launch a cluster").
+
+    Args:
+        subnet: ID of the subnet.
+        default: Default route of the subnet.
+        command: Command that creates a gateway endpoint.
+    """
+    if not default:
+        yield Problem(f"Nodes in subnet {subnet} do not reach S3.", command)
+    elif nat := default.get("NatGatewayId"):
+        yield Problem(
+            f"Nodes in subnet {subnet} reach S3 through {nat}, which costs money per GB; a gateway endpoint is free.",
+            command,
+            stops=False,
+        )
 
 
 def _route_table(tables: Sequence[RouteTableTypeDef], subnet: str) -> RouteTableTypeDef:

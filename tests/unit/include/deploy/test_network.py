@@ -9,6 +9,7 @@ import boto3
 import pytest
 
 from include.deploy.network import EMR_TAG, endpoint_buckets, network
+from include.deploy.problems import Problem
 from tests.support.network import Network
 from tests.support.stacks import REGION
 
@@ -115,13 +116,33 @@ def test_subnet_without_routes_to_s3_and_kms_is_a_problem_with_the_commands(ther
     ]
 
 
-def test_nat_gateway_reaches_s3_and_kms(there: Network) -> None:
-    there.remove(there.s3)
+@pytest.fixture
+def nat(there: Network) -> str:
+    """The NAT gateway of the subnet's default route."""
+    gateway = there.ec2.create_nat_gateway(SubnetId=there.subnet, ConnectivityType="private")["NatGateway"]
+    name: str = gateway["NatGatewayId"]
+    there.default_route(NatGatewayId=name)
+    return name
+
+
+@pytest.mark.usefixtures("nat")
+def test_nat_gateway_reaches_kms(there: Network) -> None:
     there.remove(there.kms)
-    nat = there.ec2.create_nat_gateway(SubnetId=there.subnet, ConnectivityType="private")["NatGateway"]["NatGatewayId"]
-    there.default_route(NatGatewayId=nat)
 
     assert _problems(there) == []
+
+
+def test_images_that_would_pass_a_nat_gateway_are_a_problem_that_does_not_stop(there: Network, nat: str) -> None:
+    there.remove(there.s3)
+
+    (problem,) = network(there.ec2, there.deployment)
+
+    assert problem == Problem(
+        f"Nodes in subnet {there.subnet} reach S3 through {nat}, which costs money per GB; a gateway endpoint is free.",
+        f"aws ec2 create-vpc-endpoint --region {REGION} --vpc-id {there.vpc} --service-name com.amazonaws.{REGION}.s3 "
+        f"--route-table-ids {there.routes}",
+        stops=False,
+    )
 
 
 def test_gateway_endpoint_of_another_route_table_does_not_count(there: Network) -> None:
