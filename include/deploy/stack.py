@@ -93,7 +93,7 @@ class Stack:
                 ChangeSetType="CREATE" if creates else "UPDATE",
                 TemplateBody=TEMPLATE.read_text(),
                 Parameters=_parameters(parameters, {} if creates else dict(current or {})),
-                Capabilities=["CAPABILITY_IAM"],
+                Capabilities=["CAPABILITY_NAMED_IAM"],  # the instance profile has a name
                 Tags=[TAG],
             )
         except ClientError as error:

@@ -81,7 +81,7 @@ def create(name: str, parameters: Mapping[str, str]) -> Stack:
     formation = boto3.client("cloudformation", region_name=REGION)
     given = [{"ParameterKey": key, "ParameterValue": value} for key, value in {"VpcId": vpc, **parameters}.items()]
     formation.create_stack(
-        StackName=name, TemplateBody=TEMPLATE.read_text(), Parameters=given, Capabilities=["CAPABILITY_IAM"]
+        StackName=name, TemplateBody=TEMPLATE.read_text(), Parameters=given, Capabilities=["CAPABILITY_NAMED_IAM"]
     )
     (stack,) = formation.describe_stacks(StackName=name)["Stacks"]
     assert stack["StackStatus"] == "CREATE_COMPLETE"

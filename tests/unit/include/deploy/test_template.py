@@ -101,6 +101,10 @@ def test_lifecycle_expires_leftovers_and_runs_only_by_a_parameter(template: dict
     assert template["Parameters"]["ExpireRunsAfterDays"]["Default"] == 0
 
 
+def test_instance_profile_has_the_name_of_its_role_as_emr_demands(stack: Stack) -> None:
+    assert stack.outputs["SettingEmrInstanceProfile"] == stack.resources["InstanceRole"]
+
+
 def test_clusters_are_encrypted_and_take_metadata_by_token_only(stack: Stack) -> None:
     document = stack.security_configuration()
     encryption = document["EncryptionConfiguration"]
