@@ -6,6 +6,7 @@ It uses the standard library only, because it runs before the installation.
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import shutil
 import subprocess
@@ -24,7 +25,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python include/dev/prerequisites.py", description="Check that this machine has enough disk space."
     )
-    parser.add_argument("--java", action="store_true", help=f"also check that Java {JAVA} or newer is on the PATH")
+    parser.add_argument("--java", action="store_true", help=f"also check that Spark finds Java {JAVA} or newer")
     options = parser.parse_args(argv)
     root = Path(__file__).resolve().parents[2]
     needed_gb = RUN_GB if (root / ".venv" / ".runtime").exists() else INSTALLED_GB + RUN_GB
@@ -36,17 +37,25 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def java_problem() -> str | None:
-    """Return the problem with the `java` on the path, or `None`."""
-    java = shutil.which("java")
+    """Return the problem with the Java that Spark would start, or `None`.
+
+    Spark starts the one of `JAVA_HOME`, and the one on the path if the variable is empty (its `bin/spark-class`).
+    """
+    home = os.environ.get("JAVA_HOME")
+    java = shutil.which("java", path=f"{home}/bin" if home else None)
     if java is None:
+        if home:
+            return f"JAVA_HOME is {home}, which has no bin/java; set it to a JDK {JAVA} or newer, or unset it."
         return f"Java {JAVA} or newer is needed for Spark and was not found; install a JDK, such as {_DEBIAN}."
+    remedy = "set JAVA_HOME to it" if home else "put it first on the PATH"
     answer = subprocess.run([java, "-version"], capture_output=True, text=True, check=False)
     version = re.search(r'version "(?:1\.)?(\d+)', answer.stderr)
     if version is None:
-        return f"{java} does not report its version; install a JDK {JAVA} or newer and put it first on the PATH."
+        return f"{java} does not report its version; install a JDK {JAVA} or newer and {remedy}."
     if int(version[1]) < JAVA:
         return (
-            f"Java {JAVA} or newer is needed for Spark, {java} is {version[1]}; install a newer JDK, such as {_DEBIAN}."
+            f"Java {JAVA} or newer is needed for Spark, {java} is {version[1]}; "
+            f"install a newer JDK, such as {_DEBIAN}, and {remedy}."
         )
     return None
 

@@ -8,7 +8,13 @@ import pytest
 from include.dev import prerequisites
 
 
+@pytest.fixture(autouse=True)
+def _no_java_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("JAVA_HOME", raising=False)
+
+
 def _java(folder: Path, answer: str) -> None:
+    folder.mkdir(exist_ok=True)
     java = folder / "java"
     java.write_text(f"#!/bin/sh\necho '{answer}' >&2\n")
     java.chmod(0o755)
@@ -41,6 +47,28 @@ def test_java_is_accepted_by_its_version(
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}/bin{os.pathsep}/usr/bin")
 
     assert (prerequisites.java_problem() is None) == fine
+
+
+@pytest.mark.parametrize(
+    ("on_path", "in_home", "problem"),
+    [
+        ("17.0.15", "1.8.0_401", "is 8; install a newer JDK"),
+        ("1.8.0_401", "17.0.15", None),
+        ("17.0.15", None, "which has no bin/java"),
+    ],
+)
+def test_java_home_is_checked_as_spark_prefers_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, on_path: str, in_home: str | None, problem: str | None
+) -> None:
+    _java(tmp_path, f'java version "{on_path}"')
+    if in_home:
+        _java(tmp_path / "bin", f'java version "{in_home}"')
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}/bin{os.pathsep}/usr/bin")
+    monkeypatch.setenv("JAVA_HOME", str(tmp_path))
+
+    found = prerequisites.java_problem()
+
+    assert (found is None) if problem is None else problem in str(found)
 
 
 def test_too_little_space_names_folder_and_figures(tmp_path: Path) -> None:
