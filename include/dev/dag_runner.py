@@ -24,11 +24,16 @@ CLOSING_S = 60.0
 """Seconds that an interrupted Airflow has to close its run."""
 
 _EVENT = re.compile(r"(Task started) |\[DAG TEST\] end task task_id=(\w+)")
-_ERROR = re.compile(r"\[error *\] *(.+?)(?: \[[\w.]+\])?(?: loc=.*)?$")
+_ERROR = re.compile(r"\[error *\] *(.+?)(?: +\[[\w.]+\](?: \w+=.*)?)?$", re.MULTILINE)
+_ENTRY = re.compile(r"^(?=\S+ \[\w+ *\] )", re.MULTILINE)
+"""Start of an entry of Airflow's log. A message or a traceback may take several lines."""
+_TASK_FAILED = "Task failed with exception"
+_RAISED = re.compile(r'^  File ".*\n(?: .*\n)*(\S+?)(?:: (.*))?$', re.MULTILINE)
+"""Class and first line of the message after the frames of a traceback."""
 
 
 class DagsTestError(Exception):
-    """The run failed. The message holds the first error, if there is one, and the path of the log."""
+    """The run failed. The message holds the reason, if it is known, and the path of the log."""
 
 
 def dags_test(params: Mapping[str, Any], environment: Mapping[str, str], log: Path) -> Iterator[tuple[str, float]]:
@@ -47,8 +52,7 @@ def dags_test(params: Mapping[str, Any], environment: Mapping[str, str], log: Pa
     """
     command = ["airflow", "dags", "test", DAG_ID, "--conf", json.dumps(params)]
     started = None
-    errors: list[str] = []
-    with log.open("w", buffering=1) as file, _open(command, environment) as process:
+    with log.open("w", buffering=1, encoding="utf-8") as file, _open(command, environment) as process:
         try:
             for line in process.stdout or ():
                 file.write(line)
@@ -57,14 +61,25 @@ def dags_test(params: Mapping[str, Any], environment: Mapping[str, str], log: Pa
                     if task := event[2]:
                         seconds, started = time.monotonic() - started, None
                         yield task, seconds
-                elif error := _ERROR.search(line):
-                    errors.append(error[1])
         except BaseException:
             _interrupt(process, file)
             raise
     if process.returncode:
-        reason = f": {errors[0]}" if errors else ""
-        raise DagsTestError(f"the run failed{reason}\nAirflow's complete log is {log}.")
+        reason = _reason(log.read_text(encoding="utf-8"))
+        raise DagsTestError(f"the run failed{f': {reason}' if reason else ''}\nAirflow's complete log is {log}.")
+
+
+def _reason(log: str) -> str | None:
+    """Return the message of the first exception that failed a task, or else the first error in the log.
+
+    Airflow's client also logs errors in runs that succeed, such as "XCom not found" of a skipped task.
+    """
+    failed = next((entry for entry in _ENTRY.split(log) if _TASK_FAILED in entry.partition("\n")[0]), "")
+    raised = [*_RAISED.finditer(failed)]  # causes come first
+    if raised:
+        return raised[-1][2] or raised[-1][1]
+    error = _ERROR.search(log)
+    return error[1] if error else None
 
 
 def _interrupt(process: subprocess.Popen[str], log: TextIO) -> None:

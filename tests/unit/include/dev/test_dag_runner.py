@@ -59,6 +59,41 @@ def test_failed_run_is_reported_with_its_first_error_and_its_log(tmp_path: Path,
         list(dags_test({}, environment, log))
 
 
+def test_failed_task_is_reported_with_the_message_of_its_exception(tmp_path: Path, log: Path) -> None:
+    output = tmp_path / "output.txt"
+    output.write_text(
+        """\
+2026-11-30T09:30:31.592127Z [error    ] XCom not found                 [airflow.sdk.api.client] key=run loc=client.py
+2026-11-30T09:30:35.456356Z [error    ] Last lines of the step's stderr:
+Error: A JNI error has occurred [fruits_airflow.emr.diagnosis] loc=diagnosis.py:105
+2026-11-30T09:30:35.457062Z [error    ] Task failed with exception     [task] loc=task_runner.py:1639
+Traceback (most recent call last):
+  File "hook.py", line 1, in list
+    raise error_class(parsed_response, operation_name)
+          ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+botocore.errorfactory.NoSuchBucket: The specified bucket does not exist
+
+The above exception was the direct cause of the following exception:
+
+Traceback (most recent call last):
+  File "sensors.py", line 2, in execute
+    raise AirflowFailException(message) from error
+airflow.sdk.exceptions.AirflowFailException: Bucket 'fruit' does not exist. Create it.
+Remedy: a second line of the message
+2026-11-30T09:30:36.000000Z [info     ] ::endgroup::                   [task] loc=task_runner.py:2379
+2026-11-30T09:30:37.457062Z [error    ] Task failed with exception     [task] loc=task_runner.py:1639
+Traceback (most recent call last):
+  File "teardown.py", line 3, in execute
+    raise ValueError("later")
+ValueError: later
+""",
+        encoding="utf-8",
+    )
+
+    with pytest.raises(DagsTestError, match=r"^the run failed: Bucket 'fruit' does not exist\. Create it\.\n"):
+        list(dags_test({}, says(tmp_path, f"cat {output}; exit 1"), log))
+
+
 def test_interrupted_caller_waits_until_airflow_has_closed_the_run(tmp_path: Path, log: Path) -> None:
     environment = says(
         tmp_path,
