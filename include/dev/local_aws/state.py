@@ -19,6 +19,14 @@ NODES = Path(__file__).resolve().parents[3] / ".local" / "nodes"
 """Python environments of cluster nodes. All local AWS of this checkout share them: their names are content hashes."""
 DEFAULT_BUCKET = "fruits"
 
+_OTHER_VARIABLES = """\
+unset AWS_PROFILE AWS_DEFAULT_PROFILE AWS_SESSION_TOKEN
+no_proxy=${no_proxy:-${NO_PROXY:-}}
+export no_proxy="127.0.0.1,localhost${no_proxy:+,$no_proxy}"
+export NO_PROXY="$no_proxy"
+"""
+"""Commands for a shell without the variables of another account, and without the proxy of its network."""
+
 
 class StateFolder:
     """Paths of the state folder, and the record of the running local AWS."""
@@ -35,7 +43,7 @@ class StateFolder:
     def publish(self, report: dict[str, Any]) -> None:
         """Write the record and the exports, each atomically."""
         lines = [f"export {key}={shlex.quote(value)}\n" for key, value in report["environment"].items()]
-        _write(self.exports, "".join(["unset AWS_PROFILE AWS_SESSION_TOKEN\n", *lines]))
+        _write(self.exports, "".join([_OTHER_VARIABLES, *lines]))
         _write(self.record, json.dumps(report, indent=2))
 
     def read(self) -> dict[str, Any] | None:

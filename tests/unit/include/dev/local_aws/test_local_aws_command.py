@@ -74,6 +74,24 @@ def test_keys_are_random_at_each_start_and_readable_by_their_owner_only(state: P
     assert all(len(key) >= 32 for key in keys)
 
 
+def test_proxy_of_the_network_is_not_used_for_local_aws(state: Path) -> None:
+    nobody = "http://127.0.0.1:9"
+    proxies = {name: nobody for variable in ("HTTP_PROXY", "HTTPS_PROXY") for name in (variable, variable.lower())}
+    environment = {name: value for name, value in os.environ.items() if name.lower() != "no_proxy"} | proxies
+    command = f"{sys.executable} -m include.dev.local_aws start --s3-port 0 --emr-port 0 --state {state}"
+    start = f"source include/dev/environment.sh && {command}"
+    listing = "import boto3; print(boto3.client('s3').list_buckets()['Buckets'][0]['Name'])"
+    client = f'source {state}/environment.sh && {sys.executable} -c "{listing}" && echo "$NO_PROXY"'
+
+    started, listed = (
+        subprocess.run(["/bin/bash", "-c", script], cwd=ROOT, env=env, capture_output=True, text=True, check=False)
+        for script, env in ((start, environment), (client, environment | {"NO_PROXY": "example.com"}))
+    )
+
+    assert started.returncode == 0, started.stderr
+    assert listed.stdout.splitlines() == ["fruits", "127.0.0.1,localhost,example.com"], listed.stderr
+
+
 @pytest.mark.parametrize("option", ["--s3-port", "--emr-port"])
 def test_start_on_used_port_fails_in_one_line_and_leaves_nothing(state: Path, option: str) -> None:
     with socket.socket() as taken:
