@@ -97,7 +97,7 @@ def _find(dataset: DatasetLayout, run: str | None, as_of: str | date | None) -> 
     moment = _moment(as_of)
     if datetime.fromisoformat(latest["published_at"]) <= moment:
         return latest
-    return _earlier(dataset, latest, f"a run published by {moment.isoformat()}", until=layout.stamp(moment))
+    return _earlier(dataset, latest, f"a run published by {moment.isoformat()}", until=moment)
 
 
 def _way_out(bucket: str) -> str:
@@ -134,13 +134,18 @@ def publications(bucket: str, *, dataset: str = DEFAULT_DATASET) -> list[Publica
     s3_access.check_endpoint()
     with s3_access.reading(f"s3://{place.bucket}/"):
         latest = _find(place, None, None)
-        pointers = reversed(object_store.list_files(place.history))
+        pointers = reversed(_history(place))
         earlier = [Publication(layout.published_run(one), layout.publication_time(one)) for one in pointers]
     return [Publication(latest["run"], datetime.fromisoformat(latest["published_at"])), *earlier]
 
 
+def _history(dataset: DatasetLayout) -> list[str]:
+    """Return the names of the earlier pointers, the oldest first. Other objects in their folder are left out."""
+    return list(object_store.list_files(dataset.history, ".json"))
+
+
 def _earlier(
-    dataset: DatasetLayout, latest: dict[str, Any], description: str, *, run: str = "", until: str = ""
+    dataset: DatasetLayout, latest: dict[str, Any], description: str, *, run: str = "", until: datetime | None = None
 ) -> dict[str, Any]:
     """Read the newest earlier pointer, of a run or until a time.
 
@@ -149,13 +154,13 @@ def _earlier(
         latest: Content of `latest.json`.
         description: Requested run, for the error message.
         run: Name of the run; empty for any.
-        until: Latest time of publication, as in file names; empty for any.
+        until: Latest time of publication; `None` for any.
     """
-    pointers = list(object_store.list_files(dataset.history))
+    pointers = _history(dataset)
     matches = [
         name
         for name in pointers
-        if run in {"", layout.published_run(name)} and (not until or name[: len(until)] <= until)
+        if run in {"", layout.published_run(name)} and (until is None or layout.publication_time(name) <= until)
     ]
     if matches:
         return _read(f"{dataset.history}/{matches[-1]}")
@@ -175,12 +180,23 @@ def _moment(as_of: str | date) -> datetime:
     ('2026-11-20T23:59:59.999999+00:00', '2026-11-20T08:00:00+01:00')
     """
     if isinstance(as_of, str):
-        try:
-            as_of = date.fromisoformat(as_of) if len(as_of) == len("2026-11-20") else datetime.fromisoformat(as_of)
-        except ValueError as error:
-            raise ValueError(f"as_of={as_of!r} is not a time: write 2026-11-20, or 2026-11-20T08:00+01:00.") from error
+        as_of = _parse(as_of)
     moment = as_of if isinstance(as_of, datetime) else datetime.combine(as_of, time.max)
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _parse(as_of: str) -> date:
+    """Return the date or the `datetime` of a text in ISO 8601. `datetime` reads dates too, as their midnight.
+
+    Raises:
+        ValueError: It is neither.
+    """
+    with suppress(ValueError):
+        return date.fromisoformat(as_of)
+    try:
+        return datetime.fromisoformat(as_of)
+    except ValueError as error:
+        raise ValueError(f"as_of={as_of!r} is not a time: write 2026-11-20, or 2026-11-20T08:00+01:00.") from error
 
 
 def _read(uri: str) -> dict[str, Any]:

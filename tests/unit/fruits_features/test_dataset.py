@@ -51,6 +51,7 @@ def test_run_is_opened_by_its_name(orchard: str, run: str) -> None:
     ("as_of", "run"),
     [
         ("2026-11-20", "a"),
+        ("20261120", "a"),
         ("2026-11-20T08:00:00", "a"),
         ("2026-11-21T07:59:59", "a"),
         ("2026-11-21T09:00:00+01:00", "Z-a"),
@@ -69,6 +70,20 @@ def test_time_before_all_runs_names_the_published_ones(orchard: str) -> None:
         dataset.NothingPublishedError, match=r"a run published by 2026-11-19T23.*newest first: c, Z-a, a\."
     ):
         dataset.open(orchard, as_of="2026-11-19")
+
+
+@pytest.mark.parametrize("as_of", ["0206-11-20", "0001-01-01T00:00+01:00"])
+def test_time_with_a_misspelt_year_finds_no_run(orchard: str, as_of: str) -> None:
+    with pytest.raises(dataset.NothingPublishedError, match=f"a run published by {as_of[:10]}"):
+        dataset.open(orchard, as_of=as_of)
+
+
+def test_foreign_objects_beside_the_earlier_pointers_are_left_out(local_aws: LocalAws, orchard: str) -> None:
+    bucket = orchard.removeprefix("s3://")
+    local_aws.s3().put_object(Bucket=bucket, Key="features/published/.DS_Store", Body=b"")
+
+    assert [one.run for one in publications.publications(orchard)] == ["c", "Z-a", "a"]
+    assert dataset.published(orchard, as_of="2026-11-20")["run"] == "a"
 
 
 def test_unknown_run_names_the_published_ones(orchard: str, monkeypatch: pytest.MonkeyPatch) -> None:
