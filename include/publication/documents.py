@@ -9,23 +9,19 @@ from __future__ import annotations
 import json
 from datetime import datetime, timedelta
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, NonNegativeInt, PositiveInt, ValidationError
 
 from fruits_features import __version__
 from fruits_features.contract import sealed
-from fruits_features.contract.layout import RunLayout
+from fruits_features.contract.layout import DOCUMENT_FORMAT, RunLayout
 from fruits_features.contract.sealed import DamagedDocumentError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from fruits_features.contract.layout import DatasetLayout
-
-FORMAT: Final = 1
-"""Version of both documents. A change that existing readers cannot read increases it."""
-
 
 MAX_CLOCK_SKEW = timedelta(minutes=30)
 """Largest time by which a publication may be in the future.
@@ -51,7 +47,7 @@ class _Paths(BaseModel):
 class _Latest(BaseModel):
     """Fields of `latest.json` that the pipeline reads. Older versions wrote no inventory."""
 
-    format: Literal[1] = FORMAT
+    format: Literal[1] = DOCUMENT_FORMAT
     run: str
     published_at: AwareDatetime
     inventory: _TakenAt = _TakenAt()
@@ -89,7 +85,7 @@ class _Record(BaseModel):
     Older versions wrote no fingerprint, no cost and no recogniser.
     """
 
-    format: Literal[1] = FORMAT
+    format: Literal[1] = DOCUMENT_FORMAT
     run: str
     dag: _DagRun
     counts: _Counts
@@ -127,7 +123,7 @@ def run_document(
     """
     outcome = figures["outcome"]
     document = {
-        "format": FORMAT,
+        "format": DOCUMENT_FORMAT,
         "run": run["name"],
         "dag": dict(dag_run),
         "inventory": {key: run[key] for key in _INVENTORY},
@@ -160,7 +156,7 @@ def latest_document(document: Mapping[str, Any], *, published_at: str) -> dict[s
         published_at: Time of the publication in ISO 8601.
     """
     latest = {
-        "format": FORMAT,
+        "format": DOCUMENT_FORMAT,
         "run": document["run"],
         "published_at": published_at,
         "inventory": document["inventory"],

@@ -12,8 +12,9 @@ from typing import Any
 
 from obstore.exceptions import BaseError
 
+from fruits_features import __version__
 from fruits_features.contract import layout, sealed
-from fruits_features.contract.layout import DATASETS_ROOT, DEFAULT_DATASET, DatasetLayout
+from fruits_features.contract.layout import DATASETS_ROOT, DEFAULT_DATASET, DOCUMENT_FORMAT, DatasetLayout
 from fruits_features.contract.sealed import DamagedDocumentError
 from fruits_features.io import object_store, s3_access
 
@@ -23,7 +24,7 @@ _MAX_NAMES = 10
 
 
 class DamagedPointerError(ValueError):
-    """The pointer to a run is damaged. The message names the object."""
+    """The pointer to a run is damaged, or a newer version wrote it. The message names the object."""
 
 
 class NothingPublishedError(FileNotFoundError):
@@ -203,13 +204,18 @@ def _read(uri: str) -> dict[str, Any]:
     """Read a pointer.
 
     Raises:
-        DamagedPointerError: It cannot be read, or has other content than was written.
+        DamagedPointerError: It cannot be read, has other content than was written, or is of a newer version.
     """
     fix = "restore an earlier version of this object"
     try:
         document = sealed.decode(object_store.read(uri))
     except DamagedDocumentError as error:
         raise DamagedPointerError(f"{uri} is damaged: {error}; {fix}.") from error
+    if document.get("format", DOCUMENT_FORMAT) != DOCUMENT_FORMAT:
+        raise DamagedPointerError(
+            f"{uri} has the format {document['format']}, and this version {__version__} of fruits-features reads "
+            f"{DOCUMENT_FORMAT}; install the version of the pipeline that published the run."
+        )
     if missing := {"paths", "published_at", "run"} - document.keys():
         raise DamagedPointerError(f"{uri} is damaged: it has no {' and no '.join(sorted(missing))}; {fix}.")
     return document

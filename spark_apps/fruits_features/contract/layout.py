@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
+from typing import Final
 
 FEATURES_ROOT = "features"
 """Prefix of everything that the pipeline writes besides artifacts and logs."""
@@ -16,6 +17,8 @@ DATASETS_ROOT = f"{FEATURES_ROOT}/datasets"
 """Prefix of the named data sets. Below `FEATURES_ROOT`, so that no inventory lists them as images."""
 DEFAULT_DATASET = "default"
 """Data set directly below `FEATURES_ROOT`."""
+DOCUMENT_FORMAT: Final = 1
+"""Version of `run.json` and `latest.json`. A change that existing readers cannot read increases it."""
 PORTABLE = "projection.npz"
 RECOGNISER = "recogniser.npz"
 MODEL_CARD = "model_card.md"

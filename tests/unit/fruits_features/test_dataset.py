@@ -86,6 +86,15 @@ def test_foreign_objects_beside_the_earlier_pointers_are_left_out(local_aws: Loc
     assert dataset.published(orchard, as_of="2026-11-20")["run"] == "a"
 
 
+def test_pointer_of_a_newer_version_names_the_way_out(local_aws: LocalAws, bucket: str) -> None:
+    pointer = json.dumps({"format": 2, "run": "a", "files": {}}).encode()
+    local_aws.s3().put_object(Bucket=bucket, Key="features/latest.json", Body=pointer)
+
+    for read in (dataset.published, publications.publications):
+        with pytest.raises(dataset.DamagedPointerError, match=r"latest\.json has the format 2.* reads 1; install"):
+            read(f"s3://{bucket}")
+
+
 def test_unknown_run_names_the_published_ones(orchard: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(publications, "_MAX_NAMES", 2)
 
