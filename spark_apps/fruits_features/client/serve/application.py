@@ -14,7 +14,9 @@ from importlib.resources import files
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, FastAPI, Query, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
+from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from fruits_features.client.serve.guards import HEADERS, HeadersMiddleware, HostMiddleware, refuse_other_sites
@@ -24,6 +26,7 @@ from fruits_features.client.serve.service import Service, Visitor
 DEFAULT_TOP: Final = 5
 MAX_TOP: Final = 1000
 _NAVIGATION: Final = "<!-- navigation -->"
+_READ: Final = ["GET", "HEAD"]
 _STATIC: Final = {"page.css": "text/css", "page.js": "text/javascript"}
 
 
@@ -36,8 +39,11 @@ def application(service: Service, names: tuple[str, ...]) -> FastAPI:
     """
     app = FastAPI(title="Fruits", docs_url=None, redoc_url=None, openapi_url=None)
     app.include_router(routes(lambda: service, _any_visitor))
-    app.add_api_route("/health", _health)
+    app.add_api_route("/health", _health, methods=_READ)
     app.add_exception_handler(Refusal, answer_refusal)
+    app.add_exception_handler(HTTPException, _answer_http_error)
+    app.add_exception_handler(RequestValidationError, _answer_invalid_query)
+    app.add_exception_handler(Exception, _answer_fault)
     app.add_middleware(HostMiddleware, names=names)
     app.add_middleware(HeadersMiddleware, headers=HEADERS)
     return app
@@ -82,10 +88,10 @@ def routes(
         receive = partial(_receive, request, used.limits)
         return _json(await used.recognise(sender, receive, top=top, pictures=pictures))
 
-    router.add_api_route("/", page)
+    router.add_api_route("/", page, methods=_READ)
     for name in _STATIC:
-        router.add_api_route(f"/{name}", partial(_static, name))
-    router.add_api_route("/status", status)
+        router.add_api_route(f"/{name}", partial(_static, name), methods=_READ)
+    router.add_api_route("/status", status, methods=_READ)
     router.add_api_route("/recognise", recognise, methods=["POST"])
     return router
 
@@ -96,6 +102,26 @@ def answer_refusal(_: Request, refusal: Exception) -> Response:
         raise TypeError(f"{refusal!r} is no Refusal") from refusal
     wait = {} if refusal.retry_after_s is None else {"Retry-After": str(refusal.retry_after_s)}
     return _json({"error": str(refusal)}, refusal.status, wait)
+
+
+def _answer_http_error(_: Request, error: Exception) -> Response:
+    """Return the answer to a request for another path or with another method."""
+    if not isinstance(error, HTTPException):
+        raise TypeError(f"{error!r} is no HTTPException") from error
+    return _json({"error": f"{error.detail}."}, error.status_code, dict(error.headers or {}))
+
+
+def _answer_invalid_query(_: Request, error: Exception) -> Response:
+    """Return the answer to a request whose query has a value that is not allowed."""
+    if not isinstance(error, RequestValidationError):
+        raise TypeError(f"{error!r} is no RequestValidationError") from error
+    first = error.errors()[0]
+    return _json({"error": f"{first['loc'][-1]}: {first['msg']}."}, 422)
+
+
+def _answer_fault(_: Request, __: Exception) -> Response:
+    """Return the answer to a request that fails. It is made outside of the middleware that adds the headers."""
+    return _json({"error": "The server failed. Its log contains the reason."}, 500, dict(HEADERS))
 
 
 def _any_visitor(request: Request) -> Visitor:
@@ -125,7 +151,7 @@ async def _receive(request: Request, limits: Limits) -> bytes:
     Raises:
         Refusal: It is a form, is too large, or does not arrive in time.
     """
-    if request.headers.get("content-type", "").startswith("multipart/"):
+    if request.headers.get("content-type", "").lower().startswith("multipart/"):
         raise Refusal(415, "Send the photo itself as the body of the request, not a form.")
     too_large = Refusal(413, f"The photo is larger than {limits.max_bytes / 2**20:g} MiB.")
     if int(request.headers.get("content-length", "0")) > limits.max_bytes:

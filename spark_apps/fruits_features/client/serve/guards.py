@@ -95,6 +95,13 @@ def refuse_other_sites(headers: Headers) -> None:
         Refusal: The request comes from another origin.
     """
     site, origin = headers.get("sec-fetch-site"), headers.get("origin")
-    is_own = site == "same-origin" if site else origin is None or urlsplit(origin).netloc == headers.get("host")
+    is_own = site == "same-origin" if site else origin is None or _is_of(origin, headers.get("host"))
     if not is_own:
         raise Refusal(403, "Pages of other sites cannot send photos.")
+
+
+def _is_of(origin: str, host: str | None) -> bool:
+    try:
+        return urlsplit(origin).netloc == host
+    except ValueError:
+        return False

@@ -135,6 +135,48 @@ def test_form_is_refused(client: TestClient) -> None:
     assert answer == (415, "Send the photo itself as the body of the request, not a form.")
 
 
+def test_form_is_refused_by_its_type_in_any_letter_case(client: TestClient) -> None:
+    headers = {"Content-Type": "Multipart/Form-Data; boundary=b"}
+
+    answer = error_of(client.post("/recognise", content=b"--b", headers=headers))
+
+    assert answer == (415, "Send the photo itself as the body of the request, not a form.")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "sentence"),
+    [
+        ("GET", "/nothing", 404, "Not Found."),
+        ("GET", "/recognise", 405, "Method Not Allowed."),
+        ("POST", "/recognise?top=0", 422, "top: Input should be greater than or equal to 1."),
+        ("POST", "/recognise?pictures=maybe", 422, "pictures: Input should be a valid boolean"),
+    ],
+)
+def test_request_that_the_interface_does_not_have_is_explained(
+    client: TestClient, method: str, path: str, status: int, sentence: str
+) -> None:
+    answer = error_of(client.request(method, path))
+
+    assert answer[0] == status
+    assert answer[1].startswith(sentence)
+
+
+def test_fault_is_an_error_with_the_security_headers(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Service, "current", lambda *_: 1 / 0)
+
+    answer = TestClient(serve().app, "http://localhost", raise_server_exceptions=False).get("/status")
+
+    assert error_of(answer) == (500, "The server failed. Its log contains the reason.")
+    assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
+
+
+@pytest.mark.parametrize("path", ["/", "/page.css", "/status", "/health"])
+def test_head_has_the_headers_of_get(client: TestClient, path: str) -> None:
+    answer = client.head(path)
+
+    assert (answer.status_code, answer.headers) == (200, client.get(path).headers)
+
+
 def test_body_above_the_limit_is_refused_by_its_length(serve: Serve) -> None:
     answer = error_of(serve(max_bytes=2**20).post("/recognise", content=bytes(2**20 + 1)))
 
@@ -250,6 +292,7 @@ def test_turn_that_does_not_come_in_time_is_refused(serve: Serve, monkeypatch: p
         {"Origin": "http://evil.example"},
         {"Origin": "null"},
         {"Origin": "http://localhost:1"},
+        {"Origin": "http://[::1"},
     ],
 )
 def test_photo_from_a_page_of_another_site_is_refused(client: TestClient, memory: Any, headers: dict[str, str]) -> None:  # noqa: ANN401
