@@ -16,6 +16,7 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
+from errno import ENOENT
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
@@ -250,7 +251,10 @@ class PublishedRun:
 
 def _read(uri: str) -> bytes:
     with s3_access.reading(uri):
-        return object_store.read(uri)
+        try:
+            return object_store.read(uri)
+        except FileNotFoundError as error:  # its message is the answer of the server
+            raise FileNotFoundError(ENOENT, "There is no such object", uri) from error
 
 
 def _check_positive(name: str, number: int) -> None:

@@ -121,8 +121,11 @@ def read(uri: str) -> bytes:
 
     Raises:
         FileNotFoundError: The object does not exist.
+        ValueError: It is the URI of a bucket or of a folder.
     """
     folder, _, name = uri.rpartition("/")
+    if uri.startswith(_S3) and (len(folder) <= len(_S3) or not name):
+        raise ValueError(f"{uri!r} is not the address of an object; write s3://<bucket>/<key>.")
     return read_bytes(folder, name)
 
 

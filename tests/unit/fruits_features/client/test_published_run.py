@@ -162,6 +162,24 @@ def test_photo_that_cannot_be_read_is_an_error(fruits: PublishedRun, tmp_path: P
         fruits.recognise(tmp_path)
 
 
+def test_object_that_does_not_exist_is_an_error_without_the_servers_answer(fruits: PublishedRun, shop: Shop) -> None:
+    with pytest.raises(FileNotFoundError) as missing:
+        fruits.recognise(f"{shop.uri}/images/missing.png")
+
+    assert str(missing.value) == f"[Errno 2] There is no such object: '{shop.uri}/images/missing.png'"
+
+
+@pytest.mark.parametrize("address", ["s3://", "s3://fruits", "s3://fruits/", "s3://fruits/images/", "s3:///key"])
+def test_address_without_a_bucket_or_a_key_is_an_error_and_creates_no_folder(
+    fruits: PublishedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, address: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    with pytest.raises(ValueError, match=f"'{address}' is not the address of an object; write s3://<bucket>/<key>"):
+        fruits.recognise(address)
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("number", [0, -1])
 def test_number_of_answers_is_positive(fruits: PublishedRun, number: int) -> None:
     with pytest.raises(ValueError, match=f"top={number} is too small"):
