@@ -25,7 +25,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fruits_features.client import extras
+from fruits_features.contract.arguments import DEFAULT_MAX_IMAGE_BYTES
 from fruits_features.contract.layout import DEFAULT_DATASET
+from fruits_features.contract.rejections import Reason, Stage
 from fruits_features.contract.sealed import DIGEST
 from fruits_features.io import object_store, s3_access
 from fruits_features.publications import name_of, published
@@ -219,7 +221,14 @@ class PublishedRun:
 
     def _content(self, photo: str | os.PathLike[str]) -> bytes:
         path = os.fspath(photo)
-        return self.read(path) if path.startswith("s3://") else Path(path).read_bytes()
+        if path.startswith("s3://"):
+            return self.read(path)
+        if (size := Path(path).stat().st_size) > DEFAULT_MAX_IMAGE_BYTES:
+            from fruits_features.projection import NotAnImageError  # noqa: PLC0415 - needs OpenCV
+
+            detail = f"The file has {size} bytes; the limit is {DEFAULT_MAX_IMAGE_BYTES}."
+            raise NotAnImageError(f"{Stage.FETCH}: {Reason.TOO_MANY_BYTES}: {detail}")
+        return Path(path).read_bytes()
 
     def _load(self, name: str, decode: Callable[[bytes], _T]) -> _T:
         """Read a file of the run that the pointer names.

@@ -155,6 +155,18 @@ def test_photo_that_is_none_is_an_error_with_the_reason(fruits: PublishedRun, co
         fruits.nearest(content)
 
 
+def test_file_that_is_larger_than_images_may_be_is_not_read(fruits: PublishedRun, tmp_path: Path) -> None:
+    film = tmp_path / "film.mp4"
+    with film.open("wb") as file:
+        file.truncate(2**40)  # more than fits into memory
+
+    with pytest.raises(
+        projection.NotAnImageError,
+        match=r"fetch: too_many_bytes: The file has 1099511627776 bytes; the limit is 67108864\.",
+    ):
+        fruits.recognise(film)
+
+
 def test_photo_that_cannot_be_read_is_an_error(fruits: PublishedRun, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"No such file or directory: '.*photo\.jpg'"):
         fruits.recognise(tmp_path / "photo.jpg")
