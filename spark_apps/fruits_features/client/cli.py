@@ -5,6 +5,8 @@ to stderr.
 """
 
 import argparse
+import codecs
+import io
 import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -36,6 +38,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         Exit code.
     """
     options = _parser().parse_args(argv)
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":  # a name would end the command
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         return int(options.command(options))
     except _ERRORS as error:
@@ -211,7 +215,8 @@ def _serve(options: argparse.Namespace) -> int:
 
 
 def _print_json(document: object) -> None:
-    print(json.dumps(document, indent=2, ensure_ascii=False))
+    is_unicode = codecs.lookup(sys.stdout.encoding or "utf-8").name == "utf-8"  # others would break the JSON
+    print(json.dumps(document, indent=2, ensure_ascii=not is_unicode))
 
 
 def _sentence(error: Exception) -> str:

@@ -93,6 +93,32 @@ def test_nearest_are_printed_with_cosine_category_and_address(shop: Shop, capsys
     assert capsys.readouterr().out.split() == [query, "1.000", "Plum", query]
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+@pytest.mark.parametrize("options", [[], ["--json"]], ids=["text", "json"])
+def test_names_that_the_terminal_cannot_show_are_escaped(
+    shop: Shop, tmp_path: Path, encoding: str, options: list[str]
+) -> None:
+    names = [b"lime \xe9.png", "lime é.png".encode(), b"lime.png"]
+    for name in names:
+        (tmp_path / os.fsdecode(name)).write_bytes(photo("Lime"))
+    package = str(Path(fruits_features.__path__[0]).parent)
+
+    ended = subprocess.run(
+        [sys.executable, "-m", "fruits_features.client.cli", "recognise", shop.uri, "--top=1", *options, "--", *names],
+        env={**os.environ, "PYTHONPATH": package, "PYTHONIOENCODING": f"{encoding}:strict"},
+        cwd=tmp_path,
+        capture_output=True,
+        check=False,
+    )
+
+    assert (ended.returncode, ended.stderr) == (0, b"")
+    text = ended.stdout.decode(encoding)
+    if options:
+        assert [os.fsencode(one["photo"]) for one in _json(text)["photos"]] == names
+    else:
+        assert text.count("Lime") == len(names)
+
+
 def test_runs_are_listed_the_newest_first(
     local_aws: LocalAws, bucket: str, shop: Shop, capsys: pytest.CaptureFixture[str]
 ) -> None:
