@@ -70,9 +70,10 @@ def _evaluation(evaluation: Evaluation | None) -> str:
     if evaluation is None:
         return "None: no category has two different images, so that no image could be held out."
     return (
-        f"Cross-validation with {evaluation.folds} folds of consecutive keys, on {evaluation.images} sampled training "
-        f"images:\naccuracy {evaluation.accuracy:.3f}, log loss {evaluation.log_loss:.3f}, expected calibration error "
-        f"{evaluation.calibration_error:.3f}.\nThe run's report shows the accuracy by split."
+        f"Cross-validation with {evaluation.folds} folds, which keep similar images of a category together, on "
+        f"{evaluation.images}\nsampled training images: accuracy {evaluation.accuracy:.3f}, log loss "
+        f"{evaluation.log_loss:.3f}, expected calibration error {evaluation.calibration_error:.3f}.\n"
+        "The run's report shows the accuracy by split."
     )
 
 
