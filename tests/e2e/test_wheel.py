@@ -149,6 +149,24 @@ def test_commands_of_the_guide_run(installed: Path, local_aws: LocalAws, shop: s
     assert (folder / "report.html").exists()
 
 
+def test_modules_of_the_wheel_import_no_module_that_it_lacks(
+    installed: Path, local_aws: LocalAws, tmp_path: Path
+) -> None:
+    program = """
+import importlib, pkgutil, fruits_features
+for module in pkgutil.walk_packages(fruits_features.__path__, "fruits_features."):
+    try:
+        importlib.import_module(module.name)
+    except ModuleNotFoundError as error:
+        if error.name.startswith("fruits_features"):
+            print(module.name, error)
+"""
+
+    ran = _run([installed / "python", "-c", program], cwd=tmp_path, env=_environment(local_aws, installed))
+
+    assert ran.stdout == ""
+
+
 def test_types_are_visible_to_mypy(installed: Path, tmp_path: Path) -> None:
     check = [sys.executable, "-m", "mypy", "--strict", "--python-executable", installed / "python", "script.py"]
     environment = {name: value for name, value in os.environ.items() if name not in {"MYPYPATH", "PYTHONPATH"}}
