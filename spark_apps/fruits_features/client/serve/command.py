@@ -71,9 +71,11 @@ def run(options: argparse.Namespace) -> int:
 
 def _serve(service: "Service", names: tuple[str, ...], listener: socket.socket) -> None:
     application = import_module("fruits_features.client.serve.application")
+    connection = import_module("fruits_features.client.serve.connection")
     uvicorn = import_module("uvicorn")
     config = uvicorn.Config(
         application.application(service, names),
+        http=connection.Connection,
         log_level="warning",
         access_log=False,
         server_header=False,
