@@ -1,4 +1,4 @@
-"""Groups similar training images of a category, so that a cross-validation does not recognise an image by its double.
+"""Groups similar training images of a category, so that no near-duplicate of a held-out image is trained on.
 
 Photographs of one visit to a shop, and frames of one sequence, resemble each other more than new photographs will.
 Names of files do not reveal them. Folds of similar images estimate the accuracy on new photographs about as well as
@@ -16,7 +16,8 @@ _ROUNDS = 3
 def similar_folds(components: NDArray[np.float32], code: NDArray[np.int32]) -> NDArray[np.int64]:
     """Return the fold of each image: its cluster among the images of its category.
 
-    The first cluster of each category belongs to another fold, so that categories of few images are spread over all.
+    The number of the category is added to that of the cluster, so that categories with few images are spread over all
+    folds.
     The components are divided by the square root of their standard deviation, which is half of a whitening.
 
     Args:

@@ -70,8 +70,8 @@ def _evaluation(evaluation: Evaluation | None) -> str:
     if evaluation is None:
         return "None: no category has two different images, so that no image could be held out."
     return (
-        f"Cross-validation with {evaluation.folds} folds, which keep similar images of a category together, on "
-        f"{evaluation.images}\nsampled training images: accuracy {evaluation.accuracy:.3f}, log loss "
+        f"Cross-validation with {evaluation.folds} folds that keep similar images of a category together, on "
+        f"{evaluation.images} sampled training images:\naccuracy {evaluation.accuracy:.3f}, log loss "
         f"{evaluation.log_loss:.3f}, expected calibration error {evaluation.calibration_error:.3f}.\n"
         "The run's report shows the accuracy by split."
     )

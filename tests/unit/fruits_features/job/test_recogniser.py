@@ -188,3 +188,4 @@ def test_model_card_names_data_method_and_evaluation(runs: Runs) -> None:
     assert "12 images of `s3://fruits`" in text
     assert f"{evaluation.folds} folds, which keep similar images of a category together" in text
     assert f"accuracy {evaluation.accuracy:.3f}" in text
+    assert "folds that keep similar images of a category together" in text
