@@ -27,8 +27,6 @@ MAX_SEGMENTS = 16
 MAX_ROWS = 2_000_000
 """Largest number of extracted images in the compacted segments, whose indexes are in the driver's memory at once."""
 
-_REASON_COLUMNS = ("stage", "reason", "detail")
-
 
 @dataclass(frozen=True)
 class CompactionTask:
@@ -56,8 +54,7 @@ class CompactionTask:
             writer = PartWriter(self.segment, self.number, uploads)
             for table in self.extracted.read(self.cache, [name for name in self.columns if name != "etag"]):
                 writer.write(table, self.columns)
-            rejected = arrow.from_bytes(self.rejected)
-            writer.add_to_index(rejected, {name: rejected[name] for name in _REASON_COLUMNS})
+            writer.reject(arrow.from_bytes(self.rejected))
             return writer.finish()
 
 

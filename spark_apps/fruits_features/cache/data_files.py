@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from obstore.exceptions import GenericError
 
-from fruits_features.cache.store import StoredFile, StoredPart
+from fruits_features.cache.store import REASON_COLUMNS, StoredFile, StoredPart
 from fruits_features.io import arrow, blocks, object_store
 from fruits_features.io.arrow import combine_chunks
 from fruits_features.io.prefetch import BackgroundWriter
@@ -68,10 +68,18 @@ class PartWriter:
         data = arrow.to_parquet(_pack_features(images.select(columns)), group_rows)
         self._uploads.call(object_store.write_bytes, self._folder, name, data)
         location = {"file": np.full(images.num_rows, len(self._files)), "row": np.arange(images.num_rows)}
-        self.add_to_index(images, {key: pa.array(values) for key, values in location.items()})
+        self._add_to_index(images, {key: pa.array(values) for key, values in location.items()})
         self._files.append(StoredFile(name, images.num_rows, len(data), memory, blocks.of_parquet(data)))
 
-    def add_to_index(self, rows: pa.Table, values: Mapping[str, pa.Array | pa.ChunkedArray]) -> None:
+    def reject(self, rejected: pa.Table) -> None:
+        """Add rejected images to the index.
+
+        Args:
+            rejected: Rows with the columns of `schemas.IDENTITY` and `REASON_COLUMNS`.
+        """
+        self._add_to_index(rejected, {name: rejected[name] for name in REASON_COLUMNS})
+
+    def _add_to_index(self, rows: pa.Table, values: Mapping[str, pa.Array | pa.ChunkedArray]) -> None:
         """Add rows to the index.
 
         Args:

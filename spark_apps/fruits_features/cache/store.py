@@ -43,7 +43,9 @@ MANIFEST = "manifest.json"
 ABOUT = "about.json"
 """Name of the file that describes a cache's configuration. Each run writes it, so its age is the time of last use."""
 
-OUTCOME_COLUMNS = ["file", "row", "stage", "reason", "detail"]
+REASON_COLUMNS = ("stage", "reason", "detail")
+"""Columns of the index with the reason of the rejection."""
+OUTCOME_COLUMNS = ["file", "row", *REASON_COLUMNS]
 """Columns of the index with the location of the features, or the reason of the rejection."""
 
 TRANSIENT_REASONS = tuple(

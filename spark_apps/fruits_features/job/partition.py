@@ -23,8 +23,6 @@ from fruits_features.output.snapshot import of_split
 from fruits_features.pca.fit import Moments, merge_all
 from fruits_features.schemas import stored_columns
 
-_REASON_COLUMNS = ("stage", "reason", "detail")
-
 
 class PartitionReporter(Protocol):
     """Receives the progress of partitions."""
@@ -86,8 +84,7 @@ class Partition:
                     moments = merge_all([moments, self._write(writer, pending, columns)])
                     pending = []
             moments = merge_all([moments, self._write(writer, pending, columns)])
-            reasons = pa.Table.from_batches(rejected)
-            writer.add_to_index(reasons, {name: reasons[name] for name in _REASON_COLUMNS})
+            writer.reject(pa.Table.from_batches(rejected))
             return PartitionResult((writer.finish(),), moments)
 
     def _write(self, writer: PartWriter, batches: Sequence[pa.RecordBatch], columns: Sequence[str]) -> Moments | None:
