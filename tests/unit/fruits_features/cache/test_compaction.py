@@ -7,7 +7,7 @@ import pytest
 
 from fruits_features.cache import compaction, vacuum
 from fruits_features.cache.compaction import select_segments
-from fruits_features.cache.store import CacheSegment, StoredFile, StoredPart
+from fruits_features.cache.store import CacheSegment, FeatureCache, StoredFile, StoredPart
 from fruits_features.extraction import batches
 from tests.support.small_runs import Images, Runs, photograph
 
@@ -79,6 +79,22 @@ def test_segments_above_the_limit_become_one_with_the_same_rows(runs: Runs) -> N
     runs.run("from scratch", store=None)
     assert runs.table("after").drop(["pca"]) == runs.table("from scratch").drop(["pca"])
     assert runs.table("after", "quarantine") == runs.table("from scratch", "quarantine")
+
+
+def test_several_tasks_write_each_row_of_the_compacted_segment_once(
+    runs: Runs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compaction, "IMAGES_PER_PARTITION", 2)
+    days(runs, 4)
+
+    (folder,) = Path(runs.store).iterdir()
+    cache = FeatureCache(str(folder), {})
+    (compacted,) = [segment for segment in cache.segments() if segment.name.startswith("compacted")]
+    keys = cache.read([compacted]).index["key"].to_pylist()
+
+    assert len(compacted.parts) == 4
+    assert sorted(keys) == sorted(runs.images.objects)
+    assert runs.run("after").reused == 10
 
 
 def test_segments_of_rejected_images_are_compacted_too(runs: Runs) -> None:

@@ -1,11 +1,12 @@
 """Runs in several shards publish the same rows as runs in one."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from fruits_features.cache.store import CacheIndex, FeatureCache, StoredPart
 from fruits_features.contract.errors import RunError
 from fruits_features.io.staging import Staging
 from fruits_features.job import shards
@@ -112,6 +113,78 @@ def test_damaged_index_in_shards_is_extracted_again(runs: Runs, sharded: pytest.
     outcome = runs.run("tuesday")
 
     assert (outcome.reused, outcome.described) == (0, 24)
+
+
+def test_rejection_that_may_not_occur_again_is_tried_again_in_shards(
+    runs: Runs,
+    sharded: pytest.MonkeyPatch,  # noqa: ARG001
+) -> None:
+    entries, key = runs.images.inventory(), "images/Training/Apple/1.png"
+    gone = runs.images.objects.pop(key)
+    assert runs.run("monday", entries).reasons["gone"] == 1
+    runs.images.objects[key] = gone
+
+    outcome = runs.run("tuesday")
+
+    assert (outcome.described, outcome.reused) == (24, 24)
+
+
+@pytest.fixture
+def groups(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
+    """Sizes of the parts of the cache's index that each task reads together."""
+    groups: list[list[int]] = []
+    read_parts = FeatureCache.read_parts
+
+    def record(cache: FeatureCache, parts: Sequence[tuple[str, StoredPart, int]]) -> CacheIndex:
+        if runs.stages[-1] == "read the cache's index":
+            groups.append([part.size for _, part, _ in parts])
+        return read_parts(cache, parts)
+
+    monkeypatch.setattr(FeatureCache, "read_parts", record)
+    return groups
+
+
+def test_tasks_read_a_large_index_in_groups_of_bounded_size(
+    runs: Runs, groups: list[list[int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(3):
+        runs.images.put(f"images/Test/Lime/more{number}.png", photograph(300 + number))
+        runs.run(f"day {number}")
+    sizes = sorted(path.stat().st_size for path in Path(runs.store).rglob("index-*.parquet"))
+    monkeypatch.setattr(shards, "INDEX_SHARD_BYTES", sum(sizes))
+    runs.run("one shard")
+    assert groups == []
+
+    monkeypatch.setattr(shards, "INDEX_SHARD_BYTES", sum(sizes) - 1)
+    assert runs.run("two shards").reused == 28
+    assert [sorted(group) for group in groups] == [sizes]
+    groups.clear()
+    monkeypatch.setattr(shards, "INDEX_SHARD_BYTES", sizes[-1])
+    assert runs.run("more shards").reused == 28
+    assert sorted(size for group in groups for size in group) == sizes
+    assert len(groups) > 1
+    assert all(sum(group[:-1]) < sizes[-1] for group in groups)
+
+
+def test_shards_have_equal_numbers_of_images(runs: Runs, sharded: pytest.MonkeyPatch) -> None:
+    staged, results = shards.Shards.staged, []
+    sharded.setattr(shards.Shards, "staged", lambda *inputs: results.append(staged(*inputs)) or results[-1])
+
+    runs.run("monday")
+
+    images = [shard.images for shard in results[0].shards]
+    assert sum(images) == 26
+    assert len(images) > 2
+    assert max(images) - min(images) <= 1
+
+
+def test_cores_share_the_moments_of_cached_features(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fruits_features.output.snapshot.MIN_SELECTION_ROWS", 2)
+    runs.run("monday")
+
+    runs.run("tuesday", refit="always")
+
+    assert "compute moments of cached features" in runs.stages
 
 
 def test_driver_receives_no_rows_of_a_run_in_shards(runs: Runs, sharded: pytest.MonkeyPatch) -> None:
