@@ -17,6 +17,10 @@ def test_runs_older_than_the_limit_go_oldest_first() -> None:
     assert _expired(_run("b", 9), _run("a", 10), _run("c", 6.9), _run("d", 1)) == ["a", "b"]
 
 
+def test_run_of_exactly_the_limit_stays() -> None:
+    assert _expired(_run("a", 7), _run("b", 1), days=7) == []
+
+
 def test_newest_published_runs_stay_however_expired() -> None:
     runs = [_run("a", 30), _run("b", 20), _run("c", 10), _run("failed", 9, published=False)]
 
