@@ -23,7 +23,7 @@ Role = Literal["MASTER", "CORE", "TASK"]
 MIN_PRIMARY_VCPUS: Final = 4
 """Minimum virtual CPUs of the primary node. It runs the driver, which holds no images."""
 DRIVER_BYTES_PER_IMAGE: Final = 10
-"""Largest driver memory per image (docs/measurements/speed.md, "Millions of objects")."""
+"""Driver memory per image, with a margin: docs/measurements/speed.md, "Millions of objects", has 2.6 bytes."""
 PRIMARY_SYSTEM_GB: Final = 8
 """Estimated memory of the driver's JVM, the daemons of YARN and HDFS, and the system on the primary node."""
 GB_PER_VCPU: Final = 4
@@ -62,9 +62,8 @@ STEP_OVERHEAD_MINUTES: Final = 1.5
 END_MINUTES: Final = 1.0
 """Time from TerminateJobFlows to the end of the last instance. An estimate."""
 
-
 WORKER_MINUTES: Final = 5.0
-"""Largest estimated time of a run on an Airflow worker, half of its limit: 1,000 small images of 480,000."""
+"""Largest estimated time of a run on an Airflow worker, half of the task's limit: 480,000 cached images."""
 
 
 class ClusterError(ValueError):

@@ -4,7 +4,7 @@ Runs as a process of its own, which reads S3 with the credentials of its environ
 
     python -m include.inventory.changes [--machine TYPE] [--model-sha256 SHA256] -- <arguments of the application>
 
-The result is one line of JSON on stdout. The cache is only read. In memory are 16 bytes per image in the cache, and one
+The result is one line of JSON on stdout. The cache is only read. Memory holds 16 bytes per image in the cache, and one
 file of the inventory as it is stored.
 """
 
@@ -120,7 +120,7 @@ def of_clusters(machine: str | None, *, onnx: bool) -> Environment:
 def count(inventory: Iterable[pa.Table], index: Iterable[pa.Table]) -> New:
     """Return the images of an inventory that are not in the index of a cache, by the rules of `CacheIndex.find`.
 
-    Rows are compared by hashes of 64 bits. Of ten million images, one in 200,000 runs miscounts one.
+    Rows are compared by hashes of 64 bits. With ten million images, one of 200,000 runs miscounts an image.
 
     Args:
         inventory: Parts of the inventory.

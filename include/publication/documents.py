@@ -228,7 +228,7 @@ def read_record(content: bytes, uri: str, checksum: str | None = None) -> dict[s
     except (DamagedDocumentError, ValidationError) as error:
         raise DocumentError(f"{uri} is damaged ({_describe(error)}).") from error
     if checksum not in {None, _checksum(content)}:
-        raise DocumentError(f"{uri} is damaged (it has not the checksum in latest.json).")
+        raise DocumentError(f"{uri} is damaged (its checksum is not the one in latest.json).")
     return document
 
 

@@ -147,9 +147,9 @@ PROJECTION = _section(
         title="Refit the projection",
         description_md="**always**: fit a projection in each run. **never**: keep the published one, so that vectors "
         "stay comparable. **auto**: keep it while it explains today's images as well as a new one would (to 0.02 of "
-        "the variance) and contains their categories. With auto, another *k*, other families and an explained variance "
-        "that differs by more than 0.02 lead to a new projection. A smaller difference is not followed while the "
-        "projection is kept. The step's log then contains a warning.",
+        "the variance) and at most 5 % of their categories are new to it. With auto, another *k*, other families and "
+        "an explained variance that differs by more than 0.02 lead to a new projection. A smaller difference is not "
+        "followed while the projection is kept. The step's log then contains a warning.",
     ),
     explained_variance=Param(
         DEFAULT_EXPLAINED_VARIANCE,

@@ -91,7 +91,7 @@ def _conflict(context: Context) -> str | None:
 
 
 def _fixed_projection(params: Mapping[str, Any], published: Mapping[str, Any]) -> str | None:
-    """Return a problem if `refit` is `never` and the published projection has not the requested components."""
+    """Return a problem if `refit` is `never` and the published projection has other components than requested."""
     k, share = params["k"], params["explained_variance"]
     if params["refit"] != Refit.NEVER or (k is None and share == DEFAULT_EXPLAINED_VARIANCE):
         return None

@@ -45,13 +45,13 @@ def require_newer(published: Mapping[str, Any], run: str, taken_at: str) -> None
     Raises:
         AirflowSkipException: The published run has a later inventory.
     """
-    published_at = published.get("inventory", {}).get("taken_at")
-    if published_at is None or published["run"] == run:
+    published_taken_at = published.get("inventory", {}).get("taken_at")
+    if published_taken_at is None or published["run"] == run:
         return
-    if datetime.fromisoformat(published_at) > datetime.fromisoformat(taken_at):
+    if datetime.fromisoformat(published_taken_at) > datetime.fromisoformat(taken_at):
         raise AirflowSkipException(
             f"Run {run} is not published: its inventory of {taken_at} is older than that of run {published['run']} "
-            f"({published_at}), which stays published. Clear the DAG run from `{TAKE_INVENTORY}` on to read the "
+            f"({published_taken_at}), which stays published. Clear the DAG run from `{TAKE_INVENTORY}` on to read the "
             "current bucket."
         )
 

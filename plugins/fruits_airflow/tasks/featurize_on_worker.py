@@ -110,7 +110,7 @@ def _lacking(features: Sequence[str], memory_mb: int) -> str | None:
 
 
 def _why_cluster(code: int, stopped: str | None) -> str | None:
-    """Return why a cluster has to run the application, which has ended on this worker; `None` if it has not to.
+    """Return why a cluster has to run the application, which has ended on this worker; `None` if none has to.
 
     Args:
         code: Exit code of the application.

@@ -63,13 +63,13 @@ def plan_cluster() -> dict[str, Any]:
 
 
 def _region(run: Mapping[str, Any]) -> str:
-    """Return the region of the cluster, which has to be the bucket's.
+    """Return the region of the cluster, which must be the bucket's.
 
-    Nodes in a private subnet reach S3 through a gateway endpoint, which leads to buckets of its own region alone
-    (Amazon VPC User Guide, *Gateway endpoints for Amazon S3*), and what crosses regions is paid for.
+    Nodes in a private subnet reach S3 through a gateway endpoint, which leads only to buckets of its own region (Amazon
+    VPC User Guide, *Gateway endpoints for Amazon S3*). AWS also charges for traffic between regions.
 
     Raises:
-        AirflowFailException: the connection names another region, or none.
+        AirflowFailException: The connection names another region, or none.
     """
     region = aws.s3().conn_region_name
     if region != run["region"]:

@@ -109,7 +109,7 @@ def take_inventory() -> dict[str, Any]:
 
 
 def _claim_folder(context: Context, s3: S3Hook, dataset: DatasetLayout) -> RunLayout:
-    """Return the folder of the run, named by time, deployment and DAG, so that names sort by time.
+    """Claim a folder for the run, and return it. It is named by time, deployment and DAG, so that names sort by time.
 
     The time is the logical date. A run that has none, for example one of the API, is named by its earliest start, which
     stays the same when the run is cleared. The deployment is omitted if it has the bucket's name, its default.

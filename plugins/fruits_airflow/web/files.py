@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 MAX_BYTES = 2**20
-"""Most bytes of an object that are shown."""
+"""Largest number of bytes of an object that are shown."""
 _GZIP = b"\x1f\x8b"
 
 

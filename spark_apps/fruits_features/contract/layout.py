@@ -104,7 +104,10 @@ class RunLayout:
 
     @property
     def staging(self) -> str:
-        """Folder of the feature cache of a run without a shared one. Removed at the end of the run."""
+        """Folder of what is removed at the end of the run.
+
+        It holds the intermediate tables of a large run, and the feature cache of a run without a shared one.
+        """
         return f"{self.prefix}/staging"
 
     @property

@@ -3,7 +3,7 @@
 `SubprocessPool` makes the calls in a child process. A call that crashes the child or exceeds the deadline costs one
 result and not the caller. No `except` statement can catch such failures: a decoder may read outside its memory, use so
 much memory that the system kills it, or loop for ever. `InProcess` makes the calls in this process, which is faster. It
-ends the process when a call exceeds the deadline, so that the caller's caller can make the calls again in a child.
+ends the process when a call exceeds the deadline, so that the process that started it can make the calls in a child.
 
 Does not know images.
 """

@@ -104,9 +104,8 @@ class NormalizedImage:
     @cached_property
     def descriptors(self) -> NDArray[np.uint8]:
         """ORB descriptors, keypoints x 32, uint8. No row if the image has no keypoint."""
-        if (
-            min(self.grey.shape) <= 2 * ORB_PARAMETERS["edgeThreshold"]
-        ):  # no pixel inside the border; OpenCV fails on tiny images
+        # Then no pixel is inside the border, and OpenCV fails on tiny images.
+        if min(self.grey.shape) <= 2 * ORB_PARAMETERS["edgeThreshold"]:
             return np.zeros((0, DESCRIPTOR_BYTES), np.uint8)
         _, descriptors = _orb().detectAndCompute(self.grey, None)
         if descriptors is None:

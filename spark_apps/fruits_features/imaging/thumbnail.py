@@ -1,4 +1,4 @@
-"""Make small pictures of images, damaged ones as far as they can be decoded.
+"""Makes small pictures of images, damaged ones as far as they can be decoded.
 
 This module runs in subprocesses (`include.report.page.pictures`, `client.serve`). It imports little, so that they start
 quickly.

@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 _SEAL = b"sha256:"
-"""Begin of the comment at the end of the file. The SHA-256 of all bytes before the comment follows."""
+"""Start of the comment at the end of the file. The SHA-256 of all bytes before the comment follows."""
 _SEAL_BYTES = len(_SEAL) + 64
 _END, _END_BYTES = b"PK\5\6", 22
-"""Begin and length of the record at the end of a ZIP archive without a comment."""
+"""Start and length of the record at the end of a ZIP archive without a comment."""
 _NO_COMMENT = b"\0\0"
 """End of that record: the comment's length, 16 bits."""
 

@@ -22,7 +22,7 @@ from fruits_features.recogniser.sample import NONE, TrainingImages
 from fruits_features.schemas import QUARANTINE, arrow_schema
 
 MIN_SELECTION_ROWS = 20_000
-"""Rows per selection at least. One core reads and measures them in about the second that Spark's workers need to
+"""Smallest number of rows per selection. One core reads and measures them in about a second, in which Spark's workers
 start."""
 
 _LOCATION = ["key", "split", "category", "etag", "file", "row"]
@@ -111,7 +111,7 @@ def of_split(images: pa.Table, split: str | None) -> pa.ChunkedArray:
 def training_images(
     extracted: pa.Table, split: str | None, images: Counter[str], before: Counter[str]
 ) -> TrainingImages:
-    """Return the role of extracted images in the training of the recogniser, which knows one split.
+    """Return the role of each extracted image in the training of the recogniser, which uses one split.
 
     Args:
         extracted: Extracted images.

@@ -83,7 +83,7 @@ def keep(published: Projection, arguments: Arguments, why: str) -> ProjectionCho
 
 
 def _not_followed(kept: Projection, arguments: Arguments) -> str | None:
-    """Return a warning if a kept projection has not the components that the explained variance requests; else `None`.
+    """Return a warning if a kept projection has other components than the explained variance requests; else `None`.
 
     A projection with another number of components than `k` is never kept.
     """

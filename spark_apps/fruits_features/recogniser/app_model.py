@@ -24,7 +24,7 @@ MIN_OPSET = 13
 """Oldest version of ONNX's operators whose inputs are those of this module's graphs."""
 
 _PREFIX = "model/"
-"""Begin of the names in the model's part of the graph."""
+"""Prefix of the names in the model's part of the graph."""
 _STANDARD_DOMAINS = {"", "ai.onnx"}
 
 _MATRIX = """

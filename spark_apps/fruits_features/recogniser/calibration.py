@@ -179,8 +179,8 @@ def calibration_error(bins: Sequence[CalibrationBin]) -> float:
 def best_scale(folds: Sequence[Logits], start: float = 1.0, tolerance: float = _EXACT) -> float:
     """Return the inverse temperature with the smallest log loss, by Newton's method inside a shrinking interval.
 
-    One image of unknown category is added in thought, so that the result stays finite if all images are right. Method:
-    J. Platt, "Probabilistic Outputs for Support Vector Machines" (1999), section 2.2.
+    The loss counts one additional image of unknown category, so that the result stays finite if all images are right.
+    Method: J. Platt, "Probabilistic Outputs for Support Vector Machines" (1999), section 2.2.
 
     Args:
         folds: Logits of the held-out images.

@@ -1,1 +1,1 @@
-"""Read the headers of image files: one module per format."""
+"""Reads the headers of image files: one module per format."""

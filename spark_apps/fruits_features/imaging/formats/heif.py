@@ -50,7 +50,7 @@ def format_of(data: bytes) -> str | None:
 def read(data: bytes) -> Header:
     """Read the properties of the primary image. A complete file contains all of `meta` and `mdat`.
 
-    OpenCV decodes AVIF as it is stored. libheif turns and crops HEIC itself, so that header states the turned size.
+    OpenCV decodes AVIF as it is stored. libheif turns and crops HEIC itself, so the header of HEIC has the turned size.
 
     Raises:
         MalformedHeaderError: There is no primary image with a size.
