@@ -8,7 +8,18 @@ import pytest
 
 from fruits_features.contract.workload import image_overhead_bytes
 from include.emr.prices import price_table
-from include.emr.sizing import SIZES, ClusterError, Nodes, SizingTargets, Workload, choose, fleets, minutes
+from include.emr.sizing import (
+    EXECUTOR_MB,
+    SIZES,
+    ClusterError,
+    Nodes,
+    SizingTargets,
+    Workload,
+    choose,
+    fits_on_worker,
+    fleets,
+    minutes,
+)
 
 PACE = SizingTargets(images_per_core_s=200, target_minutes=15, max_nodes=32)
 FRUITS_360 = Workload(images=90_380, size_bytes=480_000_000)
@@ -46,6 +57,12 @@ def test_network_takes_ten_times_the_nodes() -> None:
 
     assert embedded.core_seconds(200) / work.core_seconds(200) == pytest.approx(10.6, abs=0.1)
     assert [choose("auto", each, PACE) for each in (work, embedded)] == [Nodes.of(1), Nodes.of(8)]
+
+
+def test_worker_takes_a_rerun_of_up_to_five_minutes() -> None:
+    reruns = [Workload(0, 0, cached=cached) for cached in (480_000, 480_001)]
+
+    assert [fits_on_worker(rerun, images_per_core_s=200, below=1000) for rerun in reruns] == [True, False]
 
 
 def test_size_by_name_does_not_depend_on_the_work() -> None:
@@ -91,12 +108,16 @@ def test_table_without_types_for_the_architecture_is_rejected_with_the_options()
         fleets(Nodes.of(1), "x86_64", prices)
 
 
-@pytest.mark.parametrize("yarn_memory_mb", [12_288, 54_272])
+@pytest.mark.parametrize("yarn_memory_mb", [12_288, 2 * EXECUTOR_MB, 54_272])
 def test_type_whose_memory_does_not_fit_its_virtual_cpus_is_no_core_node(yarn_memory_mb: int) -> None:
+    """The application master needs memory beside the executors."""
     half_or_twice = tuple(replace(one, yarn_memory_mb=yarn_memory_mb) for one in price_table().types if one.vcpus < 16)
 
-    with pytest.raises(ClusterError, match=r"8 virtual CPUs whose `yarn_memory_mb` fits one executor per 4 of them"):
+    with pytest.raises(
+        ClusterError, match=r"8 virtual CPUs whose `yarn_memory_mb` fits one executor per 4 of them"
+    ) as error:
         fleets(Nodes.of(1), "arm64", replace(price_table(), types=half_or_twice))
+    assert "fewer images" not in str(error.value)
 
 
 @pytest.mark.parametrize("size", ["auto", "small"])
