@@ -190,7 +190,7 @@ class SerialRunner:
         isolated = replace(extractor, isolated=True)
         return reduce(PartitionResult.merge, (one.process(isolated, progress) for one in partitions))
 
-    def map(self, description: str, function: Callable[[_A], _T], arguments: Sequence[_A]) -> list[_T]:  # noqa: ARG002
+    def map(self, description: str, function: Callable[[_A], _T], arguments: Sequence[_A]) -> list[_T]:  # noqa: ARG002 - as the protocol
         """Call a function with each argument."""
         return [function(argument) for argument in arguments]
 

@@ -333,25 +333,33 @@ def _write(
     writer = FeaturesWriter(job.cache.folder, job.layout.features, projection, job.arguments)
     planned = snapshot.plan_files(runner)
     with ThreadPoolExecutor(1) as thread:  # small files, while the workers write the large ones
-        segments = thread.submit(_write_projection, job, projection, quarantine)
+        small = (
+            thread.submit(_write_projection, job.layout, projection),
+            thread.submit(_check_written, job.layout.quarantine, [quarantine]),
+        )
+        to_compact = thread.submit(_segments_to_compact, job)
         write, merge = ReportDamage(writer.write), MergeUndamaged(WrittenFeatures.merge)
         result = runner.reduce("project and write features", write, merge, planned)
-        to_compact = segments.result()
+        for done in small:
+            done.result()
     (written,) = undamaged([result])
     _check_count(snapshot.extracted + snapshot.rejected, [*written.files, quarantine])
     _check_written(job.layout.features, written.files)
     recogniser = write_recogniser(written.sums, snapshot.categories, projection, job.arguments)
     if job.model and written.app_sums and recogniser[0]:
         write_app_model(written.app_sums, snapshot.categories, projection, job.model, job.arguments)
-    _compact(job, to_compact, runner)
+    _compact(job, to_compact.result(), runner)
     return recogniser
 
 
-def _write_projection(job: _Job, projection: Projection, quarantine: WrittenFile) -> Sequence[CacheSegment]:
-    """Write the projection in both formats, and return the cache segments to compact."""
-    object_store.write_bytes(job.layout.projection, PORTABLE, projection.to_bytes())
-    spark_ml.save(projection, job.layout.spark_model)
-    _check_written(job.layout.quarantine, [quarantine])
+def _write_projection(layout: RunLayout, projection: Projection) -> None:
+    """Write the projection in both formats."""
+    object_store.write_bytes(layout.projection, PORTABLE, projection.to_bytes())
+    spark_ml.save(projection, layout.spark_model)
+
+
+def _segments_to_compact(job: _Job) -> Sequence[CacheSegment]:
+    """Return the segments of the shared cache to compact; none without a shared cache."""
     if not job.arguments.store:
         return ()
     return compaction.select_segments(job.cache.segments(), compaction.MAX_SEGMENTS)

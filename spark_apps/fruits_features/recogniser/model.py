@@ -173,7 +173,6 @@ class Recogniser:
             count >= MIN_CATEGORIES
             and all(before < after for before, after in pairwise(self.categories))
             and [array.dtype for array in numbers] == [np.float64, np.float64]
-            and self.weights.ndim == len(("k", "C"))
             and [self.weights.shape[1:], self.bias.shape, np.shape(self.images)] == [(count,)] * 3
             and all(np.isfinite(array).all() for array in numbers)
             and min(self.images) > 0

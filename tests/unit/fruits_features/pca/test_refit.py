@@ -100,8 +100,8 @@ def test_auto_fits_again_for_too_many_new_categories(runs: Runs, caplog: pytest.
 
 
 def test_auto_fits_again_if_the_published_one_explains_less(runs: Runs) -> None:
-    for key in list(runs.images.objects)[:60]:
-        pixels = np.random.default_rng(len(key) + hash(key) % 97).integers(0, 255, (24, 24, 3), np.uint8)
+    for number, key in enumerate(list(runs.images.objects)[:60]):
+        pixels = np.random.default_rng(number).integers(0, 255, (24, 24, 3), np.uint8)
         runs.images.put(key, encoded(pixels))
 
     assert not again(runs, "auto")
@@ -177,5 +177,6 @@ def test_version_depends_on_every_number_and_survives_storing() -> None:
     fitted = fit(Moments.of(rows), ["color"], k=5, explained_variance=None)
 
     assert Projection.from_bytes(fitted.to_bytes()).version == fitted.version
-    assert replace(fitted, mean=fitted.mean + 1e-12).version != fitted.version
+    for name in ("mean", "spread", "components", "explained_variance"):
+        assert replace(fitted, **{name: getattr(fitted, name) + 1e-12}).version != fitted.version
     assert replace(fitted, categories=("Lime",)).version == fitted.version
