@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from unittest.mock import Mock
@@ -24,6 +23,7 @@ from tests.support.waiting import wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from include.dev.local_aws.local import LocalAws
 
@@ -202,14 +202,15 @@ def test_adopted_step_that_is_cancelled_is_added_again(local_aws: LocalAws, clus
 
 
 def test_adopted_step_is_added_again_when_the_wait_is_interrupted_during_its_cancellation(
-    local_aws: LocalAws, cluster: str
+    local_aws: LocalAws, cluster: str, tmp_path: Path
 ) -> None:
-    command = ("bash", "-c", "trap '' TERM; sleep 5")
+    started = tmp_path / "started"
+    command = ("bash", "-c", f"trap '' TERM; touch '{started}'; sleep 5")
     (step,) = _deferred(_operator(cluster, *command))["step_ids"]
     operator = _operator(cluster, *command)
     kwargs = _deferral(operator).kwargs
     wait_for(lambda: _states(local_aws, cluster) == ["RUNNING"])
-    time.sleep(1)  # until the shell ignores the signal
+    wait_for(started.exists)  # then the shell ignores the signal
     local_aws.emr().cancel_steps(ClusterId=cluster, StepIds=[step])
     assert _states(local_aws, cluster) == ["CANCEL_PENDING"]
 
