@@ -152,7 +152,7 @@ def list_objects(s3: S3Client, report: InventoryReport, bucket: str, prefix: str
 
 def _check(file: DataFile, content: IO[bytes], report: InventoryReport) -> None:
     content.seek(0)
-    md5 = hashlib.file_digest(content, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()  # type: ignore[arg-type]
+    md5 = hashlib.file_digest(content, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()  # type: ignore[arg-type] # `IO` has no `readinto`
     if md5 != file.md5:
         raise ReportError(
             f"s3://{file.bucket}/{file.key} has the MD5 {md5}, but {report.uri} says {file.md5}: wait for the next "
@@ -179,7 +179,7 @@ def _below(rows: pa.RecordBatch, bucket: str, prefix: str) -> pa.RecordBatch:
     if "is_latest" in rows.schema.names:
         kept = pc.and_(kept, pc.fill_null(rows["is_latest"], True))  # noqa: FBT003 - the value, not a switch
     if "is_delete_marker" in rows.schema.names:
-        kept = pc.and_not(kept, pc.fill_null(rows["is_delete_marker"], False))  # noqa: FBT003
+        kept = pc.and_not(kept, pc.fill_null(rows["is_delete_marker"], False))  # noqa: FBT003 - as above
     current = rows.filter(kept)
     return pa.RecordBatch.from_arrays(
         [current[name].cast(LISTING_SCHEMA.field(column).type) for column, name in _FIELDS.items()],

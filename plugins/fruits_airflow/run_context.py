@@ -42,7 +42,7 @@ def dataset(context: Context) -> DatasetLayout:
     return DatasetLayout(bucket(context), context["params"]["dataset"])
 
 
-def image_prefix(context: Context, jinja_env: jinja2.Environment | None = None) -> str:  # noqa: ARG001
+def image_prefix(context: Context, jinja_env: jinja2.Environment | None = None) -> str:  # noqa: ARG001 - Airflow's signature
     """Return the images' key prefix: the parameter, or else the deployment's prefix."""
     from include.settings import settings
 
@@ -50,7 +50,7 @@ def image_prefix(context: Context, jinja_env: jinja2.Environment | None = None) 
     return prefix
 
 
-def job_flow(context: Context, jinja_env: jinja2.Environment | None = None) -> dict[str, Any]:  # noqa: ARG001
+def job_flow(context: Context, jinja_env: jinja2.Environment | None = None) -> dict[str, Any]:  # noqa: ARG001 - Airflow's signature
     """Return the RunJobFlow request of the run's cluster."""
     from include.emr import requests
     from include.emr.prices import price_table
@@ -69,14 +69,14 @@ def job_flow(context: Context, jinja_env: jinja2.Environment | None = None) -> d
     return requests.job_flow(settings(), cluster, price_table(settings().prices))
 
 
-def steps(context: Context, jinja_env: jinja2.Environment | None = None) -> list[dict[str, Any]]:  # noqa: ARG001
+def steps(context: Context, jinja_env: jinja2.Environment | None = None) -> list[dict[str, Any]]:  # noqa: ARG001 - Airflow's signature
     """Return the cluster's steps: the Spark application as one step."""
     from include.emr import requests
 
     return [requests.featurize_step(arguments_of(context), artifacts_of(context))]
 
 
-def validation_steps(context: Context, jinja_env: jinja2.Environment | None = None) -> list[dict[str, Any]]:  # noqa: ARG001
+def validation_steps(context: Context, jinja_env: jinja2.Environment | None = None) -> list[dict[str, Any]]:  # noqa: ARG001 - Airflow's signature
     """Return the cluster's second step: the validation's reading of all rows."""
     from include.emr import requests
 
@@ -86,7 +86,7 @@ def validation_steps(context: Context, jinja_env: jinja2.Environment | None = No
     return [requests.validate_step(requested_arguments(context), artifacts_of(context), published)]
 
 
-def progress(context: Context, jinja_env: jinja2.Environment | None = None) -> str:  # noqa: ARG001
+def progress(context: Context, jinja_env: jinja2.Environment | None = None) -> str:  # noqa: ARG001 - Airflow's signature
     """Return the URI of the file in which the application reports its progress."""
     return RunLayout(run_of(context)["uri"]).progress
 
@@ -101,7 +101,7 @@ def onnx_model(context: Context) -> str | None:
     return params["onnx_model"] or (shipped_model.uri(settings().bucket) if ships else None)
 
 
-def application_args(context: Context, jinja_env: jinja2.Environment | None = None) -> list[str]:  # noqa: ARG001
+def application_args(context: Context, jinja_env: jinja2.Environment | None = None) -> list[str]:  # noqa: ARG001 - Airflow's signature
     """Return the application's command line arguments, for an existing Spark cluster."""
     return arguments_of(context).to_argv()
 

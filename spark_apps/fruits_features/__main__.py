@@ -95,7 +95,7 @@ def _fail(message: str, *, code: int) -> int:
     if context._jvm is None:  # noqa: SLF001 - PySpark has no public access to its JVM
         print(line, file=sys.stderr, flush=True)  # noqa: T201 - the documented last line
     else:
-        context._jvm.java.lang.System.err.println(line)  # noqa: SLF001
+        context._jvm.java.lang.System.err.println(line)  # noqa: SLF001 - as above
     return code
 
 

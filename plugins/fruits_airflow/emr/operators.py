@@ -63,7 +63,7 @@ class CreateClusterOperator(EmrCreateJobFlowOperator):
     """
 
     aws_hook_class = CreateHook
-    operator_extra_links = (ClusterLink(), LogsLink())  # type: ignore[assignment]
+    operator_extra_links = (ClusterLink(), LogsLink())  # type: ignore[assignment] # other links than the provider's
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(emr_conn_id=None, wait_for_completion=False, **kwargs)
@@ -148,7 +148,7 @@ class RunStepOperator(EmrAddStepsOperator):
 
     aws_hook_class = CreateHook
     template_fields: Sequence[str] = (*EmrAddStepsOperator.template_fields, "progress")
-    operator_extra_links = (ClusterLink(), StepLogsLink(), RunFolderLink(), ReportLink())  # type: ignore[assignment]
+    operator_extra_links = (ClusterLink(), StepLogsLink(), RunFolderLink(), ReportLink())  # type: ignore[assignment] # other links than the provider's
 
     def __init__(self, *, progress: Any = run_context.progress, **kwargs: Any) -> None:
         super().__init__(deferrable=True, **kwargs)
@@ -291,7 +291,7 @@ class FeaturizeOperator(RunStepOperator):
     inherits_from_skipmixin = True
     """Makes the scheduler read the XCom (`airflow.ti_deps.deps.not_previously_skipped_dep`)."""
 
-    def execute_complete(self, context: Context, event: dict[str, Any] | None = None, **kwargs: Any) -> list[str]:  # type: ignore[override]
+    def execute_complete(self, context: Context, event: dict[str, Any] | None = None, **kwargs: Any) -> list[str]:  # type: ignore[override] # as in `RunStepOperator`
         """Return the step's id, as `RunStepOperator` does."""
         step_ids = super().execute_complete(context, event, **kwargs)
         if reason := _without_second_step(context):
@@ -326,7 +326,7 @@ class TerminateClusterOperator(EmrTerminateJobFlowOperator):
     only has to end the cluster. The task that used the cluster reports the errors.
     """
 
-    operator_extra_links = (ClusterLink(), LogsLink())  # type: ignore[assignment]
+    operator_extra_links = (ClusterLink(), LogsLink())  # type: ignore[assignment] # other links than the provider's
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(deferrable=True, **kwargs)
@@ -369,7 +369,7 @@ def _step_timeout_s() -> int:
 def _is_final(error: ClientError) -> bool:
     """Return whether AWS refused the content of a request, so that a retry would be refused too."""
     status = error.response["ResponseMetadata"]["HTTPStatusCode"]
-    return 400 <= status < 500 and not is_throttling(error) and error.response["Error"]["Code"] not in EXPIRED_CODES  # noqa: PLR2004
+    return 400 <= status < 500 and not is_throttling(error) and error.response["Error"]["Code"] not in EXPIRED_CODES  # noqa: PLR2004 - client errors of HTTP
 
 
 def _emr(operator: AwsBaseOperator[EmrHook]) -> EMRClient:

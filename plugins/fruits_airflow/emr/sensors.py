@@ -27,7 +27,7 @@ class ClusterReadySensor(EmrJobFlowSensor):
     a cluster that has ended. This sensor therefore checks the cluster's state again after each wait.
     """
 
-    operator_extra_links = (ClusterLink(), LogsLink())  # type: ignore[assignment]
+    operator_extra_links = (ClusterLink(), LogsLink())  # type: ignore[assignment] # other links than the provider's
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(target_states=READY_STATES, failed_states=ENDED_STATES, deferrable=True, **kwargs)

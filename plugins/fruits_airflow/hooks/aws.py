@@ -152,13 +152,10 @@ def is_throttling(error: BaseException) -> bool:
     return isinstance(error, ClientError) and error.response["Error"]["Code"] in THROTTLING_CODES
 
 
-_ACTIONS = {"create_job_flow": "RunJobFlow", "add_job_flow_steps": "AddJobFlowSteps"}
-
-
 def _log_retry(state: RetryCallState) -> None:
     hook: EmrHook = state.args[0]
     error = state.outcome.exception() if state.outcome else None
-    hook.log.warning("EMR throttles %s. Nothing was created. Trying again: %s", _ACTIONS[state.fn.__name__], error)  # type: ignore[union-attr]
+    hook.log.warning("EMR throttles the request. It created nothing. Trying again: %s", error)
 
 
 _repeat_throttled = retry(
@@ -182,7 +179,7 @@ class CreateHook(EmrHook):
     def create_job_flow(self, job_flow_overrides: dict[str, Any]) -> dict[str, Any]:
         """Send RunJobFlow without botocore's retries, and return the response."""
         client: EMRClient = self.get_client_type(region_name=self.region_name, config=self._single_attempt())
-        response: dict[str, Any] = client.run_job_flow(**job_flow_overrides)  # type: ignore[assignment]
+        response: dict[str, Any] = client.run_job_flow(**job_flow_overrides)  # type: ignore[assignment] # a TypedDict
         return response
 
     @_repeat_throttled

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 class ListingHook(S3Hook):
     """S3 hook for listings only, which parses the objects faster than botocore does."""
 
-    def get_session(self, region_name: str | None = None, deferrable: bool = False) -> boto3.Session:  # noqa: FBT001, FBT002
+    def get_session(self, region_name: str | None = None, deferrable: bool = False) -> boto3.Session:  # noqa: FBT001, FBT002 - the provider's signature
         """Return a session whose clients parse the objects of listings fast."""
         from include.inventory.listing_xml import parse_objects_quickly
 

@@ -97,7 +97,7 @@ class ImagesSensor(BaseOperator):
             method_name="execute_complete",
         )
 
-    def execute_complete(self, context: Context, event: dict[str, Any]) -> None:  # noqa: ARG002
+    def execute_complete(self, context: Context, event: dict[str, Any]) -> None:  # noqa: ARG002 - Airflow's signature
         """Succeed or fail by the trigger's event.
 
         Raises:

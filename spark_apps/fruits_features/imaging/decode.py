@@ -178,7 +178,7 @@ def _decode_on_white(encoded: NDArray[np.uint8], header: Header) -> NDArray[np.u
     if pixels is None:
         return _undecodable(encoded)
     if pixels.ndim == 2 or pixels.dtype not in (np.uint8, np.uint16):  # noqa: PLR2004 - two dimensions: grey
-        pixel_type = f"{pixels.dtype} {'grey' if pixels.ndim == 2 else 'colour'}"  # noqa: PLR2004
+        pixel_type = f"{pixels.dtype} {'grey' if pixels.ndim == 2 else 'colour'}"  # noqa: PLR2004 - as above
         return _rejected(
             Reason.UNDECODABLE, f"OpenCV does not return the transparency of a {header.format} image in {pixel_type}."
         )
@@ -201,7 +201,7 @@ def _blend(pixels: MatLike, header: Header) -> NDArray[np.uint8]:
     if pixels.shape[2] > 3:  # noqa: PLR2004 - with alpha
         opacity = cv2.merge([pixels[..., 3]] * 3)
         # libtiff returns 8-bit colours premultiplied, however they are stored, and 16-bit colours as they are stored.
-        premultiplied = header.alpha is Alpha.PREMULTIPLIED or (header.format == "tiff" and maximum == 255)  # noqa: PLR2004
+        premultiplied = header.alpha is Alpha.PREMULTIPLIED or (header.format == "tiff" and maximum == 255)  # noqa: PLR2004 - 8 bits
         weighted = colours if premultiplied else cv2.multiply(colours, opacity, scale=1 / maximum)
         colours = cv2.add(weighted, maximum - opacity)
     return np.asarray(cv2.cvtColor((colours // (maximum // 255)).astype(np.uint8), cv2.COLOR_BGR2RGB), np.uint8)

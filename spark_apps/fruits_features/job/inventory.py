@@ -192,7 +192,7 @@ def _costs(inventory: pa.Table, overhead_bytes: int) -> NDArray[np.int64]:
 
 def _is_increasing(keys: pa.ChunkedArray) -> bool:
     """Return whether every key is greater than the one before."""
-    return len(keys) < 2 or bool(pc.all(pc.less(keys[:-1], keys[1:])).as_py())  # noqa: PLR2004
+    return len(keys) < 2 or bool(pc.all(pc.less(keys[:-1], keys[1:])).as_py())  # noqa: PLR2004 - a single key has none before
 
 
 def _order_by_category(categories: pa.ChunkedArray) -> NDArray[np.int64]:

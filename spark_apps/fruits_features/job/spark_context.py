@@ -28,4 +28,4 @@ def running_context(run: str, region: str | None, max_pixels: int) -> Iterator[S
         yield context
     finally:
         with suppress(Py4JError):  # the JVM has exited
-            context._jsc.stop()  # noqa: SLF001
+            context._jsc.stop()  # noqa: SLF001 - PySpark has no public access to its JVM

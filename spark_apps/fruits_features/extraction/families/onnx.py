@@ -223,16 +223,16 @@ class GuardedModel:
     @property
     def size(self) -> tuple[int, int]:
         """Height and width of the input images in pixels."""
-        return self._call(attrgetter("size"))  # type: ignore[no-any-return]
+        return self._call(attrgetter("size"))  # type: ignore[no-any-return] # `_call` returns any type
 
     @property
     def dimension(self) -> int:
         """Number of values per image in the output."""
-        return self._call(attrgetter("dimension"))  # type: ignore[no-any-return]
+        return self._call(attrgetter("dimension"))  # type: ignore[no-any-return] # `_call` returns any type
 
     def embed(self, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
         """Compute embeddings, as `Model.embed`."""
-        return self._call(methodcaller("embed", images))  # type: ignore[no-any-return]
+        return self._call(methodcaller("embed", images))  # type: ignore[no-any-return] # `_call` returns any type
 
     def _call(self, call: _ModelCall) -> Any:  # noqa: ANN401 - the type of the call's result
         name = f"The ONNX model {self._weights.uri}"
@@ -341,7 +341,7 @@ def _model_errors(description: str) -> Iterator[None]:
         raise ModelError(f"{description}: {' '.join(str(error).split())}") from error
 
 
-def _input_of(session: Any, name: str) -> Input:  # noqa: ANN401
+def _input_of(session: Any, name: str) -> Input:  # noqa: ANN401 - as above
     """Return the input of a model.
 
     Raises:
@@ -376,7 +376,7 @@ def _batch_of(source: bytes | str) -> int:
     return SMALL_BATCH_IMAGES if size_bytes <= SMALL_MODEL_BYTES else BATCH_IMAGES
 
 
-def _output_of(session: Any, name: str) -> str:  # noqa: ANN401
+def _output_of(session: Any, name: str) -> str:  # noqa: ANN401 - as above
     """Return the name of the first output.
 
     Raises:
