@@ -8,9 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fruits_features.contract.arguments import Arguments
 from fruits_features.extraction import batches
+from fruits_features.extraction.families.onnx import Weights
 from fruits_features.pca.fit import Moments, fit
-from fruits_features.pca.refit import RefitError, explained
+from fruits_features.pca.refit import RefitError, choose, explained, published
 from fruits_features.projection import Projection
 from tests.support.small_runs import Images, Runs, photograph
 
@@ -161,6 +163,48 @@ def test_never_without_a_published_projection_fits_one(runs: Runs) -> None:
     outcome = runs.run("again", refit="never", published=None)
 
     assert (outcome.kept_from, outcome.why) == (None, "There is no published projection to keep.")
+
+
+@pytest.mark.parametrize(
+    ("published_k", "fitted_k", "known", "is_kept"),
+    [
+        (5, 5, 20, True),
+        (5, 5, 19, True),  # 5 % of the categories are new
+        (5, 5, 18, False),
+        (1, 5, 20, False),  # explains less than a new fit
+        (5, 1, 20, False),  # explains more, since the run requests less
+    ],
+)
+def test_published_projection_is_kept_within_the_limits(
+    published_k: int, fitted_k: int, known: int, *, is_kept: bool
+) -> None:
+    rows = (np.random.default_rng(0).normal(size=(50, 432)) * np.linspace(0, 3, 432)).astype(np.float32)
+    names = tuple(f"Fruit {number:02}" for number in range(20))
+    old, fitted = (
+        replace(fit(Moments.of(rows), ["color"], k=k, explained_variance=None), categories=categories)
+        for k, categories in ((published_k, names[:known]), (fitted_k, names))
+    )
+    arguments = Arguments(bucket="b", inventory="s3://b/i", output="s3://b/o", run="r", published="s3://b/p.npz")
+
+    choice = choose(fitted, Moments.of(rows), old, arguments)
+
+    assert choice.kept_from == (arguments.published if is_kept else None)
+    assert choice.projection is (old if is_kept else fitted)
+
+
+def test_published_projection_of_another_model_is_not_kept(tmp_path: Path) -> None:
+    rows = np.random.default_rng(0).normal(size=(50, 8)).astype(np.float32)
+    model = Weights("s3://b/net.onnx", "0" * 64, dimension=8)
+    path = tmp_path / "projection.npz"
+    path.write_bytes(replace(fit(Moments.of(rows), ["onnx"], k=2, explained_variance=None), model=model).to_bytes())
+    places = {"bucket": "b", "inventory": "s3://b/i", "output": "s3://b/o", "run": "r", "published": str(path)}
+    arguments = Arguments(features=("onnx",), onnx_model=model.uri, **places)
+
+    kept, why = published(arguments, model)
+    other, why_not = published(arguments, replace(model, sha256="1" * 64))
+
+    assert (kept is not None, why) == (True, "")
+    assert (other, why_not) == (None, "The published projection is not kept: it is of another model.")
 
 
 def test_explained_share_of_the_fitted_images_equals_the_projections() -> None:
