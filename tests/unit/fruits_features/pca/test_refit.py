@@ -214,6 +214,18 @@ def test_explained_share_of_the_fitted_images_equals_the_projections() -> None:
 
     assert explained(fitted, Moments.of(rows)) == pytest.approx(fitted.explained_variance.sum())
     assert explained(replace(fitted, spread=np.zeros_like(fitted.spread)), Moments.of(rows)) == 0
+    assert explained(fitted, Moments.of(rows[:1])) == 0
+
+
+def test_family_without_variance_counts_only_once_it_varies() -> None:
+    rows = np.random.default_rng(0).normal(size=(50, 256 + 432)).astype(np.float32)
+    rows[:, :256] = 0.5
+    fitted = fit(Moments.of(rows), ["orb", "color"], k=5, explained_variance=None)
+    varied = rows.copy()
+    varied[0, 0] = 0.6
+
+    assert explained(fitted, Moments.of(rows)) == pytest.approx(fitted.explained_variance.sum())
+    assert explained(fitted, Moments.of(varied)) == 0
 
 
 def test_version_depends_on_every_number_and_survives_storing() -> None:
