@@ -120,7 +120,7 @@ def recognise(files: RunFiles, projection: Projection) -> tuple[Recogniser, dict
     trained = splits == FITTED_SPLIT
     names = labels.filter(trained).unique().sort()
     codes = labels.replace_strict(names, range(len(names)), default=NONE, return_dtype=pl.Int32)
-    images = TrainingImages.of(tuple(names), np.where(trained, codes, NONE).astype(np.int32))
+    images = TrainingImages.of(len(names), np.where(trained, codes, NONE).astype(np.int32))
     sums = ComponentSums.of(as_matrix(batch["pca"]), images.code, images.sample)
     recogniser = calibration.fit(sums, tuple(names), projection.version)
     return recogniser, recognition.figures(recogniser, recognition.recognise(recogniser, batch))

@@ -87,14 +87,14 @@ def recogniser(projection: Projection, parts: Sequence[tuple[int, int]]) -> Reco
     """Return a recogniser fitted on the images of all parts."""
     names = [category for _, category in keys(0, parts[-1][1])]
     categories, code = np.unique(names, return_inverse=True)
-    images = TrainingImages.of(tuple(categories.tolist()), code.astype(np.int32))
+    images = TrainingImages.of(len(categories), code.astype(np.int32))
     sums = (
         ComponentSums.of(
             projection.project(features(last - first, first)), images.code[first:last], images.sample[first:last]
         )
         for first, last in parts
     )
-    return calibration.fit(merge_all(sums), images.categories, projection.version)
+    return calibration.fit(merge_all(sums), categories.tolist(), projection.version)
 
 
 def rows(projection: Projection, schema: pa.Schema, first: int, last: int) -> pa.Table:

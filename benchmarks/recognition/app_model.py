@@ -67,9 +67,9 @@ def ranks(learn: Photographs, queries: Photographs) -> NDArray[np.int64]:
 
 def _ranks(learn: Photographs, queries: Photographs, projection: Projection, columns: slice) -> NDArray[np.int64]:
     names, code = np.unique(learn.categories, return_inverse=True)
-    images = TrainingImages.of(tuple(names.tolist()), code.astype(np.int32))
+    images = TrainingImages.of(len(names), code.astype(np.int32))
     sums = ComponentSums.of(projection.project(learn.features[:, columns]), images.code, images.sample)
-    recogniser = calibration.fit(sums, images.categories, projection.version)
+    recogniser = calibration.fit(sums, names.tolist(), projection.version)
     probabilities = recogniser.probabilities(projection.project(queries.features[:, columns]))
     order = np.array(recogniser.categories)[np.argsort(-probabilities, axis=1)]
     matches = order == queries.categories[:, np.newaxis]

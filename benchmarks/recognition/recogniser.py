@@ -59,7 +59,7 @@ def extract(folder: Path, families: tuple[str, ...], model: Model | None) -> tup
 def fit(components: Rows, labels: Labels) -> Recogniser:
     """Fit a recogniser as a run does."""
     names, code = np.unique(labels, return_inverse=True)
-    images = TrainingImages.of(tuple(names.tolist()), code.astype(np.int32))
+    images = TrainingImages.of(len(names), code.astype(np.int32))
     return calibration.fit(ComponentSums.of(components, images.code, images.sample), names.tolist(), "")
 
 

@@ -33,7 +33,7 @@ def main() -> None:
     components = (means[code] + 1.5 * random.normal(size=(options.images, options.components))).astype(np.float32)
     names = tuple(f"{number:05}" for number in range(options.categories))
     before_mb, start_s = subprocess_measure.peak_mb(), time.process_time()
-    images = TrainingImages.of(names, code)
+    images = TrainingImages.of(len(names), code)
     parts = zip(*(np.array_split(values, FILES) for values in (components, images.code, images.sample)), strict=True)
     sums = [ComponentSums.of(*part) for part in parts]
     summed_s = time.process_time()

@@ -16,7 +16,7 @@ def fitted_on(rows: Sequence[dict[str, Any]], projection: str, split: str | None
     """Return a recogniser fitted on the rows of one split, as one task does."""
     names = tuple(sorted({row["category"] for row in rows if row["split"] == split}))
     codes = [names.index(row["category"]) if row["split"] == split else NONE for row in rows]
-    images = TrainingImages.of(names, np.array(codes, np.int32))
+    images = TrainingImages.of(len(names), np.array(codes, np.int32))
     components = np.array([row["pca"] for row in rows], np.float32)
     return calibration.fit(ComponentSums.of(components, images.code, images.sample), names, projection)
 

@@ -58,7 +58,7 @@ class CompactionTask:
             return writer.finish()
 
 
-def select_segments(segments: Sequence[CacheSegment], max_segments: int = MAX_SEGMENTS) -> list[CacheSegment]:
+def select_segments(segments: Sequence[CacheSegment], max_segments: int) -> list[CacheSegment]:
     """Return the segments to compact: none up to the limit, else all but those larger than all smaller ones together.
 
     So each rewrite of an image at least doubles its segment, and not every compaction rewrites every image. Segments

@@ -39,7 +39,8 @@ _SOURCES = (
 )
 """Variables that provide obstore with credentials, or disable them."""
 _METADATA_S = 1.0
-"""Timeout in seconds for the instance metadata service, as in botocore (`AWS_METADATA_SERVICE_TIMEOUT`)."""
+"""Timeout in seconds for the instance metadata service, as in botocore (`AWS_METADATA_SERVICE_TIMEOUT`), and for a
+server on this machine."""
 
 _NO_CREDENTIALS = "there are no AWS credentials: set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
 _PROBLEMS = (

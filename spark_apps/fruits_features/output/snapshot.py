@@ -123,7 +123,7 @@ def training_images(
     labels, trained = combine_chunks(extracted["category"]), combine_chunks(of_split(extracted, split))
     code = pc.index_in(labels, value_set=pa.array(categories, labels.type)).fill_null(NONE)
     counts = (np.array([count[name] for name in categories], np.int64) for count in (images, before))
-    return TrainingImages.of(categories, np.asarray(pc.if_else(trained, code, NONE), np.int32), *counts)
+    return TrainingImages.of(len(categories), np.asarray(pc.if_else(trained, code, NONE), np.int32), *counts)
 
 
 def select(images: pa.Table, files: Sequence[StoredFile], max_selections: int, staging: Staging) -> list[Selection]:

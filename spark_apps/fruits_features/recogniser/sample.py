@@ -20,19 +20,17 @@ class TrainingImages:
     """The role of each of n images in the training.
 
     Args:
-        categories: Names of the categories with training images, sorted.
-        code: Position in `categories`, int32, n values; `NONE` for images that are not trained on.
+        code: Number of the category, int32, n values; `NONE` for images that are not trained on.
         sample: Position in the sample, int32, n values; `NONE` for images that are not sampled.
     """
 
-    categories: tuple[str, ...]
     code: NDArray[np.int32]
     sample: NDArray[np.int32]
 
     @classmethod
     def of(
         cls,
-        categories: tuple[str, ...],
+        categories: int,
         code: NDArray[np.int32],
         images: NDArray[np.int64] | None = None,
         before: NDArray[np.int64] | None = None,
@@ -40,27 +38,27 @@ class TrainingImages:
         """Draw the sample: about as many images of each category, because their priors are equal, evenly spaced.
 
         Args:
-            categories: Names of the categories with training images, sorted.
-            code: Position in `categories`, n values.
+            categories: Number of categories with training images.
+            code: Number of the category, int32, n values; `NONE` for images that are not trained on.
             images: Number of all training images by category; `None` if there are no others than these n.
             before: Number of training images before these n by category; `None` for none.
 
-        >>> TrainingImages.of(("Apple", "Lime"), np.int32([0, 1, NONE, 1])).sample.tolist()
+        >>> TrainingImages.of(2, np.int32([0, 1, NONE, 1])).sample.tolist()
         [0, 1, -1, 2]
         """
         trained = np.flatnonzero(code != NONE)
         order = trained[np.argsort(code[trained], kind="stable")]
-        label, here = code[order], np.bincount(code[trained], minlength=len(categories))
+        label, here = code[order], np.bincount(code[trained], minlength=categories)
         images = here if images is None else images
         before = np.zeros_like(images) if before is None else before
         position = np.arange(len(order)) + (before + here - np.cumsum(here))[label]
-        each = max(MIN_EACH, SAMPLE_IMAGES // max(1, len(categories)))
+        each = max(MIN_EACH, SAMPLE_IMAGES // max(1, categories))
         drawn = np.minimum(images, each)
         number = (np.cumsum(drawn) - drawn)[label] + position * drawn[label] // images[label]
         is_drawn = is_evenly_spaced(position, images[label], each)
         sample = np.full(len(code), NONE, np.int32)
         sample[order[is_drawn]] = number[is_drawn]
-        return cls(categories, code, sample)
+        return cls(code, sample)
 
 
 def is_evenly_spaced(position: NDArray[np.int64], count: NDArray[np.int64], chosen: int) -> NDArray[np.bool_]:

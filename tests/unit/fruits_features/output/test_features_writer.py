@@ -24,7 +24,7 @@ def planned(sizes: list[int], rows: int = 10, cores: int = 1) -> list[FeaturesFi
     file = np.repeat(np.arange(len(files), dtype=np.int32), rows)
     labels = {name: [f"{name} {n}" for n in range(len(file))] for name in ("key", "split", "category", "etag")}
     places = {"file": file, "row": np.tile(np.arange(rows), len(files))}
-    training = TrainingImages.of(("Apple",), np.zeros(len(file), np.int32))
+    training = TrainingImages.of(1, np.zeros(len(file), np.int32))
     ends = plan_file_ends(sum(sizes), cores)
     return as_files(split_into_files(pa.table({**labels, **places}), training, files, ends))
 

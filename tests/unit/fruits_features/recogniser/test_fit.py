@@ -30,7 +30,7 @@ def names(count: int) -> tuple[str, ...]:
 
 def sums_of(components: NDArray, code: NDArray, parts: int = 1) -> ComponentSums:
     """Return the sums of images, computed by several tasks."""
-    images = TrainingImages.of(names(int(code.max()) + 1), code)
+    images = TrainingImages.of(int(code.max()) + 1, code)
     ends = np.linspace(0, len(code), parts + 1).astype(int).tolist()
     slices = [slice(start, end) for start, end in pairwise(ends)]
     return merge_all(
@@ -221,7 +221,7 @@ def test_evaluation_does_not_count_doubles_of_trained_images_as_recognised() -> 
 def test_sample_is_bounded_and_balanced(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sample, "SAMPLE_IMAGES", 60)
     code = np.repeat([NONE, 0, 1, 2, 3], [9, 1000, 50, 7, 1]).astype(np.int32)
-    drawn = TrainingImages.of(names(4), code).sample
+    drawn = TrainingImages.of(4, code).sample
 
     assert np.bincount(code[drawn != NONE], minlength=4).tolist() == [15, 15, 7, 1]
     assert drawn[drawn != NONE].tolist() == list(range(38))
@@ -234,16 +234,16 @@ def test_sample_does_not_depend_on_the_shards(monkeypatch: pytest.MonkeyPatch, e
     shards, images = np.split(code, [end]), np.array([1000, 50, 7, 1])
     before = [np.bincount(code[:start][code[:start] != NONE], minlength=4) for start in (0, end)]
 
-    drawn = [TrainingImages.of(names(4), *counts) for (*counts,) in zip(shards, [images] * 2, before, strict=True)]
+    drawn = [TrainingImages.of(4, *counts) for (*counts,) in zip(shards, [images] * 2, before, strict=True)]
 
     together = np.concatenate([shard.sample for shard in drawn])
-    assert together.tolist() == TrainingImages.of(names(4), code).sample.tolist()
+    assert together.tolist() == TrainingImages.of(4, code).sample.tolist()
 
 
 def test_sample_of_many_categories_has_some_images_of_each(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sample, "SAMPLE_IMAGES", 60)
     code = np.repeat(np.arange(500), 9).astype(np.int32)
-    drawn = TrainingImages.of(names(500), code).sample
+    drawn = TrainingImages.of(500, code).sample
 
     assert np.bincount(code[drawn != NONE]).tolist() == [5] * 500
 

@@ -147,7 +147,7 @@ def test_repeated_fit_equals_the_application_fit(batch: int, noise: float) -> No
     means = 5 + random.normal(size=(5, 6))
     components = (means[code] + noise * random.normal(size=(90, 6))).astype(np.float32)
     names = ("a", "b", "c", "d", "e")
-    sums = ComponentSums.of(components, code, TrainingImages.of(names, code).sample)
+    sums = ComponentSums.of(components, code, TrainingImages.of(len(names), code).sample)
     recogniser = calibration.fit(sums, names, "0123456789ab")
     repeated = CategoryMeans()
     for start in range(0, 90, batch):
