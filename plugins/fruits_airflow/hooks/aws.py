@@ -155,7 +155,8 @@ def is_throttling(error: BaseException) -> bool:
 def _log_retry(state: RetryCallState) -> None:
     hook: EmrHook = state.args[0]
     error = state.outcome.exception() if state.outcome else None
-    hook.log.warning("EMR throttles the request. It created nothing. Trying again: %s", error)
+    if isinstance(error, ClientError):
+        hook.log.warning("EMR throttles %s and created nothing. Trying again: %s", error.operation_name, error)
 
 
 _repeat_throttled = retry(
