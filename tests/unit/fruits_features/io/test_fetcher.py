@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from obstore import put
+from obstore.exceptions import NotSupportedError
 from obstore.store import MemoryStore, ObjectStore
 
 from fruits_features.contract.rejections import Reason, Rejected
@@ -43,6 +44,55 @@ def test_fetch_reports_whether_the_etag_is_the_md5_of_the_bytes(etag: str, by_co
 
     with closing(Fetcher(Store(), 5)) as fetcher:
         assert fetcher.fetch([ObjectRef("a.jpg", 5, etag)]) == [FetchedObject(b"bytes", by_content)]
+
+
+@pytest.mark.parametrize(
+    ("answers", "accepted"),
+    [
+        ([b"bytes", b"bytes"], True),
+        ([b"bytez", b"bytes", b"bytez"], True),
+        ([b"bytes", b"bytez", b"bytex"], False),
+    ],
+)
+def test_bytes_with_another_md5_than_the_etag_are_accepted_if_two_answers_are_equal(
+    answers: list[bytes],
+    accepted: bool,  # noqa: FBT001
+) -> None:
+    """With SSE-KMS and SSE-C, an ETag looks like an MD5 and is none."""
+    etag, remaining = "0" * 32, iter(answers)
+
+    class Store(MemoryStore):
+        def get(self, _path: str) -> object:
+            return SimpleNamespace(meta={"e_tag": f'"{etag}"'}, bytes=lambda: next(remaining))
+
+    with closing(Fetcher(Store(), 5)) as fetcher:
+        (outcome,) = fetcher.fetch([ObjectRef("a.jpg", 5, etag)])
+
+    assert list(remaining) == []
+    if accepted:
+        assert outcome == FetchedObject(answers[-1], by_content=False)
+    else:
+        assert isinstance(outcome, Rejected)
+        assert outcome.reason == Reason.UNAVAILABLE
+
+
+@pytest.mark.parametrize("failing", [2, 3])
+def test_one_object_of_a_hundred_may_fail(failing: int) -> None:
+    class Store(MemoryStore):
+        def get(self, path: str) -> object:
+            if int(path) < failing:
+                raise NotSupportedError(path)
+            return SimpleNamespace(meta={"e_tag": '"1-2"'}, bytes=lambda: b"bytes")
+
+    objects = [ObjectRef(f"{number}", 5, "1-2") for number in range(200)]
+
+    if failing > 2:
+        with pytest.raises(BucketError, match="3 of 200 objects could not be fetched"):
+            fetch(Store(), objects)
+        return
+    outcomes = fetch(Store(), objects)
+
+    assert [isinstance(outcome, Rejected) for outcome in outcomes] == [True, True, *[False] * 198]
 
 
 @pytest.mark.parametrize("key", ["images/Lime/a.jpg", "images/Açaí #1/100% a+b.jpg", "images/Apple Golden 2/%20.jpg"])
