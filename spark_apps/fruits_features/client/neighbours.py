@@ -109,7 +109,8 @@ class IndexSearch:
         """
         faiss = import_module("faiss")
         if file.exists():
-            return cls(faiss.read_index(str(file), faiss.IO_FLAG_MMAP))
+            with suppress(RuntimeError):  # damaged, for example by a power failure: built again
+                return cls(faiss.read_index(str(file), faiss.IO_FLAG_MMAP))
         built = cls.build(directions())
         with suppress(OSError, RuntimeError):  # faiss raises the latter for a file that it cannot write
             _keep(file, lambda path: faiss.write_index(built.index, str(path)))

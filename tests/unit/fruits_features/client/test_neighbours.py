@@ -103,6 +103,19 @@ def test_index_that_cannot_be_kept_is_used(large: NDArray[np.float32], tmp_path:
     assert opened.nearest(large[17], 1)[0].path.endswith("/17.jpg")
 
 
+@pytest.mark.parametrize("content", [b"", b"no index", None], ids=["empty", "other", "cut"])
+def test_damaged_index_is_built_again(large: NDArray[np.float32], tmp_path: Path, content: bytes | None) -> None:
+    file = tmp_path / "run.faiss"
+    Neighbours.of(features(large), file)
+    complete = file.read_bytes()
+    file.write_bytes(complete[: len(complete) // 2] if content is None else content)
+
+    opened = Neighbours.of(features(large), file)
+
+    assert opened.nearest(large[17], 1)[0].path.endswith("/17.jpg")
+    assert file.stat().st_size == len(complete)
+
+
 def test_indexes_written_last_are_kept(large: NDArray[np.float32], tmp_path: Path) -> None:
     for number in range(5):
         Neighbours.of(features(large), tmp_path / f"{number}.faiss")
