@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[4]
 MWAA_PROVIDES = {
     *("apache-airflow", "boto3", "botocore"),
     *("asgiref", "fastapi", "markupsafe", "packaging", "psutil", "pydantic"),
-    *("sqlalchemy", "starlette", "tenacity"),  # all of them Airflow's own
+    *("sqlalchemy", "starlette", "tenacity", "uvicorn"),  # all of them Airflow's own
 }
 ON_CLUSTERS_ONLY = {"pyspark", "py4j", "onnx"}
 
