@@ -5,7 +5,6 @@ to stderr.
 """
 
 import argparse
-import codecs
 import io
 import json
 import sys
@@ -215,8 +214,12 @@ def _serve(options: argparse.Namespace) -> int:
 
 
 def _print_json(document: object) -> None:
-    is_unicode = codecs.lookup(sys.stdout.encoding or "utf-8").name == "utf-8"  # others would break the JSON
-    print(json.dumps(document, indent=2, ensure_ascii=not is_unicode))
+    text = json.dumps(document, indent=2, ensure_ascii=False)
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:
+        text = json.dumps(document, indent=2)
+    print(text)
 
 
 def _sentence(error: Exception) -> str:
