@@ -18,7 +18,7 @@ from obstore.exceptions import BaseError
 
 from fruits_features import __version__
 from fruits_features.client import extras
-from fruits_features.client.published_run import PublishedRun
+from fruits_features.client.published_run import DamagedRunError, PublishedRun
 from fruits_features.contract.errors import RunError
 from fruits_features.contract.layout import DEFAULT_DATASET
 from fruits_features.publications import publications
@@ -141,7 +141,7 @@ def _answer(
     answer: Callable[[str], list[dict[str, Any]]],
     line: str,
 ) -> int:
-    """Print the answer for each photo. A photo that cannot be used does not end the command.
+    """Print the answer for each photo. A photo that cannot be used does not end the command, a damaged run does.
 
     Args:
         options: Arguments of the command.
@@ -154,6 +154,8 @@ def _answer(
     for photo in options.photos:
         try:
             results.append({"photo": photo, name: answer(photo)})
+        except DamagedRunError:
+            raise
         except _ERRORS as error:
             results.append({"photo": photo, "error": _sentence(error)})
         if not options.json:

@@ -217,7 +217,15 @@ class PublishedRun:
         from fruits_features.client.neighbours import CACHE, Neighbours  # noqa: PLC0415 - needs polars
 
         digest = self.pointer.get(DIGEST)  # of the pointer, which names everything that the index depends on
-        return Neighbours.of(self.features(), digest and CACHE / f"{digest.removeprefix('sha256:')}.faiss")
+        index = digest and CACHE / f"{digest.removeprefix('sha256:')}.faiss"
+        try:
+            return self._decoded("features", lambda: Neighbours.of(self.features(), index))
+        except OSError as error:  # pyarrow's error for damaged pages, and for failed requests
+            if "AWS Error" in str(error):
+                raise
+            raise DamagedRunError(
+                f"{self.pointer['paths']['features']} cannot be used: {error}; {_ANOTHER}."
+            ) from error
 
     def _content(self, photo: str | os.PathLike[str]) -> bytes:
         path = os.fspath(photo)
@@ -236,9 +244,17 @@ class PublishedRun:
         Raises:
             DamagedRunError: The file is missing or cannot be decoded.
         """
+        return self._decoded(name, lambda: decode(self.read(self.pointer["paths"][name])))
+
+    def _decoded(self, name: str, decode: Callable[[], _T]) -> _T:
+        """Return the content of a file or a table of the run that the pointer names.
+
+        Raises:
+            DamagedRunError: It is missing or cannot be decoded.
+        """
         uri = self.pointer["paths"][name]
         try:
-            return decode(self.read(uri))
+            return decode()
         except FileNotFoundError as error:
             raise DamagedRunError(f"The run {self.run} lacks {uri}; {_ANOTHER}.") from error
         except ValueError as error:

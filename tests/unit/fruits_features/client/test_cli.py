@@ -220,6 +220,20 @@ def test_run_without_a_recogniser_is_reported_once(
     assert capsys.readouterr().err.count("has no recogniser") == 1
 
 
+def test_damaged_table_is_reported_once_and_not_as_an_error_of_a_photo(
+    local_aws: LocalAws, bucket: str, shop: Shop, lime: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = f"s3://{bucket}/missing"
+    put_pointer(local_aws.s3(), bucket, {**shop.pointer, "paths": {**shop.pointer["paths"], "features": table}})
+
+    assert cli.main(["nearest", f"s3://{bucket}", lime, lime]) == 1
+
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.startswith(f"fruits: The run {NAME} lacks {table}; restore")
+    assert printed.err.count("\n") == 1
+
+
 def test_missing_extra_is_reported_once_with_its_command(
     shop: Shop, lime: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

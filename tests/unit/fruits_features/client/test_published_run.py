@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 import fruits_features
@@ -218,6 +220,40 @@ def test_missing_or_damaged_file_of_the_run_is_an_error(fruits: PublishedRun, na
     for damaged in (b"", content[:-9], content[:100] + b"\1" + content[101:]):
         with pytest.raises(DamagedRunError, match=f"{uri} cannot be used: .*; restore an earlier version"):
             changed(fruits, {name: damaged}).recognise(photo("Lime"))
+
+
+def test_missing_or_damaged_table_of_the_run_is_an_error(
+    fruits: PublishedRun, local_aws: LocalAws, bucket: str, shop: Shop
+) -> None:
+    def put(content: bytes) -> None:
+        local_aws.s3().put_object(Bucket=bucket, Key="features/part-00000.parquet", Body=content)
+
+    content = _only_file(local_aws, shop.bucket, fruits.pointer["paths"]["features"])
+    table = f"s3://{bucket}/features"
+
+    with pytest.raises(DamagedRunError, match=f"lacks {table}; restore"):
+        changed(fruits, features=table).nearest(photo("Lime"))
+    for damaged in (b"", content[:-9], _damaged_page(content, "pca")):
+        put(damaged)
+        with pytest.raises(DamagedRunError, match=f"{table} cannot be used: .*; restore an earlier version"):
+            changed(fruits, features=table).nearest(photo("Lime"))
+    put(content)
+    assert changed(fruits, features=table).nearest(photo("Lime"), k=1)[0].category == "Lime"
+
+
+def _only_file(local_aws: LocalAws, bucket: str, folder: str) -> bytes:
+    """Return the content of the only object of a folder."""
+    (listed,) = local_aws.s3().list_objects_v2(Bucket=bucket, Prefix=layout.split(folder)[1])["Contents"]
+    return local_aws.s3().get_object(Bucket=bucket, Key=listed["Key"])["Body"].read()
+
+
+def _damaged_page(content: bytes, column: str) -> bytes:
+    """Return a Parquet file with one wrong bit in a column's data."""
+    group = pq.ParquetFile(io.BytesIO(content)).metadata.row_group(0)
+    chunks = (group.column(number) for number in range(group.num_columns))
+    (chunk,) = (each for each in chunks if each.path_in_schema.startswith(column))
+    place = chunk.data_page_offset + chunk.total_compressed_size // 2
+    return content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :]
 
 
 @pytest.mark.parametrize("name", ["projection", "recogniser"])
