@@ -30,11 +30,11 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("requirements", type=Path, help=f"file of locked requirements, such as {RUNTIME}")
     requirements: Path = parser.parse_args(argv).requirements
-    python = ROOT / ".venv" / "bin" / "python"
+    commands = ROOT / ".venv" / "bin"
     try:
-        if not python.exists():
+        if not (commands / "pip").exists():  # written last; Debian's venv fails before without python3-venv
             venv.create(ROOT / ".venv", with_pip=True)
-        return install(python, requirements)
+        return install(commands / "python", requirements)
     except KeyboardInterrupt:
         print("Interrupted. Run the command again to continue.", file=sys.stderr)
         return 130

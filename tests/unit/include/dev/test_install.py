@@ -54,6 +54,17 @@ def test_failed_installation_returns_the_exit_code_of_pip(tmp_path: Path) -> Non
     assert install.install(_pip(tmp_path, "exit 7"), tmp_path / "requirements-dev.txt") == 7
 
 
+def test_environment_without_pip_is_completed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    commands = tmp_path / ".venv" / "bin"
+    commands.mkdir(parents=True)
+    _pip(commands, "exit 1")  # written before pip, by a `venv.create` that was interrupted or failed
+    monkeypatch.setattr(install, "ROOT", tmp_path)
+    monkeypatch.setattr(install.venv, "create", lambda folder, **_: (folder / "bin" / "pip").touch())
+    monkeypatch.setattr(install, "install", lambda python, _: 0 if python.with_name("pip").exists() else 1)
+
+    assert install.main(["requirements.txt"]) == 0
+
+
 def test_interrupted_installation_can_be_continued(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
