@@ -59,7 +59,10 @@ def test_selected_segments_are_not_larger_than_all_smaller_ones_together(rows: l
     assert [one.rows for one in selected] == chosen
 
 
-@pytest.mark.parametrize(("rows", "chosen"), [([4, 4, 4, 4], [4, 4]), ([9, 9, 9, 9], []), ([30, 2, 4, 2], [2, 4, 2])])
+@pytest.mark.parametrize(
+    ("rows", "chosen"),
+    [([4, 4, 4, 4], [4, 4]), ([3, 3, 3, 3], [3, 3, 3]), ([9, 9, 9, 9], []), ([30, 2, 4, 2], [2, 4, 2])],
+)
 def test_compacted_segments_fit_in_memory(monkeypatch: pytest.MonkeyPatch, rows: list[int], chosen: list[int]) -> None:
     monkeypatch.setattr(compaction, "MAX_ROWS", 9)
 

@@ -63,6 +63,14 @@ def test_few_rows_of_large_file_are_fetched_without_the_rest(
     assert sum(sizes) < 800_000
 
 
+def test_many_rows_of_large_file_are_fetched_in_one_request(
+    tmp_path: Path, table: pa.Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(object_store.Ranges, "read", None)
+
+    assert read(str(tmp_path), table, list(range(ROWS))).num_rows == 2 * ROWS
+
+
 def test_rows_are_read_from_server_that_answers_ranges_without_status_206(
     faulty_bucket: Callable[[FaultRule], FaultyBucket], table: pa.Table
 ) -> None:
