@@ -1,8 +1,7 @@
 """The page that recognises a photo, in Airflow's UI.
 
 It is the page of `fruits serve`. It shows the published run of a data set in the deployment's bucket to users who may
-read the DAG of this run. Everything is read through Airflow's AWS connection. The child process of the recognition
-reads the model of the family `onnx` itself, with the credentials of its environment.
+read the DAG of this run. Everything is read through Airflow's AWS connection.
 """
 
 from collections.abc import Iterator, Mapping

@@ -14,12 +14,15 @@ the run once.
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from errno import ENOENT
 from functools import cached_property
 from pathlib import Path
+from shutil import rmtree
+from tempfile import mkdtemp
 from typing import TYPE_CHECKING, Any, Self, TypeVar
+from weakref import finalize
 
 import numpy as np
 from numpy.typing import NDArray
@@ -115,20 +118,24 @@ class PublishedRun:
 
     @cached_property
     def projection(self) -> "Projection":
-        """Projection of the run, which computes the components of a photo.
+        """Projection of the run, which computes the components of a photo. Its network is a local copy.
 
         Raises:
             DamagedRunError: The projection is missing, damaged, or belongs to another run.
             MissingExtraError: The extra `embed` is not installed, or `onnx`, which this projection needs.
+            ModelError: The network of the run is missing or was replaced.
         """
         extras.require("embed")
         from fruits_features.projection import Projection  # noqa: PLC0415 - needs OpenCV
 
         projection = self._load("projection", Projection.from_bytes)
         self._check_version("projection", projection.version)
-        if projection.model is not None:
-            extras.require("onnx")
-        return projection
+        if projection.model is None:
+            return projection
+        extras.require("onnx")
+        folder = mkdtemp(prefix="fruits-features-")
+        finalize(self, rmtree, folder, ignore_errors=True)
+        return replace(projection, model=projection.model.fetch(self.read, Path(folder, "model.onnx")))
 
     def recognise(self, photo: Photo, top: int = 5) -> list[tuple[str, float]]:
         """Return the categories of a photo with their probabilities, the most probable first.

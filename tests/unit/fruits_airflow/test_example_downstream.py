@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -13,6 +12,7 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from fruits_airflow.tasks.announce import FEATURES
 from fruits_features.contract.layout import DatasetLayout
+from tests.support.airflow.connections import use_only_the_connection
 from tests.support.published_runs import COLOURS, COUNTS, NAME, publish, put_pointer
 
 if TYPE_CHECKING:
@@ -29,15 +29,7 @@ def count(
     bucket: str, aws_environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> Callable[[list[Any]], dict[str, int]]:
     """The function of the task `count_images`, given events. Only the connection has credentials that S3 accepts."""
-    connection = {
-        "conn_type": "aws",
-        "login": aws_environment["AWS_ACCESS_KEY_ID"],
-        "password": aws_environment["AWS_SECRET_ACCESS_KEY"],
-        "extra": {"region_name": "eu-west-1"},
-    }
-    monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", json.dumps(connection))
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "of-the-process")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "of-the-process")
+    use_only_the_connection(monkeypatch, aws_environment)
     function = DagBag(str(DAG)).dags["fruits_example_downstream"].get_task("count_images").python_callable
 
     def call(events: list[Any]) -> dict[str, int]:

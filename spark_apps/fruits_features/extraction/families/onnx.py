@@ -92,6 +92,19 @@ class Weights:
         """
         return _open(self)
 
+    def fetch(self, reader: Callable[[str], bytes], path: Path) -> "Weights":
+        """Fetch the model, and return the reference with the path of the copy.
+
+        Args:
+            reader: Function that returns the content of a file by its URI.
+            path: Path of the copy.
+
+        Raises:
+            ModelError: The model is missing or was replaced.
+        """
+        path.write_bytes(_read_verified(self, reader))
+        return replace(self, path=str(path))
+
 
 class Input(NamedTuple):
     """Input of a model.
@@ -299,19 +312,23 @@ def scale(pixels: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]
 def _open(weights: Weights) -> Model:
     if weights.path is not None:
         return Model(weights.path, weights.uri)
-    data = _read(weights.uri)
+    return Model(_read_verified(weights), weights.uri)
+
+
+def _read_verified(weights: Weights, reader: Callable[[str], bytes] = read) -> bytes:
+    data = _read(weights.uri, reader)
     digest = sha256(data).hexdigest()
     if digest != weights.sha256:
         raise ModelError(
             f"The ONNX model {weights.uri} was replaced: its SHA-256 is {digest}, but the features were computed with "
             f"{weights.sha256}. Restore that model, or run again with the new one."
         )
-    return Model(data, weights.uri)
+    return data
 
 
-def _read(uri: str) -> bytes:
+def _read(uri: str, reader: Callable[[str], bytes] = read) -> bytes:
     try:
-        return read(uri)
+        return reader(uri)
     except FileNotFoundError as error:
         raise ModelError(f"There is no ONNX model {uri}; upload it, or give another URI.") from error
 

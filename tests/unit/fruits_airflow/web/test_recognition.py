@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from contextlib import contextmanager
 from dataclasses import replace
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 
 from fruits_airflow.web import recognition
@@ -16,6 +18,8 @@ from fruits_features.contract.families import MODEL_FAMILY
 from fruits_features.contract.layout import DatasetLayout
 from fruits_features.extraction.families.onnx import Weights
 from include.settings import settings
+from tests.support import onnx_models
+from tests.support.airflow.connections import use_only_the_connection
 from tests.support.airflow.users import headers_of, token_of
 from tests.support.photo_page import assert_frame_fits, choose, expect_answer
 from tests.support.published_runs import NAME, photo, publish, put_pointer
@@ -223,25 +227,50 @@ def test_damaged_pointer_is_explained(client: TestClient, deployment: str, local
     assert error.startswith(f"{layout.DatasetLayout(deployment).latest} is damaged")
 
 
-def test_run_with_a_model_without_onnxruntime_is_explained(
-    client: TestClient, deployment: str, pointer: dict[str, Any], local_aws: LocalAws, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.usefixtures("_run_with_a_model")
+def test_run_with_a_model_without_onnxruntime_is_explained(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     from fruits_features.client import extras
 
-    stored = portable.load(pointer["paths"]["projection"])
-    model = Weights(f"s3://{deployment}/model.onnx", "0" * 64, 4)
-    changed = replace(stored, families=(*stored.families, MODEL_FAMILY), model=model)
-    pointer["projection"]["version"] = changed.version
-    _put(local_aws.s3(), pointer["paths"]["projection"], changed.to_bytes())
-    recogniser = replace(_recogniser(local_aws, pointer), projection=changed.version)
-    _put(local_aws.s3(), pointer["paths"]["recogniser"], recogniser.to_bytes())
-    put_pointer(local_aws.s3(), deployment, pointer)
     monkeypatch.setattr(extras, "find_spec", lambda name: None if name == "onnxruntime" else name)
 
     status, error = _status(client)
 
     assert status == 503
     assert error.startswith("This needs onnxruntime, which the extra onnx installs")
+
+
+@pytest.mark.usefixtures("_run_with_a_model")
+def test_model_is_read_through_the_connection(
+    client: TestClient, aws_environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use_only_the_connection(monkeypatch, aws_environment)
+
+    answer = client.post(f"{PAGE}recognise", headers=headers_of("viewer"), content=photo("Lime")).json()
+
+    assert answer.get("error") is None
+    assert answer["categories"][0]["category"] == "Lime"
+
+
+@pytest.fixture
+def _run_with_a_model(local_aws: LocalAws, deployment: str, pointer: dict[str, Any]) -> None:
+    """A published run with the family `onnx`, which has no effect on the components."""
+    stored = portable.load(pointer["paths"]["projection"])
+    uri, content = f"s3://{deployment}/models/small.onnx", onnx_models.model()
+    _put(local_aws.s3(), uri, content)
+    added = onnx_models.DIMENSION
+    changed = replace(
+        stored,
+        families=(*stored.families, MODEL_FAMILY),
+        mean=np.append(stored.mean, np.zeros(added)),
+        spread=np.append(stored.spread, np.ones(added)),
+        components=np.vstack([stored.components, np.zeros((added, stored.k))]),
+        model=Weights(uri, sha256(content).hexdigest(), added),
+    )
+    pointer["projection"]["version"] = changed.version
+    _put(local_aws.s3(), pointer["paths"]["projection"], changed.to_bytes())
+    recogniser = replace(_recogniser(local_aws, pointer), projection=changed.version)
+    _put(local_aws.s3(), pointer["paths"]["recogniser"], recogniser.to_bytes())
+    put_pointer(local_aws.s3(), deployment, pointer)
 
 
 def _recogniser(local_aws: LocalAws, pointer: dict[str, Any]) -> Any:  # noqa: ANN401

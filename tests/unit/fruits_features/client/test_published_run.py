@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 from dataclasses import replace
+from hashlib import sha256
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,12 +18,12 @@ from fruits_features.client import extras
 from fruits_features.client.extras import MissingExtraError
 from fruits_features.client.published_run import DamagedRunError, NoRecogniserError, PublishedRun
 from fruits_features.contract import layout
-from fruits_features.extraction.families.onnx import Weights
+from fruits_features.extraction.families.onnx import ModelError, Weights
 from fruits_features.publications import NothingPublishedError
 from tests.support.published_runs import COLOURS, COUNTS, NAME, photo, put_pointer
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Callable
 
     from include.dev.local_aws.local import LocalAws
     from tests.unit.fruits_features.client.conftest import Shop
@@ -284,15 +286,45 @@ def test_missing_extra_is_named(
         getattr(fruits, call)(*arguments)
 
 
-def test_missing_extra_of_a_run_with_a_network_is_named(fruits: PublishedRun, monkeypatch: pytest.MonkeyPatch) -> None:
-    model = Weights("s3://fruits/models/network.onnx", "0" * 64, 8)
-    network = replace(fruits.projection, families=("color", "onnx"), model=model)
-    pointer = {**fruits.pointer, "projection": {"version": network.version}}
-    run = PublishedRun(pointer, lambda _: network.to_bytes(), fruits.filesystem)
+def test_missing_extra_of_a_run_with_a_network_is_named(
+    network: Callable[[str], PublishedRun], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = network("0" * 64)
     monkeypatch.setattr(extras, "find_spec", lambda name: None if name == "onnxruntime" else object())
 
     with pytest.raises(MissingExtraError, match=r"needs onnxruntime, .*: pip install 'fruits-features\[onnx\]'"):
         run.nearest(photo("Lime"))
+
+
+@pytest.fixture
+def network(fruits: PublishedRun) -> Callable[[str], PublishedRun]:
+    """Function that returns a run with a network of a digest."""
+
+    def make(digest: str) -> PublishedRun:
+        model = Weights("s3://fruits/models/network.onnx", digest, 8)
+        projection = replace(fruits.projection, families=("color", "onnx"), model=model)
+        files = {model.uri: b"network"}
+        pointer = {**fruits.pointer, "projection": {"version": projection.version}}
+        return PublishedRun(pointer, lambda uri: files.get(uri) or projection.to_bytes(), fruits.filesystem)
+
+    return make
+
+
+def test_network_is_a_local_copy_that_is_removed_with_the_run(network: Callable[[str], PublishedRun]) -> None:
+    run = network(sha256(b"network").hexdigest())
+    model = run.projection.model
+    assert model
+    copy = Path(str(model.path))
+    assert copy.read_bytes() == b"network"
+
+    del run
+
+    assert not copy.parent.exists()
+
+
+def test_replaced_network_is_an_error_that_names_it(network: Callable[[str], PublishedRun]) -> None:
+    with pytest.raises(ModelError, match=r"network\.onnx was replaced"):
+        _ = network("0" * 64).projection
 
 
 @pytest.mark.usefixtures("aws_environment")
