@@ -65,6 +65,15 @@ def test_count_is_what_the_application_extracts(runs: Runs, monkeypatch: pytest.
     assert found(runs, "tuesday").cluster == New(1, stray)
 
 
+def test_known_image_without_a_category_counts_as_new(runs: Runs) -> None:
+    """The application rejects it for that reason, whatever is in the cache."""
+    runs.images.put("images/known.png", photograph(3))
+    outcome = runs.run("tuesday")
+
+    assert outcome.inventoried - outcome.reused == 2
+    assert found(runs, "tuesday").cluster.images == 2
+
+
 @pytest.mark.parametrize("options", [{"max_image_bytes": 1000}, {"features": ("color", "contrast")}])
 def test_cache_of_another_configuration_contains_nothing(runs: Runs, options: dict[str, Any]) -> None:
     assert found(runs, "monday", **options).cluster.images == 14

@@ -1,6 +1,9 @@
 import json
-from datetime import UTC, datetime
+from contextlib import nullcontext
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
+
+import pytest
 
 from fruits_features import __version__
 from fruits_features.contract.layout import DatasetLayout
@@ -113,6 +116,17 @@ def test_written_documents_are_read() -> None:
 
     assert documents.read_record(documents.encode(document), "run.json", latest["checksums"]["run.json"]) == document
     assert documents.read_latest(documents.encode(latest), DatasetLayout("fruits"), NOW) == latest
+
+
+@pytest.mark.parametrize(("minutes", "is_read"), [(30, True), (30.1, False)])
+def test_publication_by_a_clock_that_is_ahead_is_read(minutes: float, *, is_read: bool) -> None:
+    """S3 accepts requests of clocks that differ by 15 minutes from its own, so those of two machines by 30."""
+    ahead = NOW + timedelta(minutes=minutes)
+    content = documents.encode(documents.latest_document(_document(), published_at=ahead.isoformat()))
+    expected = nullcontext() if is_read else pytest.raises(documents.DocumentError, match="is in the future")
+
+    with expected:
+        documents.read_latest(content, DatasetLayout("fruits"), NOW)
 
 
 def test_flip_in_a_document_fails_or_changes_nothing() -> None:
