@@ -141,7 +141,7 @@ def _answer(
     answer: Callable[[str], list[dict[str, Any]]],
     line: str,
 ) -> int:
-    """Print the answer for each photo. A photo that cannot be used does not end the command, a damaged run does.
+    """Print the answer for each photo. A photo that cannot be used does not end the command, but a run does.
 
     Args:
         options: Arguments of the command.
@@ -154,7 +154,7 @@ def _answer(
     for photo in options.photos:
         try:
             results.append({"photo": photo, name: answer(photo)})
-        except DamagedRunError:
+        except (DamagedRunError, RunError):  # all photos would have it
             raise
         except _ERRORS as error:
             results.append({"photo": photo, "error": _sentence(error)})

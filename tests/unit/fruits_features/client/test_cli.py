@@ -7,14 +7,16 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 
 import fruits_features
 from fruits_features import __version__
 from fruits_features.client import cli, extras
+from fruits_features.client.published_run import PublishedRun
 from fruits_features.contract import layout
+from fruits_features.extraction.families.onnx import ModelError
 from tests.support.published_runs import COLOURS, NAME, photo, put_pointer
 
 if TYPE_CHECKING:
@@ -232,6 +234,19 @@ def test_damaged_table_is_reported_once_and_not_as_an_error_of_a_photo(
     assert printed.out == ""
     assert printed.err.startswith(f"fruits: The run {NAME} lacks {table}; restore")
     assert printed.err.count("\n") == 1
+
+
+def test_unusable_model_is_reported_once(
+    shop: Shop, lime: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def recognise(*_: object) -> NoReturn:
+        raise ModelError("There is no ONNX model s3://fruits/models/network.onnx.")
+
+    monkeypatch.setattr(PublishedRun, "recognise", recognise)
+
+    assert cli.main(["recognise", shop.uri, lime, lime, "--json"]) == 1
+
+    assert capsys.readouterr() == ("", "fruits: There is no ONNX model s3://fruits/models/network.onnx.\n")
 
 
 def test_missing_extra_is_reported_once_with_its_command(
