@@ -13,7 +13,7 @@ bucket's region.
 """
 
 from datetime import date
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import polars as pl
@@ -26,12 +26,16 @@ from fruits_features.io import s3_access
 from fruits_features.io.checked_parquet import CHECKED_PARQUET
 from fruits_features.publications import DamagedPointerError, NothingPublishedError, name_of, published
 
+Table = Literal["features", "quarantine", "inventory"]
+"""Name of a table."""
+_TABLES: tuple[Table, ...] = get_args(Table)
+
 __all__ = ["DamagedPointerError", "NothingPublishedError", "matrix_and_labels", "open", "published"]
 
 
 def open(  # noqa: A001 - used with the name of its module, like `gzip.open`
     bucket: str,
-    table: Literal["features", "quarantine", "inventory"] = "features",
+    table: Table = "features",
     *,
     run: str | None = None,
     as_of: str | date | None = None,
@@ -50,8 +54,10 @@ def open(  # noqa: A001 - used with the name of its module, like `gzip.open`
         DamagedPointerError: The pointer to the run is damaged.
         NothingPublishedError: The bucket does not contain the run or the data set.
         S3AccessError: There are no credentials, or S3 rejected them.
-        ValueError: As for `published`.
+        ValueError: There is no such table. Or as for `published`.
     """
+    if table not in _TABLES:
+        raise ValueError(f"{table!r} is not a table; choose one of {', '.join(_TABLES)}.")
     uri = published(bucket, run=run, as_of=as_of, dataset=dataset)["paths"][table]
     return scan(uri, s3_access.open_filesystem(name_of(bucket)))
 

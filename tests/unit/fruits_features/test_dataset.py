@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 from datetime import UTC, date, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
@@ -76,6 +76,13 @@ def test_time_before_all_runs_names_the_published_ones(orchard: str) -> None:
 def test_time_with_a_misspelt_year_finds_no_run(orchard: str, as_of: str) -> None:
     with pytest.raises(dataset.NothingPublishedError, match=f"a run published by {as_of[:10]}"):
         dataset.open(orchard, as_of=as_of)
+
+
+def test_unknown_table_is_an_error_that_lists_the_tables(orchard: str) -> None:
+    table: Any = "feature"
+
+    with pytest.raises(ValueError, match="'feature' is not a table; choose one of features, quarantine, inventory"):
+        dataset.open(orchard, table)
 
 
 def test_foreign_objects_beside_the_earlier_pointers_are_left_out(local_aws: LocalAws, orchard: str) -> None:
