@@ -1,6 +1,6 @@
-"""Check the prerequisites of a command: disk space, and Java for Spark. The Makefile runs this module first.
+"""Check the prerequisites of a command: disk space, the place of `.venv`, and Java for Spark.
 
-It uses the standard library only, because it runs before the installation.
+The Makefile runs this module first. It uses the standard library only, because it runs before the installation.
 """
 
 from __future__ import annotations
@@ -23,13 +23,18 @@ RUN_GB = 0.5
 def main(argv: list[str] | None = None) -> int:
     """Print a line per missing prerequisite, and return the exit code."""
     parser = argparse.ArgumentParser(
-        prog="python include/dev/prerequisites.py", description="Check that this machine has enough disk space."
+        prog="python include/dev/prerequisites.py",
+        description="Check that this machine has enough disk space and .venv can be used.",
     )
     parser.add_argument("--java", action="store_true", help=f"also check that Spark finds Java {JAVA} or newer")
     options = parser.parse_args(argv)
     root = Path(__file__).resolve().parents[2]
     needed_gb = RUN_GB if (root / ".venv" / ".runtime").exists() else INSTALLED_GB + RUN_GB
-    found = (java_problem() if options.java else None, space_problem(root, needed_gb))
+    found = (
+        java_problem() if options.java else None,
+        environment_problem(root),
+        space_problem(root, needed_gb),
+    )
     problems = [problem for problem in found if problem]
     for problem in problems:
         print(problem, file=sys.stderr)
@@ -60,6 +65,18 @@ def java_problem() -> str | None:
     return None
 
 
+def environment_problem(root: Path) -> str | None:
+    """Return the problem with the virtual environment of a checkout that was moved, or `None`."""
+    pip = root / ".venv" / "bin" / "pip"
+    interpreter = _INTERPRETER.search(pip.read_text(encoding="utf-8")) if pip.exists() else None
+    if interpreter is None or Path(interpreter[1]).exists():
+        return None
+    return (
+        f"The commands in .venv start {interpreter[1]}, which does not exist. Was {root} moved? Move it back, "
+        "or delete .venv and .local/airflow, and run again."
+    )
+
+
 def space_problem(folder: Path, needed_gb: float) -> str | None:
     """Return the problem with the free space of a folder's disk, or `None`."""
     free_gb = shutil.disk_usage(folder).free / 1e9
@@ -70,6 +87,8 @@ def space_problem(folder: Path, needed_gb: float) -> str | None:
     )
 
 
+_INTERPRETER = re.compile(r"""^(?:#!|'''exec' "?)(/[^"\n]*/python[\d.]*)""", re.MULTILINE)
+"""Interpreter of a script that pip wrote, whose path may contain spaces."""
 _DEBIAN = "Debian's openjdk-17-jdk-headless"
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 import os
 import subprocess
 import sys
+import venv
 from pathlib import Path
 
 import pytest
@@ -69,6 +70,20 @@ def test_java_home_is_checked_as_spark_prefers_it(
     found = prerequisites.java_problem()
 
     assert (found is None) if problem is None else problem in str(found)
+
+
+@pytest.mark.parametrize("folder", ["fruits", "the fruits of été"])
+def test_checkout_that_was_moved_is_named(tmp_path: Path, folder: str) -> None:
+    venv.create(tmp_path / folder / ".venv", with_pip=True)
+    assert prerequisites.environment_problem(tmp_path / folder) is None
+
+    (tmp_path / folder).rename(tmp_path / "moved")
+
+    problem = prerequisites.environment_problem(tmp_path / "moved")
+    assert problem
+    assert f"start {tmp_path / folder / '.venv' / 'bin' / 'python'}" in problem
+    assert f"Was {tmp_path / 'moved'} moved?" in problem
+    assert prerequisites.environment_problem(tmp_path / "none") is None
 
 
 def test_too_little_space_names_folder_and_figures(tmp_path: Path) -> None:
