@@ -43,9 +43,10 @@ _METADATA_S = 1.0
 server on this machine."""
 
 _NO_CREDENTIALS = "there are no AWS credentials: set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+_NO_BOTO3 = "AWS_PROFILE and the files in ~/.aws need boto3, which is not installed: pip install boto3"
 _PROBLEMS = (
     (
-        r"ExpiredToken|TokenRefreshRequired|SSO session .* has expired",
+        r"ExpiredToken|TokenRefreshRequired|SSOTokenLoadError|SSO session .* has expired",
         "the AWS credentials have expired: renew them (`aws sso login`, for one), and try again",
     ),
     (
@@ -94,7 +95,7 @@ def reading(uri: str) -> Iterator[None]:
     from obstore.exceptions import BaseError  # noqa: PLC0415 - not needed for local files
 
     if not _has_credentials():
-        raise S3AccessError(f"{uri} cannot be read: {_NO_CREDENTIALS}.")
+        raise S3AccessError(f"{uri} cannot be read: {_no_credentials()}.")
     find_region(uri.removeprefix("s3://").partition("/")[0])
     try:
         yield
@@ -102,7 +103,13 @@ def reading(uri: str) -> Iterator[None]:
         sentence = problem(error)
         if sentence is None:
             raise
+        sentence = _no_credentials() if sentence == _NO_CREDENTIALS else sentence
         raise S3AccessError(f"{uri} cannot be read: {sentence}.") from error
+
+
+def _no_credentials() -> str:
+    """Return why there are no credentials: a profile that only boto3 could read, or nothing at all."""
+    return _NO_BOTO3 if _may_have_profile() and find_spec("boto3") is None else _NO_CREDENTIALS
 
 
 @cache
@@ -110,15 +117,19 @@ def profile() -> "Boto3CredentialProvider | None":
     """Return a credential provider for obstore; `None` if obstore finds the credentials itself.
 
     Raises:
-        botocore.exceptions.BotoCoreError: The profile does not exist or cannot be used.
+        S3AccessError: The profile does not exist or cannot be used.
     """
     if "AWS_ACCESS_KEY_ID" in os.environ or not _may_have_profile() or find_spec("boto3") is None:
         return None
+    from botocore.exceptions import BotoCoreError  # noqa: PLC0415 - optional, as boto3
     from obstore.auth.boto3 import Boto3CredentialProvider  # noqa: PLC0415 - takes 0.2 s, and boto3 is optional
 
-    with suppress(ValueError):  # no credentials: reading fails with that error
+    try:
         return Boto3CredentialProvider(ttl=KEYS_LAST)
-    return None
+    except ValueError:  # no credentials: reading fails with that error
+        return None
+    except BotoCoreError as error:
+        raise S3AccessError(f"The AWS profile cannot be used: {error}.") from error
 
 
 @cache

@@ -107,6 +107,46 @@ def test_node_without_boto3_leaves_credentials_to_obstore(process: Path, monkeyp
     assert not process.exists()
 
 
+@pytest.mark.parametrize("is_answered", [False, True], ids=["no-metadata", "metadata"])
+def test_profile_without_boto3_is_an_error_that_names_the_package(
+    process: Path, monkeypatch: pytest.MonkeyPatch, *, is_answered: bool
+) -> None:
+    """Some networks answer at the address of the instance metadata, and obstore then finds no role."""
+    monkeypatch.setenv("AWS_METADATA_ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setattr(s3_access, "_has_credentials", lambda: is_answered)
+    monkeypatch.setattr(object_store, "FILE_RETRIES", POLICY)
+    monkeypatch.setattr(s3_access, "find_spec", lambda _: None)
+
+    with pytest.raises(s3_access.S3AccessError, match=r"need boto3, which is not installed: pip install boto3\.$"):
+        dataset.published("s3://orchard")
+    assert not process.exists()
+
+
+def test_profile_that_does_not_exist_is_an_error_of_one_sentence(
+    process: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_PROFILE", "orchrad")
+
+    with pytest.raises(s3_access.S3AccessError) as error:
+        dataset.published("s3://orchard")
+
+    assert str(error.value) == "The AWS profile cannot be used: The config profile (orchrad) could not be found."
+    assert not process.exists()
+
+
+@pytest.mark.usefixtures("no_keys")
+def test_profile_without_a_single_sign_on_names_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("AWS_PROFILE", "orchard")
+    (tmp_path / "config").write_text(
+        "[profile orchard]\nsso_start_url = https://orchard.invalid\nsso_region = eu-west-1\n"
+        "sso_account_id = 123456789012\nsso_role_name = reader\n"
+    )
+
+    with pytest.raises(s3_access.S3AccessError, match=r"have expired: renew them \(`aws sso login`"):
+        dataset.published("s3://orchard")
+
+
 def test_keys_are_asked_for_again_while_botocore_still_renews_them() -> None:
     """botocore renews keys when 10 minutes are left: what obstore keeps for longer may expire in its hands."""
     from botocore.credentials import RefreshableCredentials
