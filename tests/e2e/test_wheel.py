@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -147,6 +148,19 @@ def test_commands_of_the_guide_run(installed: Path, local_aws: LocalAws, shop: s
     assert "Lime" in shown
     assert NAME in shown
     assert (folder / "report.html").exists()
+
+
+def test_oldest_packages_that_the_wheel_allows_list_runs(
+    wheel: Path, local_aws: LocalAws, shop: str, tmp_path: Path
+) -> None:
+    allowed = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    python = tmp_path / "environment" / "bin" / "python"
+    _run([UV, "venv", "--quiet", "--python", sys.executable, tmp_path / "environment"])
+    _run([UV, "pip", "install", "--quiet", "--resolution=lowest-direct", "--python", python, wheel, *allowed])
+
+    runs = _run(["fruits", "runs", shop], cwd=tmp_path, env=_environment(local_aws, python.parent))
+
+    assert runs.stdout.split()[-1] == NAME
 
 
 def test_modules_of_the_wheel_import_no_module_that_it_lacks(
