@@ -26,9 +26,16 @@ def require(extra: str) -> None:
     Raises:
         MissingExtraError: A module is not installed.
     """
-    missing = [name for name in MODULES[extra] if find_spec(name) is None]
+    missing = [name for name in MODULES[extra] if not _is_installed(name)]
     if missing:
         raise MissingExtraError(
             f"This needs {' and '.join(missing)}, which the extra {extra} installs: "
             f"pip install '{DISTRIBUTION}[{extra}]'"
         )
+
+
+def _is_installed(name: str) -> bool:
+    try:
+        return find_spec(name) is not None
+    except ValueError:  # another thread is importing it, and it has no specification yet
+        return True

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+import sys
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -284,6 +286,16 @@ def test_missing_extra_is_named(
 
     with pytest.raises(MissingExtraError, match=rf"needs {absent}, .*: pip install 'fruits-features\[{extra}\]'"):
         getattr(fruits, call)(*arguments)
+
+
+def test_module_that_another_thread_is_importing_is_not_missing(
+    fruits: PublishedRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    half = ModuleType("cv2")
+    monkeypatch.setitem(sys.modules, "cv2", half)
+
+    assert half.__spec__ is None
+    assert fruits.recognise(photo("Lime"), top=1)[0][0] == "Lime"
 
 
 def test_missing_extra_of_a_run_with_a_network_is_named(
