@@ -186,6 +186,5 @@ def test_model_card_names_data_method_and_evaluation(runs: Runs) -> None:
     assert entry["name"] == "monday on fruits"
     assert result["metrics"][0] == {"type": "accuracy", "value": round(evaluation.accuracy, 4)}
     assert "12 images of `s3://fruits`" in text
-    assert f"{evaluation.folds} folds, which keep similar images of a category together" in text
+    assert f"{evaluation.folds} folds that keep similar images of a category together" in text
     assert f"accuracy {evaluation.accuracy:.3f}" in text
-    assert "folds that keep similar images of a category together" in text
