@@ -109,6 +109,13 @@ def test_page_of_run_without_splits_and_recogniser_says_that_nothing_is_recognis
     assert "Random images of the run" in page.text
 
 
+def test_sentences_are_separated_by_spaces(tmp_path: Path) -> None:
+    page = Page(report(tmp_path, KNOWN))
+
+    assert f"All {len(KNOWN)} images. Select categories" in page.text
+    assert re.findall(r"\w+[.;:][A-Z]\w+", page.text) == []
+
+
 def test_page_of_one_category_uses_the_singular(tmp_path: Path) -> None:
     assert "in 1 category;" in Page(report(tmp_path, [(None, "Apple", (1, 0))])).text
 
