@@ -140,11 +140,14 @@ function take(files) {
   else showError(new Error("This is not a file. Save the photo first, and choose or drop the file."));
 }
 
+function takeFrom(input) {
+  if (input.files.length) take(input.files);
+  input.value = ""; // so that the same file can be chosen again
+}
+
 for (const input of document.querySelectorAll("input")) {
-  input.addEventListener("change", () => {
-    if (input.files.length) take(input.files);
-    input.value = ""; // so that the same file can be chosen again
-  });
+  input.addEventListener("change", () => takeFrom(input));
+  takeFrom(input); // chosen before this script was loaded
 }
 document.addEventListener("dragover", (event) => {
   event.preventDefault();

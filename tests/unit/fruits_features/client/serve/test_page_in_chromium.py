@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from playwright.sync_api import Page
+    from playwright.sync_api import Page, Route
 
 PHOTO = photograph(0, 200)
 LIMITS = Limits(max_bytes=2**20, per_minute=10, max_age_s=1)
@@ -137,13 +137,27 @@ def test_phone_offers_its_camera(page: Page, url: str) -> None:
     context.close()
 
 
+def test_photo_that_is_chosen_before_the_script_is_loaded_is_recognised(page: Page, url: str) -> None:
+    held: list[Route] = []
+    page.route("**/page.js", lambda route: held.append(route))  # noqa: PLW0108 - takes no built-in
+    page.goto(url, wait_until="commit")
+    choose(page, PHOTO)
+    assert len(held) == 1
+
+    held[0].continue_()
+
+    expect_answer(page, "Lime")
+
+
 def test_file_that_is_no_photo_is_explained(opened: Page) -> None:
     choose(opened, PHOTO)
     expect_answer(opened, "Lime")
 
     choose(opened, b"hello", "hello.txt")
 
-    expect(opened.get_by_role("alert")).to_have_text("The file starts with b'hello', which is not a supported format.")
+    expect(opened.get_by_role("alert")).to_have_text(
+        "The file is not a JPEG, PNG, WebP, BMP, TIFF, GIF, AVIF or HEIC file: it starts with 68 65 6c 6c 6f."
+    )
     expect(opened.get_by_role("heading", name="Lime")).to_be_hidden()
     assert_fits(opened)
 
@@ -187,7 +201,7 @@ def test_newer_photo_replaces_one_in_progress(opened: Page, monkeypatch: pytest.
 
     choose(opened, b"hello")
 
-    expect(opened.get_by_role("alert")).to_contain_text("b'hello'")
+    expect(opened.get_by_role("alert")).to_contain_text("68 65 6c 6c 6f")
     opened.wait_for_timeout(500)
     expect(opened.get_by_role("heading", name="Lime")).to_be_hidden()
 
