@@ -4,6 +4,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Self
 
+FORMATS = "JPEG, PNG, WebP, BMP, TIFF, GIF, AVIF or HEIC"
+"""Names of the supported formats, for messages."""
+
 
 class Stage(StrEnum):
     """Stage that rejected an image."""
@@ -48,7 +51,7 @@ class Reason(StrEnum):
     )
     NOT_AN_IMAGE = (
         "not_an_image",
-        "The first bytes are not those of a JPEG, PNG, WebP, BMP, TIFF, GIF, AVIF or HEIC file.",
+        f"The first bytes are not those of a {FORMATS} file.",
     )
     UNSUPPORTED_FORMAT = (
         "unsupported_format",

@@ -8,7 +8,7 @@ import numpy as np
 from cv2.typing import MatLike
 from numpy.typing import NDArray
 
-from fruits_features.contract.rejections import Reason, Rejected, Stage
+from fruits_features.contract.rejections import FORMATS, Reason, Rejected, Stage
 from fruits_features.imaging import heic
 from fruits_features.imaging.colour import to_srgb
 from fruits_features.imaging.formats import gif, heif, tiff, webp
@@ -88,7 +88,7 @@ def _read_header(data: bytes) -> Header | Rejected:
     except UnsupportedFormatError as error:
         return _rejected(Reason.UNSUPPORTED_FORMAT, f"The file is {error}.")
     if header is None:
-        return _rejected(Reason.NOT_AN_IMAGE, f"The file starts with {data[:8]!r}, which is not a supported format.")
+        return _rejected(Reason.NOT_AN_IMAGE, f"The file is not a {FORMATS} file: it starts with {data[:8].hex(' ')}.")
     return header
 
 

@@ -16,6 +16,7 @@ from fruits_features.client.serve import recognition
 from fruits_features.client.serve.application import application
 from fruits_features.client.serve.limits import Limits
 from fruits_features.client.serve.service import Service
+from fruits_features.contract.rejections import FORMATS
 from tests.support.small_runs import photograph
 
 if TYPE_CHECKING:
@@ -109,7 +110,7 @@ def test_health_does_not_need_a_run(client: TestClient, memory: Any) -> None:  #
     ("content", "status", "sentence"),
     [
         (b"", 400, "The file has no bytes."),
-        (b"hello", 415, "The file starts with b'hello', which is not a supported format."),
+        (b"hello", 415, f"The file is not a {FORMATS} file: it starts with 68 65 6c 6c 6f."),
         (PHOTO[: len(PHOTO) // 2], 422, "The png image continues after"),
         (b"!unsupported_format", 415, "Rejected by the test."),
         (b"!decoder_timeout", 504, "Rejected by the test."),
