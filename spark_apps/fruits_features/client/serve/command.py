@@ -1,9 +1,11 @@
 """The command `fruits serve`."""
 
 import argparse
+import os
 import socket
 from collections.abc import Mapping
 from contextlib import suppress
+from errno import EACCES, EADDRINUSE
 from functools import partial
 from importlib import import_module
 from ipaddress import ip_address
@@ -112,7 +114,13 @@ def _fetch(path: str) -> bytes | None:
 
 def _listen(host: str, port: int) -> socket.socket:
     family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-    return socket.create_server(address[:2], family=family)
+    try:
+        return socket.create_server(address[:2], family=family)
+    except OSError as error:
+        if error.errno not in {EADDRINUSE, EACCES}:
+            raise
+        sentence = f"Port {port} cannot be used ({os.strerror(error.errno)}). Choose another one with --port."
+        raise OSError(sentence) from error
 
 
 def _is_loopback(host: str) -> bool:

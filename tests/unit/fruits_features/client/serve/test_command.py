@@ -92,9 +92,11 @@ def test_port_in_use_is_named(shop: Any, capsys: pytest.CaptureFixture[str]) -> 
     import socket
 
     with socket.create_server(("localhost", 0)) as taken:
-        assert cli.main(["serve", shop.uri, "--port", str(taken.getsockname()[1])]) == 1
+        port = taken.getsockname()[1]
+        assert cli.main(["serve", shop.uri, "--port", str(port)]) == 1
 
-    assert "Address already in use" in capsys.readouterr().err
+    sentence = f"Port {port} cannot be used (Address already in use). Choose another one with --port"
+    assert sentence in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("port", ["-1", "65536", "http"])
