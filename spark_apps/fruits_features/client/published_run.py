@@ -14,10 +14,10 @@ the run once.
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import date
 from errno import ENOENT
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from shutil import rmtree
 from tempfile import mkdtemp
@@ -58,7 +58,7 @@ class DamagedRunError(ValueError):
     """A file of the run is missing, damaged, or belongs to another run. The message names the file."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class PublishedRun:
     """A published run. `fruits_features.open` returns one.
 
@@ -69,8 +69,8 @@ class PublishedRun:
     """
 
     pointer: Mapping[str, Any]
-    read: Callable[[str], bytes] = field(repr=False)
-    filesystem: Callable[[], "FileSystem"] = field(repr=False)
+    read: Callable[[str], bytes]
+    filesystem: Callable[[], "FileSystem"]
 
     @classmethod
     def open(
@@ -92,7 +92,11 @@ class PublishedRun:
                 `as_of` are both given, or the time cannot be parsed.
         """
         pointer = published(bucket, run=run, as_of=as_of, dataset=dataset)
-        return cls(pointer, _read, lambda: s3_access.open_filesystem(name_of(bucket)))
+        return cls(pointer, _read, partial(s3_access.open_filesystem, name_of(bucket)))
+
+    def __repr__(self) -> str:
+        """Return the name of the run. The pointer has hundreds of checksums."""
+        return f"<PublishedRun {self.run}>"
 
     @property
     def run(self) -> str:

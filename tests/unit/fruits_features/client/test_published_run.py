@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import pickle
 import sys
 from dataclasses import replace
 from hashlib import sha256
@@ -348,6 +349,17 @@ def test_run_keeps_answering_after_another_one_is_published(local_aws: LocalAws,
     assert fruits.run == NAME
     assert len(fruits.features().collect()) == len(COLOURS) * sum(COUNTS.values())
     assert fruits_features.open(f"s3://{bucket}").run == "next"
+
+
+@pytest.mark.usefixtures("aws_environment")
+def test_run_is_passed_to_other_processes_and_shown_by_its_name(local_aws: LocalAws, bucket: str, shop: Shop) -> None:
+    put_pointer(local_aws.s3(), bucket, shop.pointer)
+
+    fruits = pickle.loads(pickle.dumps(fruits_features.open(f"s3://{bucket}")))  # noqa: S301 - our own
+
+    assert fruits.recognise(photo("Lime"), top=1)[0][0] == "Lime"
+    assert len(fruits.features().collect()) == len(COLOURS) * sum(COUNTS.values())
+    assert repr(fruits) == f"<PublishedRun {NAME}>"
 
 
 def test_pointer_is_that_of_the_bucket(fruits: PublishedRun, shop: Shop) -> None:
