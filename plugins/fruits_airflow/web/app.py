@@ -182,7 +182,7 @@ def _of_dag_run(dag_id: str, run_id: str, session: SessionDep) -> ShownRun:
     pull = partial(_pull, session, dag_id=dag_id, run_id=run_id)
     run = pull(TAKE_INVENTORY, XCOM_RETURN_KEY)
     if run is None:
-        raise NoReport("This DAG run has not taken an inventory of fruits yet, so it has no report.")
+        raise NoReport("This DAG run has taken no inventory of fruits, so it has no report.")
     published = pull(FIND_CHANGES, STAYS_PUBLISHED_KEY)
     if published:
         link = _report_link(ShownRun(dataset_of(run).run(published), dataset_of(run)))
