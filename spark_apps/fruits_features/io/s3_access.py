@@ -43,6 +43,7 @@ _METADATA_S = 1.0
 server on this machine."""
 
 _NO_CREDENTIALS = "there are no AWS credentials: set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+_UNREACHABLE = "S3 does not answer: check the network, and AWS_ENDPOINT_URL if it is set"
 _NO_BOTO3 = "AWS_PROFILE and the files in ~/.aws need boto3, which is not installed: pip install boto3"
 _PROBLEMS = (
     (
@@ -81,13 +82,13 @@ def problem(error: Exception) -> str | None:
 
 @contextmanager
 def reading(uri: str) -> Iterator[None]:
-    """Set the bucket's region for reads in the block, and explain errors of credentials.
+    """Set the bucket's region for reads in the block, and explain errors of credentials and of the network.
 
     Args:
         uri: `s3://bucket/…`; nothing is done for a path.
 
     Raises:
-        S3AccessError: There are no credentials, or S3 rejected them or the region.
+        S3AccessError: There are no credentials, S3 rejected them or the region, or S3 does not answer.
     """
     if not uri.startswith("s3://"):
         yield
@@ -100,7 +101,7 @@ def reading(uri: str) -> Iterator[None]:
     try:
         yield
     except BaseError as error:
-        sentence = problem(error)
+        sentence = problem(error) or (_UNREACHABLE if "error sending request" in str(error) else None)
         if sentence is None:
             raise
         sentence = _no_credentials() if sentence == _NO_CREDENTIALS else sentence

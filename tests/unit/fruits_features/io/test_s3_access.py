@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import socket
 import stat
 import time
 from datetime import UTC, datetime, timedelta
@@ -164,6 +165,21 @@ def test_region_is_the_buckets_whatever_the_environment_says(monkeypatch: pytest
         store: Any = object_store.open_bucket("orchard", POLICY)
 
     assert store.config["region"] == "eu-north-1"
+
+
+@pytest.mark.usefixtures("aws_environment")
+def test_server_that_does_not_answer_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"):
+            monkeypatch.setenv(name, f"http://127.0.0.1:{closed.getsockname()[1]}")
+        store = object_store.open_bucket("orchard", POLICY)
+
+        with pytest.raises(s3_access.S3AccessError) as caught, s3_access.reading("s3://orchard/photo.png"):
+            obstore.get(store, "photo.png")
+
+    sentence = "S3 does not answer: check the network, and AWS_ENDPOINT_URL if it is set."
+    assert str(caught.value) == f"s3://orchard/photo.png cannot be read: {sentence}"
 
 
 @pytest.mark.parametrize(
