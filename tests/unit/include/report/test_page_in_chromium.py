@@ -49,6 +49,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> str:
         seconds={"take_inventory": 1.0, "featurize_and_reduce": 300.0},
         dollars={"featurize_and_reduce": 0.2},
         expected_dollars=0.1,
+        charged=False,
         previous=Previous({"run": "before", "categories": {"Lime": 12}}),
         about=About("s3://fruits/images/", "2026-11-22T09:04:05+01:00", None, "--refit is always.", {"k": 2}),
     )
@@ -78,6 +79,16 @@ def test_report_is_accessible_and_as_wide_as_the_window(page: Page, address: str
 
             assert violations(page) == [], (size, scheme)
             assert page.evaluate("document.documentElement.scrollWidth") == size["width"]
+
+
+def test_main_figures_are_in_one_row(page: Page, address: str) -> None:
+    page.set_viewport_size(DESKTOP)
+    _open(page, address)
+
+    tops = page.locator(".tiles div").evaluate_all("tiles => tiles.map(tile => tile.getBoundingClientRect().top)")
+
+    assert len(tops) == 7
+    assert len(set(tops)) == 1
 
 
 def test_charts_have_names_and_tables_with_their_values(page: Page, address: str) -> None:
