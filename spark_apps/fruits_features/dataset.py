@@ -54,7 +54,7 @@ def open(  # noqa: A001 - used with the name of its module, like `gzip.open`
         DamagedPointerError: The pointer to the run is damaged.
         NothingPublishedError: The bucket does not contain the run or the data set.
         S3AccessError: There are no credentials, or S3 rejected them.
-        ValueError: There is no such table. Or as for `published`.
+        ValueError: There is no such table; or as for `published`.
     """
     if table not in _TABLES:
         raise ValueError(f"{table!r} is not a table; choose one of {', '.join(_TABLES)}.")

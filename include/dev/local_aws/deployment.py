@@ -44,7 +44,9 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def deploy(s3: S3Client) -> None:
-    """Upload application, wheels for this machine and network to the default bucket. Equal objects are skipped.
+    """Upload application, wheels for this machine and network to the default bucket.
+
+    Existing objects are skipped, except for lists of wheels.
 
     Args:
         s3: Client of the local S3.
@@ -85,23 +87,12 @@ def prepare_nodes(emr: EMRClient) -> None:
 
 
 def _put(s3: S3Client, built: list[uploads.Upload]) -> None:
-    missing = uploads.missing(s3, DEFAULT_BUCKET, built)
+    """Upload the objects that the bucket lacks, and the lists of wheels, whose keys are the same for all Pythons."""
+    folder, missing = bundle.application_folder(), uploads.missing(s3, DEFAULT_BUCKET, built)
+    lists = {uploads.PREFIX + bundle.wheelhouse_name(folder, onnx=onnx) for onnx in (False, True)}
     for upload in built:
-        if upload in missing or _is_of_another_python(s3, upload):
+        if upload in missing or upload.key in lists:
             uploads.send(s3, DEFAULT_BUCKET, upload)
-
-
-def _is_of_another_python(s3: S3Client, upload: uploads.Upload) -> bool:
-    """Return whether a stored list of wheels is that of another interpreter, since its key is the same for all."""
-    if upload.key not in _lists():
-        return False
-    stored: bytes = s3.get_object(Bucket=DEFAULT_BUCKET, Key=upload.key)["Body"].read()
-    return stored != upload.content
-
-
-def _lists() -> set[str]:
-    folder = bundle.application_folder()
-    return {uploads.PREFIX + bundle.wheelhouse_name(folder, onnx=onnx) for onnx in (False, True)}
 
 
 if __name__ == "__main__":

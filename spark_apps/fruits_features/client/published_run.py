@@ -13,7 +13,8 @@ the run once.
 """
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import date
 from errno import ENOENT
@@ -230,7 +231,8 @@ class PublishedRun:
         digest = self.pointer.get(DIGEST)  # of the pointer, which names everything that the index depends on
         index = digest and CACHE / f"{digest.removeprefix('sha256:')}.faiss"
         try:
-            return self._decoded("features", lambda: Neighbours.of(self.features(), index))
+            with self._explained("features"):
+                return Neighbours.of(self.features(), index)
         except OSError as error:  # pyarrow's error for damaged pages, and for failed requests
             if "AWS Error" in str(error):
                 raise
@@ -255,17 +257,19 @@ class PublishedRun:
         Raises:
             DamagedRunError: The file is missing or cannot be decoded.
         """
-        return self._decoded(name, lambda: decode(self.read(self.pointer["paths"][name])))
+        with self._explained(name):
+            return decode(self.read(self.pointer["paths"][name]))
 
-    def _decoded(self, name: str, decode: Callable[[], _T]) -> _T:
-        """Return the content of a file or a table of the run that the pointer names.
+    @contextmanager
+    def _explained(self, name: str) -> Iterator[None]:
+        """Name the file or the table of the run whose reading fails in the block.
 
         Raises:
             DamagedRunError: It is missing or cannot be decoded.
         """
         uri = self.pointer["paths"][name]
         try:
-            return decode()
+            yield
         except FileNotFoundError as error:
             raise DamagedRunError(f"The run {self.run} lacks {uri}; {_ANOTHER}.") from error
         except ValueError as error:

@@ -77,7 +77,8 @@ def problem(error: Exception) -> str | None:
     'the AWS credentials have expired: re'
     """
     text = str(error)
-    return next((sentence for pattern, sentence in _PROBLEMS if re.search(pattern, text)), None)
+    sentence = next((sentence for pattern, sentence in _PROBLEMS if re.search(pattern, text)), None)
+    return _no_credentials() if sentence == _NO_CREDENTIALS else sentence
 
 
 @contextmanager
@@ -104,7 +105,6 @@ def reading(uri: str) -> Iterator[None]:
         sentence = problem(error) or (_UNREACHABLE if "error sending request" in str(error) else None)
         if sentence is None:
             raise
-        sentence = _no_credentials() if sentence == _NO_CREDENTIALS else sentence
         raise S3AccessError(f"{uri} cannot be read: {sentence}.") from error
 
 

@@ -107,6 +107,7 @@ def fitted_moments(table: pa.Table, split: str | None) -> Moments | None:
     >>> fitted_moments(pa.table(rows), "Training").mean.tolist(), fitted_moments(pa.table(rows), None).mean.tolist()
     ([1.0], [4.0])
     """
-    features = as_matrix(combine_chunks(table["features"]))  # a filter of the table would copy its other columns, too
-    fitted = features[np.asarray(of_split(table, split))]
+    fitted = as_matrix(combine_chunks(table["features"]))
+    if split is not None:  # a filter of the table would copy its other columns, too
+        fitted = fitted[np.asarray(of_split(table, split))]
     return Moments.of(fitted) if len(fitted) else None

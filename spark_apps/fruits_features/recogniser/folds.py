@@ -16,8 +16,7 @@ _ROUNDS = 3
 def similar_folds(components: NDArray[np.float32], code: NDArray[np.int32]) -> NDArray[np.int64]:
     """Return the fold of each image: its cluster among the images of its category.
 
-    The number of the category is added to that of the cluster, so that categories with few images are spread over all
-    folds.
+    The number of the category is added to that of the cluster. So categories with few images are spread over all folds.
     The components are divided by the square root of their standard deviation, which is half of a whitening.
 
     Args:

@@ -90,7 +90,7 @@ def _class_of(pattern: int) -> int:
     """
     rotated = (pattern >> 1) | ((pattern & 1) << 7)
     changes = (pattern ^ rotated).bit_count()
-    return pattern.bit_count() if changes <= 2 else PATTERNS - 1  # noqa: PLR2004 - at most two
+    return pattern.bit_count() if changes <= 2 else PATTERNS - 1  # noqa: PLR2004 - of a uniform pattern
 
 
 def _classes() -> NDArray[np.uint8]:
