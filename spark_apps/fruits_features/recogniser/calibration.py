@@ -194,7 +194,7 @@ def best_scale(folds: Sequence[Logits], start: float = 1.0, tolerance: float = _
             break
         low, high = (scale, high) if slope < 0 else (low, scale)
         step = scale - slope / curvature
-        following = step if low < step < high else float(np.sqrt(low * high))
+        following = step if low <= step <= high else float(np.sqrt(low * high))
         change, scale = abs(following - scale), following
         if change <= tolerance * scale:
             break

@@ -192,6 +192,18 @@ def test_scale_of_logits_without_information_is_low() -> None:
     assert best_scale([Logits(random.normal(size=(3000, 4)), random.integers(0, 4, 3000))]) < 0.1
 
 
+@pytest.mark.parametrize("seed", [15, 29, 35, 40])
+def test_search_for_the_scale_ends_at_the_minimum(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    random = np.random.default_rng(seed)
+    values = random.normal(size=(4000, 3))
+    truth = (random.random((4000, 1)) > calibration.softmax(0.7 * values).cumsum(axis=1)).sum(axis=1)
+    smallest = best_scale([Logits(values, truth)], 0.7)
+
+    monkeypatch.setattr(calibration, "_MAX_STEPS", 8)  # a rounded step of 0 that leaves the interval costs 30 more
+
+    assert best_scale([Logits(values, truth)], 0.7) == pytest.approx(smallest, rel=1e-9)
+
+
 def test_images_of_one_visit_stay_in_one_fold() -> None:
     random = np.random.default_rng(4)
     visits = 3 * random.normal(size=(4, FOLDS, 6))
