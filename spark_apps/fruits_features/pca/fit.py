@@ -18,6 +18,10 @@ from fruits_features.projection import Projection
 _RANK_TOLERANCE = 1e-10
 """Smallest share of the variance of a component. Smaller ones are rounding errors and differ between machines."""
 
+_BLOCK_ROWS = 256
+"""Rows that are centred at once. Their memory of about 1 MB is used again for each block; see
+docs/measurements/constants.md."""
+
 
 class ReductionError(RunError, ValueError):
     """The features do not have the requested components. The message names the fix."""
@@ -39,11 +43,25 @@ class Moments:
 
     @classmethod
     def of(cls, features: NDArray[np.float32]) -> "Moments":
-        """Return the moments of features, n x d, float32, n >= 1."""
-        centred = features.astype(np.float64)
-        mean = centred.mean(axis=0)
-        centred -= mean
-        return cls(len(centred), mean, centred.T @ centred)
+        """Return the moments of features, n x d, float32, n >= 1.
+
+        Constant columns, such as colours that no image has, have a scatter of zero and are left out of the products.
+
+        >>> Moments.of(np.float32([[1, 7, 2], [3, 7, 8]])).scatter.tolist()
+        [[2.0, 0.0, 6.0], [0.0, 0.0, 0.0], [6.0, 0.0, 18.0]]
+        """
+        count, width = features.shape
+        mean = features.mean(axis=0, dtype=np.float64)
+        varying = np.flatnonzero(np.ptp(features, axis=0))
+        products = np.zeros((len(varying), len(varying)))
+        block, of_block = np.empty((min(count, _BLOCK_ROWS), len(varying))), np.empty_like(products)
+        for start in range(0, count, _BLOCK_ROWS):
+            rows = features[start : start + _BLOCK_ROWS].take(varying, axis=1)
+            centred = np.subtract(rows, mean[varying], out=block[: len(rows)])
+            products += np.matmul(centred.T, centred, out=of_block)
+        scatter = np.zeros((width, width))
+        scatter[np.ix_(varying, varying)] = products
+        return cls(count, mean, scatter)
 
     def merge(self, other: "Moments") -> "Moments":
         """Return the moments of these and other rows together.

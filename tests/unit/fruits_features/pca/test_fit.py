@@ -30,6 +30,21 @@ def test_merged_moments_equal_those_of_all_rows() -> None:
     assert merged.scatter[5].tolist() == [0.0] * DIMENSION
 
 
+@pytest.mark.parametrize("rows", [1, 257, 700])
+def test_moments_equal_those_of_numpy_for_any_number_of_rows(rows: int) -> None:
+    table = features(rows)
+    table[:, 7] = 0
+    table[-1, 7] = 1  # varies in the last row only
+
+    moments = Moments.of(table)
+
+    centred = table - table.mean(axis=0, dtype=np.float64)
+    assert moments.count == rows
+    np.testing.assert_allclose(moments.mean, table.mean(axis=0, dtype=np.float64), rtol=1e-12)
+    np.testing.assert_allclose(moments.scatter, centred.T @ centred, rtol=1e-9, atol=1e-9)
+    assert moments.scatter[5].tolist() == [0.0] * DIMENSION
+
+
 def test_fit_returns_the_principal_components_of_the_scaled_features() -> None:
     rows = features(60)
     projection = fit(Moments.of(rows), FAMILIES, k=4, explained_variance=None)
