@@ -339,15 +339,14 @@ def _write(
         )
         to_compact = thread.submit(_segments_to_compact, job)
         write, merge = ReportDamage(writer.write), MergeUndamaged(WrittenFeatures.merge)
-        result = runner.reduce("project and write features", write, merge, planned)
-        for done in small:
+        (written,) = undamaged([runner.reduce("project and write features", write, merge, planned)])
+        _check_count(snapshot.extracted + snapshot.rejected, [*written.files, quarantine])
+        listed = thread.submit(_check_written, job.layout.features, written.files)  # while the recogniser is fitted
+        recogniser = write_recogniser(written.sums, snapshot.categories, projection, job.arguments)
+        if job.model and written.app_sums and recogniser[0]:
+            write_app_model(written.app_sums, snapshot.categories, projection, job.model, job.arguments)
+        for done in (*small, listed):
             done.result()
-    (written,) = undamaged([result])
-    _check_count(snapshot.extracted + snapshot.rejected, [*written.files, quarantine])
-    _check_written(job.layout.features, written.files)
-    recogniser = write_recogniser(written.sums, snapshot.categories, projection, job.arguments)
-    if job.model and written.app_sums and recogniser[0]:
-        write_app_model(written.app_sums, snapshot.categories, projection, job.model, job.arguments)
     _compact(job, to_compact.result(), runner)
     return recogniser
 
