@@ -8,7 +8,7 @@ benchmark, by visits. The second compares folds for the choice of shrinkage and 
 
 import argparse
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from unittest.mock import patch
@@ -49,11 +49,16 @@ SIMILAR = "similar images"
 def extract(folder: Path, families: tuple[str, ...], model: Model | None) -> tuple[list[Path], Rows, Labels]:
     """Return the paths of the photos below a folder, their features and their categories."""
     paths = sorted(folder.glob("*/*.jpg"))
-    extractor = ImageExtractor(families, MAX_PIXELS, model_size=model.size if model else None)
-    outcomes = [extractor.extract(path.read_bytes()) for path in paths]
-    embedded = add_embeddings(outcomes, families, model) if model else outcomes
-    rows = np.stack([outcome.features for outcome in embedded if isinstance(outcome, ImageFeatures)])
+    rows = features((path.read_bytes() for path in paths), families, model)
     return paths, rows, np.array([path.parent.name for path in paths])
+
+
+def features(images: Iterable[bytes], families: tuple[str, ...], model: Model | None) -> Rows:
+    """Return the features of encoded images."""
+    extractor = ImageExtractor(families, MAX_PIXELS, model_size=model.size if model else None)
+    outcomes = [extractor.extract(data) for data in images]
+    embedded = add_embeddings(outcomes, families, model) if model else outcomes
+    return np.stack([outcome.features for outcome in embedded if isinstance(outcome, ImageFeatures)])
 
 
 def fit(components: Rows, labels: Labels) -> Recogniser:
