@@ -6,6 +6,7 @@ the names that exist.
 
 from __future__ import annotations
 
+import logging
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from fruits_airflow import run_context
 from fruits_airflow.hooks import aws
-from fruits_airflow.hooks.documents import other_images, read_latest
+from fruits_airflow.hooks.documents import list_datasets, other_images, read_latest
 from fruits_features.contract.arguments import DEFAULT_EXPLAINED_VARIANCE, Refit
 from fruits_features.contract.families import MODEL_FAMILY, total_dimension
 
@@ -23,9 +24,16 @@ if TYPE_CHECKING:
 
     from airflow.sdk import Context
 
+    from fruits_features.contract.layout import DatasetLayout
+
+log = logging.getLogger(__name__)
+
+MAX_NAMES = 10
+"""Largest number of data sets that the warning of a new one lists."""
+
 
 def check(context: Context) -> None:
-    """Check a run's configuration and parameters.
+    """Check a run's configuration and parameters. Log a warning if the run would create a data set.
 
     Raises:
         AirflowFailException: A name is unknown, or parameters contradict each other or the published run. A retry would
@@ -41,6 +49,7 @@ def check(context: Context) -> None:
     )
     if problem:
         raise AirflowFailException(problem)
+    _warn_of_new_dataset(run_context.dataset(context))
 
 
 def _unknown_name(conf: Mapping[str, Any], known: Iterable[str]) -> str | None:
@@ -103,4 +112,26 @@ def _fixed_projection(params: Mapping[str, Any], published: Mapping[str, Any]) -
     return (
         f"Parameter {request}, but `refit` is `never`, which keeps the {components} components of the published "
         f"projection. Set `refit` to `auto` or `always`, or {unset}."
+    )
+
+
+def _warn_of_new_dataset(dataset: DatasetLayout) -> None:
+    """Log a warning if a named data set has no published run, because its name may be mistyped.
+
+    Nothing is logged if S3 refuses the request.
+    """
+    s3 = aws.s3()
+    try:
+        if dataset.is_default or s3.check_for_key(dataset.latest):
+            return
+        others = [name for name in list_datasets(s3, dataset.bucket) if name != dataset.name]
+    except (BotoCoreError, ClientError):
+        return
+    nearest = get_close_matches(dataset.name, others, n=MAX_NAMES, cutoff=0)
+    log.warning(
+        "The data set %r of s3://%s has no published run, so this run creates it. If the name is mistyped, mark this "
+        "run as failed and correct `dataset`. Other data sets, the most similar first: %s.",
+        dataset.name,
+        dataset.bucket,
+        ", ".join(nearest),
     )

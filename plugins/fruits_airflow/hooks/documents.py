@@ -1,4 +1,7 @@
-"""Reading the documents of published runs through Airflow's connection. They are checked when they are read."""
+"""Data sets and the documents of their published runs, through Airflow's connection.
+
+Documents are checked when they are read.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk.exceptions import AirflowFailException
 
 from fruits_airflow.hooks.s3 import read
-from fruits_features.contract.layout import split
+from fruits_features.contract.layout import DATASETS_ROOT, DEFAULT_DATASET, dataset_names, split
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -43,6 +46,13 @@ def parse_latest(content: bytes, dataset: DatasetLayout) -> dict[str, Any]:
         return documents.read_latest(content, dataset, datetime.now(UTC))
     except documents.DocumentError as error:
         raise AirflowFailException(str(error)) from error
+
+
+def list_datasets(s3: S3Hook, bucket: str) -> list[str]:
+    """Return the names of a bucket's data sets, the default one first."""
+    root = f"{DATASETS_ROOT}/"
+    names = [prefix.removeprefix(root).rstrip("/") for prefix in s3.list_prefixes(bucket, root, "/")]
+    return [DEFAULT_DATASET, *dataset_names(names)]
 
 
 def other_images(s3: S3Hook, published: Mapping[str, Any], dataset: DatasetLayout, prefix: str) -> str | None:

@@ -14,11 +14,9 @@ from datetime import UTC, datetime
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
+from fruits_airflow.hooks.documents import list_datasets
 from fruits_airflow.hooks.s3 import read
 from fruits_features.contract.layout import (
-    DATASETS_ROOT,
-    DEFAULT_DATASET,
-    dataset_names,
     publication_time,
     published_run,
     split,
@@ -116,7 +114,7 @@ class RunList:
         self._records = {name: known[name] for name in newest if name in known}
         self._notes = [*notes, *others, *damaged][:MAX_NOTES]
         self._published = pointer.get("run")
-        self._datasets = _list_datasets(s3, bucket)
+        self._datasets = list_datasets(s3, bucket)
 
 
 def read_record(s3: S3Hook, uri: str) -> dict[str, Any] | str | None:
@@ -128,13 +126,6 @@ def read_record(s3: S3Hook, uri: str) -> dict[str, Any] | str | None:
         return documents.read_record(content, uri)
     except documents.DocumentError as error:
         return str(error)
-
-
-def _list_datasets(s3: S3Hook, bucket: str) -> list[str]:
-    """Return the names of a bucket's data sets, the default one first."""
-    root = f"{DATASETS_ROOT}/"
-    names = [prefix.removeprefix(root).rstrip("/") for prefix in s3.list_prefixes(bucket, root, "/")]
-    return [DEFAULT_DATASET, *dataset_names(names)]
 
 
 def _read_pointer(s3: S3Hook, dataset: DatasetLayout) -> tuple[dict[str, Any], list[str]]:

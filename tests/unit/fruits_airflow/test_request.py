@@ -190,5 +190,23 @@ def test_prefix_of_a_run_of_an_earlier_version_is_in_its_record(
         request.check(_context(bucket, image_prefix=prefix))
 
 
+def test_first_run_of_a_named_data_set_warns_of_a_mistyped_name(
+    local_aws: LocalAws, bucket: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("citrus", "nuts"):
+        _publish(local_aws.s3(), bucket, key=f"features/datasets/{name}/latest.json")
+
+    for name in ("default", "citrus", "citrsu"):
+        request.check(_context(bucket, dataset=name))
+
+    (warning,) = [entry for entry in caplog.records if entry.name == request.__name__]
+    assert warning.levelname == "WARNING"
+    assert warning.getMessage() == (
+        f"The data set 'citrsu' of s3://{bucket} has no published run, so this run creates it. If the name is "
+        "mistyped, mark this run as failed and correct `dataset`. Other data sets, the most similar first: "
+        "citrus, nuts, default."
+    )
+
+
 def test_refused_access_is_left_to_the_wait_for_images() -> None:
-    request.check(_context("no-such-bucket", refit="never", k=5))
+    request.check(_context("no-such-bucket", refit="never", k=5, dataset="citrus"))
