@@ -152,7 +152,7 @@ def table_of_runs(runs: Sequence[DagRun]) -> Iterator[str]:
 def _runs_of_the_dag(options: argparse.Namespace, aws: LocalAws) -> Iterator[DagRun]:
     """Run the DAG on a new bucket, three times."""
     home = options.folder / "airflow"
-    environment = os.environ | aws.environment | {"AIRFLOW_HOME": str(home)}
+    environment = aws.process_environment | {"AIRFLOW_HOME": str(home)}
     ensure_database(home, environment)
     with _bucket(options, aws, "daily-dag") as bucket:
         for title in (FIRST, CHANGED, UNCHANGED):

@@ -124,7 +124,7 @@ def main() -> None:
         with S3FaultProxy((str(server.hostname), int(server.port or 80)), latency_s=arguments.latency) as proxy:
             for way in ("sequentially", "by folder", "report"):
                 command = [sys.executable, "-m", "benchmarks.inventory", "--way", way]
-                environment = os.environ | aws.environment | {"AWS_ENDPOINT_URL_S3": proxy.url}
+                environment = aws.process_environment | {"AWS_ENDPOINT_URL_S3": proxy.url}
                 subprocess.run(command, check=True, env=environment)  # noqa: S603 - this module
 
 

@@ -83,7 +83,9 @@ def main() -> None:
     )
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, LocalAws(Path(folder) / "aws") as aws:
-        os.environ |= {**aws.environment, "FRUITS_BUCKET": BUCKET, "AIRFLOW_HOME": folder}
+        variables = {**aws.process_environment, "FRUITS_BUCKET": BUCKET, "AIRFLOW_HOME": folder}
+        os.environ.clear()
+        os.environ |= variables
         os.environ |= {"AIRFLOW__CORE__PLUGINS_FOLDER": str(Path("plugins").resolve())}
         os.environ |= {"AIRFLOW__CORE__LOAD_EXAMPLES": "False", "AIRFLOW__CORE__DAGS_FOLDER": folder}
         from airflow.api_fastapi.app import create_app  # noqa: PLC0415 - after Airflow's home is set

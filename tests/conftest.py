@@ -22,6 +22,10 @@ os.environ["AIRFLOW__CORE__DAGS_FOLDER"] = str(ROOT / "dags")
 os.environ["AIRFLOW__CORE__PLUGINS_FOLDER"] = str(ROOT / "plugins")
 os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
 
+# The user's AWS configuration is not that of the tests.
+for _name in [name for name in os.environ if name.startswith("AWS_")]:
+    del os.environ[_name]
+
 pytest_plugins = [
     "include.dev.local_aws.pytest_plugin",
     "tests.support.browser",

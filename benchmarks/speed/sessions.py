@@ -13,6 +13,7 @@ import psutil
 
 from benchmarks.speed.meter import Use, metered
 from benchmarks.speed.task import READY, Done, Task
+from include.dev.local_aws.client import without_accounts
 from include.dev.local_aws.processes import end, tree
 
 ROOT = Path(__file__).parents[2]
@@ -60,7 +61,7 @@ def started(
         candidate: Candidate to start.
         extras: Virtual environment of candidates with separate libraries.
         task: Task of the candidate.
-        environment: Environment variables added to those of this process.
+        environment: Environment variables with which the candidate finds S3, added to those of this process.
 
     Raises:
         CandidateError: The session did not start.
@@ -72,7 +73,12 @@ def started(
     with (output / "log.txt").open("wb") as log:
         process = subprocess.Popen(  # noqa: S603 - a module of this project
             [str(interpreter(candidate, extras)), "-m", "benchmarks.speed.child", candidate.name, task.to_json()],
-            env={**os.environ, **environment, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"},  # as spark_apps/launch.py
+            env={
+                **without_accounts(os.environ),
+                **environment,
+                "PYTHONPATH": path,
+                "OMP_NUM_THREADS": "1",  # as spark_apps/launch.py
+            },
             cwd=output,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

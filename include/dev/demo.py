@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -72,7 +71,7 @@ def main(argv: list[str] | None = None) -> int:
             signal.signal(number, _interrupt)
     try:
         with _local_aws() as aws:
-            environment = os.environ | aws.environment
+            environment = aws.process_environment
             deploy(aws.s3())
             prepare_nodes(aws.emr())  # while the images are drawn and Airflow's database is created
             _say("Sample images")

@@ -6,7 +6,6 @@ running Airflow finds a cluster that is started later.
 
 from __future__ import annotations
 
-import os
 import socket
 from typing import TYPE_CHECKING
 
@@ -47,7 +46,7 @@ def start(folder: Path, aws: LocalAws) -> None:
         SparkClusterError: A process ended, or the workers were not registered in time.
     """
     if not _answers(_port(folder)):
-        environment = os.environ | aws.environment | {MARK: aws.run_id} | _LOCALE
+        environment = aws.process_environment | {MARK: aws.run_id} | _LOCALE
         StandaloneCluster(folder, environment, port=_port(folder)).start()
 
 

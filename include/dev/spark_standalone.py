@@ -42,7 +42,7 @@ class StandaloneCluster:
 
     As a context manager::
 
-        with StandaloneCluster(folder, os.environ | aws.environment) as cluster:
+        with StandaloneCluster(folder, aws.process_environment) as cluster:
             conf = write_driver_conf(folder / "conf", aws.s3_folder, master=cluster.url)
             subprocess.run(["spark-submit", "job.py"], env=os.environ | {"SPARK_CONF_DIR": str(conf)}, check=True)
 

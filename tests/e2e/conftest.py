@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def airflow_environment(local_aws: LocalAws) -> Mapping[str, str]:
-    environment = os.environ | local_aws.environment | {"FRUITS_NO_CLUSTER_BELOW": "0"}
+    environment = local_aws.process_environment | {"FRUITS_NO_CLUSTER_BELOW": "0"}
     deploy(local_aws.s3())
     ensure_database(Path(environment["AIRFLOW_HOME"]), environment)
     return environment

@@ -85,6 +85,7 @@ def test_interrupted_demo_ends_everything_that_it_started(tmp_path: Path) -> Non
         "AIRFLOW__CORE__PLUGINS_FOLDER": str(checkout / "plugins"),
         "PYTHONPATH": os.pathsep.join(map(str, (checkout, checkout / "spark_apps"))),
         "FRUITS_TEST_DEMO": str(tmp_path),
+        "AWS_PROFILE": "that-does-not-exist",
     }
     demo = subprocess.Popen(
         [sys.executable, "-m", "include.dev.demo"],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -19,6 +18,6 @@ if TYPE_CHECKING:
 @pytest.fixture(scope="session")
 def spark_cluster(local_aws: LocalAws, tmp_path_factory: pytest.TempPathFactory) -> Iterator[StandaloneCluster]:
     """Yield a master and two workers. They carry the local AWS's mark, so that they end with it if tests are killed."""
-    environment = os.environ | local_aws.environment | {MARK: local_aws.run_id, "LC_ALL": "C.UTF-8"}
+    environment = local_aws.process_environment | {MARK: local_aws.run_id, "LC_ALL": "C.UTF-8"}
     with StandaloneCluster(tmp_path_factory.mktemp("spark cluster"), environment) as cluster:
         yield cluster

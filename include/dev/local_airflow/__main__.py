@@ -71,7 +71,7 @@ def start(port: int, *, spark: bool = False) -> None:
         aws.start()
     print(f"Airflow already runs at {running_at}." if running_at else "Starting Airflow …", flush=True)
     try:
-        environment = os.environ | aws.environment
+        environment = aws.process_environment
         deploy(aws.s3())
         prepare_nodes(aws.emr())  # while Airflow starts
         if spark:

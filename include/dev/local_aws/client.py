@@ -8,8 +8,14 @@ from __future__ import annotations
 import os
 import secrets
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import boto3
 from botocore.credentials import Credentials
+from botocore.session import Session
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 def _read(file: Path) -> dict[str, str]:
@@ -48,3 +54,23 @@ def client_environment(s3_port: int, emr_port: int, keys: Credentials) -> dict[s
         "AWS_SECRET_ACCESS_KEY": str(keys.secret_key),
         **_VARIABLES,
     }
+
+
+def without_accounts(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return an environment without the user's AWS configuration, for a process that uses local AWS only.
+
+    All variables `AWS_*` are left out. There is one for the endpoint of each service, a profile that does not exist is
+    an error, and with `AWS_IGNORE_CONFIGURED_ENDPOINT_URLS` requests would go to AWS. The files in `~/.aws` are not
+    read.
+    """
+    return {name: value for name, value in environment.items() if not name.startswith("AWS_")} | _VARIABLES
+
+
+def session(environment: Mapping[str, str]) -> boto3.Session:
+    """Return a session that reads its configuration from these variables, and not from those of this process."""
+    variables = {}
+    for option, (_, declared, default, convert) in Session.SESSION_VARIABLES.items():
+        names = [declared] if isinstance(declared, str) else declared or []
+        given = next((environment[name] for name in names if name in environment), default)
+        variables[option] = (None, None, given, convert)
+    return boto3.Session(botocore_session=Session(session_vars=variables))

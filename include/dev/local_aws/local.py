@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-import boto3
 import psutil
 from botocore.exceptions import BotoCoreError, ClientError
 
+from include.dev.local_aws import client
 from include.dev.local_aws.emr.states import ACTIVE
 from include.dev.local_aws.errors import LocalAwsError
 from include.dev.local_aws.processes import MARK, Identity, end, end_marked, marked
@@ -94,6 +95,7 @@ class LocalAws:
             self._supervisor = subprocess.Popen(  # noqa: S603 - our own module, by our own interpreter
                 command if detached else [*command, "--lifeline"],
                 cwd=ROOT,
+                env=client.without_accounts(os.environ),
                 stdin=subprocess.DEVNULL if detached else subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
@@ -142,6 +144,15 @@ class LocalAws:
         return environment
 
     @property
+    def process_environment(self) -> dict[str, str]:
+        """Environment of a process that uses it: this process's variables without the user's AWS configuration.
+
+        Raises:
+            LocalAwsError: It does not run.
+        """
+        return client.without_accounts(os.environ) | self.environment
+
+    @property
     def s3_folder(self) -> Path:
         """Folder with one sub-folder per bucket and one file per object."""
         return self.state.s3
@@ -158,13 +169,13 @@ class LocalAws:
 
     def s3(self) -> S3Client:
         """Return a client for S3."""
-        client: S3Client = boto3.client("s3", **self.client_arguments("AWS_ENDPOINT_URL_S3"))
-        return client
+        s3: S3Client = client.session(self.environment).client("s3", **self.client_arguments("AWS_ENDPOINT_URL_S3"))
+        return s3
 
     def emr(self) -> EMRClient:
         """Return a client for EMR."""
-        client: EMRClient = boto3.client("emr", **self.client_arguments("AWS_ENDPOINT_URL"))
-        return client
+        emr: EMRClient = client.session(self.environment).client("emr", **self.client_arguments("AWS_ENDPOINT_URL"))
+        return emr
 
     def client_arguments(self, endpoint: str) -> dict[str, Any]:
         """Return the arguments of a boto3 client. `endpoint` is the variable with the service's URL."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import uuid
 from typing import TYPE_CHECKING
 
@@ -34,8 +35,8 @@ def bucket(local_aws: LocalAws) -> str:
 @pytest.fixture
 def aws_environment(local_aws: LocalAws, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     """Set the environment variables with which boto3, obstore and Airflow's hooks find the local AWS."""
-    for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN"):
-        monkeypatch.delenv(name, raising=False)
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
     for name, value in local_aws.environment.items():
         monkeypatch.setenv(name, value)
     return local_aws.environment

@@ -19,13 +19,15 @@ NODES = Path(__file__).resolve().parents[3] / ".local" / "nodes"
 """Python environments of cluster nodes. All local AWS of this checkout share them: their names are content hashes."""
 DEFAULT_BUCKET = "fruits"
 
-_OTHER_VARIABLES = """\
-unset AWS_PROFILE AWS_DEFAULT_PROFILE AWS_SESSION_TOKEN
+_OTHER_VARIABLES = r"""unset AWS_PROFILE $(env | sed -n 's/^\(AWS_[A-Za-z0-9_]*\)=.*/\1/p')
 no_proxy=${no_proxy:-${NO_PROXY:-}}
 export no_proxy="127.0.0.1,localhost${no_proxy:+,$no_proxy}"
 export NO_PROXY="$no_proxy"
 """
-"""Commands for a shell without the variables of another account, and without the proxy of its network."""
+"""Commands for a shell without the user's AWS configuration, and without the proxy of its network.
+
+`AWS_PROFILE` stands there because zsh refuses `unset` without a name.
+"""
 
 
 class StateFolder:

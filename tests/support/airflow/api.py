@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import socket
 import subprocess
@@ -67,7 +66,7 @@ def running_airflow(
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    environment = os.environ | aws.environment | settings
+    environment = aws.process_environment | settings
     address = local.start(port, environment)
     try:
         environment["AIRFLOW_HOME"] = str(folder)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-import boto3
+from include.dev.local_aws import client
 
 if TYPE_CHECKING:
     from include.dev.local_aws.local import LocalAws
@@ -21,7 +21,8 @@ class Topic:
 
     def __init__(self, aws: LocalAws, name: str) -> None:
         arguments = aws.client_arguments("AWS_ENDPOINT_URL")
-        sns, self._sqs = boto3.client("sns", **arguments), boto3.client("sqs", **arguments)
+        session = client.session(aws.environment)
+        sns, self._sqs = session.client("sns", **arguments), session.client("sqs", **arguments)
         self.arn = sns.create_topic(Name=name)["TopicArn"]
         self._queue = self._sqs.create_queue(QueueName=name)["QueueUrl"]
         attributes = self._sqs.get_queue_attributes(QueueUrl=self._queue, AttributeNames=["QueueArn"])

@@ -10,7 +10,7 @@ from S3. Reasons for the flags (figures: `docs/measurements/constants.md`):
 * `--ignore-checksum`, `--no-checksum`: files are not hashed again after a transfer over loopback, which saves CPU.
 * `--etag-hash MD5`: the ETag is the MD5 of the content, as in S3 after a single PUT.
 * `--local-encoding None`: keys are file names, byte for byte, as Spark sees them.
-* `--config ""`: the user's rclone configuration has no effect.
+* `--config ""`, and no variables `RCLONE_*`: the user's rclone configuration has no effect.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def start_s3_server(
         stdout=log,
         stderr=log,
         env={
-            **environment,
+            **{name: value for name, value in environment.items() if not name.startswith("RCLONE_")},
             "RCLONE_AUTH_KEY": f'"{keys.access_key},{keys.secret_key}"',  # a list of pairs in CSV: hence the quotes
             "GOGC": str(GO_GC_PERCENT),
             "GOMAXPROCS": str(cores),

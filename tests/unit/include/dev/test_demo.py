@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from typing import TYPE_CHECKING
 
@@ -25,7 +24,7 @@ def test_photo_is_recognised_with_its_probability(
     monkeypatch.setattr(demo, "ROOT", tmp_path)
     (tmp_path / "plum.png").write_bytes(photo("Plum"))
     (tmp_path / "text.png").write_text("no image")
-    environment = os.environ | local_aws.environment
+    environment = local_aws.process_environment
 
     shown = demo._recognise(tmp_path / "plum.png", environment)  # noqa: SLF001
 

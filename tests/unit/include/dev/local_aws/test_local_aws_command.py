@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import socket
 import subprocess
@@ -90,6 +91,62 @@ def test_proxy_of_the_network_is_not_used_for_local_aws(state: Path) -> None:
 
     assert started.returncode == 0, started.stderr
     assert listed.stdout.splitlines() == ["fruits", "127.0.0.1,localhost,example.com"], listed.stderr
+
+
+NOBODY = "http://127.0.0.1:9"
+OF_ANOTHER_ACCOUNT = {
+    "AWS_PROFILE": "nobody",
+    "AWS_DEFAULT_PROFILE": "nobody",
+    "AWS_SESSION_TOKEN": "token",
+    "AWS_ROLE_ARN": "arn:aws:iam::123456789012:role/nobody",
+    "AWS_WEB_IDENTITY_TOKEN_FILE": "/nowhere",
+    "AWS_CONTAINER_CREDENTIALS_FULL_URI": NOBODY,
+    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI": "/nowhere",
+    "AWS_ENDPOINT_URL": NOBODY,
+    "AWS_ENDPOINT_URL_S3": NOBODY,
+    "AWS_ENDPOINT_URL_EMR": NOBODY,
+    "AWS_ENDPOINT_URL_IAM": NOBODY,
+    "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": "true",
+    "AWS_USE_FIPS_ENDPOINT": "true",
+    "AWS_USE_DUALSTACK_ENDPOINT": "true",
+    "AWS_CA_BUNDLE": "/nowhere",
+    "AWS_RETRY_MODE": "of another version",
+    "RCLONE_READ_ONLY": "true",
+}
+CLIENTS = """
+import boto3
+from fruits_features.io import object_store, s3_access
+print(boto3.client("emr").list_clusters()["Clusters"], len(boto3.client("iam").list_roles()["Roles"]) > 0)
+print(boto3.client("s3").get_object(Bucket="fruits", Key="a")["Body"].read())
+print(object_store.read_bytes("s3://fruits", "a"))
+print(s3_access.open_filesystem("fruits").get_file_info("fruits/a").size)
+"""
+
+
+@pytest.mark.parametrize("kind", ["variables", "files"])
+def test_aws_configuration_of_the_user_has_no_effect(
+    kind: str, state: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "home" / ".aws"
+    folder.mkdir(parents=True)
+    for name in ("config", "credentials"):
+        (folder / name).write_text("[default")
+    for name, value in {"HOME": str(folder.parent), **(OF_ANOTHER_ACCOUNT if kind == "variables" else {})}.items():
+        monkeypatch.setenv(name, value)
+
+    started = run("start", state=state)
+    aws = LocalAws(state)
+    assert started.returncode == 0, started.stderr
+    assert (aws.answers(), run("status", state=state).returncode) == (True, 0)
+    aws.s3().put_object(Bucket="fruits", Key="a", Body=b"pear")
+
+    script = shlex.join([sys.executable, "-c", CLIENTS])
+    shells = ((script, aws.process_environment), (f"set -euo pipefail; . {state}/environment.sh; {script}", os.environ))
+    for command, environment in shells:
+        ran = subprocess.run(
+            ["/bin/bash", "-c", command], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+        )
+        assert ran.stdout == "[] True\nb'pear'\nb'pear'\n4\n", ran.stderr
 
 
 @pytest.mark.parametrize("option", ["--s3-port", "--emr-port"])
