@@ -17,6 +17,7 @@ from fruits_features import __version__
 from fruits_features.contract import sealed
 from fruits_features.contract.layout import DOCUMENT_FORMAT, RunLayout
 from fruits_features.contract.sealed import DamagedDocumentError
+from include.publication.fields import SHARED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -44,7 +45,7 @@ class _Paths(BaseModel):
     projection: str | None = None
 
 
-class _Latest(BaseModel):
+class Latest(BaseModel):
     """Fields of `latest.json` that the pipeline reads. Older versions wrote no inventory."""
 
     format: Literal[1] = DOCUMENT_FORMAT
@@ -79,7 +80,7 @@ class _Recogniser(BaseModel):
     splits: dict[str, _Recognised] = {}
 
 
-class _Record(BaseModel):
+class Record(BaseModel):
     """Fields of `run.json` that the pipeline and the pages read.
 
     Older versions wrote no fingerprint, no cost and no recogniser.
@@ -156,14 +157,8 @@ def latest_document(document: Mapping[str, Any], *, published_at: str) -> dict[s
         published_at: Time of the publication in ISO 8601.
     """
     latest = {
-        "format": DOCUMENT_FORMAT,
-        "run": document["run"],
+        **{name: document[name] for name in SHARED},
         "published_at": published_at,
-        "inventory": document["inventory"],
-        "counts": document["counts"],
-        "projection": document["projection"],
-        "versions": document["versions"],
-        "paths": document["paths"],
         "checksums": {"run.json": _checksum(encode(document)), **document["files"]},
     }
     return sealed.seal(latest)
@@ -198,7 +193,7 @@ def read_latest(content: bytes, dataset: DatasetLayout, now: datetime) -> dict[s
     fix = f"restore an earlier version of this object, or copy the newest object below {dataset.history}/ to it"
     try:
         document = sealed.decode(content)
-        fields = _Latest.model_validate_json(content, strict=True)
+        fields = Latest.model_validate_json(content, strict=True)
     except (DamagedDocumentError, ValidationError) as error:
         raise DocumentError(f"{uri} is damaged ({_describe(error)}): {fix}.") from error
     times = {"published_at": fields.published_at, "inventory.taken_at": fields.inventory.taken_at}
@@ -224,7 +219,7 @@ def read_record(content: bytes, uri: str, checksum: str | None = None) -> dict[s
     """
     try:
         document = sealed.decode(content)
-        _Record.model_validate_json(content, strict=True)
+        Record.model_validate_json(content, strict=True)
     except (DamagedDocumentError, ValidationError) as error:
         raise DocumentError(f"{uri} is damaged ({_describe(error)}).") from error
     if checksum not in {None, _checksum(content)}:

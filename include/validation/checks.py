@@ -24,7 +24,15 @@ class Severity(StrEnum):
 
 @dataclass(frozen=True)
 class Check:
-    """Result of one check."""
+    """Result of one check.
+
+    Args:
+        name: Name of the check.
+        passed: Whether the value is as expected.
+        saw: Actual value.
+        wanted: Expected value.
+        severity: Consequence if it did not pass: `error`, `warning` or `not checked`.
+    """
 
     name: str
     passed: bool

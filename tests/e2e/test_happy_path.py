@@ -17,6 +17,7 @@ from fruits_features.projection import Projection
 from fruits_features.recogniser.model import Recogniser
 from include.validation.cluster_figures import AGAIN
 from tests.support.airflow.pipeline import DATE, ODD_NAMES, PARAMS
+from tests.support.described_fields import OF_LATEST, OF_RECORD, undescribed
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,6 +44,7 @@ def test_odd_names_keep_their_spelling_and_category(pipeline: Pipeline, publishe
 
 def test_published_documents_contain_run_counts_projection_and_checks(pipeline: Pipeline, published: Published) -> None:
     latest, record = published.latest, pipeline.json(pipeline.key(published.latest["paths"]["run"]))
+    assert (undescribed(latest, OF_LATEST), undescribed(record, OF_RECORD)) == ([], [])
 
     assert latest["run"] == f"{DATE}T000000Z-fruits-fruits_features"
     assert latest["counts"] == {"inventory": 55, "features": 50, "quarantine": 5}
