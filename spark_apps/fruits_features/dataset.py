@@ -29,6 +29,9 @@ from fruits_features.publications import DamagedPointerError, NothingPublishedEr
 Table = Literal["features", "quarantine", "inventory"]
 """Name of a table."""
 _TABLES: tuple[Table, ...] = get_args(Table)
+Vectors = Literal["pca", "features"]
+"""Name of a column of vectors in the table `features`."""
+_VECTORS: tuple[Vectors, ...] = get_args(Vectors)
 
 __all__ = ["DamagedPointerError", "NothingPublishedError", "matrix_and_labels", "open", "published"]
 
@@ -78,7 +81,7 @@ def matrix_and_labels(  # noqa: PLR0913 - choices of a run, of its rows and of a
     bucket: str,
     *,
     split: str | None = None,
-    column: Literal["pca", "features"] = "pca",
+    column: Vectors = "pca",
     run: str | None = None,
     as_of: str | date | None = None,
     dataset: str = DEFAULT_DATASET,
@@ -100,13 +103,14 @@ def matrix_and_labels(  # noqa: PLR0913 - choices of a run, of its rows and of a
         DamagedPointerError: The pointer to the run is damaged.
         NothingPublishedError: The bucket does not contain the run or the data set.
         S3AccessError: There are no credentials, or S3 rejected them.
-        ValueError: The run has no image of the split. Or as for `published`.
+        ValueError: The run has no image of the split, or the column has no vectors. Or as for `published`.
     """
+    _check_vectors(column)  # before any request
     return select(open(bucket, run=run, as_of=as_of, dataset=dataset), split, column)
 
 
 def select(
-    features: pl.LazyFrame, split: str | None, column: Literal["pca", "features"] = "pca"
+    features: pl.LazyFrame, split: str | None, column: Vectors = "pca"
 ) -> tuple[NDArray[np.float32], NDArray[np.str_]]:
     """Return the images' vectors and categories of a table `features`, as `matrix_and_labels` does.
 
@@ -119,6 +123,11 @@ def select(
         splits = ", ".join(rows["split"].drop_nulls().unique().sort()) or "none"
         raise ValueError(f"The run has no images of the split {split!r}. Its splits: {splits}.")
     return matrix_of(chosen[column]), chosen["category"].to_numpy().astype(np.str_)
+
+
+def _check_vectors(column: str) -> None:
+    if column not in _VECTORS:
+        raise ValueError(f"The column {column!r} has no vectors; choose one of {', '.join(_VECTORS)}.")
 
 
 def matrix_of(vectors: pl.Series) -> NDArray[np.float32]:

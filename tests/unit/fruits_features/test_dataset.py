@@ -154,17 +154,18 @@ def test_run_and_time_exclude_each_other(orchard: str) -> None:
 
 
 ROWS = [
-    ("Training", "Apple", [1.0, 2.0], [0.1, 0.2, 0.3]),
-    (None, "Apple", [3.0, 4.0], [0.4, 0.5, 0.6]),
-    ("Training", "Lime", [5.0, 6.0], [0.7, 0.8, 0.9]),
-    ("Test", "Lime", [7.0, 8.0], [1.0, 1.1, 1.2]),
+    ("Training", "Apple", 100, b"d", [1.0, 2.0], [0.1, 0.2, 0.3]),
+    (None, "Apple", 100, b"d", [3.0, 4.0], [0.4, 0.5, 0.6]),
+    ("Training", "Lime", 100, b"d", [5.0, 6.0], [0.7, 0.8, 0.9]),
+    ("Test", "Lime", 100, b"d", [7.0, 8.0], [1.0, 1.1, 1.2]),
 ]
 
 
 @pytest.fixture
 def shop(local_aws: LocalAws, bucket: str) -> str:
     """A bucket with a published run of four images, one of them without a split."""
-    schema = {"split": pl.String, "category": pl.String} | dict.fromkeys(("pca", "features"), pl.List(pl.Float32))
+    scalars = {"split": pl.String, "category": pl.String, "width": pl.Int32, "descriptors": pl.Binary}
+    schema = scalars | dict.fromkeys(("pca", "features"), pl.List(pl.Float32))
     place = layout.DatasetLayout(bucket)
     _publish(local_aws, place, "a", place.latest, pl.DataFrame(ROWS, schema, orient="row"))
     return f"s3://{bucket}"
@@ -188,3 +189,9 @@ def test_vectors_and_labels_without_a_split_are_those_of_all_images(shop: str) -
 def test_vectors_of_a_missing_split_name_the_splits_of_the_run(shop: str) -> None:
     with pytest.raises(ValueError, match=r"no images of the split 'Validation'\. Its splits: Test, Training\."):
         dataset.matrix_and_labels(shop, split="Validation")
+
+
+@pytest.mark.parametrize("column", ["descriptors", "width", "path", "split", "pac"])
+def test_column_without_vectors_is_an_error_that_lists_those_with_vectors(shop: str, column: Any) -> None:  # noqa: ANN401
+    with pytest.raises(ValueError, match=rf"^The column '{column}' has no vectors; choose one of pca, features\.$"):
+        dataset.matrix_and_labels(shop, column=column)
