@@ -1,8 +1,8 @@
 """Nearest neighbours of a photo among the images of a run, by the cosine of the components.
 
 Up to `MIN_INDEXED` images, all are compared. Above it, faiss builds an index, of which a search compares a part.
-The first search of a run on a machine builds the index, and later ones read it from `CACHE` (measurements:
-docs/measurements/neighbours.md). Without faiss, all images are compared.
+The first search of a run on a machine builds the index, and later ones read it from `cache_folder` (measurements:
+docs/measurements/neighbours.md). Without faiss or a home folder, all images are compared.
 """
 
 import os
@@ -27,10 +27,16 @@ MIN_INDEXED = 100_000
 """Largest number of images that are all compared."""
 PROBES = 64
 """Lists of the index that a search compares. There are about as many lists as images per list."""
-CACHE = Path.home() / ".cache" / "fruits-features"
-"""Folder of the indexes."""
 _KEPT = 3
 """Number of indexes that are kept: those written last."""
+
+
+def cache_folder() -> Path | None:
+    """Return the folder of the indexes; `None` if the user has no home folder, as in some containers."""
+    try:
+        return Path.home() / ".cache" / "fruits-features"
+    except RuntimeError:  # no HOME, and no entry of the user in the password database
+        return None
 
 
 @dataclass(frozen=True)

@@ -226,10 +226,11 @@ class PublishedRun:
 
     @cached_property
     def _neighbours(self) -> "Neighbours":
-        from fruits_features.client.neighbours import CACHE, Neighbours  # noqa: PLC0415 - needs polars
+        from fruits_features.client.neighbours import Neighbours, cache_folder  # noqa: PLC0415 - needs polars
 
         digest = self.pointer.get(DIGEST)  # of the pointer, which names everything that the index depends on
-        index = digest and CACHE / f"{digest.removeprefix('sha256:')}.faiss"
+        folder = cache_folder()
+        index = folder / f"{digest.removeprefix('sha256:')}.faiss" if folder and digest else None
         try:
             with self._explained("features"):
                 return Neighbours.of(self.features(), index)

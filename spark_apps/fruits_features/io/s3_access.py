@@ -145,8 +145,10 @@ def _has_credentials() -> bool:
 
 
 def _may_have_profile() -> bool:
-    files = (Path(os.environ.get(variable, default)).expanduser() for variable, default in _FILES.items())
-    return any(os.environ.get(name) for name in _PROFILE) or any(file.is_file() for file in files)
+    files = (os.environ.get(variable, default) for variable, default in _FILES.items())
+    # Without a home folder, `Path.expanduser` raises. This one returns the path as it is, as for botocore.
+    found = any(Path(os.path.expanduser(file)).is_file() for file in files)  # noqa: PTH111
+    return found or any(os.environ.get(name) for name in _PROFILE)
 
 
 _regions: dict[str, str] = {}

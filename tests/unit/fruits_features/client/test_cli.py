@@ -283,6 +283,29 @@ def test_stopped_server_is_reported_at_once(
     )
 
 
+@pytest.mark.parametrize("command", ["recognise", "nearest", "runs"])
+def test_user_without_a_home_folder_needs_none(shop: Shop, lime: str, tmp_path: Path, command: str) -> None:
+    photos = [] if command == "runs" else [lime]
+    unknown_user = "import pwd; pwd.getpwuid = {}.__getitem__"  # as in a container with another user
+    call = f"import sys; from fruits_features.client import cli; sys.exit(cli.main({[command, shop.uri, *photos]!r}))"
+    keys = {name: os.environ[name] for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")}
+    profile = tmp_path / "credentials"
+    profile.write_text("\n".join(["[default]", *(f"{name.lower()} = {value}" for name, value in keys.items())]))
+    environment = {name: value for name, value in os.environ.items() if name not in {"HOME", *keys}}
+    package = str(Path(fruits_features.__path__[0]).parent)
+
+    ended = subprocess.run(
+        [sys.executable, "-c", f"{unknown_user}; {call}"],
+        env={**environment, "PYTHONPATH": package, "AWS_SHARED_CREDENTIALS_FILE": str(profile)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert (NAME if command == "runs" else "Lime") in ended.stdout
+
+
 def test_missing_credentials_are_one_line(tmp_path: Path) -> None:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
     metadata = {"AWS_METADATA_ENDPOINT": "http://127.0.0.1:1", "HOME": str(tmp_path)}
