@@ -57,6 +57,10 @@ class Neighbour:
 class Search(Protocol):
     """Finds the rows with the largest cosines."""
 
+    @property
+    def dimension(self) -> int:
+        """Number of components of each row."""
+
     def search(self, direction: NDArray[np.float32], k: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Return up to `k` rows and their cosines with a unit vector, the largest first."""
 
@@ -70,6 +74,11 @@ class ExactSearch:
     """
 
     directions: NDArray[np.float32]
+
+    @property
+    def dimension(self) -> int:
+        """Number of components of each row."""
+        return int(self.directions.shape[1])
 
     def search(self, direction: NDArray[np.float32], k: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Return up to `k` rows and their cosines with a unit vector, the largest first."""
@@ -89,6 +98,11 @@ class IndexSearch:
     """
 
     index: Any
+
+    @property
+    def dimension(self) -> int:
+        """Number of components of each row."""
+        return int(self.index.d)
 
     @classmethod
     def build(cls, directions: NDArray[np.float32]) -> Self:
@@ -180,7 +194,21 @@ class Neighbours:
         Args:
             components: Components of the photo, float32.
             k: Number of images.
+
+        Raises:
+            ValueError: The images have another number of components, or a component is not a finite number.
         """
-        rows, cosines = self.search.search(unit_vectors(components[np.newaxis])[0], k)
+        rows, cosines = self.search.search(unit_vectors(self._row(components))[0], k)
         found = zip(self.names[rows].iter_rows(), cosines, strict=True)
         return [Neighbour(path, category, float(cosine)) for (path, category), cosine in found]
+
+    def _row(self, components: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the components of one image as a matrix of one row."""
+        expected = f"this run takes the {self.search.dimension} components of one image, as `embed` returns them"
+        if (shape := np.shape(components)) != (self.search.dimension,):
+            raise ValueError(f"The components have the shape {shape}; {expected}.")
+        row = np.asarray(components, np.float32)
+        if not (finite := np.isfinite(row)).all():
+            place = int(np.argmin(finite))
+            raise ValueError(f"Component {place} is {components[place]}, not a finite number; {expected}.")
+        return row[np.newaxis]

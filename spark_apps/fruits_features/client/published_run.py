@@ -177,16 +177,23 @@ class PublishedRun:
             OSError: The photo cannot be read.
             ValueError: `k` is less than 1.
         """
-        extras.require("read")
+        extras.require("read")  # before the photo is read
         return self.nearest_to(self.embed(photo), k)
 
     def nearest_to(self, components: NDArray[np.float32], k: int = 5) -> list["Neighbour"]:
         """Return the images whose components have the largest cosines with those of an image, as `nearest`.
 
         Args:
-            components: Components of the image, float32.
+            components: Components of the image, as many as `embed` returns, float32.
             k: Number of images.
+
+        Raises:
+            DamagedRunError: The table `features` is missing or damaged.
+            MissingExtraError: The extra `read` is not installed.
+            ValueError: `k` is less than 1, the images have another number of components, or a component is not a
+                finite number.
         """
+        extras.require("read")
         _check_positive("k", k)
         return self._neighbours.nearest(components, k)
 

@@ -129,9 +129,13 @@ class Recogniser:
             top: Number of categories; all by default.
 
         Raises:
-            ValueError: The image has another number of components.
+            ValueError: The image has another number of components, or a component is not a finite number.
         """
         (probabilities,) = self.probabilities(components[np.newaxis])
+        if not np.isfinite(components).all():
+            raise ValueError(
+                f"The components contain a number that is not finite; compute them by the projection {self.projection}."
+            )
         order = np.argsort(-probabilities, kind="stable")[:top]
         return [(self.categories[number], float(probabilities[number])) for number in order.tolist()]
 

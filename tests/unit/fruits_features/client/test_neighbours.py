@@ -121,3 +121,47 @@ def test_indexes_written_last_are_kept(large: NDArray[np.float32], tmp_path: Pat
         Neighbours.of(features(large), tmp_path / f"{number}.faiss")
 
     assert sorted(path.name for path in tmp_path.iterdir()) == ["2.faiss", "3.faiss", "4.faiss"]
+
+
+@pytest.mark.parametrize("search", [ExactSearch, IndexSearch])
+@pytest.mark.parametrize(
+    ("shape", "dtype"),
+    [((DIMENSION - 1,), np.float32), ((DIMENSION + 1,), int), ((1, DIMENSION), np.float32), ((), np.float32)],
+    ids=["short", "long", "matrix", "number"],
+)
+def test_components_of_another_shape_are_an_error(  # noqa: PLR0913, PLR0917 - fixtures
+    search: type,
+    shape: tuple[int, ...],
+    dtype: type,
+    large: NDArray[np.float32],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    if search is ExactSearch:
+        monkeypatch.setattr(neighbours, "MIN_INDEXED", 4_000)
+    opened = Neighbours.of(features(large), tmp_path / "run.faiss")
+    assert isinstance(opened.search, search)
+
+    with pytest.raises(ValueError, match=r"^The components have the shape") as wrong:
+        opened.nearest(np.ones(shape, dtype), 1)
+
+    assert str(wrong.value) == (
+        f"The components have the shape {shape}; this run takes the {DIMENSION} components of one image, as `embed` "
+        "returns them."
+    )
+
+
+@pytest.mark.parametrize("number", ["nan", "inf", "-inf"])
+def test_component_that_is_not_finite_is_an_error(number: str, large: NDArray[np.float32]) -> None:
+    components = large[17].copy()
+    components[5] = float(number)
+
+    with pytest.raises(ValueError, match=rf"^Component 5 is {number}, not a finite number; this run takes the 128 "):
+        Neighbours.of(features(large)).nearest(components, 1)
+
+
+def test_components_may_be_any_numbers(large: NDArray[np.float32]) -> None:
+    opened = Neighbours.of(features(large))
+
+    assert opened.nearest(large[17].tolist(), 1)[0].path.endswith("/17.jpg")  # type: ignore[arg-type]
+    assert len(opened.nearest(np.ones(DIMENSION, int), 1)) == 1  # type: ignore[arg-type]

@@ -53,6 +53,12 @@ def test_other_components_are_refused(shape: tuple[int, ...]) -> None:
         RECOGNISER.recognise(np.zeros(shape, np.float32))
 
 
+@pytest.mark.parametrize("number", [np.nan, np.inf])
+def test_components_that_are_not_finite_are_refused(number: float) -> None:
+    with pytest.raises(ValueError, match=r"not finite; compute them by the projection 0123456789ab"):
+        RECOGNISER.recognise(np.float32([1, number]))
+
+
 @pytest.mark.parametrize("evaluation", [RECOGNISER.evaluation, None])
 def test_bytes_are_read_back(evaluation: Evaluation | None) -> None:
     written = replace(RECOGNISER, evaluation=evaluation)
