@@ -1,7 +1,7 @@
 """Objects in a folder of a bucket or of a local disk, by URI. All files except the images are read and written here.
 
 Runs below `s3://` and below a local folder use the same code. A write creates the complete object or nothing. Failed
-requests are retried by `FILE_RETRIES`.
+requests are retried by `FILE_RETRIES`, and in a block of `s3_access.reading` by `READER_RETRIES`.
 """
 
 import io
@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from datetime import timedelta
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import obstore
 from obstore.store import LocalStore, ObjectStore, S3Store
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 FILE_RETRIES = RetryPolicy(read_timeout_s=300.0)
 """Retry policy for files. The server sends nothing while it receives a file: 128 MB take 300 s at 3.4 Mbit/s."""
+READER_RETRIES = RetryPolicy(budget_s=10.0, max_pause_s=2.0, read_timeout_s=10.0)
+"""Retry policy for readers of published runs. People wait for them, while runs must outlast minutes of faults of S3."""
 
 _PART_BYTES = 16 * 1024 * 1024
 """Bytes per part of a multipart upload; smaller objects take a single request.
@@ -35,19 +37,33 @@ https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html
 _MAX_CONCURRENT_PARTS = 4
 
 _S3 = "s3://"
+_T = TypeVar("_T")
 
 
 @cache
-def open_folder(uri: str) -> ObjectStore:
+def open_folder(uri: str, policy: RetryPolicy) -> ObjectStore:
     """Open a folder, which need not exist.
 
     Args:
         uri: `s3://bucket/prefix`, a local path, or a `file:` URI without percent-encoding.
+        policy: Retries of requests to S3.
     """
     if uri.startswith(_S3):
         bucket, _, prefix = uri.removeprefix(_S3).partition("/")
-        return open_bucket(bucket, FILE_RETRIES, prefix.strip("/"))
+        return open_bucket(bucket, policy, prefix.strip("/"))
     return LocalStore(_local_path(uri), mkdir=True, automatic_cleanup=True)
+
+
+def _folder(uri: str) -> ObjectStore:
+    return open_folder(uri, _policy())
+
+
+def _repeat(call: Callable[[], _T]) -> _T:
+    return retry_call(call, _policy())
+
+
+def _policy() -> RetryPolicy:
+    return READER_RETRIES if s3_access.is_reading() else FILE_RETRIES
 
 
 def open_bucket(bucket: str, policy: RetryPolicy, prefix: str = "") -> ObjectStore:
@@ -86,14 +102,14 @@ def list_files(folder: str, suffix: str = "") -> dict[str, int]:
 
 
 def _list(folder: str) -> "list[ObjectMeta]":
-    store = open_folder(folder)
-    return retry_call(lambda: [entry for batch in obstore.list(store) for entry in batch], FILE_RETRIES)
+    store = _folder(folder)
+    return _repeat(lambda: [entry for batch in obstore.list(store) for entry in batch])
 
 
 def list_folders(folder: str) -> list[str]:
     """Return the names of the folders directly below a folder, sorted."""
-    store = open_folder(folder)
-    listed = retry_call(lambda: obstore.list_with_delimiter(store)["common_prefixes"], FILE_RETRIES)
+    store = _folder(folder)
+    listed = _repeat(lambda: obstore.list_with_delimiter(store)["common_prefixes"])
     return sorted(str(path).rstrip("/") for path in listed)
 
 
@@ -101,7 +117,7 @@ def exists(uri: str) -> bool:
     """Return whether an object exists."""
     folder, _, name = uri.rpartition("/")
     try:
-        retry_call(lambda: obstore.head(open_folder(folder), name), FILE_RETRIES)
+        _repeat(lambda: obstore.head(_folder(folder), name))
     except FileNotFoundError:
         return False
     return True
@@ -113,7 +129,7 @@ def read_bytes(folder: str, name: str) -> bytes:
     Raises:
         FileNotFoundError: The object does not exist.
     """
-    return retry_call(lambda: bytes(obstore.get(open_folder(folder), name).bytes()), FILE_RETRIES)
+    return _repeat(lambda: bytes(obstore.get(_folder(folder), name).bytes()))
 
 
 def read(uri: str) -> bytes:
@@ -139,7 +155,7 @@ class Ranges(io.RawIOBase):
     """
 
     def __init__(self, folder: str, name: str, size: int) -> None:
-        self._store, self.name, self._size, self._position = open_folder(folder), name, size, 0
+        self._store, self.name, self._size, self._position = _folder(folder), name, size, 0
 
     def readable(self) -> bool:
         """Return true."""
@@ -170,7 +186,7 @@ class Ranges(io.RawIOBase):
 
 def write_bytes(folder: str, name: str, data: bytes) -> None:
     """Write one object in a single request. Replace an existing object."""
-    retry_call(lambda: obstore.put(open_folder(folder), name, data, use_multipart=False), FILE_RETRIES)
+    _repeat(lambda: obstore.put(_folder(folder), name, data, use_multipart=False))
 
 
 @contextmanager
@@ -182,7 +198,7 @@ def writing(folder: str, name: str) -> Iterator["Sink"]:
     Spark does when it retries a task.
     """
     with obstore.open_writer(
-        open_folder(folder), name, buffer_size=_PART_BYTES, max_concurrency=_MAX_CONCURRENT_PARTS
+        _folder(folder), name, buffer_size=_PART_BYTES, max_concurrency=_MAX_CONCURRENT_PARTS
     ) as writer:
         yield Sink(writer.write)
 
@@ -209,18 +225,16 @@ class Sink(io.RawIOBase):
 def remove(folder: str, name: str) -> None:
     """Remove one object if it exists."""
     with suppress(FileNotFoundError):
-        retry_call(lambda: obstore.delete(open_folder(folder), name), FILE_RETRIES)
+        _repeat(lambda: obstore.delete(_folder(folder), name))
 
 
 def remove_folder(folder: str) -> None:
     """Remove all objects of a folder, and the folder itself on a local disk."""
     parent, _, name = folder.rstrip("/").rpartition("/")
-    store = open_folder(parent)
-    names = retry_call(
-        lambda: [entry["path"] for batch in obstore.list(store, f"{name}/") for entry in batch], FILE_RETRIES
-    )
+    store = _folder(parent)
+    names = _repeat(lambda: [entry["path"] for batch in obstore.list(store, f"{name}/") for entry in batch])
     if names:
-        retry_call(lambda: obstore.delete(store, names), FILE_RETRIES)
+        _repeat(lambda: obstore.delete(store, names))
 
 
 def _local_path(uri: str) -> Path:

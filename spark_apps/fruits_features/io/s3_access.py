@@ -10,6 +10,7 @@ import re
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from datetime import timedelta
 from functools import cache
 from importlib.util import find_spec
@@ -41,6 +42,11 @@ _SOURCES = (
 _METADATA_S = 1.0
 """Timeout in seconds for the instance metadata service, as in botocore (`AWS_METADATA_SERVICE_TIMEOUT`), and for a
 server on this machine."""
+
+_REGIONS: Final = ("s3.us-east-1.amazonaws.com", 443)
+"""Server that pyarrow asks for a bucket's region."""
+_CONNECT_S = 3.0
+"""Timeout in seconds for a connection to that server."""
 
 _NO_CREDENTIALS = "there are no AWS credentials: set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
 _UNREACHABLE = "S3 does not answer: check the network, and AWS_ENDPOINT_URL if it is set"
@@ -83,13 +89,15 @@ def problem(error: Exception) -> str | None:
 
 @contextmanager
 def reading(uri: str) -> Iterator[None]:
-    """Set the bucket's region for reads in the block, and explain errors of credentials and of the network.
+    """Set the bucket's region for reads in the block, bound their time, and explain errors of access and network.
+
+    Reads by `object_store` fail after about ten seconds without an answer.
 
     Args:
         uri: `s3://bucket/…`; nothing is done for a path.
 
     Raises:
-        S3AccessError: There are no credentials, S3 rejected them or the region, or S3 does not answer.
+        S3AccessError: There are no credentials, S3 rejected them or the region, or S3 does not answer or fails.
     """
     if not uri.startswith("s3://"):
         yield
@@ -99,13 +107,28 @@ def reading(uri: str) -> Iterator[None]:
     if not _has_credentials():
         raise S3AccessError(f"{uri} cannot be read: {_no_credentials()}.")
     find_region(uri.removeprefix("s3://").partition("/")[0])
+    outer = _is_reading.set(True)
     try:
         yield
     except BaseError as error:
-        sentence = problem(error) or (_UNREACHABLE if "error sending request" in str(error) else None)
+        sentence = problem(error) or _fault(error)
         if sentence is None:
             raise
         raise S3AccessError(f"{uri} cannot be read: {sentence}.") from error
+    finally:
+        _is_reading.reset(outer)
+
+
+def is_reading() -> bool:
+    """Return whether the caller is in a block of `reading` of an object in S3."""
+    return _is_reading.get()
+
+
+def _fault(error: Exception) -> str | None:
+    """Return the fault of the network or of S3 after which obstore gave up; `None` for other errors."""
+    if failed := re.search(r"status code: (5\d\d[\w ]*)", str(error)):
+        return f"S3 fails ({failed[1]}): try again in some minutes"
+    return _UNREACHABLE if re.search("error sending request|request or response body error", str(error)) else None
 
 
 def _no_credentials() -> str:
@@ -135,7 +158,7 @@ def profile() -> "Boto3CredentialProvider | None":
 
 @cache
 def _has_credentials() -> bool:
-    """Return whether there are credentials. Without this check, obstore retries the metadata service for minutes."""
+    """Return whether there are credentials. Without this check, obstore retries the metadata service."""
     if any(os.environ.get(name) for name in _SOURCES) or profile():
         return True
     instance = urlsplit(os.environ.get("AWS_METADATA_ENDPOINT") or "http://169.254.169.254")
@@ -151,6 +174,7 @@ def _may_have_profile() -> bool:
     return found or any(os.environ.get(name) for name in _PROFILE)
 
 
+_is_reading: ContextVar[bool] = ContextVar("is_reading", default=False)
 _regions: dict[str, str] = {}
 
 
@@ -164,6 +188,7 @@ def find_region(bucket: str) -> None:
     from pyarrow.fs import resolve_s3_region  # noqa: PLC0415 - optional for `projection`
 
     with suppress(OSError):  # no bucket or no network: reading fails with that error
+        socket.create_connection(_REGIONS, _CONNECT_S).close()  # pyarrow alone tries for ten seconds
         _regions[bucket] = resolve_s3_region(bucket)
 
 
@@ -180,7 +205,7 @@ def endpoint() -> str | None:
 def check_endpoint() -> None:
     """Check that a server on this machine accepts connections, if the environment's endpoint is one.
 
-    Without this check, obstore retries for minutes.
+    Without this check, obstore retries for some seconds.
 
     Raises:
         S3AccessError: It accepts none.

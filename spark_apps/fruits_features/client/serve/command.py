@@ -108,7 +108,7 @@ def _service(bucket: str, dataset: str) -> "Service":
 def _fetch(path: str) -> bytes | None:
     """Return the content of a training image, or `None` if it is too large."""
     bucket, key = split(path)
-    found = obstore.get(object_store.open_bucket(bucket, object_store.FILE_RETRIES), key)
+    found = obstore.get(object_store.open_bucket(bucket, object_store.READER_RETRIES), key)
     return bytes(found.bytes()) if found.meta["size"] <= MAX_PICTURE_BYTES else None
 
 

@@ -1,5 +1,7 @@
 """Folders of objects in a bucket with faults. All other tests use folders on a disk."""
 
+import re
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -7,12 +9,15 @@ from dataclasses import replace
 import pytest
 from obstore.exceptions import GenericError
 
-from fruits_features.io import object_store, retry
+from fruits_features.io import object_store, retry, s3_access
+from fruits_features.io.object_store import FILE_RETRIES, READER_RETRIES
 from include.dev.local_aws.s3.fault_proxy import Fault
 from tests.unit.fruits_features.conftest import FaultRule, FaultyBucket
 
 SILENT = {Fault.SILENCE, Fault.SILENCE_IN_BODY}
 """Left out: they last as long as the read timeout, and rclone locks an object whose PUT was aborted."""
+CONTINUED = {Fault.RESET_IN_BODY, Fault.SHORT_BODY}
+"""Left out for reads: obstore requests the rest."""
 
 MakeFaultyBucket = Callable[[FaultRule], FaultyBucket]
 
@@ -76,3 +81,40 @@ def test_folder_whose_requests_all_fail_raises_in_the_end(faulty_bucket: MakeFau
 
     with pytest.raises(GenericError, match="503"):
         object_store.list_files(f"s3://{bucket.name}/run")
+
+
+@pytest.mark.parametrize("fault", [fault for fault in Fault if fault not in CONTINUED], ids=lambda fault: fault.name)
+def test_reader_of_a_published_run_gets_a_sentence_within_its_budget(
+    fault: Fault, faulty_bucket: MakeFaultyBucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bucket = faulty_bucket(lambda request: fault if request.method == "GET" else None)
+    uri = f"s3://{bucket.name}/features/latest.json"
+    object_store.write_bytes(f"s3://{bucket.name}/features", "latest.json", b"0123456789")
+    monkeypatch.setattr(object_store, "READER_RETRIES", replace(READER_RETRIES, budget_s=1, read_timeout_s=1))
+    began = time.monotonic()
+
+    with pytest.raises(s3_access.S3AccessError) as failed, s3_access.reading(uri):
+        object_store.read(uri)
+
+    is_status = isinstance(fault.value, tuple)
+    sentence = (
+        rf"S3 fails \({fault.value[0][:3]} .*: try again" if is_status else "S3 does not answer: check the network"
+    )
+    assert re.match(f"{uri} cannot be read: {sentence}", str(failed.value))
+    assert time.monotonic() - began < 5
+
+
+def test_readers_wait_for_ten_seconds_and_runs_for_minutes(
+    faulty_bucket: MakeFaultyBucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert (READER_RETRIES.budget_s, READER_RETRIES.read_timeout_s) == (10, 10)
+    assert (FILE_RETRIES.budget_s, FILE_RETRIES.read_timeout_s) == (120, 300)
+    monkeypatch.setattr(object_store, "READER_RETRIES", replace(READER_RETRIES, budget_s=0, retries=0))
+    bucket = faulty_bucket(lambda request: Fault.SLOW_DOWN if request.method == "GET" and request.nth < 4 else None)
+    uri = f"s3://{bucket.name}/features/latest.json"
+    object_store.write_bytes(f"s3://{bucket.name}/features", "latest.json", b"0123456789")
+
+    with pytest.raises(s3_access.S3AccessError, match=r"S3 fails \(503 "), s3_access.reading(uri):
+        object_store.read(uri)
+    assert bucket.proxy.failed[Fault.SLOW_DOWN] == 1
+    assert object_store.read(uri) == b"0123456789"

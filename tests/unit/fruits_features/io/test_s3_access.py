@@ -8,7 +8,7 @@ import socket
 import stat
 import time
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import obstore
 import pyarrow.fs
@@ -115,7 +115,7 @@ def test_profile_without_boto3_is_an_error_that_names_the_package(
     """Some networks answer at the address of the instance metadata, and obstore then finds no role."""
     monkeypatch.setenv("AWS_METADATA_ENDPOINT", "http://127.0.0.1:9")
     monkeypatch.setattr(s3_access, "_has_credentials", lambda: is_answered)
-    monkeypatch.setattr(object_store, "FILE_RETRIES", POLICY)
+    monkeypatch.setattr(object_store, "READER_RETRIES", POLICY)
     monkeypatch.setattr(s3_access, "find_spec", lambda _: None)
 
     with pytest.raises(s3_access.S3AccessError, match=r"need boto3, which is not installed: pip install boto3\.$"):
@@ -160,11 +160,28 @@ def test_region_is_the_buckets_whatever_the_environment_says(monkeypatch: pytest
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AWS_REGION", "us-east-1")
     monkeypatch.setattr(pyarrow.fs, "resolve_s3_region", {"orchard": "eu-north-1"}.__getitem__)
+    monkeypatch.setattr(s3_access.socket, "create_connection", lambda *_: socket.socket())
 
     with s3_access.reading("s3://orchard/features/latest.json"):
         store: Any = object_store.open_bucket("orchard", POLICY)
 
     assert store.config["region"] == "eu-north-1"
+
+
+def test_region_is_not_looked_up_without_a_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(address: tuple[str, int], timeout: float) -> NoReturn:
+        assert address == ("s3.us-east-1.amazonaws.com", 443)
+        assert timeout <= 3
+        raise TimeoutError
+
+    for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(pyarrow.fs, "resolve_s3_region", lambda _: pytest.fail("pyarrow tries for ten seconds"))
+    monkeypatch.setattr(s3_access.socket, "create_connection", refuse)
+
+    s3_access.find_region("orchard")
+
+    assert s3_access.region_of("orchard") is None
 
 
 @pytest.mark.usefixtures("aws_environment")
