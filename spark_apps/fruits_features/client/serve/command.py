@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import obstore
 
+from fruits_features.client.serve.limits import Limits
 from fruits_features.client.serve.source import MAX_PICTURE_BYTES, Run, Source
 from fruits_features.contract.layout import split
 from fruits_features.io import object_store
@@ -25,6 +26,8 @@ LOOPBACK: Final = "localhost"
 _MAX_CONNECTIONS = 100
 _KEEP_ALIVE_S = 5
 _MAX_PORT = 65_535
+_MAX_PER_MINUTE = 1_000_000
+"""More than one process can recognise."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -44,6 +47,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="HOST",
         help="host name under which browsers reach the page, besides the address (repeatable)",
     )
+    parser.add_argument(
+        "--photos-per-minute",
+        type=_per_minute,
+        default=Limits.per_minute,
+        metavar="N",
+        help="photos that one address may send per minute (default: %(default)s). Visitors behind a reverse proxy have "
+        "the address of the proxy, and share them",
+    )
 
 
 def run(options: argparse.Namespace) -> int:
@@ -62,7 +73,7 @@ def run(options: argparse.Namespace) -> int:
             f"Other machines reach --host {options.host}, and there is no password: they could send photos, and see "
             "categories, file names and training pictures of the bucket. Add --share if that is intended."
         )
-    service = _service(options.bucket, options.dataset)
+    service = _service(options.bucket, options.dataset, Limits(per_minute=options.photos_per_minute))
     with _listen(options.host, options.port) as listener:
         service.follower.refresh().result()
         host = f"[{options.host}]" if ":" in options.host else options.host
@@ -90,7 +101,7 @@ def _serve(service: "Service", names: tuple[str, ...], listener: socket.socket) 
         uvicorn.Server(config).run([listener])
 
 
-def _service(bucket: str, dataset: str) -> "Service":
+def _service(bucket: str, dataset: str, limits: Limits) -> "Service":
     """Return the service for a data set, with credentials as boto3 finds them."""
     publications = import_module("fruits_features.publications")
     published_run = import_module("fruits_features.client.published_run")
@@ -101,7 +112,7 @@ def _service(bucket: str, dataset: str) -> "Service":
         return run
 
     pointer = partial(publications.published, bucket, dataset=dataset)
-    started: Service = service.Service(Source(pointer, open_run, _fetch))
+    started: Service = service.Service(Source(pointer, open_run, _fetch), limits)
     return started
 
 
@@ -133,4 +144,10 @@ def _is_loopback(host: str) -> bool:
 def _port(text: str) -> int:
     if not text.isdecimal() or int(text) > _MAX_PORT:
         raise argparse.ArgumentTypeError(f"{text!r} is not a port from 0 to {_MAX_PORT}")
+    return int(text)
+
+
+def _per_minute(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= _MAX_PER_MINUTE:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of photos from 1 to {_MAX_PER_MINUTE}")
     return int(text)

@@ -105,3 +105,20 @@ def test_port_outside_its_range_is_refused(port: str, capsys: pytest.CaptureFixt
         cli.main(["serve", "s3://fruits", "--port", port])
 
     assert "is not a port from 0 to 65535" in capsys.readouterr().err
+
+
+def test_photos_per_minute_are_an_option(shop: Any, aws_environment: dict[str, str]) -> None:  # noqa: ANN401
+    with served(shop.uri, aws_environment, "--photos-per-minute", "2") as (url, _):
+        answers = [httpx.post(f"{url}recognise", content=photo("Lime"), timeout=TIMEOUT_S) for _ in range(3)]
+
+    assert [answer.status_code for answer in answers] == [200, 200, 429]
+    assert answers[-1].json()["error"].startswith("More than 2 photos a minute; try again in ")
+
+
+@pytest.mark.parametrize("number", ["0", "-1", "1.5", "many", "1000001"])
+def test_photos_per_minute_outside_their_range_are_refused(number: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["serve", "s3://fruits", f"--photos-per-minute={number}"])
+
+    assert ended.value.code == 2
+    assert f"{number!r} is not a number of photos from 1 to 1000000" in capsys.readouterr().err
