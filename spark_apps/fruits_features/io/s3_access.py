@@ -97,13 +97,15 @@ def reading(uri: str) -> Iterator[None]:
         uri: `s3://bucket/…`; nothing is done for a path.
 
     Raises:
-        S3AccessError: There are no credentials, S3 rejected them or the region, or S3 does not answer or fails.
+        S3AccessError: There are no credentials, S3 rejected them or the region, S3 does not answer or fails, or the
+            environment's endpoint is no URL.
     """
     if not uri.startswith("s3://"):
         yield
         return
     from obstore.exceptions import BaseError  # noqa: PLC0415 - not needed for local files
 
+    _check_address()
     if not _has_credentials():
         raise S3AccessError(f"{uri} cannot be read: {_no_credentials()}.")
     find_region(uri.removeprefix("s3://").partition("/")[0])
@@ -208,8 +210,9 @@ def check_endpoint() -> None:
     Without this check, obstore retries for some seconds.
 
     Raises:
-        S3AccessError: It accepts none.
+        S3AccessError: It accepts none, or the endpoint is no URL.
     """
+    _check_address()
     place = urlsplit(endpoint() or "")
     with suppress(ValueError):  # a name, not an address
         if ip_address(place.hostname or "").is_loopback:
@@ -219,6 +222,21 @@ def check_endpoint() -> None:
                 raise S3AccessError(
                     f"No server answers at {endpoint()}: start it, or correct AWS_ENDPOINT_URL."
                 ) from error
+
+
+def _check_address() -> None:
+    """Check that the environment's endpoint, if any, is a URL. For others, obstore ends with a panic.
+
+    Raises:
+        S3AccessError: It is none.
+    """
+    try:
+        place = urlsplit(endpoint() or "https://s3.amazonaws.com")
+        is_url = place.scheme in {"http", "https"} and bool(place.hostname) and place.port != 0
+    except ValueError:
+        is_url = False
+    if not is_url:
+        raise S3AccessError(f"AWS_ENDPOINT_URL={endpoint()!r} is not a URL: write http://<host>:<port>.")
 
 
 def open_filesystem(bucket: str) -> "FileSystem":

@@ -5,7 +5,7 @@ import os
 import socket
 from collections.abc import Mapping
 from contextlib import suppress
-from errno import EACCES, EADDRINUSE
+from errno import EACCES, EADDRINUSE, EADDRNOTAVAIL
 from functools import partial
 from importlib import import_module
 from ipaddress import ip_address
@@ -124,10 +124,12 @@ def _fetch(path: str) -> bytes | None:
 
 
 def _listen(host: str, port: int) -> socket.socket:
-    family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     try:
+        family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         return socket.create_server(address[:2], family=family)
     except OSError as error:
+        if isinstance(error, socket.gaierror) or error.errno == EADDRNOTAVAIL:
+            raise OSError(f"--host {host!r} is not an address of this machine.") from error
         if error.errno not in {EADDRINUSE, EACCES}:
             raise
         sentence = f"Port {port} cannot be used ({os.strerror(error.errno)}). Choose another one with --port."

@@ -17,6 +17,8 @@ from fruits_features.client import cli, extras
 from fruits_features.client.published_run import PublishedRun
 from fruits_features.contract import layout
 from fruits_features.extraction.families.onnx import ModelError
+from fruits_features.io.s3_access import S3AccessError
+from fruits_features.projection import load
 from tests.support.published_runs import COLOURS, NAME, photo, put_pointer
 
 if TYPE_CHECKING:
@@ -281,6 +283,23 @@ def test_stopped_server_is_reported_at_once(
     assert capsys.readouterr().err == (
         "fruits: No server answers at http://127.0.0.1:1: start it, or correct AWS_ENDPOINT_URL.\n"
     )
+
+
+@pytest.mark.parametrize(
+    "address", ["localhost:9000", "127.0.0.1", "http://", "http://[::1", "http://127.0.0.1:99999", "ftp://127.0.0.1"]
+)
+def test_endpoint_that_is_no_url_is_one_line(
+    address: str, shop: Shop, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", address)
+    sentence = f"AWS_ENDPOINT_URL={address!r} is not a URL: write http://<host>:<port>."
+
+    assert cli.main(["runs", shop.uri]) == 1
+    with pytest.raises(S3AccessError) as failed:
+        load(f"{shop.uri}/projection.npz")
+
+    assert capsys.readouterr().err == f"fruits: {sentence}\n"
+    assert str(failed.value) == sentence
 
 
 @pytest.mark.parametrize("command", ["recognise", "nearest", "runs"])

@@ -99,6 +99,13 @@ def test_port_in_use_is_named(shop: Any, capsys: pytest.CaptureFixture[str]) -> 
     assert sentence in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("host", ["192.0.2.1", "fruits.invalid", ""])
+def test_address_of_another_machine_is_named(host: str, shop: Any, capsys: pytest.CaptureFixture[str]) -> None:  # noqa: ANN401
+    assert cli.main(["serve", shop.uri, "--host", host, "--share", "--port", "0"]) == 1
+
+    assert capsys.readouterr().err == f"fruits: --host {host!r} is not an address of this machine.\n"
+
+
 @pytest.mark.parametrize("port", ["-1", "65536", "http"])
 def test_port_outside_its_range_is_refused(port: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
