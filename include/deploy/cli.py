@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError, NoRegionError
+from pydantic import ValidationError
 
 from include.artifacts import bundle, wheelhouse
 from include.deploy import certificates, preflight, uploads
@@ -21,6 +22,7 @@ from include.deploy.model.build import ModelError
 from include.deploy.preflight import PreflightError
 from include.deploy.problems import Deployment, table
 from include.deploy.stack import Plan, Stack, StackError, settings
+from include.emr.prices import PricesError
 from include.emr.sizing import SIZES
 
 if TYPE_CHECKING:
@@ -65,6 +67,8 @@ def main(argv: list[str] | None = None) -> int:
         return 1
     except ClientError as error:
         return _fail(_explain(error))
+    except (ValidationError, PricesError) as error:
+        return _fail(f"the settings of Airflow (FRUITS_…) are invalid: {error}")
     except (StackError, ModelError, wheelhouse.WheelhouseError, BotoCoreError, NoRegionError) as error:
         return _fail(str(error))
 

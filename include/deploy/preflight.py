@@ -1,7 +1,7 @@
 """Checks of an AWS account before anything is created or costs money.
 
-`check` covers permissions, network, quotas and the leftovers of an earlier deployment. It only reads. Each problem has
-one sentence and the command that fixes it. The facts about AWS name their sources.
+`check` covers permissions, network, quotas, instance types and the leftovers of an earlier deployment. It only reads.
+Each problem has one sentence and the command that fixes it. The facts about AWS name their sources.
 """
 
 from __future__ import annotations
@@ -21,15 +21,21 @@ from botocore.exceptions import (
 
 from include.deploy.network import network
 from include.deploy.problems import Deployment, Problem, code, joined
+from include.emr.prices import price_table
 from include.emr.sizing import SIZES
+from include.settings import settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+    from mypy_boto3_emr import EMRClient
+    from mypy_boto3_emr.type_defs import ListSupportedInstanceTypesInputTypeDef
     from mypy_boto3_iam import IAMClient
     from mypy_boto3_kms import KMSClient
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_service_quotas import ServiceQuotasClient
+
+    from include.settings import Settings
 
 ON_DEMAND_QUOTA: Final = "L-1216C47A"
 """Running On-Demand Standard (A, C, D, H, I, M, R, T, Z) instances, in vCPUs (EC2 User Guide, "On-Demand Instance
@@ -51,6 +57,8 @@ HOME_REGION: Final = "us-east-1"
 _EXPIRED = {"ExpiredToken", "ExpiredTokenException", "RequestExpired"}
 _UNKNOWN = {"InvalidClientTokenId", "UnrecognizedClientException", "AuthFailure", "InvalidAccessKeyId"}
 _DENIED = {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "403"}
+_INVALID = {"InvalidRequestException", "ValidationException"}
+"""EMR's errors for an invalid request: the only one in the model of ListSupportedInstanceTypes, and RunJobFlow's."""
 
 CALLED_ACTIONS: Final = (
     "cloudformation:CreateChangeSet",
@@ -65,6 +73,7 @@ CALLED_ACTIONS: Final = (
     "ec2:DescribeVpcAttribute",
     "ec2:DescribeVpcEndpoints",
     "ec2:DescribeVpcs",
+    "elasticmapreduce:ListSupportedInstanceTypes",
     "iam:GetRole",
     "iam:SimulatePrincipalPolicy",
     "kms:DescribeKey",
@@ -169,6 +178,10 @@ def check(deployment: Deployment, caller: Caller) -> list[Problem]:
     Args:
         deployment: Deployment to check.
         caller: AWS identity that deploys, from `identify`.
+
+    Raises:
+        pydantic.ValidationError: A variable `FRUITS_…` is invalid.
+        include.emr.prices.PricesError: The table of prices is missing or invalid.
     """
     region = deployment.region
     ec2 = boto3.client("ec2", region_name=region)
@@ -179,6 +192,7 @@ def check(deployment: Deployment, caller: Caller) -> list[Problem]:
         lambda: leftover_keys(boto3.client("kms", region_name=region), deployment),
         lambda: network(ec2, deployment),
         lambda: small_quotas(boto3.client("service-quotas", region_name=region), deployment),
+        lambda: missing_types(boto3.client("emr", region_name=region), settings(), region),
         lambda: missing_linked_roles(iam, deployment),
     ]
     problems = [problem for run in checks for problem in _unless_denied(run)]
@@ -301,6 +315,48 @@ def _quota(quotas: ServiceQuotasClient, quota: str) -> float | None:
             if code(error) != "NoSuchResourceException":
                 raise
     return None
+
+
+def missing_types(emr: EMRClient, chosen: Settings, region: str) -> Iterator[Problem]:
+    """Compare the instance types of the table of prices with those that EMR offers in the region for the release.
+
+    RunJobFlow refuses a request with any other type: "Instance type 'r5b.xlarge' is not supported" (boto3 issue 3418).
+
+    Args:
+        emr: Client in the region of the clusters.
+        chosen: Settings with release, architecture and table of prices.
+        region: Region of the clusters.
+    """
+    release = chosen.emr_release
+    try:
+        offered = _offered_types(emr, release)
+    except ClientError as error:
+        if code(error) not in _INVALID:
+            raise
+        yield Problem(
+            f"EMR refuses release {release} in {region} ({code(error)}); set FRUITS_EMR_RELEASE to another one.",
+            f"aws emr list-release-labels --region {region}",
+        )
+        return
+    types = [kind.name for kind in price_table(chosen.prices).types if kind.architecture == chosen.emr_architecture]
+    if missing := [name for name in types if name not in offered]:
+        yield Problem(
+            f"EMR does not offer {joined(missing)} in {region} for {release}; remove them from a copy of "
+            "include/emr/prices.toml.",
+            "export FRUITS_PRICES=…",
+        )
+
+
+def _offered_types(emr: EMRClient, release: str) -> set[str]:
+    """Return the names of EMR's instance types. botocore has no paginator for this operation."""
+    request: ListSupportedInstanceTypesInputTypeDef = {"ReleaseLabel": release}
+    names: set[str] = set()
+    while True:
+        page = emr.list_supported_instance_types(**request)
+        names |= {kind["Type"] for kind in page["SupportedInstanceTypes"]}
+        if not page.get("Marker"):
+            return names
+        request["Marker"] = page["Marker"]
 
 
 def missing_linked_roles(iam: IAMClient, deployment: Deployment) -> Iterator[Problem]:

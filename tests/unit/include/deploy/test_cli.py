@@ -19,6 +19,8 @@ from moto.servicequotas.models import ServiceQuotasBackend
 from include.deploy import certificates, cli, preflight, uploads
 from include.deploy.network import EMR_TAG
 from include.deploy.uploads import Upload
+from include.emr.prices import DEFAULT_FILE
+from include.settings import settings
 from tests.support.aws_requests import NOT_CHECKED, action, recording, violations
 from tests.support.network import Network
 from tests.support.service_reference import actions
@@ -28,6 +30,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:Tried to parse AWS:UserWarning")
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 ARTIFACTS = [
     Upload("models/net.onnx", b"weights"),
@@ -250,6 +253,47 @@ def test_deploy_shows_problems_in_one_table_and_stops_unless_they_are_ignored(
         assert code == 1
         assert _stacks() == []
         assert "nothing was changed. Fix the problems above, or add --ignore-problems." in printed.err
+
+
+@pytest.fixture
+def read_again() -> Iterator[None]:
+    """Let the test's variables decide."""
+    settings.cache_clear()
+    yield
+    settings.cache_clear()
+
+
+@pytest.mark.usefixtures("read_again")
+def test_instance_types_are_those_of_airflows_price_table(
+    account: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = tmp_path / "prices.toml"
+    table.write_text(DEFAULT_FILE.read_text().replace("m7g.xlarge", "m77g.xlarge"))
+    monkeypatch.setenv("FRUITS_PRICES", str(table))
+
+    assert cli.main(["--vpc", account, "--yes"]) == 1
+
+    assert f"EMR does not offer m77g.xlarge in {REGION} for emr-spark-8.1.0" in capsys.readouterr().out
+    assert _stacks() == []
+
+
+@pytest.mark.usefixtures("read_again")
+@pytest.mark.parametrize(
+    ("variable", "reason"),
+    [
+        ("FRUITS_EMR_RELEASE=emr-6.1.0", "emr_release"),
+        ("FRUITS_PRICES=missing.toml", "Cannot read the table of prices missing.toml"),
+    ],
+)
+def test_invalid_variable_of_airflow_stops_the_deployment(
+    account: str, variable: str, reason: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv(*variable.split("="))
+
+    assert cli.main(["--vpc", account, "--yes"]) == 1
+
+    assert reason in capsys.readouterr().err
+    assert _stacks() == []
 
 
 def test_stack_without_a_network_is_a_problem(account: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,6 +15,8 @@ from cfnlint.schema import PROVIDER_SCHEMA_MANAGER
 from include.deploy import preflight
 from include.deploy.preflight import Caller, PreflightError
 from include.deploy.problems import Deployment, Problem
+from include.emr.prices import price_table
+from include.settings import Settings
 from tests.support.service_reference import condition_keys, sample_arns
 from tests.support.stacks import REGION, TEMPLATE
 
@@ -253,7 +255,7 @@ def test_description_of_a_leftover_key_is_that_of_the_template() -> None:
     assert template["Resources"]["Key"]["Properties"]["Description"] == preflight.KEY_DESCRIPTION
 
 
-# --- quotas and linked roles ------------------------------------------------------------------------------------------
+# --- quotas, instance types and linked roles --------------------------------------------------------------------------
 
 
 def _quota(value: float) -> dict[str, Any]:
@@ -293,6 +295,51 @@ def test_small_cluster_needs_no_spot_and_the_default_counts_where_the_account_ha
 
     assert list(preflight.small_quotas(quotas.client, NEW)) == []
     quotas.assert_no_pending_responses()
+
+
+TYPES = [kind.name for kind in price_table().types]
+
+
+def _offer(emr: Stubber, *pages: list[str]) -> None:
+    for number, names in enumerate(pages):
+        asked = {"ReleaseLabel": "emr-spark-8.1.0"} | ({"Marker": str(number)} if number else {})
+        more = {"Marker": str(number + 1)} if number + 1 < len(pages) else {}
+        types = [{"Type": name} for name in names]
+        emr.add_response("list_supported_instance_types", {"SupportedInstanceTypes": types, **more}, asked)
+
+
+def test_instance_types_of_all_pages_are_offered(client: Callable[[str], Stubber]) -> None:
+    emr = client("emr")
+    _offer(emr, TYPES[::2], TYPES[1::2])
+
+    assert list(preflight.missing_types(emr.client, Settings(), REGION)) == []
+    emr.assert_no_pending_responses()
+
+
+def test_instance_types_that_emr_does_not_offer_are_one_problem(client: Callable[[str], Stubber]) -> None:
+    emr = client("emr")
+    _offer(emr, [name for name in TYPES if name not in {"m7g.xlarge", "m7g.4xlarge", "m6a.xlarge"}])
+
+    assert list(preflight.missing_types(emr.client, Settings(), REGION)) == [
+        Problem(
+            f"EMR does not offer m7g.xlarge and m7g.4xlarge in {REGION} for emr-spark-8.1.0; remove them from a copy "
+            "of include/emr/prices.toml.",
+            "export FRUITS_PRICES=…",
+        )
+    ]
+
+
+def test_release_that_the_region_lacks_is_a_problem(client: Callable[[str], Stubber]) -> None:
+    emr = client("emr")
+    emr.add_client_error("list_supported_instance_types", "InvalidRequestException")
+
+    assert list(preflight.missing_types(emr.client, Settings(), REGION)) == [
+        Problem(
+            f"EMR refuses release emr-spark-8.1.0 in {REGION} (InvalidRequestException); set FRUITS_EMR_RELEASE to "
+            "another one.",
+            f"aws emr list-release-labels --region {REGION}",
+        )
+    ]
 
 
 def test_missing_linked_roles_are_a_problem(client: Callable[[str], Stubber]) -> None:
