@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 REGION = "eu-west-1"
 EU_REGIONS = ("eu-central-1", "eu-north-1", "eu-south-1", "eu-south-2", "eu-west-1", "eu-west-3")
 """Regions in the European Union. London (eu-west-2) and Zurich (eu-central-2) are outside."""
+NODE_GROUPS = ("SettingEmrPrimarySecurityGroup", "SettingEmrCoreSecurityGroup")
+"""Outputs of the stack with the security groups of the clusters' nodes."""
 EXIT_DECLINED = 3
 
 
@@ -148,16 +150,17 @@ def deploy(options: argparse.Namespace) -> int:
 
 def _deployment(options: argparse.Namespace, stack: Stack, account: str) -> Deployment:
     """Return the deployment of the command line, completed from an existing stack."""
-    current, given = stack.parameters(), _parameters(options)
+    current, given, outputs = stack.parameters(), _parameters(options), stack.outputs()
     return Deployment(
         region=options.region,
         vpc=given.get("VpcId") or current.get("VpcId"),
         subnets=tuple(filter(None, options.subnets.split(","))),
         size=options.size,
-        bucket=stack.outputs().get("SettingBucket")
+        bucket=outputs.get("SettingBucket")
         or given.get("BucketName")
         or f"fruits-image-features-{account}-{options.region}",
-        exists="SettingBucket" in stack.outputs(),
+        exists="SettingBucket" in outputs,
+        node_groups=tuple(outputs[name] for name in NODE_GROUPS if name in outputs),
     )
 
 

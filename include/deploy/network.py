@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from fnmatch import fnmatchcase
+from ipaddress import IPv4Network
 from typing import TYPE_CHECKING, Any, Final
 
 from botocore.exceptions import ClientError
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from mypy_boto3_ec2 import EC2Client
     from mypy_boto3_ec2.type_defs import (
         FilterTypeDef,
+        IpPermissionOutputTypeDef,
         RouteTableTypeDef,
         RouteTypeDef,
         SubnetTypeDef,
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
 EMR_TAG: Final = "for-use-with-amazon-emr-managed-policies"
 """EMR's managed policy allows only networks with this tag (`AmazonEMRServicePolicy_v2`)."""
+HTTPS_PORT: Final = 443
 
 
 def network(ec2: EC2Client, deployment: Deployment) -> Iterator[Problem]:
@@ -107,7 +110,8 @@ def _routes(ec2: EC2Client, subnets: Sequence[SubnetTypeDef], vpc: str, deployme
     tables = ec2.describe_route_tables(Filters=of_vpc)["RouteTables"]
     endpoints = ec2.describe_vpc_endpoints(Filters=of_vpc)["VpcEndpoints"]
     region, create = deployment.region, f"aws ec2 create-vpc-endpoint --region {deployment.region} --vpc-id {vpc}"
-    for name in (net["SubnetId"] for net in subnets):
+    for net in subnets:
+        name = net["SubnetId"]
         table = _route_table(tables, name)
         default = _default_route(table)
         if default and default.get("GatewayId", "").startswith("igw-"):
@@ -121,10 +125,14 @@ def _routes(ec2: EC2Client, subnets: Sequence[SubnetTypeDef], vpc: str, deployme
         s3 = _endpoint(endpoints, f"com.amazonaws.{region}.s3", table)
         if s3:
             yield from _restrictive_policy(s3, deployment)
+            yield from _closed_endpoint(ec2, s3, net, deployment)
         else:
             gateway = f"--service-name com.amazonaws.{region}.s3 --route-table-ids {table.get('RouteTableId')}"
             yield from _without_s3_endpoint(name, default, f"{create} {gateway}")
-        if not default and not _endpoint(endpoints, f"com.amazonaws.{region}.kms", table):
+        kms = _endpoint(endpoints, f"com.amazonaws.{region}.kms", table)
+        if kms:
+            yield from _closed_endpoint(ec2, kms, net, deployment)
+        elif not default:
             yield Problem(
                 f"Nodes in subnet {name} do not reach KMS.",
                 f"{create} --vpc-endpoint-type Interface --service-name com.amazonaws.{region}.kms --subnet-ids {name} "
@@ -181,6 +189,53 @@ def _endpoint(
         if kind == "Interface" and endpoint.get("PrivateDnsEnabled"):
             return endpoint
     return None
+
+
+def _closed_endpoint(
+    ec2: EC2Client, endpoint: VpcEndpointTypeDef, subnet: SubnetTypeDef, deployment: Deployment
+) -> Iterator[Problem]:
+    """Check that the security groups of an interface endpoint admit the nodes on port 443.
+
+    The service's name leads to the endpoint even if the subnet has a NAT gateway. An endpoint that was created without
+    a group has the VPC's default group (EC2 API Reference, "CreateVpcEndpoint"), which admits only its own members (VPC
+    User Guide, "Default security groups"). The addresses of prefix lists are not read.
+
+    Args:
+        ec2: Client in the region of the clusters.
+        endpoint: Endpoint of a service that nodes call. A gateway endpoint has no groups.
+        subnet: Subnet of the nodes.
+        deployment: Deployment with the nodes' groups, which a new stack does not have yet.
+    """
+    groups = [group["GroupId"] for group in endpoint.get("Groups", [])]
+    if not groups:
+        return
+    found = ec2.describe_security_groups(GroupIds=groups)["SecurityGroups"]
+    rules = [rule for group in found for rule in group["IpPermissions"] if _is_for_https(rule)]
+    nodes, name, addresses = deployment.node_groups, subnet["SubnetId"], subnet["CidrBlock"]
+    members = {pair["GroupId"] for rule in rules for pair in rule["UserIdGroupPairs"]}
+    if (
+        (nodes and members.issuperset(nodes))
+        or any(rule["PrefixListIds"] for rule in rules)
+        or any(_covers(one["CidrIp"], addresses) for rule in rules for one in rule["IpRanges"])
+    ):
+        return
+    yield Problem(
+        f"Endpoint {endpoint['VpcEndpointId']} of {endpoint['ServiceName']} does not admit subnet {name} ({addresses}) "
+        f"on port {HTTPS_PORT}.",
+        f"aws ec2 authorize-security-group-ingress --region {deployment.region} --group-id {groups[0]} --protocol tcp "
+        f"--port {HTTPS_PORT} --cidr {addresses}",
+    )
+
+
+def _covers(addresses: str, subnet: str) -> bool:
+    return IPv4Network(subnet).subnet_of(IPv4Network(addresses))
+
+
+def _is_for_https(rule: IpPermissionOutputTypeDef) -> bool:
+    """Return whether a rule includes tcp 443. Rules for all protocols have no ports (EC2 API, "IpPermission")."""
+    return rule["IpProtocol"] == "-1" or (
+        rule["IpProtocol"] == "tcp" and rule["FromPort"] <= HTTPS_PORT <= rule["ToPort"]
+    )
 
 
 def endpoint_buckets(region: str, bucket: str) -> tuple[str, ...]:

@@ -69,6 +69,7 @@ CALLED_ACTIONS: Final = (
     "cloudformation:DescribeStacks",
     "cloudformation:ExecuteChangeSet",
     "ec2:DescribeRouteTables",
+    "ec2:DescribeSecurityGroups",
     "ec2:DescribeSubnets",
     "ec2:DescribeVpcAttribute",
     "ec2:DescribeVpcEndpoints",

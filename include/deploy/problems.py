@@ -37,6 +37,7 @@ class Deployment:
         size: Cluster size that the quotas must allow.
         bucket: Name of the bucket.
         exists: Whether the stack has its bucket already.
+        node_groups: Security groups of the clusters' nodes; empty before the stack has them.
     """
 
     region: str
@@ -45,6 +46,7 @@ class Deployment:
     size: str
     bucket: str
     exists: bool
+    node_groups: tuple[str, ...] = ()
 
 
 def table(problems: Sequence[Problem]) -> str:

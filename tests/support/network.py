@@ -24,7 +24,9 @@ class Network:
         (table,) = self.ec2.describe_route_tables(Filters=[{"Name": "vpc-id", "Values": [self.vpc]}])["RouteTables"]
         self.routes = table["RouteTableId"]
         self.s3 = self.endpoint("s3", RouteTableIds=[self.routes])
-        self.kms = self.endpoint("kms", VpcEndpointType="Interface", SubnetIds=[self.subnet], PrivateDnsEnabled=True)
+        self.group = self.ec2.create_security_group(GroupName="kms", Description="KMS", VpcId=self.vpc)["GroupId"]
+        self.admit(IpRanges=[{"CidrIp": "10.0.0.0/16"}])
+        self.kms = self.interface("kms", self.group)
         self.deployment = Deployment(region, self.vpc, (self.subnet,), "small", "orchard", exists=False)
 
     def endpoint(self, service: str, **more: object) -> str:
@@ -35,6 +37,20 @@ class Network:
         }
         response = self.ec2.create_vpc_endpoint(**(request | more))
         return response["VpcEndpoint"]["VpcEndpointId"]
+
+    def interface(self, service: str, group: str) -> str:
+        more = {"SubnetIds": [self.subnet], "PrivateDnsEnabled": True, "SecurityGroupIds": [group]}
+        return self.endpoint(service, VpcEndpointType="Interface", **more)
+
+    def admit(self, **rule: object) -> None:
+        """Add a rule to the group of KMS's endpoint, by default for tcp 443."""
+        permission = {"IpProtocol": "tcp", "FromPort": 443, "ToPort": 443} | rule
+        self.ec2.authorize_security_group_ingress(GroupId=self.group, IpPermissions=[permission])
+
+    def close(self) -> None:
+        """Let the group of KMS's endpoint admit nothing."""
+        (group,) = self.ec2.describe_security_groups(GroupIds=[self.group])["SecurityGroups"]
+        self.ec2.revoke_security_group_ingress(GroupId=self.group, IpPermissions=group["IpPermissions"])
 
     def remove(self, endpoint: str) -> None:
         self.ec2.delete_vpc_endpoints(VpcEndpointIds=[endpoint])

@@ -18,6 +18,7 @@ from moto.servicequotas.models import ServiceQuotasBackend
 
 from include.deploy import certificates, cli, preflight, uploads
 from include.deploy.network import EMR_TAG
+from include.deploy.stack import Stack
 from include.deploy.uploads import Upload
 from include.emr.prices import DEFAULT_FILE
 from include.settings import settings
@@ -294,6 +295,19 @@ def test_invalid_variable_of_airflow_stops_the_deployment(
 
     assert reason in capsys.readouterr().err
     assert _stacks() == []
+
+
+def test_endpoint_may_admit_only_the_nodes_of_the_stack(account: str) -> None:
+    assert account
+    network = Network()
+    cli.main(["--vpc", network.vpc, "--yes"])
+    outputs = Stack(boto3.client("cloudformation", region_name=REGION), "fruits").outputs()
+    network.close()
+    assert cli.main(["--yes"]) == 1
+
+    network.admit(UserIdGroupPairs=[{"GroupId": outputs[name]} for name in cli.NODE_GROUPS])
+
+    assert cli.main(["--yes"]) == 0
 
 
 def test_stack_without_a_network_is_a_problem(account: str, capsys: pytest.CaptureFixture[str]) -> None:

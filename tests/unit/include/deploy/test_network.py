@@ -162,6 +162,73 @@ def test_endpoint_without_private_names_does_not_count(there: Network) -> None:
     assert [sentence for sentence, _ in _problems(there)] == [f"Nodes in subnet {there.subnet} do not reach KMS."]
 
 
+def test_endpoint_that_does_not_admit_the_nodes_is_a_problem_with_the_command(there: Network) -> None:
+    there.close()
+
+    ((sentence, command),) = _problems(there)
+
+    kms = f"Endpoint {there.kms} of com.amazonaws.{REGION}.kms"
+    assert sentence == f"{kms} does not admit subnet {there.subnet} (10.0.0.0/24) on port 443."
+    assert command == (
+        f"aws ec2 authorize-security-group-ingress --region {REGION} --group-id {there.group} --protocol tcp "
+        "--port 443 --cidr 10.0.0.0/24"
+    )
+
+
+@pytest.mark.usefixtures("nat")
+def test_nat_gateway_does_not_bypass_a_closed_endpoint(there: Network) -> None:
+    there.close()
+
+    ((sentence, _),) = _problems(there)
+
+    assert sentence.startswith(f"Endpoint {there.kms} ")
+
+
+def test_closed_interface_endpoint_of_s3_is_a_problem(there: Network) -> None:
+    there.remove(there.s3)
+    group = there.ec2.create_security_group(GroupName="s3", Description="S3", VpcId=there.vpc)["GroupId"]
+    endpoint = there.interface("s3", group)
+
+    ((sentence, command),) = _problems(there)
+
+    assert sentence.startswith(f"Endpoint {endpoint} of com.amazonaws.{REGION}.s3 does not admit subnet")
+    assert f"--group-id {group} " in command
+
+
+@pytest.mark.parametrize(
+    ("rule", "admitted"),
+    [
+        ({"IpRanges": [{"CidrIp": "10.0.0.0/24"}]}, True),
+        ({"IpRanges": [{"CidrIp": "10.0.0.0/25"}]}, False),
+        ({"IpRanges": [{"CidrIp": "10.0.0.0/24"}], "FromPort": 0, "ToPort": 65535}, True),
+        ({"IpRanges": [{"CidrIp": "10.0.0.0/24"}], "FromPort": 80, "ToPort": 80}, False),
+        ({"IpRanges": [{"CidrIp": "10.0.0.0/24"}], "IpProtocol": "udp"}, False),
+        ({"IpRanges": [{"CidrIp": "10.0.0.0/24"}], "IpProtocol": "-1", "FromPort": -1, "ToPort": -1}, True),
+        ({"PrefixListIds": [{"PrefixListId": "pl-1"}]}, True),
+    ],
+)
+def test_rules_that_admit_the_nodes_include_their_subnet_and_port(
+    there: Network, rule: dict[str, object], *, admitted: bool
+) -> None:
+    there.close()
+    there.admit(**rule)
+
+    assert (_problems(there) == []) is admitted
+
+
+@pytest.mark.parametrize(("count", "admitted"), [(1, False), (2, True)])
+def test_endpoint_may_admit_both_groups_of_the_nodes_of_a_stack(there: Network, count: int, *, admitted: bool) -> None:
+    groups = [
+        there.ec2.create_security_group(GroupName=name, Description="nodes", VpcId=there.vpc)["GroupId"]
+        for name in ("primary", "core")
+    ]
+    there.close()
+    there.admit(UserIdGroupPairs=[{"GroupId": group} for group in groups[:count]])
+
+    assert (_problems(there, node_groups=tuple(groups)) == []) is admitted
+    assert len(_problems(there)) == 1
+
+
 def test_public_subnet_is_refused(there: Network) -> None:
     there.default_route(GatewayId=there.gateway())
 
