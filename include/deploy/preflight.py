@@ -220,10 +220,10 @@ def missing_permissions(iam: IAMClient, caller: Caller) -> Iterator[Problem]:
     IAM's simulator checks them for any resource. It also denies actions that are allowed on certain resources only, so
     the problem does not stop a deployment. Root users and callers without permission to simulate are not checked.
     """
-    source = _policy_source(caller.arn)
-    if source is None:
-        return
     try:
+        source = _policy_source(iam, caller.arn)
+        if source is None:
+            return
         response = iam.simulate_principal_policy(PolicySourceArn=source, ActionNames=list(NEEDED_ACTIONS))
     except ClientError as error:
         if code(error) in {*_DENIED, "NoSuchEntity", "InvalidInput"}:
@@ -239,16 +239,15 @@ def missing_permissions(iam: IAMClient, caller: Caller) -> Iterator[Problem]:
         )
 
 
-def _policy_source(arn: str) -> str | None:
+def _policy_source(iam: IAMClient, arn: str) -> str | None:
     """Return the ARN of the caller's user or role; None for the account's root user.
 
-    >>> _policy_source("arn:aws:sts::123456789012:assumed-role/Admin/ada")
-    'arn:aws:iam::123456789012:role/Admin'
-    >>> _policy_source("arn:aws:iam::123456789012:root")
+    A session's ARN lacks the path of its role. Roles of single sign-on have one: `aws-reserved/sso.amazonaws.com/…`
+    (serverless issue 13652).
     """
-    head, _, name = arn.partition(":assumed-role/")
-    if name:
-        return f"{head.replace(':sts:', ':iam:')}:role/{name.partition('/')[0]}"
+    _, _, session = arn.partition(":assumed-role/")
+    if session:
+        return iam.get_role(RoleName=session.partition("/")[0])["Role"]["Arn"]
     return arn if ":iam:" in arn and ":user/" in arn else None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 NEW = Deployment(REGION, "vpc-1", (), "small", "orchard", exists=False)
 ADA = Caller("123456789012", "arn:aws:sts::123456789012:assumed-role/Admin/ada")
+ROLE = "arn:aws:iam::123456789012:role/aws-reserved/sso.amazonaws.com/eu-west-1/Admin"
+"""Role of a session of single sign-on, whose ARN lacks the path."""
 KEY = "0a1b2c3d-0000-0000-0000-000000000000"
 
 
@@ -130,21 +133,21 @@ def _simulated(*denied: str) -> dict[str, Any]:
     }
 
 
-SIMULATION = {
-    "PolicySourceArn": "arn:aws:iam::123456789012:role/Admin",
-    "ActionNames": list(preflight.NEEDED_ACTIONS),
-}
+def _simulate(iam: Stubber, *denied: str) -> None:
+    role = {"Path": "/", "RoleName": "Admin", "RoleId": "A" * 16, "Arn": ROLE, "CreateDate": datetime.now(UTC)}
+    iam.add_response("get_role", {"Role": role}, {"RoleName": "Admin"})
+    request = {"PolicySourceArn": ROLE, "ActionNames": list(preflight.NEEDED_ACTIONS)}
+    iam.add_response("simulate_principal_policy", _simulated(*denied), request)
 
 
 def test_missing_permissions_are_one_problem_that_does_not_stop(client: Callable[[str], Stubber]) -> None:
     iam = client("iam")
-    iam.add_response("simulate_principal_policy", _simulated("iam:CreateRole", "kms:CreateKey"), SIMULATION)
+    _simulate(iam, "iam:CreateRole", "kms:CreateKey")
 
     assert list(preflight.missing_permissions(iam.client, ADA)) == [
         Problem(
             "IAM's simulator denies iam:CreateRole and kms:CreateKey on some or all resources.",
-            "aws iam simulate-principal-policy --policy-source-arn arn:aws:iam::123456789012:role/Admin "
-            "--action-names iam:CreateRole kms:CreateKey",
+            f"aws iam simulate-principal-policy --policy-source-arn {ROLE} --action-names iam:CreateRole kms:CreateKey",
             stops=False,
         )
     ]
@@ -152,7 +155,21 @@ def test_missing_permissions_are_one_problem_that_does_not_stop(client: Callable
 
 def test_caller_who_may_do_everything_has_no_problem(client: Callable[[str], Stubber]) -> None:
     iam = client("iam")
-    iam.add_response("simulate_principal_policy", _simulated(), SIMULATION)
+    _simulate(iam)
+
+    assert list(preflight.missing_permissions(iam.client, ADA)) == []
+    iam.assert_no_pending_responses()
+
+
+def test_root_user_is_not_simulated(client: Callable[[str], Stubber]) -> None:
+    root = Caller("123456789012", "arn:aws:iam::123456789012:root")
+
+    assert list(preflight.missing_permissions(client("iam").client, root)) == []
+
+
+def test_caller_who_may_not_read_the_role_has_no_problem(client: Callable[[str], Stubber]) -> None:
+    iam = client("iam")
+    iam.add_client_error("get_role", "AccessDenied")
 
     assert list(preflight.missing_permissions(iam.client, ADA)) == []
 
@@ -160,8 +177,9 @@ def test_caller_who_may_do_everything_has_no_problem(client: Callable[[str], Stu
 def test_caller_without_permission_to_simulate_has_no_problem(client: Callable[[str], Stubber]) -> None:
     iam = client("iam")
     iam.add_client_error("simulate_principal_policy", "AccessDenied")
+    ada = Caller("123456789012", "arn:aws:iam::123456789012:user/ada")
 
-    assert list(preflight.missing_permissions(iam.client, ADA)) == []
+    assert list(preflight.missing_permissions(iam.client, ada)) == []
 
 
 def test_actions_that_are_simulated_are_those_that_create_the_templates_resources() -> None:
