@@ -46,6 +46,11 @@ REMEDIES = (
         "FRUITS_EMR_RELEASE is not an EMR release of this region. Choose a release from the EMR Release Guide.",
     ),
     _remedy(
+        r"instance type \S+ is not supported|INSTANCE_TYPE_NOT_SUPPORTED",
+        "EMR does not offer this instance type in the region, or in the Availability Zone of the subnet. Remove it "
+        "from the table of prices (FRUITS_PRICES), or choose another subnet (FRUITS_EMR_SUBNET_ID).",
+    ),
+    _remedy(
         r"BOOTSTRAP_FAILURE",
         "The nodes could not be prepared. The end of the bootstrap action's output is in this log. Usually its script, "
         "a wheel, or the network route to S3 is missing.",

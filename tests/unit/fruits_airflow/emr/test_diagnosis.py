@@ -25,6 +25,7 @@ MESSAGES = [
     ("INTERNAL_ERROR, INTERNAL_ERROR_EC2_INSUFFICIENT_CAPACITY_AZ: …", "has no capacity"),
     ("INTERNAL_ERROR, INTERNAL_ERROR_SPOT_NO_CAPACITY_PRIMARY: …", "has no capacity"),
     ("INTERNAL_ERROR, INTERNAL_ERROR_SPOT_PRICE_INCREASE_PRIMARY: …", "EC2 terminated an instance"),
+    ("VALIDATION_ERROR, VALIDATION_ERROR_INSTANCE_TYPE_NOT_SUPPORTED: …", "does not offer this instance type"),
     ("INSTANCE_FLEET_TIMEOUT: …", "has no capacity"),  # API reference, ClusterStateChangeReason
     (f"BOOTSTRAP_FAILURE: {BOOTSTRAP}", "could not be prepared"),
     (
@@ -42,6 +43,11 @@ MESSAGES = [
         "FRUITS_EMR_SERVICE_ROLE",
     ),
     ("ValidationException: Invalid InstanceProfile: nobody", "FRUITS_EMR_INSTANCE_PROFILE"),
+    ("ValidationException: Instance type 'r5b.xlarge' is not supported", "does not offer this instance type"),
+    (
+        "VALIDATION_ERROR: The requested instance type c1.medium is not supported in the requested availability zone",
+        "does not offer this instance type",
+    ),
     ("ValidationException: The supplied release label is invalid: emr-5.3.1", "FRUITS_EMR_RELEASE"),
     ("AccessDeniedException: User: x is not authorized to perform: iam:PassRole on resource: y", "iam:PassRole"),
     ("AccessDeniedException: User: x is not authorized to perform: elasticmapreduce:RunJobFlow", "lacks a permission"),
