@@ -1,10 +1,8 @@
-"""Requests to EMR, checked by botocore's validation."""
+"""Requests to EMR, checked against botocore's model of its API."""
 
 from dataclasses import replace
 
-import botocore.session
 import pytest
-from botocore.validate import ParamValidator
 
 from fruits_features.contract.arguments import Arguments
 from include.artifacts.bundle import ArtifactUris
@@ -13,6 +11,7 @@ from include.emr.prices import price_table
 from include.emr.sizing import SIZES, Nodes
 from include.emr.tags import ClusterOwner
 from include.settings import Settings
+from tests.support.aws_requests import Call, violations
 
 ARTIFACTS = ArtifactUris(
     application="s3://fruits/artifacts/fruits_features-1.zip",
@@ -46,11 +45,6 @@ def _spark(request: dict) -> dict[str, str]:
     return next(one for one in request["Configurations"] if one["Classification"] == "spark-defaults")["Properties"]
 
 
-def _errors(operation: str, request: dict) -> str:
-    shape = botocore.session.get_session().get_service_model("emr").operation_model(operation).input_shape
-    return ParamValidator().validate(request, shape).generate_report()
-
-
 @pytest.mark.parametrize(
     "settings",
     [
@@ -62,7 +56,7 @@ def _errors(operation: str, request: dict) -> str:
 )
 @pytest.mark.parametrize("size", SIZES)
 def test_job_flow_is_a_valid_request(settings: dict, size: str) -> None:
-    assert _errors("RunJobFlow", _job_flow(SIZES[size], **settings)) == ""
+    assert violations(Call("emr", "RunJobFlow", _job_flow(SIZES[size], **settings))) == []
 
 
 def test_job_flow_names_the_groups_of_the_deployment_or_none() -> None:
@@ -87,7 +81,7 @@ def test_job_flow_has_the_tag_that_emrs_policy_requires() -> None:
 def test_featurize_step_is_a_valid_request() -> None:
     step = requests.featurize_step(ARGUMENTS, ARTIFACTS)
 
-    assert _errors("AddJobFlowSteps", {"JobFlowId": "j-1", "Steps": [step]}) == ""
+    assert violations(Call("emr", "AddJobFlowSteps", {"JobFlowId": "j-1", "Steps": [step]})) == []
 
 
 def test_job_flow_waits_for_its_step_up_to_the_idle_timeout() -> None:
@@ -225,7 +219,7 @@ def test_validate_step_ships_both_archives_and_names_the_published_files() -> No
     step = requests.validate_step(ARGUMENTS, artifacts, {"projection": "s3://fruits/p.npz", "recogniser": None})
     words = step["HadoopJarStep"]["Args"]
 
-    assert _errors("AddJobFlowSteps", {"JobFlowId": "j-1", "Steps": [step]}) == ""
+    assert violations(Call("emr", "AddJobFlowSteps", {"JobFlowId": "j-1", "Steps": [step]})) == []
     assert words[4:6] == [f"{ARTIFACTS.application},s3://fruits/v.zip", "s3://fruits/v.py"]
     assert words[-1] == "--published-projection=s3://fruits/p.npz"
     assert Arguments.from_argv(words[6:-1]) == ARGUMENTS
