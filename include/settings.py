@@ -52,7 +52,7 @@ class Settings(BaseSettings):
     tests of the job pass with 3.5.6)."""
     emr_service_role: str = "EMR_DefaultRole_V2"
     emr_instance_profile: str = "EMR_EC2_DefaultRole"
-    emr_subnet_id: str | None = None
+    emr_subnet_id: str | None = Field(default=None, pattern=r"^(subnet-\w+(, *subnet-\w+)*)?$")
     """Subnet of the clusters. With several, separated by commas, EMR chooses one that has capacity."""
     emr_security_configuration: str | None = None
     emr_primary_security_group: str | None = None
@@ -73,7 +73,8 @@ class Settings(BaseSettings):
     emr_idle_timeout_s: int = Field(default=1800, ge=60, le=604_800)
     """Idle seconds after which EMR terminates a cluster itself (EMR's limits: 60 s to 7 days)."""
     emr_tags: dict[str, str] = {}
-    """Additional cluster tags as JSON, for example a cost centre."""
+    """Additional cluster tags as JSON, for example a cost centre. They do not replace the tags that identify a cluster,
+    such as `application`."""
     emr_poll_s: int = Field(default=5, ge=1, le=300)
     """Seconds between status requests for a cluster or a step. EMR throttles accounts that poll too often."""
     step_timeout_s: int = Field(default=6 * 3600, ge=1)

@@ -105,12 +105,15 @@ def job_flow(settings: Settings, cluster: Cluster, prices: PriceTable) -> dict[s
 def tags(cluster: Cluster, more: Mapping[str, str]) -> list[dict[str, str]]:
     """Return the tags of the cluster and its instances, which also appear on the bill.
 
+    Each key occurs once, as AWS requires (EMR Management Guide, "Restrictions that apply to tagging resources").
+
     Args:
         cluster: Properties of the run's cluster.
-        more: Additional tags of the deployment.
+        more: Additional tags of the deployment. They do not replace the tags that identify the cluster.
     """
-    values = {"run": cluster.run, "owner": cluster.dag_owner, **more}
-    return [*cluster.owner.tags(), *({"Key": key, "Value": value} for key, value in values.items()), EMR_MAY_MANAGE]
+    own = {tag["Key"]: tag["Value"] for tag in (*cluster.owner.tags(), EMR_MAY_MANAGE)}
+    values = {"run": cluster.run, "owner": cluster.dag_owner, **more, **own}
+    return [{"Key": key, "Value": value} for key, value in values.items()]
 
 
 def _limits(nodes: Nodes) -> dict[str, Any]:
@@ -188,7 +191,7 @@ def _instances(settings: Settings, fleets: Sequence[Fleet]) -> dict[str, Any]:
         "InstanceFleets": [_fleet(fleet) for fleet in fleets],
     }
     if settings.emr_subnet_id:
-        instances["Ec2SubnetIds"] = settings.emr_subnet_id.split(",")
+        instances["Ec2SubnetIds"] = [name.strip() for name in settings.emr_subnet_id.split(",")]
     return instances | _security_groups(settings)
 
 

@@ -22,6 +22,7 @@ def test_settings_read_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         ("FRUITS_EMR_RELEASE", "emr-6.15.0"),
         ("FRUITS_EMR_RELEASE", "emr-7.0.0"),
         ("FRUITS_EMR_ARCHITECTURE", "sparc"),
+        ("FRUITS_EMR_SUBNET_ID", "subnet-…"),
         ("FRUITS_EMR_MAX_NODES", "0"),
         ("FRUITS_NO_CLUSTER_BELOW", "-1"),
         ("FRUITS_VALIDATE_ON_CLUSTER_ABOVE", "-1"),

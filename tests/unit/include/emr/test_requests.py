@@ -97,7 +97,8 @@ def test_job_flow_without_subnet_leaves_the_choice_to_emr() -> None:
 
 
 def test_job_flow_with_several_subnets_lets_emr_choose_among_them() -> None:
-    assert _job_flow(emr_subnet_id="subnet-1,subnet-2")["Instances"]["Ec2SubnetIds"] == ["subnet-1", "subnet-2"]
+    for names in ("subnet-1,subnet-2", "subnet-1, subnet-2"):
+        assert _job_flow(emr_subnet_id=names)["Instances"]["Ec2SubnetIds"] == ["subnet-1", "subnet-2"]
 
 
 def test_job_flow_has_primary_and_core_on_demand_and_task_on_spot_with_a_fallback() -> None:
@@ -151,6 +152,15 @@ def test_cluster_is_tagged_with_application_dag_run_owner_and_what_the_deploymen
         "deployment": "orchard", "dag_run": "manual__1", "cost-center": "42",
     }.items()  # fmt: skip
     assert ClusterOwner.of(tags) == CLUSTER.owner
+
+
+def test_tags_of_the_deployment_do_not_replace_those_that_identify_the_cluster() -> None:
+    tags = _job_flow(emr_tags={"application": "orchards", "owner": "ada"})["Tags"]
+
+    keys = [tag["Key"] for tag in tags]
+    assert len(keys) == len(set(keys))
+    assert ClusterOwner.of(tags) == CLUSTER.owner
+    assert {"Key": "owner", "Value": "ada"} in tags
 
 
 def _mb(spark: dict[str, str], *names: str) -> int:
