@@ -14,9 +14,12 @@ from botocore.exceptions import (
     BotoCoreError,
     ClientError,
     CredentialRetrievalError,
+    LoginError,
+    MissingDependencyException,
     NoCredentialsError,
     ProfileNotFound,
     SSOError,
+    TokenRetrievalError,
 )
 
 from include.deploy.network import network
@@ -53,6 +56,10 @@ KEY_DESCRIPTION: Final = "Disks of clusters, and the bucket if its encryption is
 """Description of the stack's key, which identifies a leftover key."""
 HOME_REGION: Final = "us-east-1"
 """A region that no account can switch off. It distinguishes a wrong region from wrong credentials."""
+
+EXPORT: Final = 'eval "$(aws configure export-credentials --format env)"'
+"""Command that sets the variables of AWS's CLI for one session (AWS CLI Command Reference, `export-credentials`). The
+profile that `aws login` writes needs `botocore[crt]`, which is not installed (`botocore.credentials.LoginProvider`)."""
 
 _EXPIRED = {"ExpiredToken", "ExpiredTokenException", "RequestExpired"}
 _UNKNOWN = {"InvalidClientTokenId", "UnrecognizedClientException", "AuthFailure", "InvalidAccessKeyId"}
@@ -140,8 +147,12 @@ def identify(region: str) -> Caller:
         return _caller(region)
     except (NoCredentialsError, ProfileNotFound) as error:
         raise PreflightError(Problem(f"No AWS credentials were found: {error}.", "export AWS_PROFILE=…")) from error
-    except (SSOError, CredentialRetrievalError) as error:
+    except (SSOError, TokenRetrievalError, CredentialRetrievalError) as error:
         raise PreflightError(Problem(f"The sign-in has expired: {_one_line(error)}", "aws sso login")) from error
+    except LoginError as error:
+        raise PreflightError(Problem(f"The sign-in has expired: {_one_line(error)}", "aws login")) from error
+    except MissingDependencyException as error:
+        raise PreflightError(Problem(f"botocore cannot read the sign-in: {_one_line(error)}", EXPORT)) from error
     except ClientError as error:
         raise PreflightError(_refusal(error, region)) from error
 

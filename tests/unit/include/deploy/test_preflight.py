@@ -9,7 +9,13 @@ import boto3
 import cfnlint.decode.cfn_yaml
 import pytest
 from botocore.config import Config
-from botocore.exceptions import ClientError, NoCredentialsError, UnauthorizedSSOTokenError
+from botocore.exceptions import (
+    ClientError,
+    LoginRefreshRequired,
+    NoCredentialsError,
+    TokenRetrievalError,
+    UnauthorizedSSOTokenError,
+)
 from botocore.stub import Stubber
 from cfnlint.schema import PROVIDER_SCHEMA_MANAGER
 
@@ -23,6 +29,7 @@ from tests.support.stacks import REGION, TEMPLATE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 NEW = Deployment(REGION, "vpc-1", (), "small", "orchard", exists=False)
 ADA = Caller("123456789012", "arn:aws:sts::123456789012:assumed-role/Admin/ada")
@@ -90,6 +97,13 @@ def _answer(code: str) -> ClientError:
             "The sign-in has expired: The SSO session associated with this profile has expired",
             "aws sso login",
         ),
+        (
+            TokenRetrievalError(provider="sso", error_msg="Token has expired and refresh failed"),
+            False,
+            "The sign-in has expired: Error when retrieving token from sso: Token has expired and refresh failed",
+            "aws sso login",
+        ),
+        (LoginRefreshRequired(), False, "The sign-in has expired: Your session has expired", "aws login"),
         (NoCredentialsError(), False, "No AWS credentials were found", "export AWS_PROFILE=…"),
         (_answer("Odd"), False, "AWS refuses GetCallerIdentity", "aws sts get-caller-identity"),
     ],
@@ -112,6 +126,22 @@ def test_profile_that_does_not_exist_is_named(monkeypatch: pytest.MonkeyPatch) -
 
     with pytest.raises(PreflightError, match=r"profile .*nobody.* could not be found"):
         preflight.identify(REGION)
+
+
+def test_profile_of_aws_login_is_exported_by_aws_cli(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    config = tmp_path / "config"
+    config.write_text("[profile ada]\nlogin_session = arn:aws:iam::123456789012:user/ada\n")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(config))
+    monkeypatch.setenv("AWS_PROFILE", "ada")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
+    monkeypatch.setattr("botocore.credentials.EC", None)  # as without awscrt
+
+    with pytest.raises(PreflightError, match="botocore cannot read the sign-in") as raised:
+        preflight.identify(REGION)
+
+    assert raised.value.problem.command == 'eval "$(aws configure export-credentials --format env)"'
 
 
 def test_unknown_region_is_rejected_before_any_request(monkeypatch: pytest.MonkeyPatch) -> None:
