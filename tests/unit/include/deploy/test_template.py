@@ -205,6 +205,36 @@ def test_alerts_are_encrypted_with_a_key_that_budgets_may_use(stack: Stack, temp
     assert not allows([policy], Request("kms:ScheduleKeyDeletion", key, ours))
 
 
+def test_key_encrypts_the_disks_of_spot_instances_and_no_other_roles(stack: Stack) -> None:
+    kms = boto3.client("kms", region_name=REGION)
+    policy: Any = kms.get_key_policy(KeyId=stack.resources["Key"], PolicyName="default")["Policy"]  # moto's is parsed
+    statements = [one for one in policy["Statement"] if one["Principal"] == {"AWS": "*"}]
+    key = f"arn:aws:kms:{REGION}:{stack.account}:key/{stack.resources['Key']}"
+    roles = f"arn:aws:iam::{stack.account}:role/"
+    spot = {"aws:PrincipalArn": f"{roles}aws-service-role/spot.amazonaws.com/AWSServiceRoleForEC2Spot"}
+
+    def allowed(action: str, context: dict[str, str]) -> bool:
+        return allows([{"Statement": statements}], Request(f"kms:{action}", key, context))
+
+    # Operations of the grant in EC2's guide
+    assert all(
+        allowed(action, spot)
+        for action in (
+            "CreateGrant",
+            "Decrypt",
+            "DescribeKey",
+            "Encrypt",
+            "GenerateDataKey",
+            "GenerateDataKeyWithoutPlaintext",
+            "ReEncryptFrom",
+            "ReEncryptTo",
+        )
+    )
+    assert not allowed("ScheduleKeyDeletion", spot)
+    assert not allowed("Decrypt", {"aws:PrincipalArn": f"{roles}AWSServiceRoleForEC2Spot"})
+    assert not allowed("Decrypt", {})
+
+
 def test_nodes_send_https_to_addresses_and_anything_to_each_other_only(template: dict[str, Any]) -> None:
     nodes, resources = ("PrimaryGroup", "CoreGroup"), template["Resources"]
     own = [rule for name in nodes for rule in resources[name]["Properties"]["SecurityGroupEgress"]]
