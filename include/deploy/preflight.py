@@ -339,14 +339,13 @@ def missing_types(emr: EMRClient, chosen: Settings, region: str) -> Iterator[Pro
         region: Region of the clusters.
     """
     release = chosen.emr_release
-    try:
-        offered = _offered_types(emr, release)
-    except ClientError as error:
-        if code(error) not in _INVALID:
-            raise
+    offered = _offered_types(emr, release)
+    if not offered:
         yield Problem(
-            f"EMR refuses release {release} in {region} ({code(error)}); set FRUITS_EMR_RELEASE to another one.",
+            f"EMR lists no instance types for {release} in {region}; if the command does not print this release, set "
+            "FRUITS_EMR_RELEASE to one that it prints.",
             f"aws emr list-release-labels --region {region}",
+            stops=False,  # EMR's model of the operation knows labels like emr-7.1.0 only
         )
         return
     types = [kind.name for kind in price_table(chosen.prices).types if kind.architecture == chosen.emr_architecture]
@@ -359,11 +358,19 @@ def missing_types(emr: EMRClient, chosen: Settings, region: str) -> Iterator[Pro
 
 
 def _offered_types(emr: EMRClient, release: str) -> set[str]:
-    """Return the names of EMR's instance types. botocore has no paginator for this operation."""
+    """Return the names of EMR's instance types, none if EMR refuses the release.
+
+    botocore has no paginator for this operation.
+    """
     request: ListSupportedInstanceTypesInputTypeDef = {"ReleaseLabel": release}
     names: set[str] = set()
     while True:
-        page = emr.list_supported_instance_types(**request)
+        try:
+            page = emr.list_supported_instance_types(**request)
+        except ClientError as error:
+            if code(error) in _INVALID:
+                return set()
+            raise
         names |= {kind["Type"] for kind in page["SupportedInstanceTypes"]}
         if not page.get("Marker"):
             return names

@@ -377,15 +377,22 @@ def test_instance_types_that_emr_does_not_offer_are_one_problem(client: Callable
     ]
 
 
-def test_release_that_the_region_lacks_is_a_problem(client: Callable[[str], Stubber]) -> None:
+@pytest.mark.parametrize("is_refused", [True, False])
+def test_release_without_instance_types_is_a_problem_that_does_not_stop(
+    client: Callable[[str], Stubber], *, is_refused: bool
+) -> None:
     emr = client("emr")
-    emr.add_client_error("list_supported_instance_types", "InvalidRequestException")
+    if is_refused:
+        emr.add_client_error("list_supported_instance_types", "InvalidRequestException")
+    else:
+        _offer(emr, [])
 
     assert list(preflight.missing_types(emr.client, Settings(), REGION)) == [
         Problem(
-            f"EMR refuses release emr-spark-8.1.0 in {REGION} (InvalidRequestException); set FRUITS_EMR_RELEASE to "
-            "another one.",
+            f"EMR lists no instance types for emr-spark-8.1.0 in {REGION}; if the command does not print this release, "
+            "set FRUITS_EMR_RELEASE to one that it prints.",
             f"aws emr list-release-labels --region {REGION}",
+            stops=False,
         )
     ]
 
