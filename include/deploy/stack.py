@@ -159,6 +159,8 @@ class Stack:
         except WaiterError:
             response = self.formation.describe_change_set(StackName=self.name, ChangeSetName=change_set)
             reason = response.get("StatusReason", "")
+            if "EarlyValidation" in reason:
+                reason += self._failed_validations(change_set)
             self.drop(Plan(change_set, creates, []))
             if _NOTHING_NEW.search(reason):
                 return None
@@ -168,6 +170,17 @@ class Stack:
         )
         changes = [_change(change["ResourceChange"]) for page in pages for change in page["Changes"]]
         return Plan(change_set, creates, changes)
+
+    def _failed_validations(self, change_set: str) -> str:
+        """Return the reason for each failed validation of a change set, which its status only refers to."""
+        pages = self.formation.get_paginator("describe_events").paginate(
+            StackName=self.name, ChangeSetName=change_set, Filters={"FailedEvents": True}
+        )
+        failed = (event for page in pages for event in page["OperationEvents"] if "ValidationStatusReason" in event)
+        return "".join(
+            f"\n  {event.get('ValidationPath', event.get('LogicalResourceId'))}: {event['ValidationStatusReason']}"
+            for event in failed
+        )
 
     def _reasons(self) -> str:
         """Return CloudFormation's reason for each failed resource, in the order of the failures."""
