@@ -131,11 +131,11 @@ class Recogniser:
         Raises:
             ValueError: The image has another number of components, or a component is not a finite number.
         """
-        (probabilities,) = self.probabilities(components[np.newaxis])
         if not np.isfinite(components).all():
             raise ValueError(
                 f"The components contain a number that is not finite; compute them by the projection {self.projection}."
             )
+        (probabilities,) = self.probabilities(components[np.newaxis])
         order = np.argsort(-probabilities, kind="stable")[:top]
         return [(self.categories[number], float(probabilities[number])) for number in order.tolist()]
 
