@@ -172,7 +172,10 @@ class Stack:
         return Plan(change_set, creates, changes)
 
     def _failed_validations(self, change_set: str) -> str:
-        """Return the reason for each failed validation of a change set, which its status only refers to."""
+        """Return the reason for each failed validation of a change set, which its status only refers to.
+
+        Source: CloudFormation API Reference, "DescribeEvents" (`ValidationStatusReason`).
+        """
         pages = self.formation.get_paginator("describe_events").paginate(
             StackName=self.name, ChangeSetName=change_set, Filters={"FailedEvents": True}
         )

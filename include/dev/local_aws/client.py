@@ -72,5 +72,5 @@ def session(environment: Mapping[str, str]) -> boto3.Session:
     for option, (_, declared, default, convert) in Session.SESSION_VARIABLES.items():
         names = [declared] if isinstance(declared, str) else declared or []
         given = next((environment[name] for name in names if name in environment), default)
-        variables[option] = (None, None, given, convert)
+        variables[option] = (None, None, given, convert)  # neither a file's name, nor a variable of this process
     return boto3.Session(botocore_session=Session(session_vars=variables))
