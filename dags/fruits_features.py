@@ -8,7 +8,7 @@ result is then validated and published.
 **Result** `s3://<bucket>/features/latest.json` names the published run. Its Parquet is in `features/runs/<run>/`.
 
 **Rerun** Safe at any time. A failed run publishes nothing and leaves no cluster. A run that would repeat the published
-one is skipped. Any other run extracts features of new images only, and keeps earlier runs (`docs/guides/reruns.md`).
+one is skipped. Any other run extracts the features of new images only (`docs/guides/reruns.md`).
 
 **Parameters** See the trigger form. The deployment's settings are the variables `FRUITS_*` (`include/settings.py`).
 """
@@ -53,8 +53,8 @@ with DAG(
     featurize_on_worker = FeaturizeOnWorkerOperator(
         task_id=FEATURIZE_ON_WORKER,
         execution_timeout=REQUEST_TIMEOUT,
-        doc_md="Runs the application on this worker if `plan_cluster` needs no cluster. Skipped otherwise, or if the "
-        "worker cannot run it. The next tasks then create a cluster.",
+        doc_md="Runs the application on this worker if little is new. Skipped if `plan_cluster` has planned a cluster, "
+        "or if the worker cannot run the application. The next tasks then create a cluster.",
     )
     create_cluster = operators.CreateClusterOperator(
         task_id=CREATE_CLUSTER,
@@ -63,7 +63,8 @@ with DAG(
         job_flow_overrides=run_context.job_flow,
         retries=4,
         execution_timeout=REQUEST_TIMEOUT,
-        doc_md="Creates the cluster and returns its id without waiting. A retry adopts the cluster of an earlier try.",
+        doc_md="Creates the cluster and returns its id without waiting. A retry adopts the cluster of an earlier try. "
+        "Skipped if the application has run on a worker.",
     )
     cluster_ready = ClusterReadySensor(
         task_id=CLUSTER_READY,

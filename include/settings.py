@@ -29,11 +29,15 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="FRUITS_", frozen=True, extra="ignore")
 
     bucket: BucketName = "fruits"
+    """Bucket of images, artifacts, features and logs. Runs may read and write another one (DAG parameter `bucket`)."""
     deployment: str | None = Field(default=None, pattern=r"^[\w.:/=+@ -]{1,128}$")
     """Name of this deployment. It tags clusters, so that Airflows that share an account and a bucket stay apart."""
     image_prefix: Prefix = "images/"
+    """Key prefix of the images. Runs may read another one (DAG parameter `image_prefix`)."""
     artifact_prefix: Prefix = "artifacts/"
+    """Key prefix of the application, the bootstrap script and the wheels of clusters."""
     log_prefix: Prefix = "logs/emr/"
+    """Key prefix of the clusters' logs."""
     inventory_report: str | None = Field(default=None, pattern=r"^s3://[^/]+/.+")
     """Folder of the S3 Inventory reports of the bucket. Set: read the newest report instead of listing the bucket."""
 
@@ -51,15 +55,21 @@ class Settings(BaseSettings):
     """EMR release with Python 3.11 for PySpark: `emr-spark-8.x` (Spark 4), or `emr-7.1.0` and later (Spark 3.5; the
     tests of the job pass with 3.5.6)."""
     emr_service_role: str = "EMR_DefaultRole_V2"
+    """Role with which EMR creates instances."""
     emr_instance_profile: str = "EMR_EC2_DefaultRole"
+    """Instance profile of the nodes, whose role reads images and writes features."""
     emr_subnet_id: str | None = Field(default=None, pattern=r"^(subnet-\w+(, *subnet-\w+)*)?$")
     """Subnet of the clusters. With several, separated by commas, EMR chooses one that has capacity."""
     emr_security_configuration: str | None = None
+    """EMR security configuration, which encrypts disks and traffic."""
     emr_primary_security_group: str | None = None
+    """Security group of the primary node."""
     emr_core_security_group: str | None = None
+    """Security group of core and task nodes."""
     emr_service_security_group: str | None = None
     """Security group through which EMR reaches nodes in a private subnet."""
     emr_architecture: Architecture = "arm64"
+    """Architecture of the nodes' processors. arm64 is Graviton."""
     emr_max_nodes: int = Field(default=32, ge=1, le=200)
     """Largest number of nodes of 8 vCPUs that `cluster_size: auto` requests."""
     emr_images_per_core_s: float = Field(default=200, gt=0)

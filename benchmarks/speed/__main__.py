@@ -174,7 +174,12 @@ def _parser() -> argparse.ArgumentParser:
     add("--images", type=int, default=5_000, help="number of images, up to 90,380 (default: %(default)s)")
     add("--photographs", type=int, help="number of photographs of 12 megapixels, to be used instead of images")
     add("--repeats", type=int, default=3, help="number of repeats (default: %(default)s)")
-    add("--jobs", type=int, default=3, help="jobs per session, of which the first is reported apart (%(default)s)")
+    add(
+        "--jobs",
+        type=int,
+        default=3,
+        help="jobs per session, of which the first is reported apart (default: %(default)s)",
+    )
     add("--candidates", nargs="*", choices=_OTHERS, default=_OTHERS, help="besides (a) and (b) (default: all)")
     add("--latency-ms", type=float, default=30.0, help="latency of the proxy; 0 omits it (default: %(default)s)")
     add("--cores", type=int, default=os.cpu_count() or 1, help="cores of each candidate (default: %(default)s)")

@@ -54,7 +54,9 @@ EPOCH = (1980, 1, 1, 0, 0, 0)
 def main(argv: list[str] | None = None) -> int:
     """Build the layout and print its folder."""
     parser = argparse.ArgumentParser(prog="python -m include.deploy.mwaa", description=__doc__.partition("\n")[0])
-    parser.add_argument("folder", type=Path, nargs="?", default=ROOT / "dist" / "mwaa", help="default: %(default)s")
+    parser.add_argument(
+        "folder", type=Path, nargs="?", default=ROOT / "dist" / "mwaa", help="folder to write (default: %(default)s)"
+    )
     folder = parser.parse_args(argv).folder
     build(folder)
     print(f"{folder}: dags/, plugins.zip, requirements.txt. Next steps: docs/guides/aws.md")  # noqa: T201

@@ -308,9 +308,13 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m include.deploy.upload_images",
         description="Upload a folder to S3. Unchanged files are skipped.",
     )
-    parser.add_argument("folder", type=Path, metavar="FOLDER", help="folder to upload, without system files")
-    parser.add_argument("destination", metavar="s3://BUCKET/PREFIX/", help="keys are PREFIX/ and the path in FOLDER")
-    parser.add_argument("--jobs", type=_positive, default=32, metavar="N", help="concurrent uploads (default 32)")
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help="folder to upload; system files are left out")
+    parser.add_argument(
+        "destination", metavar="s3://BUCKET/PREFIX/", help="the key of a file is PREFIX/ and its path in FOLDER"
+    )
+    parser.add_argument(
+        "--jobs", type=_positive, default=32, metavar="N", help="concurrent uploads (default: %(default)s)"
+    )
     return parser
 
 

@@ -51,9 +51,9 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("requirements", type=Path, nargs="+", help="file of locked requirements")
     parser.add_argument(
-        "--accepted", type=Path, default=ACCEPTED, help="file of accepted vulnerabilities (%(default)s)"
+        "--accepted", type=Path, default=ACCEPTED, help="file of accepted vulnerabilities (default: %(default)s)"
     )
-    parser.add_argument("--if-reachable", action="store_true", help="succeed if PyPI's JSON API cannot be asked")
+    parser.add_argument("--if-reachable", action="store_true", help="succeed if PyPI's JSON API cannot be reached")
     options = parser.parse_args(argv)
     accepted = tomllib.loads(options.accepted.read_text(encoding="utf-8"))
     found: dict[Vulnerability, list[str]] = defaultdict(list)

@@ -175,7 +175,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--conf", type=Path, required=True, help="folder to write, for SPARK_CONF_DIR")
     parser.add_argument("--s3-folder", type=Path, required=True, help="folder that the local S3 serves")
     parser.add_argument(
-        "--driver-host", default=LOCALHOST, help="host name with which executors reach the driver (%(default)s)"
+        "--driver-host",
+        default=LOCALHOST,
+        help="host name with which executors reach the driver (default: %(default)s)",
     )
     arguments = parser.parse_args(argv)
     write_driver_conf(

@@ -33,14 +33,16 @@ def main(argv: list[str] | None = None) -> int:
     """Close the runs and return the exit code."""
     parser = argparse.ArgumentParser(
         prog="python -m fruits_airflow.close_runs",
-        description="Close DAG runs that nothing will finish: mark the run and its tasks as failed, and end its "
-        "cluster. Runs that have ended stay as they are.",
+        description="Close DAG runs that no process works on any more: mark the run and its tasks as failed, and end "
+        "its cluster. Runs that have ended stay as they are.",
     )
     parser.add_argument(
-        "--run", nargs=2, action="append", required=True, metavar=("DAG_ID", "RUN_ID"), help="may be repeated"
+        "--run", nargs=2, action="append", required=True, metavar=("DAG_ID", "RUN_ID"), help="run to close (repeatable)"
     )
     parser.add_argument("--keep-clusters", action="store_true", help="leave the runs' clusters as they are")
-    parser.add_argument("--note", default="Closed by hand.", help="note of the run in Airflow's UI (%(default)s)")
+    parser.add_argument(
+        "--note", default="Closed by hand.", help="note of the run in Airflow's UI (default: %(default)s)"
+    )
     parser.add_argument("--exit-code", type=int, default=0, help="exit code of this command (default: %(default)s)")
     options = parser.parse_args(argv)
     _end_children()

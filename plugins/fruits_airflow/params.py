@@ -146,10 +146,9 @@ PROJECTION = _section(
         enum=[str(choice) for choice in Refit],
         title="Refit the projection",
         description_md="**always**: fit a projection in each run. **never**: keep the published one, so that vectors "
-        "stay comparable. **auto**: keep it while it explains today's images as well as a new one would (to 0.02 of "
-        "the variance) and at most 5 % of their categories are new to it. With auto, another *k*, other families and "
-        "an explained variance that differs by more than 0.02 lead to a new projection. A smaller difference is not "
-        "followed while the projection is kept. The step's log then contains a warning.",
+        "stay comparable. **auto**: keep it if families, model and *k* are the same, it explains today's images as "
+        "well as a new one would (to 0.02 of the variance), and at most 5 % of their categories are new to it. With "
+        "auto, a change of the explained variance by 0.02 or less has no effect, and the log contains a warning.",
     ),
     explained_variance=Param(
         DEFAULT_EXPLAINED_VARIANCE,
@@ -180,7 +179,7 @@ CLUSTER = _section(
             **{name: f"{name}: {nodes.core + nodes.task} x {NODE_VCPUS} virtual CPUs" for name, nodes in SIZES.items()},
         },
         title="Cluster size",
-        description_md="Nodes that extract the features, in addition to the primary node. Example: `auto`.",
+        description_md="Number of nodes that extract the features, besides the primary node. Example: `auto`.",
     ),
     target_minutes=Param(
         15,
@@ -188,7 +187,7 @@ CLUSTER = _section(
         minimum=1,
         maximum=300,
         title="Target (minutes)",
-        description_md="*auto* chooses the fewest nodes that extract all features in this time. Example: `30`. 1 to "
+        description_md="*auto* chooses the fewest nodes that process the images in this time. Example: `30`. 1 to "
         "300 minutes. Starting and ending the cluster takes about ten minutes more.",
     ),
     max_cost=Param(
@@ -216,9 +215,9 @@ ADVANCED = _section(
         type="string",
         enum=[str(Severity.WARNING), str(Severity.ERROR)],
         title="When the recogniser gets worse",
-        description_md="Severity of a recogniser that recognises fewer images than the published one, by at least 0.01 "
-        "of the Test images and by more than chance explains. **warning**: publish the run, and log it. **error**: the "
-        "run fails and is not published.",
+        description_md="If the recogniser is right for fewer images than the published one, by a share of at least "
+        "0.01 and by more than chance explains. **warning**: publish the run, and log a warning. **error**: the run "
+        "fails and is not published.",
     ),
     force=Param(
         default=False,

@@ -25,10 +25,12 @@ def main(arguments: list[str] | None = None) -> int:
         description="Local AWS: S3 and EMR on loopback. Objects survive restarts. Clusters, roles and stacks are kept "
         "in memory and end with `stop`.",
     )
-    parser.add_argument("command", choices=["start", "stop", "status"])
+    parser.add_argument("command", choices=["start", "stop", "status"], help="status: exit code 0 if it runs, else 3")
     parser.add_argument("--state", type=Path, default=DEFAULT_STATE, help="folder of its state (default: %(default)s)")
-    parser.add_argument("--s3-port", type=int, default=4566, help="port of S3, 0 for a free one (default: %(default)s)")
-    parser.add_argument("--emr-port", type=int, default=4567, help="port of all other services, 0: free (%(default)s)")
+    parser.add_argument("--s3-port", type=int, default=4566, help="port of S3 (default: %(default)s; 0: a free one)")
+    parser.add_argument(
+        "--emr-port", type=int, default=4567, help="port of EMR and IAM (default: %(default)s; 0: a free one)"
+    )
     options = parser.parse_args(arguments)
     aws = LocalAws(options.state, s3_port=options.s3_port, emr_port=options.emr_port)
     try:

@@ -28,7 +28,8 @@ log = logging.getLogger(__name__)
 @task(
     task_id=PLAN_CLUSTER,
     retries=2,
-    doc_md="Chooses the nodes by the new images and estimates their cost. Fails if it may exceed `max_cost`.",
+    doc_md="Chooses the nodes by the new images, or a run without a cluster if there are few. Estimates the cost, and "
+    "fails if it may exceed `max_cost`.",
 )
 def plan_cluster() -> dict[str, Any]:
     """Return the size and the estimated cost of the run's cluster, and whether the run needs one.

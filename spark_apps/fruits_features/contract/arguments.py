@@ -250,34 +250,34 @@ def _parser() -> argparse.ArgumentParser:
         "--features",
         type=_names,
         default=DEFAULT_FAMILIES,
-        help=f"comma-separated feature families, from {', '.join(FAMILIES)}",
+        help=f"comma-separated feature families, from {', '.join(FAMILIES)} (default: {','.join(DEFAULT_FAMILIES)})",
     )
     add("--onnx-model", help="s3://bucket/key or absolute path of the model for the family onnx")
-    add("--k", type=int, help="number of components to keep")
-    add("--explained-variance", type=float, help="share of the variance to keep instead of --k (default 0.95)")
+    add("--k", type=int, help="number of components to keep (default: those that explain the variance)")
+    add("--explained-variance", type=float, help="share of the variance to keep, without --k (default: 0.95)")
     add(
         "--refit",
         default=str(Refit.AUTO),
-        help=f"when to fit a new projection: {', '.join(Refit)} (default %(default)s)",
+        help=f"when to fit a new projection: {', '.join(Refit)} (default: %(default)s)",
     )
-    add("--published", help="URI of the published projection")
+    add("--published", help="URI of the published projection (default: none, fit a new one)")
     add("--include-pixels", action="store_true", help="write the decoded pixels of every image")
     add(
         "--max-quarantine-share",
         type=float,
         default=DEFAULT_MAX_QUARANTINE_SHARE,
-        help="largest share of quarantined images, from 0 to 1 (default %(default)s)",
+        help="largest share of quarantined images, from 0 to 1 (default: %(default)s)",
     )
     add(
         "--max-image-bytes",
         type=int,
         default=DEFAULT_MAX_IMAGE_BYTES,
-        help="largest object, in bytes (default %(default)s)",
+        help="largest object, in bytes (default: %(default)s)",
     )
     add(
         "--max-image-pixels",
         type=int,
         default=DEFAULT_MAX_IMAGE_PIXELS,
-        help="largest image, in pixels (default %(default)s)",
+        help="largest image, in pixels (default: %(default)s)",
     )
     return parser

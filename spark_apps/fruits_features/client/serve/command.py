@@ -37,8 +37,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--share",
         action="store_true",
-        help="allow a --host that other machines reach. There is no password and no encryption: who reaches the port "
-        "can send photos, and sees categories, file names and small training pictures of the bucket",
+        help="allow a --host that other machines reach. There is no password and no encryption: everyone who reaches "
+        "the port can send photos, and sees categories, file names and small training pictures of the bucket",
     )
     parser.add_argument(
         "--name",
@@ -52,8 +52,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=_per_minute,
         default=Limits.per_minute,
         metavar="N",
-        help="photos that one address may send per minute (default: %(default)s). Visitors behind a reverse proxy have "
-        "the address of the proxy, and share them",
+        help="photos that one visitor may send per minute (default: %(default)s). All visitors behind a reverse proxy "
+        "count as one",
     )
 
 
