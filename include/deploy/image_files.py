@@ -112,7 +112,7 @@ def _add_file(found: Found, path: Path, key: str) -> None:
     elif problem := key_problem(key):
         found.failures[key] = f"the key {problem}; rename the file"
     elif path.exists() and not path.is_file():
-        found.failures[key] = "it is no regular file"  # reading a named pipe would wait for a writer
+        found.failures[key] = "it is not a regular file"  # reading a named pipe would wait for a writer
     else:
         found.paths[key] = path
 

@@ -76,7 +76,7 @@ class Summary:
         counts: Number of files by outcome.
         sent_bytes: Uploaded bytes.
         failures: Reason of each failure, by key.
-        left_out: Number of files and folders that are no images, by kind.
+        left_out: Number of files and folders that are not images, by kind.
     """
 
     counts: dict[Outcome, int] = field(default_factory=lambda: dict.fromkeys(Outcome, 0))

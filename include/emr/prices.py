@@ -92,6 +92,8 @@ def price_table(file: Path | None = None) -> PriceTable:
     try:
         return TypeAdapter(PriceTable).validate_python(tomllib.loads(file.read_text(encoding="utf-8")))
     except OSError as error:
-        raise PricesError(f"Cannot read the table of prices {file}: {error.strerror}; see FRUITS_PRICES.") from error
+        raise PricesError(
+            f"Cannot read the table of prices {file}: {error.strerror}; correct FRUITS_PRICES."
+        ) from error
     except (tomllib.TOMLDecodeError, ValidationError) as error:
         raise PricesError(f"{file} is not a table of prices like {DEFAULT_FILE.name}: {error}") from error

@@ -33,7 +33,7 @@ def _take_objects(
 ) -> None:
     """Move the objects from the body of a response to the parsed response. botocore parses the rest of the body.
 
-    botocore has already given a body that is no XML, or that is an error, the status 500, and repeats the request
+    botocore has already given a body that is not XML, or that is an error, the status 500, and repeats the request
     (`botocore.handlers._handle_200_error`, which is registered first).
     """
     if response_dict["status_code"] != HTTPStatus.OK:

@@ -155,7 +155,7 @@ def _check(file: DataFile, content: IO[bytes], report: InventoryReport) -> None:
     md5 = hashlib.file_digest(content, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()  # type: ignore[arg-type] # `IO` has no `readinto`
     if md5 != file.md5:
         raise ReportError(
-            f"s3://{file.bucket}/{file.key} has the MD5 {md5}, but {report.uri} says {file.md5}: wait for the next "
+            f"s3://{file.bucket}/{file.key} has the MD5 {md5}, but {report.uri} lists {file.md5}: wait for the next "
             "report, or unset FRUITS_INVENTORY_REPORT."
         )
 

@@ -68,7 +68,7 @@ class Selection:
         return images, left_out
 
     def _kind(self, key: str, relative_key: str, size: int) -> str | None:
-        """Return the kind of an object that is no image, or `None`."""
+        """Return the kind of an object that is not an image, or `None`."""
         if key.startswith(self.own_prefixes):
             return "own files"
         if key == self.marker:

@@ -37,7 +37,7 @@ RECORD = (
     Field("inventory.categories", "integer", "Number of their categories."),
     Field("inventory.uncategorised", "integer", "Number of objects that are not in a category folder."),
     Field("inventory.fitted", "integer", "Number of images of the split Training, or of all if it is empty."),
-    Field("inventory.left_out.<kind>", "integer", "Number of objects that are no images, by kind."),
+    Field("inventory.left_out.<kind>", "integer", "Number of objects that are not images, by kind."),
     Field("inventory.warnings", "list of string", "Sentences about splits that are probably mistaken."),
     Field("inventory.digest", "string", "Digest of keys and contents. Equal for equal images, in any order."),
     Field("inventory.source", "string", "`listing`, or the URI of the S3 Inventory manifest."),

@@ -69,7 +69,7 @@ def compare(
 
 
 def _category_checks(now: Mapping[str, int], before: Mapping[str, int]) -> Iterator[Check]:
-    """Compare the numbers of images by category. A published run without numbers is no baseline."""
+    """Compare the numbers of images by category. A published run without numbers is not a baseline."""
     lost, moved = "drift: share of images lost since the published run", "drift: share of images that changed category"
     images = sum(before.values())
     if not images:

@@ -1,7 +1,7 @@
 """Compare the accuracy of a run's recogniser with that of the published run.
 
 Both recognisers are applied to the run's Test images where possible, which needs features of the same families and
-model. Then Test images that were added or removed are no drop, and smaller drops stand out from chance.
+model. Then Test images that were added or removed are not a drop, and smaller drops stand out from chance.
 """
 
 from __future__ import annotations

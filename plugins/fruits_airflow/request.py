@@ -53,14 +53,14 @@ def check(context: Context) -> None:
 
 
 def _unknown_name(conf: Mapping[str, Any], known: Iterable[str]) -> str | None:
-    """Return a problem if the configuration of a run has a name that is no parameter of the DAG."""
+    """Return a problem if the configuration of a run has a name that is not a parameter of the DAG."""
     names = list(known)
     unknown = next((name for name in conf if name not in names), None)
     if unknown is None:
         return None
     nearest = get_close_matches(unknown, names, n=1)
     hint = f"Did you mean `{nearest[0]}`?" if nearest else f"The parameters are {', '.join(names)}."
-    return f"The run's configuration names `{unknown}`, which is no parameter of this DAG. {hint}"
+    return f"The run's configuration names `{unknown}`, which is not a parameter of this DAG. {hint}"
 
 
 def _unused_model(params: Mapping[str, Any]) -> str | None:

@@ -32,7 +32,7 @@ BLOCK_ROWS = 256
 
 
 class UnreadableProjectionError(ValueError):
-    """A file is no projection, is damaged, or is of another version. The message is the end of a sentence."""
+    """A file is not a projection, is damaged, or is of another version. The message is the end of a sentence."""
 
 
 class NotAnImageError(ValueError):

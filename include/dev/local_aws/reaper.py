@@ -4,7 +4,7 @@ The supervisor holds the write end of the reaper's standard input and never writ
 by a crash or SIGKILL, the system closes that end. The reaper reads end-of-file, ends all processes that carry the run's
 mark, and exits.
 
-`PR_SET_PDEATHSIG` is no alternative: it exists on Linux only and does not reach grandchildren such as Spark's JVM.
+`PR_SET_PDEATHSIG` is not an alternative: it exists on Linux only and does not reach grandchildren such as Spark's JVM.
 """
 
 from __future__ import annotations

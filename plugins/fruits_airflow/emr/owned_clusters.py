@@ -35,7 +35,7 @@ class OwnedCluster(NamedTuple):
 def owned(emr: EMRClient, deployment: str) -> Iterator[OwnedCluster]:
     """Yield the deployment's active clusters, oldest first.
 
-    Clusters are filtered by name, then confirmed by their exact name and all tags. Tags alone are no proof, because a
+    Clusters are filtered by name, then confirmed by their exact name and all tags. Tags alone prove nothing, because a
     cluster of another application can be tagged later. A cluster cannot be renamed. ListClusters returns no tags (EMR
     API reference), so the tags need one DescribeCluster per cluster.
 

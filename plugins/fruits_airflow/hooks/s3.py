@@ -53,8 +53,8 @@ def read_json(s3: S3Hook, uri: str) -> dict[str, Any]:
     """Return a JSON document, or an empty one if the object does not exist.
 
     Raises:
-        DamagedDocumentError: The object is no JSON object, or its digest is that of another content. The message names
-            the object.
+        DamagedDocumentError: The object is not JSON, or its digest is that of another content. The message names the
+            object.
     """
     try:
         return sealed.decode(read(s3, *split(uri)) or b"{}")

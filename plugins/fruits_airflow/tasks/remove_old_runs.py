@@ -81,7 +81,7 @@ def _runs(s3: S3Hook, dataset: DatasetLayout) -> list[Run]:
     runs = []
     for prefix in s3.list_prefixes(bucket, folder, "/"):
         if prefix.endswith("//"):
-            log.warning("s3://%s/%s is no run, because it has no name. It is kept.", bucket, prefix)
+            log.warning("s3://%s/%s is not a run, because it has no name. It is kept.", bucket, prefix)
             continue
         run = RunLayout(f"s3://{bucket}/{prefix}")
         times = {entry["Key"]: entry["LastModified"] for entry in s3.iter_file_metadata(prefix, bucket)}

@@ -46,7 +46,7 @@ class Inventory:
 
     Args:
         summary: Counts and digest of its rows.
-        left_out: Number of objects that are no images, by kind.
+        left_out: Number of objects that are not images, by kind.
         source: `listing`, or the URI of the S3 Inventory manifest.
         taken_at: Time in ISO 8601. Earlier changes of the bucket are contained.
     """
@@ -85,7 +85,7 @@ def take_inventory() -> dict[str, Any]:
             "again."
         )
     log.info("Inventory %s: %s images, %s categories.", run.inventory, summary.images, len(summary.categories))
-    log.info("Objects left out, because they are no images: %s.", others)
+    log.info("Objects left out, because they are not images: %s.", others)
     for warning in summary.warnings:
         log.warning(warning)
     return {

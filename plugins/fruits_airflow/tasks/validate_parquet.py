@@ -76,7 +76,7 @@ def _audit(run: Mapping[str, Any], context: Context, s3: S3Hook) -> ValidationRe
     if stored is None:
         raise AirflowFailException(
             f"{layout.portable_projection} does not exist, so the Spark application did not complete this run. Clear "
-            f"`{FEATURIZE_AND_REDUCE}` to run it again."
+            f"`{FEATURIZE_AND_REDUCE}`, or without a cluster `{FEATURIZE_ON_WORKER}`, to run it again."
         )
     kept_from = _outcome(s3, layout)["kept_from"]
     audit = Audit(

@@ -103,7 +103,7 @@ class RunList:
         if pointer:
             names.append(self.dataset.publication(pointer["published_at"], pointer["run"]).rpartition("/")[2])
         pointers = [name for name in names if _is_pointer(name)]
-        others = [f"s3://{bucket}/{prefix}{name} is no pointer to a run." for name in names if not _is_pointer(name)]
+        others = [f"s3://{bucket}/{prefix}{name} is not a pointer to a run." for name in names if not _is_pointer(name)]
         newest = sorted(pointers, reverse=True)[:MAX_RUNS]
         unknown = [name for name in newest if name not in self._records]
         with ThreadPoolExecutor(MAX_CONCURRENT_READS) as pool:

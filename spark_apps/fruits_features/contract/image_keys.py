@@ -53,7 +53,7 @@ def key_problem(key: str) -> str | None:
 
 
 def is_system_file(relative_key: str) -> bool:
-    """Return whether an object is no image by its name.
+    """Return whether the name of an object is not that of an image.
 
     >>> is_system_file("Limes/._1.png"), is_system_file("Limes/_MG_1.png"), is_system_file("__MACOSX/Limes/1.png")
     (True, False, True)

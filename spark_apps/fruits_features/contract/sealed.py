@@ -30,7 +30,7 @@ def decode(data: bytes) -> dict[str, Any]:
     """Return the document of JSON bytes, with its digest if it has one.
 
     Raises:
-        DamagedDocumentError: The bytes are no JSON object, or the digest is that of another content.
+        DamagedDocumentError: The bytes are not a JSON object, or the digest is that of another content.
 
     >>> decode(b'{"run": "r"}')
     {'run': 'r'}

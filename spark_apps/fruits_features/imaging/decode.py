@@ -63,7 +63,9 @@ def accept(data: bytes, max_pixels: int) -> Header | Rejected:
 
 
 def decode_accepted(data: bytes, header: Header, detail: Detail | None = None) -> NDArray[np.uint8] | Rejected:
-    """Decode a file whose header was accepted to an upright image in sRGB on white. A file that is cut may give a part.
+    """Decode a file whose header was accepted to an upright image in sRGB on white.
+
+    A truncated file may give a part of the image.
 
     Args:
         data: Content of the file.

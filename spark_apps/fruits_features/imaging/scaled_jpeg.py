@@ -31,7 +31,7 @@ class Detail:
     shorter: int = 0
 
     def divisor(self, header: Header) -> int:
-        """Return the largest divisor of an image's size that leaves this detail; 1 if it is no JPEG.
+        """Return the largest divisor of an image's size that leaves this detail; 1 if it is not a JPEG.
 
         >>> photograph = Header("jpeg", 4608, 3456, complete=True)
         >>> Detail(200).divisor(photograph), Detail(200, shorter=448).divisor(photograph)

@@ -93,7 +93,7 @@ def reading(uri: str) -> Iterator[None]:
 
     Raises:
         S3AccessError: There are no credentials, S3 rejected them or the region, S3 does not answer or fails, or the
-            environment's endpoint is no URL.
+            environment's endpoint is not a URL.
     """
     if not uri.startswith("s3://"):
         yield
@@ -213,7 +213,7 @@ def check_endpoint() -> None:
     Without this check, obstore retries for some seconds.
 
     Raises:
-        S3AccessError: It accepts none, or the endpoint is no URL.
+        S3AccessError: It accepts none, or the endpoint is not a URL.
     """
     _check_address()
     place = urlsplit(endpoint() or "")

@@ -37,7 +37,7 @@ _UNREADABLE = (zipfile.BadZipFile, zlib.error, struct.error, *OTHER_CONTENT)
 
 
 class UnreadableArchiveError(ValueError):
-    """A file is damaged, or is no archive of arrays. The message is the end of a sentence."""
+    """A file is damaged, or is not an archive of arrays. The message is the end of a sentence."""
 
 
 def encode(**arrays: NDArray[Any]) -> bytes:
@@ -56,7 +56,7 @@ def decode(data: bytes, *, older_without_seal: bool = False) -> dict[str, NDArra
         older_without_seal: Whether an archive without a digest is accepted, because an older version wrote none.
 
     Raises:
-        UnreadableArchiveError: The digest does not match, or the file is no archive of arrays.
+        UnreadableArchiveError: The digest does not match, or the file is not an archive of arrays.
     """
     content, seal = data[:-_SEAL_BYTES], data[-_SEAL_BYTES:]
     is_sealed = seal == _SEAL + sha256(content).hexdigest().encode()

@@ -436,7 +436,9 @@ def _check_count(inventoried: int, files: Iterable[WrittenFile]) -> None:
     """Raise an error unless every inventoried object is in a file."""
     rows = sum(file.rows for file in files)
     if rows != inventoried:
-        raise JobError(f"{inventoried} objects were inventoried, but {rows} rows written: report this, it is a bug.")
+        raise JobError(
+            f"{inventoried} objects were inventoried, but {rows} rows were written; this is a bug, please report it."
+        )
 
 
 def _check_written(folder: str, files: Iterable[WrittenFile]) -> None:

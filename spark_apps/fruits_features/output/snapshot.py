@@ -89,7 +89,7 @@ def _with_outcomes(lookup: CacheLookup, extracted: CacheIndex) -> pa.Table:
     added = extracted.find(lookup.missing)
     if added.null_count:
         raise CacheError(
-            f"{added.null_count} of {len(added)} objects to extract have no outcome: report this, it is a bug."
+            f"{added.null_count} of {len(added)} objects to extract have no outcome; this is a bug, please report it."
         )
     positions = np.arange(lookup.rows.num_rows)
     positions[is_missing] = np.arange(len(added)) + lookup.rows.num_rows

@@ -28,7 +28,7 @@ MIN_CATEGORIES = 2
 
 
 class UnreadableRecogniserError(ValueError):
-    """A file is no recogniser, or is damaged. The message is the end of a sentence."""
+    """A file is not a recogniser, or is damaged. The message is the end of a sentence."""
 
 
 @dataclass(frozen=True)

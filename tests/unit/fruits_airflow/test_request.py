@@ -77,12 +77,15 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "a misspelt name": (
         {"image_prefx": "images/"},
-        "The run's configuration names `image_prefx`, which is no parameter of this DAG. Did you mean `image_prefix`?",
+        (
+            "The run's configuration names `image_prefx`, which is not a parameter of this DAG. "
+            "Did you mean `image_prefix`?"
+        ),
     ),
     "the American spelling": (
         {"recognizer_drop": "error"},
         (
-            "The run's configuration names `recognizer_drop`, which is no parameter of this DAG. "
+            "The run's configuration names `recognizer_drop`, which is not a parameter of this DAG. "
             "Did you mean `recogniser_drop`?"
         ),
     ),

@@ -288,7 +288,7 @@ def _split_s3(uri: str) -> tuple[str, str]:
     """
     scheme, separator, rest = uri.partition("://")
     if scheme not in {"s3", "s3a", "s3n"} or not separator:
-        raise ValueError(f"{uri!r} is no S3 URI; it must begin with s3://.")
+        raise ValueError(f"{uri!r} is not an S3 URI; it must begin with s3://.")
     bucket, _, key = rest.partition("/")
     return bucket, key
 

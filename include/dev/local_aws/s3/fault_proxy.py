@@ -38,7 +38,7 @@ class Fault(Enum):
 
     INTERNAL_ERROR = "500 Internal Server Error", "InternalError"
     SLOW_DOWN = "503 Slow Down", "SlowDown"
-    GARBLED = "the answer is no HTTP"
+    GARBLED = "the answer is not HTTP"
     RESET = "the connection is reset before any answer"
     RESET_IN_BODY = "the connection is reset after half of the body"
     SHORT_BODY = "the connection is closed in good order after half of the body"

@@ -92,6 +92,7 @@ def create_bucket(folder: Path, name: str) -> None:
     """
     if not _BUCKET_NAME.fullmatch(name):
         raise ValueError(
-            f"{name!r} is no bucket name: 3 to 63 of a-z, 0-9, '-' and '.', a letter or digit at the ends."
+            f"{name!r} is not a bucket name; it must have 3 to 63 of a-z, 0-9, '-' and '.', "
+            "and a letter or digit at both ends."
         )
     (folder / name).mkdir(parents=True, exist_ok=True)

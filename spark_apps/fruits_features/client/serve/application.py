@@ -99,7 +99,7 @@ def routes(
 def answer_refusal(_: Request, refusal: Exception) -> Response:
     """Return the answer to a request that cannot be fulfilled."""
     if not isinstance(refusal, Refusal):
-        raise TypeError(f"{refusal!r} is no Refusal") from refusal
+        raise TypeError(f"{refusal!r} is not a Refusal") from refusal
     wait = {} if refusal.retry_after_s is None else {"Retry-After": str(refusal.retry_after_s)}
     return _json({"error": str(refusal)}, refusal.status, wait)
 
@@ -107,14 +107,14 @@ def answer_refusal(_: Request, refusal: Exception) -> Response:
 def _answer_http_error(_: Request, error: Exception) -> Response:
     """Return the answer to a request for another path or with another method."""
     if not isinstance(error, HTTPException):
-        raise TypeError(f"{error!r} is no HTTPException") from error
+        raise TypeError(f"{error!r} is not an HTTPException") from error
     return _json({"error": f"{error.detail}."}, error.status_code, dict(error.headers or {}))
 
 
 def _answer_invalid_query(_: Request, error: Exception) -> Response:
     """Return the answer to a request whose query has a value that is not allowed."""
     if not isinstance(error, RequestValidationError):
-        raise TypeError(f"{error!r} is no RequestValidationError") from error
+        raise TypeError(f"{error!r} is not a RequestValidationError") from error
     first = error.errors()[0]
     return _json({"error": f"{first['loc'][-1]}: {first['msg']}."}, 422)
 

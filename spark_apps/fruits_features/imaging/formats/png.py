@@ -15,7 +15,7 @@ def read(data: bytes) -> Header:
 
     Raises:
         MalformedHeaderError: The first chunk is not IHDR, as in files that Xcode has changed for iOS (CgBI), or there
-            are no pixels. OpenCV would take gigabytes to find out.
+            are not pixels. OpenCV would take gigabytes to find out.
     """
     if data[12:16] != b"IHDR":
         raise MalformedHeaderError(f"the first chunk of the PNG is {data[12:16]!r} and not IHDR")

@@ -126,7 +126,7 @@ def _read_tags(data: bytes, directory: int) -> dict[int, NDArray[np.uint64]]:
     """Return the values of a directory by tag. Of duplicate entries the first counts, as in libtiff.
 
     Raises:
-        MalformedHeaderError: An entry has no values or too many, or they are no integers. A decoder might read it and
+        MalformedHeaderError: An entry has no values or too many, or they are not integers. A decoder might read it and
             find another size.
     """
     tags: dict[int, NDArray[np.uint64]] = {}

@@ -225,7 +225,7 @@ def test_plan_with_an_unusable_price_table_names_it(
 ) -> None:
     monkeypatch.setenv("FRUITS_PRICES", str(tmp_path / "gone.toml"))
 
-    with pytest.raises(AirflowFailException, match=r"gone.toml: No such file or directory; see FRUITS_PRICES"):
+    with pytest.raises(AirflowFailException, match=r"gone.toml: No such file or directory; correct FRUITS_PRICES"):
         plan()
 
 

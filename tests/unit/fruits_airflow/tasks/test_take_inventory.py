@@ -186,7 +186,7 @@ def test_task_reports_what_it_left_out_and_doubtful_splits(
     assert run["left_out"] == {"system files": 1}
     assert (run["images"], run["fitted"]) == (3, 3)
     assert ["fitted on all images, those of Test included" in warning for warning in run["warnings"]] == [True]
-    assert "Objects left out, because they are no images: 1 system files." in caplog.text
+    assert "Objects left out, because they are not images: 1 system files." in caplog.text
     assert run["warnings"][0] in caplog.text
 
 

@@ -271,7 +271,7 @@ def test_list_skips_what_it_cannot_read_with_a_note(client: TestClient, deployme
     assert re.findall(r"fruits_features(-?\d*)</a>", page.text) == [""]
     for run in damaged:
         assert f"features/runs/{run}/run.json is damaged" in page.text
-    assert "features/published/readme.txt is no pointer to a run." in page.text
+    assert "features/published/readme.txt is not a pointer to a run." in page.text
     assert "&lt;b&gt;Z-x.json" in page.text
 
 

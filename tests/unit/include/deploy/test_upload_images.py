@@ -150,7 +150,7 @@ def test_files_that_cannot_become_objects_fail_with_the_reason(
     captured = capsys.readouterr()
     assert "upload_images: a\tb.jpg: the key contains '\\t'; rename the file" in captured.err
     assert "upload_images: \\udcff.jpg: the name is not UTF-8; rename the file" in captured.err
-    assert "upload_images: pipe.jpg: it is no regular file" in captured.err
+    assert "upload_images: pipe.jpg: it is not a regular file" in captured.err
     assert "1 uploaded, 0 skipped, 3 failed" in captured.out
 
 

@@ -145,6 +145,6 @@ def test_error_of_an_invalid_table_names_file_and_entry(file: Path, text: str, m
 
 
 def test_error_of_a_missing_table_names_the_setting(tmp_path: Path) -> None:
-    with pytest.raises(PricesError, match=r"nowhere.toml: No such file or directory; see FRUITS_PRICES"):
+    with pytest.raises(PricesError, match=r"nowhere.toml: No such file or directory; correct FRUITS_PRICES"):
         price_table(tmp_path / "nowhere.toml")
     assert DEFAULT_FILE.exists()

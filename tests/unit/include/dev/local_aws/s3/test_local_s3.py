@@ -141,6 +141,6 @@ def test_copy_and_delete_leave_an_empty_bucket(s3: S3Client, bucket: str) -> Non
 
 
 def test_bucket_name_that_s3_rejects_is_rejected(local_aws: LocalAws) -> None:
-    with pytest.raises(ValueError, match="is no bucket name"):
+    with pytest.raises(ValueError, match="is not a bucket name"):
         local_aws.create_bucket("../out")
     assert not Path(local_aws.s3_folder.parent / "out").exists()
