@@ -88,8 +88,9 @@ def newest(s3: S3Client, folder: str, bucket: str, now: datetime) -> InventoryRe
         )
     if now - report.taken_at > MAX_AGE:
         raise ReportError(
-            f"The newest S3 Inventory report, {report.uri}, is of {report.taken_at:%Y-%m-%d}, more than {MAX_AGE.days} "
-            "days ago: check whether its configuration is still enabled, or unset FRUITS_INVENTORY_REPORT."
+            f"The newest S3 Inventory report, {report.uri}, is from {report.taken_at:%Y-%m-%d}, more than "
+            f"{MAX_AGE.days} days ago: check whether its configuration is still enabled, or unset "
+            "FRUITS_INVENTORY_REPORT."
         )
     return report
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 class Severity(StrEnum):
     """Consequence of a check that did not pass.
 
-    An error prevents the publication. A warning is logged. `NOT_CHECKED` says that there was nothing to check, which is
+    An error prevents the publication. A warning is logged. `NOT_CHECKED` means that there was nothing to check. That is
     neither a success nor a failure.
     """
 

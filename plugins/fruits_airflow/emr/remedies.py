@@ -67,7 +67,8 @@ REMEDIES = (
     ),
     _remedy(
         r"OutOfMemoryError|MemoryError|exceeding (physical )?memory limits|exit ?code:? ?137|Exit code is 137",
-        "Memory ran out. Choose nodes with more memory, or give Spark's executors fewer cores.",
+        "Memory ran out. Turn off `include_pixels`, lower FRUITS_MAX_IMAGE_PIXELS, use a smaller ONNX model, or read "
+        "fewer images (`image_prefix`).",
     ),
     _remedy(
         r"AccessDenied|access denied|not authorized to perform|\(403\)|status code: 403",

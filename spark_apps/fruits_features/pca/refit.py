@@ -137,9 +137,9 @@ def explained(projection: Projection, moments: Moments) -> float:
 def _incompatibility(projection: Projection, arguments: Arguments, model: Weights | None) -> str | None:
     """Return why a projection does not match the arguments; `None` if it does."""
     if projection.families != arguments.features:
-        return f"it is of the families {','.join(projection.families)}, not {','.join(arguments.features)}"
+        return f"it has the families {','.join(projection.families)}, not {','.join(arguments.features)}"
     if (projection.model and projection.model.sha256) != (model and model.sha256):
-        return "it is of another model"
+        return "it was fitted with another model"
     if arguments.k not in (None, projection.k):
         return f"it has {projection.k} components, not {arguments.k}"
     return None

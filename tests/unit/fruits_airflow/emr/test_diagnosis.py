@@ -159,9 +159,7 @@ def test_failed_step_reports_reason_message_and_the_remedy_for_its_log(
 
     sentence = logs.diagnosis(failed, {"State": "RUNNING"}).of_step("s-1")
 
-    assert sentence.startswith(
-        "Step s-1 of cluster j-1 is FAILED (Unknown Error: trouble). Memory ran out. Choose nodes"
-    )
+    assert sentence.startswith("Step s-1 of cluster j-1 is FAILED (Unknown Error: trouble). Memory ran out. Turn off")
     assert "Last lines of the step's stderr:\njava.lang.OutOfMemoryError" in caplog.text
 
 

@@ -119,7 +119,7 @@ def encoded(pixels: np.ndarray) -> bytes:
 @pytest.mark.parametrize(
     ("changes", "why"),
     [
-        ({"features": ("texture",)}, "it is of the families color, not texture"),
+        ({"features": ("texture",)}, "it has the families color, not texture"),
         ({"k": 2}, r"it has \d+ components, not 2"),
         ({"published": "/nowhere/projection.npz"}, "it cannot be read"),
     ],
@@ -204,7 +204,7 @@ def test_published_projection_of_another_model_is_not_kept(tmp_path: Path) -> No
     other, why_not = published(arguments, replace(model, sha256="1" * 64))
 
     assert (kept is not None, why) == (True, "")
-    assert (other, why_not) == (None, "The published projection is not kept: it is of another model.")
+    assert (other, why_not) == (None, "The published projection is not kept: it was fitted with another model.")
 
 
 def test_explained_share_of_the_fitted_images_equals_the_projections() -> None:

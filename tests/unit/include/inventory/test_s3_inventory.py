@@ -148,7 +148,7 @@ def test_report_that_is_too_old_is_rejected(reports: Reports) -> None:
     reports.manifest("2026-11-21T01-00Z")
 
     assert reports.newest(now=TAKEN_AT + timedelta(days=8))
-    with pytest.raises(s3_inventory.ReportError, match=r"is of 2026-11-21, more than 8 days ago: check whether"):
+    with pytest.raises(s3_inventory.ReportError, match=r"is from 2026-11-21, more than 8 days ago: check whether"):
         reports.newest(now=TAKEN_AT + timedelta(days=8, minutes=1))
 
 
@@ -180,6 +180,6 @@ def test_file_with_another_checksum_is_rejected(reports: Reports) -> None:
     reports.data("one", _row("images/a/1.jpg"), _row("images/a/2.jpg"))
 
     with pytest.raises(
-        s3_inventory.ReportError, match=r"one\.parquet has the MD5 \w{32}, but s3://.*manifest\.json says"
+        s3_inventory.ReportError, match=r"one\.parquet has the MD5 \w{32}, but s3://.*manifest\.json lists"
     ):
         reports.keys(reports.newest())
