@@ -31,7 +31,8 @@ class Settings(BaseSettings):
     bucket: BucketName = "fruits"
     """Bucket of images, artifacts, features and logs. Runs may read and write another one (DAG parameter `bucket`)."""
     deployment: str | None = Field(default=None, pattern=r"^[\w.:/=+@ -]{1,128}$")
-    """Name of this deployment. It tags clusters, so that Airflows that share an account and a bucket stay apart."""
+    """Name of this deployment, by default the bucket's. It tags clusters, so Airflow installations that share account
+    and bucket need different names."""
     image_prefix: Prefix = "images/"
     """Key prefix of the images. Runs may read another one (DAG parameter `image_prefix`)."""
     artifact_prefix: Prefix = "artifacts/"

@@ -93,7 +93,7 @@ def _parser() -> argparse.ArgumentParser:
         default="small",
         help="cluster size that the account's quotas must allow (default: %(default)s)",
     )
-    parser.add_argument("--ignore-problems", action="store_true", help="deploy in spite of failed checks")
+    parser.add_argument("--ignore-problems", action="store_true", help="deploy even if checks fail")
     parser.add_argument(
         "--parameter",
         action="append",

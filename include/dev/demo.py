@@ -200,7 +200,7 @@ def _summary(finished: Finished) -> str:
         'published already. Choose "Run even if nothing has changed" in the trigger form to run it again.',
         "",
         f"Recognised {finished.recognised}",
-        "docs/guides/recognise.md recognises photographs of yours.",
+        "docs/guides/recognise.md: recognise your own photographs.",
     ]
     return "\n".join(lines)
 
