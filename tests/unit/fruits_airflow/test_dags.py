@@ -253,7 +253,7 @@ def test_refused_value_is_explained_in_words(dagbag: DagBag, name: str, value: s
 def test_form_says_when_an_explained_variance_is_not_followed(dagbag: DagBag) -> None:
     text = dagbag.dags["fruits_features"].params.get_param("refit").schema["description_md"]
 
-    assert f"differs by more than {MAX_LOSS:g} lead to a new projection" in text
+    assert f"a change of the explained variance by {MAX_LOSS:g} or less has no effect" in text
     assert f"(to {MAX_LOSS:g} of the variance)" in text
 
 
