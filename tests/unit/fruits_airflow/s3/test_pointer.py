@@ -73,6 +73,20 @@ def test_earlier_pointer_is_kept_as_it_was(orchard: Orchard) -> None:
     assert len(orchard.written()) == 4  # and the runs' two records
 
 
+def test_moved_earlier_pointer_publishes_its_run_until_the_next_publication(orchard: Orchard) -> None:
+    """docs/guides/reruns.md describes this way to an earlier run."""
+    orchard.publish("a", 8)
+    orchard.publish("bad", 9)
+    orchard.s3.copy_object("features/published/2026-11-22T080000Z-a.json", "features/latest.json", "fruits", "fruits")
+    orchard.s3.delete_objects("fruits", "features/published/2026-11-22T080000Z-a.json")
+    moved = orchard.latest
+    orchard.publish("b", 10)
+
+    assert moved == orchard.pointer("a", 8, 7)
+    assert orchard.latest["run"] == "b"
+    assert orchard.s3.list_keys("fruits", "features/published/") == ["features/published/2026-11-22T080000Z-a.json"]
+
+
 def test_repeated_publication_changes_nothing(orchard: Orchard) -> None:
     orchard.publish("a", 8)
     before = orchard.written(), orchard.latest
