@@ -263,9 +263,17 @@ def test_tiff_whose_directories_form_a_loop_is_read() -> None:
     assert not isinstance(decode(data[:-4] + struct.pack("<I", first), MAX_PIXELS), Rejected)
 
 
-@pytest.mark.parametrize("photometric", [32803, 34892])
-def test_raw_file_of_a_camera_is_an_unsupported_format(photometric: int) -> None:
-    outcome = decode(tiff_with_preview("sub", photometric=photometric), MAX_PIXELS)
+@pytest.mark.parametrize(
+    "data",
+    [
+        tiff_with_preview("sub", photometric=32803),
+        tiff_with_preview("sub", photometric=34892),
+        tiff_with_preview("sub")[:8] + b"CR" + tiff_with_preview("sub")[10:],
+    ],
+    ids=["colour filter array", "linear raw", "Canon"],
+)
+def test_raw_file_of_a_camera_is_an_unsupported_format(data: bytes) -> None:
+    outcome = decode(data, MAX_PIXELS)
 
     assert isinstance(outcome, Rejected)
     assert (outcome.reason, outcome.detail) == (
@@ -313,14 +321,35 @@ def test_bmp_of_32_bits_has_the_right_colours_or_is_rejected(masks: tuple[int, .
         assert outcome.reason in {Reason.UNSUPPORTED_FORMAT, Reason.UNDECODABLE}
 
 
-@pytest.mark.parametrize(
-    "masks", [(0xF800, 0x7E0, 0x1F), (0x7C00, 0x3E0, 0x1F), (0x1F, 0x7E0, 0xF800), (0xF00, 0xF0, 0xF)]
-)
-def test_bmp_of_16_bits_has_the_right_colours_or_is_rejected(masks: tuple[int, ...]) -> None:
+def test_bmp_with_the_first_header_is_decoded() -> None:
+    """BITMAPCOREHEADER has sizes of 16 bits."""
+    bottom_up = np.asarray(pictures.picture())[::-1, :, ::-1]
+    header = struct.pack("<IHHHH", 12, WIDTH, HEIGHT, 1, 24)
+    data = b"BM" + struct.pack("<IHHI", 26 + bottom_up.size, 0, 0, 26) + header + bottom_up.tobytes()
+
+    np.testing.assert_array_equal(decode(data, MAX_PIXELS), np.asarray(pictures.picture()))
+
+
+def test_bmp_of_32_bits_without_masks_is_decoded() -> None:
+    data = pictures.save(pictures.picture("RGBA"), "BMP")
+    assert struct.unpack_from("<HI", data, 28) == (32, 0)  # bits, compression
+
+    np.testing.assert_array_equal(decode(data, MAX_PIXELS), np.asarray(pictures.picture()))
+
+
+@pytest.mark.parametrize("masks", [(0xF800, 0x7E0, 0x1F), (0x7C00, 0x3E0, 0x1F)])
+def test_bmp_of_16_bits_has_the_right_colours(masks: tuple[int, ...]) -> None:
     outcome = decode(bmp(masks, bits=16, header_bytes=40), MAX_PIXELS)
 
-    if not isinstance(outcome, Rejected):
-        np.testing.assert_allclose(outcome, np.asarray(pictures.picture()), atol=16)  # levels of 5 bits
+    np.testing.assert_allclose(outcome, np.asarray(pictures.picture()), atol=16)  # levels of 5 bits
+
+
+@pytest.mark.parametrize("masks", [(0x1F, 0x7E0, 0xF800), (0xF00, 0xF0, 0xF)])
+def test_bmp_of_16_bits_with_other_masks_is_rejected(masks: tuple[int, ...]) -> None:
+    outcome = decode(bmp(masks, bits=16, header_bytes=40), MAX_PIXELS)
+
+    assert isinstance(outcome, Rejected)
+    assert outcome.reason == Reason.UNDECODABLE
 
 
 @pytest.mark.skipif(not CASES.is_dir(), reason="the cases are not in the folder beside FRUITS_REAL_IMAGES")

@@ -16,6 +16,7 @@ from PIL import Image, ImageCms, ImageOps
 from fruits_features.contract.rejections import Reason, Rejected
 from fruits_features.imaging import heic
 from fruits_features.imaging.decode import decode
+from fruits_features.imaging.formats.av1 import coded_pixels
 from fruits_features.imaging.headers import read_header
 from tests.support import pictures
 from tests.support.pictures import HEIGHT, WIDTH
@@ -135,6 +136,40 @@ def test_video_is_not_an_image(brand: bytes) -> None:
     video = struct.pack(">I4s4sI4s", 20, b"ftyp", brand, 0, brand) + bytes(100)
 
     assert read_header(video) is None
+
+
+TIMING = [(1, 1), (7, 32), (9, 32)]
+"""Presence of the timing, units of a tick, and ticks a second."""
+INTERVAL = [(1, 1), (0b00101, 5)]
+"""Pictures at equal intervals, of 4 ticks, as a number of variable length (section 4.10.3 of the specification)."""
+DECODER_MODEL = [(1, 1), (5, 5), (7, 32), (9, 5), (3, 5)]
+"""Presence of the decoder model, delays of 6 bits, a tick and two lengths."""
+
+
+@pytest.mark.parametrize(
+    ("timing", "point"),
+    [
+        ([(0, 1)], [(7, 5)]),
+        ([(0, 1)], [(8, 5), (1, 1)]),  # levels above 7 have a tier
+        ([*TIMING, (0, 1), (0, 1)], [(5, 5)]),
+        ([*TIMING, *INTERVAL, (0, 1)], [(5, 5)]),
+        ([*TIMING, *INTERVAL, *DECODER_MODEL], [(5, 5), (0, 1)]),
+        ([*TIMING, (0, 1), *DECODER_MODEL], [(5, 5), (1, 1), (63, 6), (63, 6), (1, 1)]),
+    ],
+)
+@pytest.mark.parametrize("delay", [0, 1])
+@pytest.mark.parametrize("points", [1, 3])
+def test_size_in_a_complete_sequence_header_is_found(
+    points: int, delay: int, timing: list[tuple[int, int]], point: list[tuple[int, int]]
+) -> None:
+    """Values and their numbers of bits are those of section 5.5.1 of the AV1 specification."""
+    each = [(0, 12), *point, *[(1, 1), (9, 4)] * delay]
+    fields = [(0, 4), (0, 1), *timing, (delay, 1), (points - 1, 5), *each * points]
+    fields += [(10, 4), (9, 4), (1200 - 1, 11), (900 - 1, 10)]
+    bits = "".join(f"{value:0{count}b}" for value, count in fields)
+    payload = int(bits.ljust(8 * 64, "0"), 2).to_bytes(64)
+
+    assert coded_pixels(bytes([1 << 3 | 2, len(payload)]) + payload) == 1200 * 900
 
 
 def test_file_without_the_box_of_properties_is_malformed() -> None:
