@@ -68,3 +68,21 @@ def test_color_of_grey_image_is_one_bin(value: int) -> None:
     features = extract(NormalizedImage(np.full((100, 100, 3), value, np.uint8)))
 
     assert np.sort(features)[-2:].tolist() == pytest.approx([0, 1])
+
+
+def test_colourful_pixels_count_more_than_white_ones() -> None:
+    image = np.full((100, 100, 3), WHITE, np.uint8)
+    image[:, :50] = RED
+
+    white, red = np.sort(np.square(extract(NormalizedImage(image))))[-2:]
+
+    assert red > 5 * white
+
+
+def test_central_pixels_count_more_than_those_at_the_edge() -> None:
+    image = np.full((100, 100, 3), WHITE, np.uint8)
+    image[:25] = image[75:] = 0
+
+    black, white = np.sort(np.square(extract(NormalizedImage(image))))[-2:]
+
+    assert white > 1.2 * black
