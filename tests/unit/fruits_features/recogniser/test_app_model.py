@@ -7,7 +7,7 @@ import json
 import numpy as np
 import onnxruntime
 import pytest
-from onnx import TensorProto
+from onnx import ModelProto, TensorProto, helper
 
 from fruits_features.recogniser.app_model import AppModelError
 from include.deploy.model import build
@@ -50,6 +50,18 @@ def test_any_model_of_the_family_can_be_used(kind: int, shape: tuple[int | str, 
     session = onnxruntime.InferenceSession(recognition.app())
 
     probabilities, _ = session.run(None, {"image": image})
+    assert probabilities == pytest.approx(recognition.probabilities(image), abs=1e-3)
+
+
+def test_model_with_operators_of_another_domain_can_be_used() -> None:
+    model = ModelProto.FromString(
+        onnx_models.model(first=[helper.make_node("Gelu", ["floats"], ["changed"], domain="com.microsoft")])
+    )
+    model.opset_import.append(helper.make_opsetid("com.microsoft", 1))
+    recognition, image = Recognition.of(model.SerializeToString(), k=3), picture(500, 400)
+
+    probabilities, _ = onnxruntime.InferenceSession(recognition.app()).run(None, {"image": image})
+
     assert probabilities == pytest.approx(recognition.probabilities(image), abs=1e-3)
 
 

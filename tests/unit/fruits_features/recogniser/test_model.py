@@ -10,6 +10,7 @@ import pytest
 
 from fruits_features.io import sealed_npz
 from fruits_features.recogniser import model
+from fruits_features.recogniser.guesses import guess
 from fruits_features.recogniser.model import CalibrationBin, Evaluation, Recogniser, UnreadableRecogniserError
 
 RECOGNISER = Recogniser(
@@ -40,6 +41,18 @@ def test_recognise_returns_the_most_probable_categories_first() -> None:
     assert [category for category, _ in guesses] == ["Lemon", "Kiwi", "Apple"]
     assert sum(probability for _, probability in guesses) == pytest.approx(1)
     assert RECOGNISER.recognise(np.float32([-1, 0]), top=2) == guesses[:2]
+
+
+def test_images_beyond_the_memory_of_a_block_have_the_same_guesses(monkeypatch: pytest.MonkeyPatch) -> None:
+    components = np.random.default_rng(0).normal(size=(7, 2)).astype(np.float32)
+    expected = guess(RECOGNISER, components)
+    monkeypatch.setattr("fruits_features.recogniser.guesses.MAX_PROBABILITIES", 2 * len(RECOGNISER.categories))
+
+    found = guess(RECOGNISER, components)
+
+    assert len(set(expected.category.tolist())) > 1
+    assert found.category.tolist() == expected.category.tolist()
+    assert found.probability.tolist() == pytest.approx(expected.probability.tolist())
 
 
 def test_equally_probable_categories_are_sorted_by_name() -> None:

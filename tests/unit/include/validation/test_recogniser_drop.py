@@ -108,16 +108,30 @@ def test_images_of_categories_that_the_run_lost_are_compared() -> None:
     assert (paired.images, paired.recognised, paired.lost, paired.gained) == (10, 5, 5, 5)
 
 
+class Swap:
+    """Projection of two features to two components."""
+
+    mean = (0, 0)
+
+    def project(self, features: np.ndarray) -> np.ndarray:
+        return features[:, ::-1]
+
+
 def test_published_recogniser_gets_the_components_of_its_own_projection() -> None:
-    class Swap:
-        mean = (0, 0)
-
-        def project(self, features: np.ndarray) -> np.ndarray:
-            return features[:, ::-1]
-
     paired = PairedRecognition(GOOD, SWAPPED, Swap()).count(_images(5))  # type: ignore[arg-type]
 
     assert (paired.images, paired.recognised, paired.lost, paired.gained) == (5, 5, 0, 0)
+
+
+@pytest.mark.parametrize("column", ["features", "pca"])
+def test_images_with_incomplete_vectors_are_not_compared(column: str) -> None:
+    images = _images(5)
+    shorter = pa.array([[1.0], *images[column].to_pylist()[1:]], VECTORS)
+    damaged = images.set_column(images.schema.get_field_index(column), column, shorter)
+
+    paired = PairedRecognition(GOOD, SWAPPED, Swap()).count(damaged)  # type: ignore[arg-type]
+
+    assert (paired.images, paired.recognised, paired.lost, paired.gained) == (4, 4, 0, 0)
 
 
 def test_other_features_are_compared_by_the_accuracies_on_each_test_split() -> None:
