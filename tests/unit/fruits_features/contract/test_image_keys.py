@@ -4,7 +4,7 @@ import unicodedata
 
 import pytest
 
-from fruits_features.contract.image_keys import is_system_file, is_system_folder, split_and_category
+from fruits_features.contract.image_keys import is_system_file, is_system_folder, key_problem, split_and_category
 
 
 @pytest.mark.parametrize(
@@ -98,3 +98,17 @@ def test_other_files_may_be_images(relative_key: str) -> None:
 def test_folder_below_a_system_folder_is_one() -> None:
     assert is_system_folder("Limes/.git/objects")
     assert not is_system_folder("Limes/../objects")
+
+
+@pytest.mark.parametrize("key", ["/1.jpg", "a//1.jpg", "a/", "./1.jpg", "a/./1.jpg", "../1.jpg", "a/.."])
+def test_key_with_a_segment_that_is_no_name_cannot_be_requested(key: str) -> None:
+    assert key_problem(key) == "has an empty, '.' or '..' segment"
+
+
+@pytest.mark.parametrize("character", ["\0", "\n", "\x1f", "\x7f"])
+def test_key_with_a_control_character_cannot_be_requested(character: str) -> None:
+    assert key_problem(f"a{character}/1.jpg") == f"contains {character!r}"
+
+
+def test_other_keys_can_be_requested() -> None:
+    assert key_problem("...a/ ~%#?/\x80.jpg") is None

@@ -158,3 +158,15 @@ def test_command_prints_the_changes_as_json(runs: Runs, capsys: pytest.CaptureFi
     printed = json.loads(capsys.readouterr().out)
     assert printed["worker"]["images"] == 1
     assert printed["cluster"] == printed["worker"]
+
+
+def test_damaged_inventory_ends_the_command_with_the_reason(runs: Runs, capsys: pytest.CaptureFixture[str]) -> None:
+    layout = runs.layout("monday")
+    (part,) = Path(layout.inventory).glob("*.parquet")
+    part.write_bytes(b"no Parquet")
+    places = {"bucket": "fruits", "inventory": layout.inventory, "output": layout.prefix, "run": "monday"}
+
+    code = changes.main(["--", *Arguments(**places, store=runs.store, features=("color",)).to_argv()])
+
+    assert code == 1
+    assert "not a parquet file" in capsys.readouterr().err.splitlines()[-1]

@@ -14,7 +14,7 @@ def _expired(*runs: Run, days: int = 7, newest: int = 1, needed: tuple[str, ...]
 
 
 def test_runs_older_than_the_limit_go_oldest_first() -> None:
-    assert _expired(_run("b", 9), _run("a", 10), _run("c", 6.9), _run("d", 1)) == ["a", "b"]
+    assert _expired(_run("a", 9), _run("b", 10), _run("c", 6.9), _run("d", 1)) == ["b", "a"]
 
 
 def test_run_of_exactly_the_limit_stays() -> None:
@@ -22,9 +22,9 @@ def test_run_of_exactly_the_limit_stays() -> None:
 
 
 def test_newest_published_runs_stay_however_expired() -> None:
-    runs = [_run("a", 30), _run("b", 20), _run("c", 10), _run("failed", 9, published=False)]
+    runs = [_run("c", 30), _run("a", 20), _run("b", 10), _run("failed", 9, published=False)]
 
-    assert _expired(*runs, newest=2) == ["a", "failed"]
+    assert _expired(*runs, newest=2) == ["c", "failed"]
 
 
 def test_needed_runs_stay_however_expired() -> None:
