@@ -23,7 +23,7 @@ from include.deploy.preflight import PreflightError
 from include.deploy.problems import Deployment, table
 from include.deploy.stack import Plan, Stack, StackError, settings
 from include.emr.prices import PricesError
-from include.emr.sizing import SIZES
+from include.emr.sizing import SIZES, ClusterError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -69,7 +69,7 @@ def main(argv: list[str] | None = None) -> int:
         return 1
     except ClientError as error:
         return _fail(_explain(error))
-    except (ValidationError, PricesError) as error:
+    except (ValidationError, PricesError, ClusterError) as error:
         return _fail(f"the settings of Airflow (FRUITS_…) are invalid: {error}")
     except (StackError, ModelError, wheelhouse.WheelhouseError, BotoCoreError, NoRegionError) as error:
         return _fail(str(error))

@@ -46,7 +46,7 @@ def network(ec2: EC2Client, deployment: Deployment) -> Iterator[Problem]:
         return
     yield from _untagged(vpc, "VPC", found.get("Tags", []), region)
     yield from _dns(ec2, vpc, region)
-    subnets, problems = _subnets(ec2, deployment, vpc)
+    subnets, problems = cluster_subnets(ec2, deployment, vpc)
     yield from problems
     if subnets:
         yield from _routes(ec2, subnets, vpc, deployment)
@@ -75,7 +75,7 @@ def _dns(ec2: EC2Client, vpc: str, region: str) -> Iterator[Problem]:
             )
 
 
-def _subnets(ec2: EC2Client, deployment: Deployment, vpc: str) -> tuple[list[SubnetTypeDef], list[Problem]]:
+def cluster_subnets(ec2: EC2Client, deployment: Deployment, vpc: str) -> tuple[list[SubnetTypeDef], list[Problem]]:
     """Return the subnets to check: those named, or else the VPC's subnets that are tagged for EMR."""
     region = deployment.region
     of_vpc = ec2.describe_subnets(Filters=[{"Name": "vpc-id", "Values": [vpc]}])["Subnets"]

@@ -22,6 +22,7 @@ from botocore.exceptions import (
     TokenRetrievalError,
 )
 
+from include.deploy.capacity import capacity
 from include.deploy.network import network
 from include.deploy.problems import Deployment, Problem, code, joined
 from include.emr.prices import price_table
@@ -76,6 +77,7 @@ CALLED_ACTIONS: Final = (
     "cloudformation:DescribeStackEvents",
     "cloudformation:DescribeStacks",
     "cloudformation:ExecuteChangeSet",
+    "ec2:DescribeInstanceTypeOfferings",
     "ec2:DescribeRouteTables",
     "ec2:DescribeSecurityGroups",
     "ec2:DescribeSubnets",
@@ -195,6 +197,7 @@ def check(deployment: Deployment, caller: Caller) -> list[Problem]:
     Raises:
         pydantic.ValidationError: A variable `FRUITS_…` is invalid.
         include.emr.prices.PricesError: The table of prices is missing or invalid.
+        include.emr.sizing.ClusterError: The table of prices has no instance type for a fleet.
     """
     region = deployment.region
     ec2 = boto3.client("ec2", region_name=region)
@@ -204,6 +207,7 @@ def check(deployment: Deployment, caller: Caller) -> list[Problem]:
         lambda: leftover_bucket(boto3.client("s3", region_name=region), deployment),
         lambda: leftover_keys(boto3.client("kms", region_name=region), deployment),
         lambda: network(ec2, deployment),
+        lambda: capacity(ec2, deployment, settings()),
         lambda: small_quotas(boto3.client("service-quotas", region_name=region), deployment),
         lambda: missing_types(boto3.client("emr", region_name=region), settings(), region),
         lambda: missing_linked_roles(iam, deployment),

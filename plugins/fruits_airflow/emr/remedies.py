@@ -51,6 +51,11 @@ REMEDIES = (
         "from the table of prices (FRUITS_PRICES), or choose another subnet (FRUITS_EMR_SUBNET_ID).",
     ),
     _remedy(
+        r"enough free addresses|InsufficientFreeAddresses",
+        "The subnet has too few free addresses for the nodes. End unused clusters, or choose a larger subnet, or "
+        "several subnets (FRUITS_EMR_SUBNET_ID).",
+    ),
+    _remedy(
         r"BOOTSTRAP_FAILURE",
         "The nodes could not be prepared. The end of the bootstrap action's output is in this log. Usually its script, "
         "a wheel, or the network route to S3 is missing.",

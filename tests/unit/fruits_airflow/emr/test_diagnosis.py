@@ -37,6 +37,11 @@ MESSAGES = [
     ("InsufficientInstanceCapacity: We currently do not have sufficient capacity in the zone", "has no capacity"),
     ("VcpuLimitExceeded: You have requested more vCPU capacity than your current vCPU limit of 32", "Service Quotas"),
     # responses of the service, quoted in public issues
+    (
+        "There are not enough free addresses in subnet 'subnet-1' to satisfy the requested number of instances.",
+        "larger",
+    ),
+    ("InsufficientFreeAddressesInSubnet: The specified subnet does not have enough free addresses.", "larger subnet"),
     ("VALIDATION_ERROR: EMR service role arn:aws:iam::1:role/EMR_DefaultRole is invalid", "FRUITS_EMR_SERVICE_ROLE"),
     (
         "VALIDATION_ERROR: Service role arn:aws:iam::1:role/x has insufficient EC2 permissions",

@@ -279,6 +279,19 @@ def test_instance_types_are_those_of_airflows_price_table(
 
 
 @pytest.mark.usefixtures("read_again")
+def test_table_of_prices_without_types_for_a_fleet_stops_the_deployment(
+    account: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = tmp_path / "prices.toml"
+    table.write_text(DEFAULT_FILE.read_text().replace("vcpus = 4", "vcpus = 2"))
+    monkeypatch.setenv("FRUITS_PRICES", str(table))
+
+    assert cli.main(["--vpc", account, "--yes"]) == 1
+
+    assert "The table of prices has no arm64 instance type of 4 virtual CPUs" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("read_again")
 @pytest.mark.parametrize(
     ("variable", "reason"),
     [
