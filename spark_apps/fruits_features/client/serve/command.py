@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 
 DEFAULT_PORT: Final = 8000
 LOOPBACK: Final = "localhost"
-_MAX_CONNECTIONS = 100
 _KEEP_ALIVE_S = 5
+_STOP_S = 10
+"""Longest time for requests in progress when the server is stopped, in seconds. Docker kills it after 10 s or more."""
 _MAX_PORT = 65_535
 _MAX_PER_MINUTE = 1_000_000
 """More than one process can recognise."""
@@ -93,8 +94,8 @@ def _serve(service: "Service", names: tuple[str, ...], listener: socket.socket) 
         access_log=False,
         server_header=False,
         proxy_headers=False,
-        limit_concurrency=_MAX_CONNECTIONS,
         timeout_keep_alive=_KEEP_ALIVE_S,
+        timeout_graceful_shutdown=_STOP_S,
         lifespan="off",
     )
     with suppress(KeyboardInterrupt):  # raised again when the server has ended
