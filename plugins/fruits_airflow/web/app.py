@@ -30,9 +30,8 @@ from fruits_airflow.web.access import may_read, s3_sentence
 from fruits_airflow.web.datasets import ChosenDataset, UnknownDatasetError, query_of, run_list
 from fruits_airflow.web.headers import HEADERS, REPORT_POLICY
 from fruits_airflow.web.run_list import read_record
-from fruits_features.client.serve.application import answer_refusal
+from fruits_features.client.serve.application import answer_errors
 from fruits_features.client.serve.guards import HeadersMiddleware
-from fruits_features.client.serve.limits import Refusal
 from fruits_features.contract.layout import DatasetLayout, RunLayout, split
 from include.settings import settings
 
@@ -54,7 +53,7 @@ class NoReport(Exception):  # noqa: N818 - shown as a page, not as an error
 
 app = FastAPI(title="Fruits", docs_url=None, redoc_url=None, openapi_url=None)
 app.add_middleware(HeadersMiddleware, headers=HEADERS)
-app.add_exception_handler(Refusal, answer_refusal)
+answer_errors(app)
 app.include_router(recognition.router, prefix="/recognise")
 reports = APIRouter(
     prefix="/dags/{dag_id}/{place}/{name}/report",

@@ -4,7 +4,8 @@
     GET  /status     published run and limits, as JSON
     POST /recognise  photo as the request's body; categories and neighbours, as JSON
 
-Errors are JSON `{"error": "One sentence."}`. A photo is kept in memory until its request is answered, and never stored.
+Errors are JSON `{"error": "One sentence."}`, with `reason` if the photo was rejected: a value of `Reason`. A photo is
+kept in memory until its request is answered, and never stored.
 """
 
 import asyncio
@@ -22,6 +23,7 @@ from starlette.requests import ClientDisconnect
 from fruits_features.client.serve.guards import HEADERS, HeadersMiddleware, HostMiddleware, refuse_other_sites
 from fruits_features.client.serve.limits import Limits, Refusal
 from fruits_features.client.serve.service import Service, Visitor
+from fruits_features.contract.rejections import Reason
 
 DEFAULT_TOP: Final = 5
 MAX_TOP: Final = 1000
@@ -40,9 +42,7 @@ def application(service: Service, names: tuple[str, ...]) -> FastAPI:
     app = FastAPI(title="Fruits", docs_url=None, redoc_url=None, openapi_url=None)
     app.include_router(routes(lambda: service, _any_visitor))
     app.add_api_route("/health", _health, methods=_READ)
-    app.add_exception_handler(Refusal, answer_refusal)
-    app.add_exception_handler(HTTPException, _answer_http_error)
-    app.add_exception_handler(RequestValidationError, _answer_invalid_query)
+    answer_errors(app)
     app.add_exception_handler(Exception, _answer_fault)
     app.add_middleware(HostMiddleware, names=names)
     app.add_middleware(HeadersMiddleware, headers=HEADERS)
@@ -56,7 +56,7 @@ def routes(
     navigation: Callable[..., str] = lambda: "",
     page_headers: Mapping[str, str] | None = None,
 ) -> APIRouter:
-    """Return the routes of the page. The application that includes them handles `Refusal` with `answer_refusal`.
+    """Return the routes of the page. The application that includes them also calls `answer_errors`.
 
     Args:
         service: FastAPI dependency that returns the service for a request, or rejects the request.
@@ -96,12 +96,20 @@ def routes(
     return router
 
 
-def answer_refusal(_: Request, refusal: Exception) -> Response:
+def answer_errors(app: FastAPI) -> None:
+    """Let an application answer requests that it cannot fulfil with the JSON of this interface."""
+    app.add_exception_handler(Refusal, _answer_refusal)
+    app.add_exception_handler(HTTPException, _answer_http_error)
+    app.add_exception_handler(RequestValidationError, _answer_invalid_query)
+
+
+def _answer_refusal(_: Request, refusal: Exception) -> Response:
     """Return the answer to a request that cannot be fulfilled."""
     if not isinstance(refusal, Refusal):
         raise TypeError(f"{refusal!r} is not a Refusal") from refusal
     wait = {} if refusal.retry_after_s is None else {"Retry-After": str(refusal.retry_after_s)}
-    return _json({"error": str(refusal)}, refusal.status, wait)
+    reason = {"reason": refusal.reason} if refusal.reason else {}
+    return _json({"error": str(refusal), **reason}, refusal.status, wait)
 
 
 def _answer_http_error(_: Request, error: Exception) -> Response:
@@ -153,7 +161,8 @@ async def _receive(request: Request, limits: Limits) -> bytes:
     """
     if request.headers.get("content-type", "").lower().startswith("multipart/"):
         raise Refusal(415, "Send the photo itself as the body of the request, not a form.")
-    too_large = Refusal(413, f"The photo is larger than {limits.max_bytes / 2**20:g} MiB.")
+    sentence = f"The photo is larger than {limits.max_bytes / 2**20:g} MiB."
+    too_large = Refusal(413, sentence, reason=Reason.TOO_MANY_BYTES)
     if int(request.headers.get("content-length", "0")) > limits.max_bytes:
         raise too_large
     photo = bytearray()

@@ -9,6 +9,7 @@ from math import ceil
 from typing import NamedTuple
 
 from fruits_features.contract.arguments import DEFAULT_MAX_IMAGE_PIXELS
+from fruits_features.contract.rejections import Reason
 from fruits_features.imaging.limits import DEADLINE_S
 
 MAX_CLIENTS = 10_000
@@ -52,11 +53,14 @@ class Refusal(Exception):  # noqa: N818 - an answer, not an error
         status: HTTP status.
         sentence: Reason, for the user.
         retry_after_s: Seconds after which the request may succeed; `None` if it never will.
+        reason: Reason for which the photo was rejected; `None` if it was not.
     """
 
-    def __init__(self, status: int, sentence: str, retry_after_s: float | None = None) -> None:
+    def __init__(
+        self, status: int, sentence: str, retry_after_s: float | None = None, reason: Reason | None = None
+    ) -> None:
         super().__init__(sentence)
-        self.status = status
+        self.status, self.reason = status, reason
         self.retry_after_s = None if retry_after_s is None else max(1, ceil(retry_after_s))
 
 

@@ -138,7 +138,8 @@ def _recognise(current: LoadedRun, photo: bytes, top: int) -> tuple[Sequence[tup
     """
     components = current.worker.embed(photo)
     if isinstance(components, Rejected):
-        raise Refusal(_STATUSES.get(components.reason, 422), components.detail)
+        reason = components.reason
+        raise Refusal(_STATUSES.get(reason, 422), components.detail, reason=reason)
     return current.recogniser.recognise(components, top), current.run.nearest_to(components, NEIGHBOURS)
 
 

@@ -108,6 +108,21 @@ def test_photo_is_recognised_for_a_user_who_may_read_the_dag(client: TestClient,
 
 
 @pytest.mark.usefixtures("pointer")
+def test_errors_are_those_of_the_http_interface(client: TestClient) -> None:
+    viewer = headers_of("viewer")
+
+    answers = [
+        client.post(f"{PAGE}recognise?top=0", headers=viewer, content=photo("Lime")),
+        client.get(f"{PAGE}recognise", headers=viewer),
+        client.get(f"{PAGE}status"),
+        client.post(f"{PAGE}recognise", headers=viewer, content=photo("Lime")[:50]),
+    ]
+
+    assert [answer.status_code for answer in answers] == [422, 405, 401, 422]
+    assert [set(answer.json()) for answer in answers] == [{"error"}] * 3 + [{"error", "reason"}]
+
+
+@pytest.mark.usefixtures("pointer")
 def test_photo_from_a_page_of_another_site_is_refused(client: TestClient) -> None:
     headers = headers_of("viewer") | {"Origin": "http://evil.example"}
 

@@ -107,21 +107,23 @@ def test_health_does_not_need_a_run(client: TestClient, memory: Any) -> None:  #
 
 
 @pytest.mark.parametrize(
-    ("content", "status", "sentence"),
+    ("content", "status", "reason", "sentence"),
     [
-        (b"", 400, "The file has no bytes."),
-        (b"hello", 415, f"The file is not a {FORMATS} file: it starts with 68 65 6c 6c 6f."),
-        (PHOTO[: len(PHOTO) // 2], 422, "The png image continues after"),
-        (b"!unsupported_format", 415, "Rejected by the test."),
-        (b"!decoder_timeout", 504, "Rejected by the test."),
-        (b"!decoder_crash", 422, "Rejected by the test."),
+        (b"", 400, "empty", "The file has no bytes."),
+        (b"hello", 415, "not_an_image", f"The file is not a {FORMATS} file: it starts with 68 65 6c 6c 6f."),
+        (PHOTO[: len(PHOTO) // 2], 422, "truncated", "The png image continues after"),
+        (b"!unsupported_format", 415, "unsupported_format", "Rejected by the test."),
+        (b"!decoder_timeout", 504, "decoder_timeout", "Rejected by the test."),
+        (b"!decoder_crash", 422, "decoder_crash", "Rejected by the test."),
     ],
 )
-def test_unusable_photo_is_explained(client: TestClient, content: bytes, status: int, sentence: str) -> None:
-    answer = error_of(client.post("/recognise", content=content))
+def test_unusable_photo_is_explained(
+    client: TestClient, content: bytes, status: int, reason: str, sentence: str
+) -> None:
+    answer = client.post("/recognise", content=content)
 
-    assert answer[0] == status
-    assert answer[1].startswith(sentence)
+    assert (answer.status_code, answer.json()["reason"]) == (status, reason)
+    assert answer.json()["error"].startswith(sentence)
 
 
 def test_photo_with_too_many_pixels_is_refused(serve: Serve) -> None:
@@ -179,9 +181,10 @@ def test_head_has_the_headers_of_get(client: TestClient, path: str) -> None:
 
 
 def test_body_above_the_limit_is_refused_by_its_length(serve: Serve) -> None:
-    answer = error_of(serve(max_bytes=2**20).post("/recognise", content=bytes(2**20 + 1)))
+    answer = serve(max_bytes=2**20).post("/recognise", content=bytes(2**20 + 1))
 
-    assert answer == (413, "The photo is larger than 1 MiB.")
+    assert answer.status_code == 413
+    assert answer.json() == {"error": "The photo is larger than 1 MiB.", "reason": "too_many_bytes"}
 
 
 async def _status_of(app: Any, receive: Callable[[], Any], **headers: str) -> list[MutableMapping[str, Any]]:  # noqa: ANN401
