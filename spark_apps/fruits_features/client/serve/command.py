@@ -3,12 +3,12 @@
 import argparse
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from errno import EACCES, EADDRINUSE, EADDRNOTAVAIL
 from functools import partial
 from importlib import import_module
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING, Any, Final
 
 import obstore
@@ -53,8 +53,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=_per_minute,
         default=Limits.per_minute,
         metavar="N",
-        help="photos that one visitor may send per minute (default: %(default)s). All visitors behind a reverse proxy "
-        "count as one",
+        help="photos that one visitor may send per minute (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--trusted-proxy",
+        type=_proxy,
+        action="append",
+        default=[],
+        metavar="ADDRESS",
+        help="address or network of a reverse proxy, whose header X-Forwarded-For names the visitors (repeatable). "
+        "Without it, all visitors behind a proxy count as one",
     )
 
 
@@ -79,11 +87,13 @@ def run(options: argparse.Namespace) -> int:
         service.follower.refresh().result()
         host = f"[{options.host}]" if ":" in options.host else options.host
         print(f"http://{host}:{listener.getsockname()[1]}/  (Ctrl-C ends it)", flush=True)  # noqa: T201
-        _serve(service, (LOOPBACK, *options.name), listener)
+        _serve(service, (LOOPBACK, *options.name), listener, options.trusted_proxy)
     return 0
 
 
-def _serve(service: "Service", names: tuple[str, ...], listener: socket.socket) -> None:
+def _serve(
+    service: "Service", names: tuple[str, ...], listener: socket.socket, trusted_proxies: Sequence[str] = ()
+) -> None:
     application = import_module("fruits_features.client.serve.application")
     connection = import_module("fruits_features.client.serve.connection")
     uvicorn = import_module("uvicorn")
@@ -93,7 +103,8 @@ def _serve(service: "Service", names: tuple[str, ...], listener: socket.socket) 
         log_level="warning",
         access_log=False,
         server_header=False,
-        proxy_headers=False,
+        proxy_headers=bool(trusted_proxies),
+        forwarded_allow_ips=list(trusted_proxies),
         timeout_keep_alive=_KEEP_ALIVE_S,
         timeout_graceful_shutdown=_STOP_S,
         lifespan="off",
@@ -148,6 +159,13 @@ def _port(text: str) -> int:
     if not text.isdecimal() or int(text) > _MAX_PORT:
         raise argparse.ArgumentTypeError(f"{text!r} is not a port from 0 to {_MAX_PORT}")
     return int(text)
+
+
+def _proxy(text: str) -> str:
+    try:
+        return str(ip_network(text))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is not an IP address or a network such as 10.0.0.0/24") from error
 
 
 def _per_minute(text: str) -> int:

@@ -129,3 +129,34 @@ def test_photos_per_minute_outside_their_range_are_refused(number: str, capsys: 
 
     assert ended.value.code == 2
     assert f"{number!r} is not a number of photos from 1 to 1000000" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("proxies", "statuses"),
+    [(["--trusted-proxy", "::1", "--trusted-proxy", "127.0.0.0/8"], [200, 200, 429]), ([], [200, 429, 429])],
+)
+def test_visitors_behind_a_trusted_proxy_have_limits_of_their_own(
+    shop: Any,  # noqa: ANN401
+    aws_environment: dict[str, str],
+    proxies: list[str],
+    statuses: list[int],
+) -> None:
+    visitors = ["192.0.2.1", "192.0.2.2", "made-up, 192.0.2.2"]
+    with served(shop.uri, aws_environment, "--photos-per-minute", "1", *proxies) as (url, _):
+        answers = [
+            httpx.post(
+                f"{url}recognise", content=photo("Lime"), headers={"X-Forwarded-For": visitor}, timeout=TIMEOUT_S
+            )
+            for visitor in visitors
+        ]
+
+    assert [answer.status_code for answer in answers] == statuses
+
+
+@pytest.mark.parametrize("proxy", ["*", "proxy.example", "10.0.0.1/24", ""])
+def test_proxy_that_is_no_address_is_refused(proxy: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["serve", "s3://fruits", f"--trusted-proxy={proxy}"])
+
+    assert ended.value.code == 2
+    assert f"{proxy!r} is not an IP address or a network such as 10.0.0.0/24" in capsys.readouterr().err
