@@ -69,11 +69,8 @@ class Run:
         self.arguments = Arguments(features=FAMILIES, k=COMPONENTS, max_quarantine_share=0.1, **places)
         self.requested = self.arguments
         self.rows = [self._extract(key, data) for key, data in self.images.items()]
-        training = np.stack([row["features"] for row in self.rows if row["split"] == "Training"])
-        self.projection = fit(Moments.of(training), FAMILIES, k=COMPONENTS, explained_variance=None)
-        self.said_version = self.projection.version
-        self.project()
-        self.recogniser: Recogniser | None = self.fit()
+        self.recogniser: Recogniser | None
+        self.fit_all("Training")
         text = {"stage": "decode", "reason": "not_an_image", "detail": "It begins with b'no i'."}
         self.rejected: list[Row] = [{"path": f"s3://fruits/{BROKEN}", "size": 8, **text}]
         self.write()
@@ -100,7 +97,23 @@ class Run:
 
     def fit(self) -> Recogniser:
         """Fit a recogniser on the training rows."""
-        return fitted_on(self.rows, self.projection.version)
+        return fitted_on(self.rows, self.projection.version, self.split)
+
+    def fit_all(self, split: str | None) -> None:
+        """Fit projection and recogniser on the rows of a split, or on all rows for `None`."""
+        self.split = split
+        training = np.stack([row["features"] for row in self.rows if split in (None, row["split"])])
+        self.projection = fit(Moments.of(training), FAMILIES, k=COMPONENTS, explained_variance=None)
+        self.said_version = self.projection.version
+        self.project()
+        self.recogniser = self.fit()
+
+    def remove_splits(self) -> None:
+        """Write the run of the same images in no split."""
+        for row in self.rows:
+            row["split"] = None
+        self.fit_all(None)
+        self.write()
 
     def write(self, schema: pa.Schema | None = None, arguments: Arguments | None = None) -> None:
         """Write all tables again."""
@@ -157,7 +170,7 @@ class Run:
         listed = []
         for key, data in sorted({**self.images, BROKEN: b"no image"}.items()):
             _, split, category, _ = key.split("/")
-            place = {"key": key, "split": split, "category": category, "last_modified": when}
+            place = {"key": key, "split": self.split and split, "category": category, "last_modified": when}
             listed.append({**place, "size": len(data), "etag": md5(data).hexdigest()})  # noqa: S324 - S3's ETag
         return listed
 

@@ -42,6 +42,15 @@ def test_good_run_passes_every_check(run: Run) -> None:
     ]
 
 
+def test_good_run_of_images_without_splits_passes_every_check(run: Run) -> None:
+    run.remove_splits()
+
+    report = run.validate()
+
+    assert [str(check) for check in report.failed] == []
+    assert report.recogniser["splits"]["all"]["images"] == 24
+
+
 def _write(change: Callable[[Run], None], schema: pa.Schema | None = None) -> Callable[[Run], ValidationReport]:
     """Change a run's rows and write them."""
 
