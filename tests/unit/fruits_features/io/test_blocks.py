@@ -88,3 +88,11 @@ def test_range_with_other_bytes_than_were_written_raises(folder: str) -> None:
     assert parquet.read_row_group(0) == TABLE.slice(0, 50)
     with pytest.raises(DamagedFileError, match=f"the digest of its bytes from {BLOCKS[0].end} on does not match"):
         parquet.read_row_group(1)
+
+
+def test_file_that_disappears_while_its_ranges_are_read_raises(folder: str) -> None:
+    parquet = blocks.open_parquet(folder, "file", BLOCKS)
+    (Path(folder) / "file").unlink()
+
+    with pytest.raises(DamagedFileError, match="file is damaged: it does not exist"):
+        parquet.read_row_group(1)

@@ -90,6 +90,28 @@ def test_pictures_are_small_and_only_those_of_neighbours(client: TestClient, mem
     assert [one["picture"] for one in neighbours[1:]] == [None] * 4
 
 
+@pytest.mark.parametrize("is_late", [False, True])
+def test_picture_that_fails_or_is_late_is_left_out(serve: Serve, memory: Any, *, is_late: bool) -> None:  # noqa: ANN401
+    answered = Event()
+
+    class Images(dict[str, bytes]):
+        def get(self, path: str, default: object = None) -> Any:  # noqa: ANN401
+            if not path.endswith("first-0.png"):
+                return super().get(path, default)
+            assert not is_late or answered.wait(30)
+            raise OSError("S3 does not answer")
+
+    lime = "s3://fruits/images/Training/Lime"
+    memory.images = Images({f"{lime}/first-1.png": photograph(1)})
+    client = serve(pictures_s=0.5)
+
+    answer = client.post("/recognise?pictures=true", content=PHOTO)
+    answered.set()
+
+    assert answer.status_code == 200
+    assert [one["picture"] is not None for one in answer.json()["neighbours"]] == [False, True, False, False, False]
+
+
 def test_status_names_run_and_limits(client: TestClient) -> None:
     assert client.get("/status").json() == {
         "run": "first",

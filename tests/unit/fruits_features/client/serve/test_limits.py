@@ -87,3 +87,13 @@ def test_place_is_free_again_after_an_error() -> None:
 
     with slots.taken("a"):
         pass
+
+
+def test_places_of_a_client_count_until_each_is_free() -> None:
+    slots = Slots(total=10, per_client=2)
+
+    with slots.taken("one"):
+        with slots.taken("one"):
+            pass
+        with slots.taken("one"), pytest.raises(Refusal), slots.taken("one"):
+            pass
