@@ -112,6 +112,10 @@ def test_picture_that_fails_or_is_late_is_left_out(serve: Serve, memory: Any, *,
     assert [one["picture"] is not None for one in answer.json()["neighbours"]] == [False, True, False, False, False]
 
 
+def test_other_method_is_answered_with_those_that_are_allowed(client: TestClient) -> None:
+    assert client.put("/recognise", content=PHOTO).headers["Allow"] == "POST"
+
+
 def test_status_names_run_and_limits(client: TestClient) -> None:
     assert client.get("/status").json() == {
         "run": "first",
