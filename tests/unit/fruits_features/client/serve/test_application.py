@@ -16,6 +16,7 @@ from fruits_features.client.serve import recognition
 from fruits_features.client.serve.application import application
 from fruits_features.client.serve.limits import Limits
 from fruits_features.client.serve.service import Service
+from fruits_features.contract.errors import RunError
 from fruits_features.contract.rejections import FORMATS
 from tests.support.small_runs import photograph
 
@@ -278,6 +279,17 @@ def test_client_above_its_rate_is_told_when_to_come_back(serve: Serve, clock: Cl
     assert refused.headers["Retry-After"] == "30"
     clock.now += 31
     assert client.post("/recognise", content=PHOTO).status_code == 200
+
+
+def test_run_that_fails_while_it_recognises_is_answered_with_the_reason(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def embed(*_: object) -> None:
+        raise RunError("The model could not be loaded.")
+
+    monkeypatch.setattr(recognition.Worker, "embed", embed)
+
+    assert error_of(client.post("/recognise", content=PHOTO)) == (503, "The model could not be loaded.")
 
 
 def test_request_above_the_bound_is_refused_at_once(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
