@@ -112,6 +112,7 @@ def test_profile_in_several_parts_of_a_jpeg_is_read_in_their_order() -> None:
         P3[:16] + b"CMYK" + P3[20:],
         P3[:16] + b"GRAY" + P3[20:],
         P3[:128] + b"\xff" * 4 + P3[132:],
+        P3.replace(b"rXYZ", b"none"),
         SRGB,
         SRGB + b"\0",
     ],
