@@ -85,6 +85,13 @@ def test_red_of_display_p3_is_the_red_that_was_meant() -> None:
     np.testing.assert_allclose(to_srgb(paler, P3), np.broadcast_to((220, 40, 30), (2, 2, 3)), atol=2)
 
 
+def test_picture_of_several_bands_is_converted_completely(monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = to_srgb(COLOURS, P3)
+    monkeypatch.setattr(colour, "_BAND_ROWS", 7)
+
+    np.testing.assert_array_equal(to_srgb(COLOURS, P3), expected)
+
+
 def test_profile_in_several_parts_of_a_jpeg_is_read_in_their_order() -> None:
     data = pictures.save(pictures.picture(), "JPEG", quality=95)
     parts = [P3[:100], P3[100:300], P3[300:]]
