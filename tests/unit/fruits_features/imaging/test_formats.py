@@ -282,6 +282,17 @@ def test_raw_file_of_a_camera_is_an_unsupported_format(data: bytes) -> None:
     )
 
 
+@pytest.mark.parametrize("pixels", [bytes([13, 1, 0xFF, 0]), bytes([8, 0])], ids=["damaged", "none"])
+def test_gif_whose_pixels_cannot_be_decoded_is_rejected(pixels: bytes) -> None:
+    data = pictures.save(pictures.picture().convert("P"), "GIF")
+    frame = data.index(b"," + struct.pack("<HHHH", 0, 0, WIDTH, HEIGHT))
+
+    outcome = decode(data[: frame + 10] + pixels + b";", MAX_PIXELS)
+
+    assert isinstance(outcome, Rejected)
+    assert outcome.reason == Reason.UNDECODABLE
+
+
 def bmp(masks: tuple[int, ...], bits: int = 32, header_bytes: int = 108, compression: int = 3) -> bytes:
     """Return a BMP of the picture whose pixels are composed with masks for red, green, blue and maybe opacity."""
     image = np.asarray(pictures.picture("RGBA").transpose(Image.Transpose.FLIP_TOP_BOTTOM)).astype(np.uint32)

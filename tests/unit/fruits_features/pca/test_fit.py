@@ -123,3 +123,15 @@ def test_projection_of_other_parameters_raises(monkeypatch: pytest.MonkeyPatch) 
 
     with pytest.raises(ValueError, match="family orb was computed with"):
         Projection.from_bytes(data)
+
+
+@pytest.mark.parametrize("count", [1, 256, 257, 600])
+def test_rows_of_several_blocks_are_projected(count: int) -> None:
+    projection = fit(Moments.of(features(50)), FAMILIES, k=4, explained_variance=None)
+    rows = features(count, seed=1)
+
+    projected = projection.project(rows)
+
+    expected = projection.scaled(rows) @ projection.components
+    np.testing.assert_allclose(projected, expected, atol=1e-4)
+    assert projected.dtype == np.float32
