@@ -70,9 +70,9 @@ function showPhoto(file) {
 
 function show({ run, categories, neighbours }) {
   const [best] = categories;
-  const sentence = `${best.category}, ${inPercent(best.probability)}`;
-  byId("guess").textContent = sentence;
-  say(`Recognised: ${sentence}.`, true);
+  const share = `, ${inPercent(best.probability)}`;
+  byId("guess").replaceChildren(element("bdi", best.category), share); // also for names from right to left
+  say(`Recognised: ${best.category}${share}.`, true);
   byId("used").textContent = run;
   byId("categories").replaceChildren(...categories.map(rowOf));
   byId("neighbours").replaceChildren(...neighbours.map(itemOf));

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from playwright.sync_api import Page
 
-LONG = "Apple Golden Delicious of the orchard beside the old mill in the south"
+LONG = "Apple_Golden_Delicious_of_the_orchard_beside_the_old_mill_in_the_south"
 
 
 @pytest.fixture(scope="module")

@@ -97,6 +97,24 @@ def test_probability_is_never_shown_as_certain(opened: Page) -> None:
     expect(opened.get_by_role("row").last).to_contain_text("< 0.1%")
 
 
+def test_name_from_right_to_left_stands_before_its_probability(opened: Page) -> None:
+    answer = {"run": "first", "categories": [{"category": "\N{ARABIC LETTER MEEM}", "probability": 0.7}]}
+    opened.route("**/recognise*", lambda route: route.fulfill(json={**answer, "neighbours": []}))
+
+    choose(opened, PHOTO)
+
+    guess = opened.get_by_role("heading", level=2).first
+    expect(guess).to_have_text("\N{ARABIC LETTER MEEM}, 70%")
+    name, share = guess.evaluate(
+        """heading => [...heading.childNodes].map((part) => {
+            const range = document.createRange();
+            range.selectNodeContents(part);
+            return range.getBoundingClientRect().left;
+        })"""
+    )
+    assert name < share
+
+
 def test_photo_is_dropped_or_pasted(opened: Page) -> None:
     drop(opened, PHOTO)
     expect_answer(opened, "Lime")
