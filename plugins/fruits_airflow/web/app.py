@@ -35,7 +35,8 @@ from fruits_features.client.serve.guards import HeadersMiddleware
 from fruits_features.contract.layout import DatasetLayout, RunLayout, split
 from include.settings import settings
 
-RUN_NAME = re.compile(r"[\w-]+")
+RUN_NAME = re.compile(r"[\w-][\w.-]*")
+"""Names of runs end in the id of their DAG, which has letters of any language, digits, `_`, `-` and `.`."""
 
 
 class NoReport(Exception):  # noqa: N818 - shown as a page, not as an error
@@ -145,7 +146,7 @@ def report_page(run: Shown) -> Response:
 @reports.get("/figures.json")
 def report_figures(run: Shown) -> Response:
     """Return the report's figures as a JSON download."""
-    headers = {"Content-Disposition": f'attachment; filename="{run.layout.name}-figures.json"'}
+    headers = {"Content-Disposition": f"attachment; filename*=UTF-8''{quote(run.layout.name)}-figures.json"}
     return Response(_read(run.layout.report_figures), media_type="application/json", headers=headers)
 
 

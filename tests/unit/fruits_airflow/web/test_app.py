@@ -336,7 +336,24 @@ def test_frame_of_report_links_to_the_list_and_to_its_figures(client: TestClient
     assert [urljoin(REPORT, link) for link in links] == [LIST, f"{REPORT}/figures.json"]
     figures = client.get(f"{REPORT}/figures.json", headers=headers_of("viewer"))
     assert figures.json() == {}
-    assert figures.headers["Content-Disposition"] == f'attachment; filename="{RUN}-figures.json"'
+    assert figures.headers["Content-Disposition"] == f"attachment; filename*=UTF-8''{RUN}-figures.json"
+
+
+@pytest.mark.parametrize("dag_id", ["fruits.eu", "\N{CYRILLIC SMALL LETTER EF}"])
+def test_report_of_a_dag_with_any_id_is_shown(
+    client: TestClient, deployment: str, local_aws: LocalAws, dag_id: str
+) -> None:
+    layout = DatasetLayout(deployment).run(f"2026-03-01T000000Z-{dag_id}")
+    _put(local_aws, layout.record, json.dumps({**RECORD, "run": layout.name, "dag": {"dag_id": dag_id}}))
+    _put(local_aws, layout.report_page, "")
+    _put(local_aws, layout.report_figures, "{}")
+    report = f"/fruits/dags/{dag_id}/runs/{layout.name}/report"
+
+    answers = [client.get(f"{report}{file}", headers=headers_of("viewer")) for file in ("", "/figures.json")]
+
+    assert [answer.status_code for answer in answers] == [200, 200]
+    name = unquote(answers[1].headers["Content-Disposition"].rpartition("''")[2])
+    assert name == f"{layout.name}-figures.json"
 
 
 def test_report_of_a_dag_run_is_found_by_its_inventory(client: TestClient, deployment: str, push: Push) -> None:
