@@ -152,6 +152,7 @@ def _deployment(options: argparse.Namespace, stack: Stack, account: str) -> Depl
     """Return the deployment of the command line, completed from an existing stack."""
     current, given, outputs = stack.parameters(), _parameters(options), stack.outputs()
     return Deployment(
+        account=account,
         region=options.region,
         vpc=given.get("VpcId") or current.get("VpcId"),
         subnets=tuple(filter(None, options.subnets.split(","))),

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         RouteTypeDef,
         SubnetTypeDef,
         VpcEndpointTypeDef,
+        VpcTypeDef,
     )
 
 EMR_TAG: Final = "for-use-with-amazon-emr-managed-policies"
@@ -44,8 +45,12 @@ def network(ec2: EC2Client, deployment: Deployment) -> Iterator[Problem]:
             f"There is no VPC {vpc} in {region}.", f"aws ec2 describe-vpcs --region {region} --query Vpcs[].VpcId"
         )
         return
+    if found["OwnerId"] != deployment.account:
+        yield _shared(found, deployment)
+        return
     yield from _untagged(vpc, "VPC", found.get("Tags", []), region)
     yield from _dns(ec2, vpc, region)
+    yield from _name_servers(ec2, found, region)
     subnets, problems = cluster_subnets(ec2, deployment, vpc)
     yield from problems
     if subnets:
@@ -73,6 +78,39 @@ def _dns(ec2: EC2Client, vpc: str, region: str) -> Iterator[Problem]:
                 f"VPC {vpc} has {name} switched off; EMR's endpoint needs it.",
                 f"aws ec2 modify-vpc-attribute --region {region} --vpc-id {vpc} {option}",
             )
+
+
+def _shared(vpc: VpcTypeDef, deployment: Deployment) -> Problem:
+    """Return the problem of a VPC that another account shares.
+
+    A participant account cannot create interface endpoints (AWS Knowledge Center,
+    `vpc-interface-endpoint-creation-errors`), but EMR creates one on `emr-spark-8.x`. The policies of its service role
+    name a VPC and subnets of this account.
+    """
+    return Problem(
+        f"VPC {vpc['VpcId']} belongs to account {vpc['OwnerId']}; clusters need a VPC of account {deployment.account}.",
+        'make deploy DEPLOY="--vpc vpc-…"',
+    )
+
+
+def _name_servers(ec2: EC2Client, vpc: VpcTypeDef, region: str) -> Iterator[Problem]:
+    """Check that nodes use Amazon's DNS server.
+
+    The nodes' security groups let only HTTPS out. Security groups do not filter requests to Amazon's server, which has
+    the address 169.254.169.253, and the VPC's network address plus two (VPC User Guide, "Control traffic to your AWS
+    resources using security groups" and "Understanding Amazon DNS").
+    """
+    by_id: list[FilterTypeDef] = [{"Name": "dhcp-options-id", "Values": [vpc["DhcpOptionsId"]]}]
+    sets = ec2.describe_dhcp_options(Filters=by_id)["DhcpOptions"]
+    options = [option for one in sets for option in one["DhcpConfigurations"]]
+    used = [item["Value"] for option in options if option["Key"] == "domain-name-servers" for item in option["Values"]]
+    amazons = {"AmazonProvidedDNS", "169.254.169.253", str(IPv4Network(vpc["CidrBlock"])[2])}
+    if used and amazons.isdisjoint(used):
+        yield Problem(
+            f"VPC {vpc['VpcId']} uses the DNS servers {joined(used)}, which the nodes' security groups block; use "
+            "AmazonProvidedDNS.",
+            f"aws ec2 associate-dhcp-options --region {region} --vpc-id {vpc['VpcId']} --dhcp-options-id dopt-…",
+        )
 
 
 def cluster_subnets(ec2: EC2Client, deployment: Deployment, vpc: str) -> tuple[list[SubnetTypeDef], list[Problem]]:

@@ -77,6 +77,7 @@ CALLED_ACTIONS: Final = (
     "cloudformation:DescribeStackEvents",
     "cloudformation:DescribeStacks",
     "cloudformation:ExecuteChangeSet",
+    "ec2:DescribeDhcpOptions",
     "ec2:DescribeInstanceTypeOfferings",
     "ec2:DescribeRouteTables",
     "ec2:DescribeSecurityGroups",

@@ -31,6 +31,7 @@ class Deployment:
     """The deployment to check.
 
     Args:
+        account: ID of the account that deploys.
         region: AWS region.
         vpc: VPC of the clusters; None if neither the command line nor an existing stack names one.
         subnets: Subnets of the clusters; empty for all subnets of the VPC that are tagged for EMR.
@@ -40,6 +41,7 @@ class Deployment:
         node_groups: Security groups of the clusters' nodes; empty before the stack has them.
     """
 
+    account: str
     region: str
     vpc: str | None
     subnets: tuple[str, ...]

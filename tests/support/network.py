@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import boto3
+from moto.core import DEFAULT_ACCOUNT_ID
 
 from include.deploy.network import EMR_TAG
 from include.deploy.problems import Deployment
@@ -27,7 +28,9 @@ class Network:
         self.group = self.ec2.create_security_group(GroupName="kms", Description="KMS", VpcId=self.vpc)["GroupId"]
         self.admit(IpRanges=[{"CidrIp": "10.0.0.0/16"}])
         self.kms = self.interface("kms", self.group)
-        self.deployment = Deployment(region, self.vpc, (self.subnet,), "small", "orchard", exists=False)
+        self.deployment = Deployment(
+            DEFAULT_ACCOUNT_ID, region, self.vpc, (self.subnet,), "small", "orchard", exists=False
+        )
 
     def endpoint(self, service: str, **more: object) -> str:
         request = {
@@ -58,6 +61,11 @@ class Network:
     def dns(self, *, support: bool = True, names: bool = True) -> None:
         self.ec2.modify_vpc_attribute(VpcId=self.vpc, EnableDnsSupport={"Value": support})
         self.ec2.modify_vpc_attribute(VpcId=self.vpc, EnableDnsHostnames={"Value": names})
+
+    def name_servers(self, *addresses: str) -> None:
+        configuration = {"Key": "domain-name-servers", "Values": list(addresses)}
+        created = self.ec2.create_dhcp_options(DhcpConfigurations=[configuration])["DhcpOptions"]
+        self.ec2.associate_dhcp_options(DhcpOptionsId=created["DhcpOptionsId"], VpcId=self.vpc)
 
     def untag(self, resource: str) -> None:
         self.ec2.delete_tags(Resources=[resource], Tags=TAGS)

@@ -98,6 +98,34 @@ def test_dns_that_is_switched_off_is_a_problem(there: Network, off: str, option:
     ]
 
 
+def test_vpc_of_another_account_is_refused(there: Network) -> None:
+    assert _problems(there, account="210987654321") == [
+        (
+            f"VPC {there.vpc} belongs to account 123456789012; clusters need a VPC of account 210987654321.",
+            'make deploy DEPLOY="--vpc vpc-…"',
+        )
+    ]
+
+
+def test_name_servers_that_the_nodes_cannot_reach_are_a_problem(there: Network) -> None:
+    there.name_servers("10.1.0.53", "10.2.0.53")
+
+    ((sentence, command),) = _problems(there)
+
+    assert sentence == (
+        f"VPC {there.vpc} uses the DNS servers 10.1.0.53 and 10.2.0.53, which the nodes' security groups block; "
+        "use AmazonProvidedDNS."
+    )
+    assert command == f"aws ec2 associate-dhcp-options --region {REGION} --vpc-id {there.vpc} --dhcp-options-id dopt-…"
+
+
+@pytest.mark.parametrize("server", ["AmazonProvidedDNS", "169.254.169.253", "10.0.0.2"])
+def test_amazons_name_server_is_no_problem(there: Network, server: str) -> None:
+    there.name_servers("10.1.0.53", server)
+
+    assert _problems(there) == []
+
+
 def test_subnet_without_routes_to_s3_and_kms_is_a_problem_with_the_commands(there: Network) -> None:
     there.remove(there.s3)
     there.remove(there.kms)

@@ -31,8 +31,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-NEW = Deployment(REGION, "vpc-1", (), "small", "orchard", exists=False)
-ADA = Caller("123456789012", "arn:aws:sts::123456789012:assumed-role/Admin/ada")
+ACCOUNT = "123456789012"
+NEW = Deployment(ACCOUNT, REGION, "vpc-1", (), "small", "orchard", exists=False)
+ADA = Caller(ACCOUNT, "arn:aws:sts::123456789012:assumed-role/Admin/ada")
 ROLE = "arn:aws:iam::123456789012:role/aws-reserved/sso.amazonaws.com/eu-west-1/Admin"
 """Role of a session of single sign-on, whose ARN lacks the path."""
 KEY = "0a1b2c3d-0000-0000-0000-000000000000"
@@ -321,7 +322,7 @@ def test_quotas_of_a_new_account_are_too_small_for_medium(client: Callable[[str]
 
     raise_it = f"aws service-quotas request-service-quota-increase --region {REGION} --service-code ec2"
     assert list(
-        preflight.small_quotas(quotas.client, Deployment(REGION, "vpc-1", (), "medium", "b", exists=False))
+        preflight.small_quotas(quotas.client, Deployment(ACCOUNT, REGION, "vpc-1", (), "medium", "b", exists=False))
     ) == [
         Problem(
             "The quota of on-demand vCPUs is 5; a medium cluster needs 12.",
