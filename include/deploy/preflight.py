@@ -286,8 +286,10 @@ def leftover_bucket(s3: S3Client, deployment: Deployment) -> Iterator[Problem]:
             yield Problem(f"Bucket {name} exists in another region.", another)
             return
         raise
+    # `aws s3 rb --force` keeps the versions of objects, and so the bucket (AWS CLI Command Reference, "rb").
     yield Problem(
-        f"Bucket {name} exists and belongs to no stack; it must be empty to be removed.", f"aws s3 rb s3://{name}"
+        f"Bucket {name} exists already; name another one, or empty and delete it (docs/guides/aws.md, Remove).",
+        another,
     )
 
 

@@ -257,13 +257,14 @@ def test_bucket_name_that_is_taken_is_a_problem(
     assert problem.stops
 
 
-def test_bucket_of_a_failed_deployment_is_a_problem(client: Callable[[str], Stubber]) -> None:
+def test_bucket_of_an_earlier_or_another_stack_is_a_problem(client: Callable[[str], Stubber]) -> None:
     s3 = client("s3")
     s3.add_response("head_bucket", {}, {"Bucket": "orchard"})
 
     assert list(preflight.leftover_bucket(s3.client, NEW)) == [
         Problem(
-            "Bucket orchard exists and belongs to no stack; it must be empty to be removed.", "aws s3 rb s3://orchard"
+            "Bucket orchard exists already; name another one, or empty and delete it (docs/guides/aws.md, Remove).",
+            'make deploy DEPLOY="--parameter BucketName=…"',
         )
     ]
 
