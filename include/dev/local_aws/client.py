@@ -8,14 +8,17 @@ from __future__ import annotations
 import os
 import secrets
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import boto3
+from botocore.configprovider import ConfigChainFactory
 from botocore.credentials import Credentials
 from botocore.session import Session
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from botocore.config import Config
 
 
 def _read(file: Path) -> dict[str, str]:
@@ -66,11 +69,25 @@ def without_accounts(environment: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in environment.items() if not name.startswith("AWS_")} | _VARIABLES
 
 
-def session(environment: Mapping[str, str]) -> boto3.Session:
-    """Return a session that reads its configuration from these variables, and not from those of this process."""
-    variables = {}
-    for option, (_, declared, default, convert) in Session.SESSION_VARIABLES.items():
-        names = [declared] if isinstance(declared, str) else declared or []
-        given = next((environment[name] for name in names if name in environment), default)
-        variables[option] = (None, None, given, convert)  # neither a file's name, nor a variable of this process
-    return boto3.Session(botocore_session=Session(session_vars=variables))
+def connect(service: str, environment: Mapping[str, str], config: Config | None = None) -> Any:  # noqa: ANN401 - boto3's client of any service
+    """Return a client that reads the AWS configuration from these variables, and not from those of this process.
+
+    Args:
+        service: Name of the service, as boto3 has it.
+        environment: Variables of `client_environment`.
+        config: Timeouts and retries.
+    """
+    core = Session()
+    chain, store = ConfigChainFactory(core, environment), core.get_component("config_store")
+    for option, (properties, variables, default, convert) in Session.SESSION_VARIABLES.items():
+        provider = chain.create_config_chain(option, variables, properties, default, convert)
+        store.set_config_provider(option, provider)
+    session: Any = boto3.Session(botocore_session=core)  # its type knows literal names of services only
+    return session.client(
+        service,
+        endpoint_url=environment["AWS_ENDPOINT_URL_S3" if service == "s3" else "AWS_ENDPOINT_URL"],
+        aws_access_key_id=environment["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=environment["AWS_SECRET_ACCESS_KEY"],
+        region_name=environment["AWS_REGION"],
+        config=config,
+    )

@@ -169,23 +169,13 @@ class LocalAws:
 
     def s3(self) -> S3Client:
         """Return a client for S3."""
-        s3: S3Client = client.session(self.environment).client("s3", **self.client_arguments("AWS_ENDPOINT_URL_S3"))
+        s3: S3Client = client.connect("s3", self.environment)
         return s3
 
     def emr(self) -> EMRClient:
         """Return a client for EMR."""
-        emr: EMRClient = client.session(self.environment).client("emr", **self.client_arguments("AWS_ENDPOINT_URL"))
+        emr: EMRClient = client.connect("emr", self.environment)
         return emr
-
-    def client_arguments(self, endpoint: str) -> dict[str, Any]:
-        """Return the arguments of a boto3 client. `endpoint` is the variable with the service's URL."""
-        environment = self.environment
-        return {
-            "endpoint_url": environment[endpoint],
-            "aws_access_key_id": environment["AWS_ACCESS_KEY_ID"],
-            "aws_secret_access_key": environment["AWS_SECRET_ACCESS_KEY"],
-            "region_name": environment["AWS_REGION"],
-        }
 
     def active_clusters(self) -> list[str]:
         """Return the ids of the clusters that have not ended."""

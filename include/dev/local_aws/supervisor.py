@@ -27,13 +27,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
 from werkzeug.serving import make_server
 
-from include.dev.local_aws.client import client_environment, keys_from_environment, random_keys
+from include.dev.local_aws.client import client_environment, connect, keys_from_environment, random_keys
 from include.dev.local_aws.emr.api import LocalEmrBackend, install
 from include.dev.local_aws.errors import LocalAwsError
 from include.dev.local_aws.gate import Gate
@@ -52,6 +51,7 @@ ROLES = ("EMR_DefaultRole", "EMR_DefaultRole_V2", "EMR_EC2_DefaultRole")
 INSTANCE_PROFILE = "EMR_EC2_DefaultRole"
 START_DEADLINE_S = 30.0
 MIN_FREE_BYTES = 200 * 2**20
+_ONE_ATTEMPT = Config(retries={"total_max_attempts": 1}, connect_timeout=2, read_timeout=10)
 logger = logging.getLogger("local_aws")
 
 
@@ -171,7 +171,7 @@ class Supervisor:
         with self.state.log.open("ab") as log:
             self.s3_server = start_s3_server(self.state.s3, (self.options.host, port), self.keys, environment, log)
         aws = client_environment(port, emr_port, self.keys)
-        self.s3 = boto3.client("s3", **_client_arguments(aws, "AWS_ENDPOINT_URL_S3"))
+        self.s3 = connect("s3", aws, _ONE_ATTEMPT)
         until = time.monotonic() + START_DEADLINE_S
         while True:
             if self.s3_server.poll() is not None:
@@ -213,7 +213,7 @@ class Supervisor:
             fd=bound.fileno(),
         )
         threading.Thread(target=server.serve_forever, name="emr", daemon=True).start()
-        iam = boto3.client("iam", **_client_arguments(aws, "AWS_ENDPOINT_URL"))
+        iam = connect("iam", aws, _ONE_ATTEMPT)
         for role in ROLES:
             iam.create_role(RoleName=role, AssumeRolePolicyDocument="{}")
         iam.create_instance_profile(InstanceProfileName=INSTANCE_PROFILE)
@@ -235,16 +235,6 @@ def _bound_socket(host: str, port: int, option: str) -> socket.socket:
             f"or choose another port with {option}."
         ) from None
     return bound
-
-
-def _client_arguments(aws: dict[str, str], endpoint: str) -> dict[str, Any]:
-    return {
-        "endpoint_url": aws[endpoint],
-        "aws_access_key_id": aws["AWS_ACCESS_KEY_ID"],
-        "aws_secret_access_key": aws["AWS_SECRET_ACCESS_KEY"],
-        "region_name": aws["AWS_REGION"],
-        "config": Config(retries={"total_max_attempts": 1}, connect_timeout=2, read_timeout=10),
-    }
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -20,9 +20,7 @@ class Topic:
     """
 
     def __init__(self, aws: LocalAws, name: str) -> None:
-        arguments = aws.client_arguments("AWS_ENDPOINT_URL")
-        session = client.session(aws.environment)
-        sns, self._sqs = session.client("sns", **arguments), session.client("sqs", **arguments)
+        sns, self._sqs = (client.connect(service, aws.environment) for service in ("sns", "sqs"))
         self.arn = sns.create_topic(Name=name)["TopicArn"]
         self._queue = self._sqs.create_queue(QueueName=name)["QueueUrl"]
         attributes = self._sqs.get_queue_attributes(QueueUrl=self._queue, AttributeNames=["QueueArn"])
