@@ -8,9 +8,6 @@ export AIRFLOW__CORE__LOAD_EXAMPLES=False
 export AIRFLOW__API__HOST=127.0.0.1 # the UI is for this machine only
 export PYTHONPATH="$root:$root/spark_apps"
 export PATH="$root/.venv/bin:$PATH"
-# Clients of local AWS and of Airflow do not use the proxy of the network.
-no_proxy=${no_proxy:-${NO_PROXY:-}}
-export no_proxy="127.0.0.1,localhost${no_proxy:+,$no_proxy}"
-export NO_PROXY="$no_proxy"
+. "$root/include/dev/no_proxy.sh"
 unset PYTHONDONTWRITEBYTECODE # without .pyc files every process compiles Airflow and Spark again
 unset root

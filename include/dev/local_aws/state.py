@@ -19,12 +19,9 @@ NODES = Path(__file__).resolve().parents[3] / ".local" / "nodes"
 """Python environments of cluster nodes. All local AWS of this checkout share them: their names are content hashes."""
 DEFAULT_BUCKET = "fruits"
 
-_OTHER_VARIABLES = r"""unset AWS_PROFILE $(env | sed -n 's/^\(AWS_[A-Za-z0-9_]*\)=.*/\1/p')
-no_proxy=${no_proxy:-${NO_PROXY:-}}
-export no_proxy="127.0.0.1,localhost${no_proxy:+,$no_proxy}"
-export NO_PROXY="$no_proxy"
-"""
-"""Commands for a shell without the user's AWS configuration, and without the proxy of its network.
+_NO_PROXY = Path(__file__).parents[1] / "no_proxy.sh"
+_NO_ACCOUNT = r"unset AWS_PROFILE $(env | sed -n 's/^\(AWS_[A-Za-z0-9_]*\)=.*/\1/p')"
+"""Command for a shell without the user's AWS configuration.
 
 `AWS_PROFILE` stands there because zsh refuses `unset` without a name.
 """
@@ -45,7 +42,7 @@ class StateFolder:
     def publish(self, report: dict[str, Any]) -> None:
         """Write the record and the exports, each atomically."""
         lines = [f"export {key}={shlex.quote(value)}\n" for key, value in report["environment"].items()]
-        _write(self.exports, "".join([_OTHER_VARIABLES, *lines]))
+        _write(self.exports, "".join([_NO_PROXY.read_text(encoding="utf-8"), f"{_NO_ACCOUNT}\n", *lines]))
         _write(self.record, json.dumps(report, indent=2))
 
     def read(self) -> dict[str, Any] | None:
