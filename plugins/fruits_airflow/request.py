@@ -7,6 +7,7 @@ the names that exist.
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
@@ -40,16 +41,33 @@ def check(context: Context) -> None:
             fail again.
     """
     params = context["params"]
-    known = context["dag"].params
     problem = (
-        _unknown_name(context["dag_run"].conf or {}, known)
+        _unknown_name(context["dag_run"].conf or {}, context["dag"].params)
         or _unused_model(params)
         or _too_many_components(params)
-        or _conflict(context)
     )
     if problem:
         raise AirflowFailException(problem)
-    _warn_of_new_dataset(run_context.dataset(context))
+    with suppress(BotoCoreError, ClientError):  # the wait for images, which comes next, explains such errors
+        _check_dataset(context)
+
+
+def _check_dataset(context: Context) -> None:
+    """Check the request against the published run of its data set. Log a warning if there is no such run.
+
+    Raises:
+        AirflowFailException: They contradict each other.
+        BotoCoreError, ClientError: S3 refuses a request.
+    """
+    params, dataset, s3 = context["params"], run_context.dataset(context), aws.s3()
+    published = read_latest(s3, dataset)
+    problem = _fixed_projection(params, published)
+    if not params["replace_dataset"]:
+        problem = other_images(s3, published, dataset, run_context.image_prefix(context)) or problem
+    if problem:
+        raise AirflowFailException(problem)
+    if not (published or dataset.is_default):
+        _warn_of_new_dataset(dataset, [name for name in list_datasets(s3, dataset.bucket) if name != dataset.name])
 
 
 def _unknown_name(conf: Mapping[str, Any], known: Iterable[str]) -> str | None:
@@ -84,21 +102,6 @@ def _too_many_components(params: Mapping[str, Any]) -> str | None:
     )
 
 
-def _conflict(context: Context) -> str | None:
-    """Return a problem if the request contradicts the published run of its data set.
-
-    `None` if S3 refuses the request. The wait for images, which comes next, explains such errors.
-    """
-    dataset, s3 = run_context.dataset(context), aws.s3()
-    try:
-        published = read_latest(s3, dataset)
-        problem = other_images(s3, published, dataset, run_context.image_prefix(context))
-    except (BotoCoreError, ClientError):
-        return None
-    may_replace = context["params"]["replace_dataset"]
-    return (None if may_replace else problem) or _fixed_projection(context["params"], published)
-
-
 def _fixed_projection(params: Mapping[str, Any], published: Mapping[str, Any]) -> str | None:
     """Return a problem if `refit` is `never` and the published projection has other components than requested."""
     k, share = params["k"], params["explained_variance"]
@@ -115,18 +118,13 @@ def _fixed_projection(params: Mapping[str, Any], published: Mapping[str, Any]) -
     )
 
 
-def _warn_of_new_dataset(dataset: DatasetLayout) -> None:
-    """Log a warning if a named data set has no published run, because its name may be mistyped.
+def _warn_of_new_dataset(dataset: DatasetLayout, others: list[str]) -> None:
+    """Log a warning that a run creates a named data set, because its name may be mistyped.
 
-    Nothing is logged if S3 refuses the request.
+    Args:
+        dataset: Data set of the run.
+        others: Names of the other data sets of the bucket.
     """
-    s3 = aws.s3()
-    try:
-        if dataset.is_default or s3.check_for_key(dataset.latest):
-            return
-        others = [name for name in list_datasets(s3, dataset.bucket) if name != dataset.name]
-    except (BotoCoreError, ClientError):
-        return
     nearest = get_close_matches(dataset.name, others, n=MAX_NAMES, cutoff=0)
     log.warning(
         "The data set %r of s3://%s has no published run, so this run creates it. If the name is mistyped, mark this "

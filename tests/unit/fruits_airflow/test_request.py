@@ -12,6 +12,7 @@ from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
 
 from fruits_airflow import params, request
 from fruits_airflow.s3.sensors import ImagesSensor
+from tests.support.aws_requests import recording
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -199,8 +200,9 @@ def test_first_run_of_a_named_data_set_warns_of_a_mistyped_name(
     for name in ("citrus", "nuts"):
         _publish(local_aws.s3(), bucket, key=f"features/datasets/{name}/latest.json")
 
-    for name in ("default", "citrus", "citrsu"):
-        request.check(_context(bucket, dataset=name))
+    with recording() as requests:
+        for name in ("default", "citrus", "citrsu"):
+            request.check(_context(bucket, dataset=name))
 
     (warning,) = [entry for entry in caplog.records if entry.name == request.__name__]
     assert warning.levelname == "WARNING"
@@ -209,6 +211,8 @@ def test_first_run_of_a_named_data_set_warns_of_a_mistyped_name(
         "mistyped, mark this run as failed and correct `dataset`. Other data sets, the most similar first: "
         "citrus, nuts, default."
     )
+    pointers = [call for call in requests if call.parameters.get("Key", "").endswith("latest.json")]
+    assert len(pointers) == 3, "a check requests the pointer again"
 
 
 def test_refused_access_is_left_to_the_wait_for_images() -> None:
