@@ -23,9 +23,9 @@ from fruits_features.contract.families import FAMILIES, MODEL_FAMILY, dimensions
 from fruits_features.contract.rejections import Rejected
 from fruits_features.extraction.extract import OVERSAMPLING, ImageExtractor, ImageFeatures, add_embeddings
 from fruits_features.extraction.families.onnx import Weights
-from fruits_features.io import s3_access, sealed_npz
+from fruits_features.io import sealed_npz
 from fruits_features.io.sealed_npz import UnreadableArchiveError
-from fruits_features.io.uri import read
+from fruits_features.io.uri import read_published
 
 BLOCK_ROWS = 256
 """Rows projected at once: a few megabytes in double precision, which fit into the processor's cache."""
@@ -237,8 +237,7 @@ def load(uri: str | Path) -> Projection:
         S3AccessError: There are no credentials, or S3 rejected them.
         UnreadableProjectionError: The file is damaged, or this version cannot compute the projection's features.
     """
-    with s3_access.reading(str(uri)):
-        projection = Projection.from_bytes(read(uri))
+    projection = Projection.from_bytes(read_published(uri))
     if projection.model is not None:
         projection.model.open()
     return projection

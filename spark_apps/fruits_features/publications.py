@@ -17,6 +17,7 @@ from fruits_features.contract import layout, sealed
 from fruits_features.contract.layout import DATASETS_ROOT, DEFAULT_DATASET, DOCUMENT_FORMAT, DatasetLayout
 from fruits_features.contract.sealed import DamagedDocumentError
 from fruits_features.io import object_store, s3_access
+from fruits_features.io.object_store import READER_RETRIES
 
 _S3 = "s3://"
 _MAX_NAMES = 10
@@ -105,8 +106,8 @@ def _way_out(bucket: str) -> str:
     """Return what to do about a data set without a published run."""
     names = [DEFAULT_DATASET]
     with suppress(BaseError):  # no bucket, or no permission to list it
-        names += layout.dataset_names(object_store.list_folders(f"{_S3}{bucket}/{DATASETS_ROOT}"))
-    known = [name for name in names if object_store.exists(DatasetLayout(bucket, name).latest)]
+        names += layout.dataset_names(object_store.list_folders(f"{_S3}{bucket}/{DATASETS_ROOT}", READER_RETRIES))
+    known = [name for name in names if object_store.exists(DatasetLayout(bucket, name).latest, READER_RETRIES)]
     if known:
         return f"open another data set of this bucket ({_shorten(known)}), or run the DAG on this data set first"
     return "run the DAG on this bucket first, or open another bucket"
@@ -142,7 +143,7 @@ def publications(bucket: str, *, dataset: str = DEFAULT_DATASET) -> list[Publica
 
 def _history(dataset: DatasetLayout) -> list[str]:
     """Return the names of the earlier pointers, the oldest first. Other objects in their folder are left out."""
-    return list(object_store.list_files(dataset.history, ".json"))
+    return list(object_store.list_files(dataset.history, ".json", READER_RETRIES))
 
 
 def _earlier(
@@ -208,7 +209,7 @@ def _read(uri: str) -> dict[str, Any]:
     """
     fix = "restore an earlier version of this object"
     try:
-        document = sealed.decode(object_store.read(uri))
+        document = sealed.decode(object_store.read(uri, READER_RETRIES))
     except DamagedDocumentError as error:
         raise DamagedPointerError(f"{uri} is damaged: {error}; {fix}.") from error
     if document.get("format", DOCUMENT_FORMAT) != DOCUMENT_FORMAT:

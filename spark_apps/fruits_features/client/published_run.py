@@ -17,7 +17,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import date
-from errno import ENOENT
 from functools import cached_property, partial
 from pathlib import Path
 from shutil import rmtree
@@ -33,7 +32,8 @@ from fruits_features.contract.arguments import DEFAULT_MAX_IMAGE_BYTES
 from fruits_features.contract.layout import DEFAULT_DATASET
 from fruits_features.contract.rejections import Reason, Stage
 from fruits_features.contract.sealed import DIGEST
-from fruits_features.io import object_store, s3_access
+from fruits_features.io import s3_access
+from fruits_features.io.uri import read_published
 from fruits_features.publications import name_of, published
 from fruits_features.recogniser.model import Recogniser
 
@@ -93,7 +93,7 @@ class PublishedRun:
                 `as_of` are both given, or the time cannot be parsed.
         """
         pointer = published(bucket, run=run, as_of=as_of, dataset=dataset)
-        return cls(pointer, _read, partial(s3_access.open_filesystem, name_of(bucket)))
+        return cls(pointer, read_published, partial(s3_access.open_filesystem, name_of(bucket)))
 
     def __repr__(self) -> str:
         """Return the name of the run. The pointer has hundreds of checksums."""
@@ -295,14 +295,6 @@ class PublishedRun:
                 f"{self.pointer['paths'][name]} belongs to the projection {version}, but the run {self.run} has "
                 f"{expected}; {_ANOTHER}."
             )
-
-
-def _read(uri: str) -> bytes:
-    with s3_access.reading(uri):
-        try:
-            return object_store.read(uri)
-        except FileNotFoundError as error:  # its message is the answer of the server
-            raise FileNotFoundError(ENOENT, "There is no such object", uri) from error
 
 
 def _check_positive(name: str, number: int) -> None:

@@ -1,7 +1,7 @@
 """Objects in a folder of a bucket or of a local disk, by URI. All files except the images are read and written here.
 
 Runs below `s3://` and below a local folder use the same code. A write creates the complete object or nothing. Failed
-requests are retried by `FILE_RETRIES`, and in a block of `s3_access.reading` by `READER_RETRIES`.
+requests are retried: writes by `FILE_RETRIES`, reads by the policy of their argument.
 """
 
 import io
@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from datetime import timedelta
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import obstore
 from obstore.store import LocalStore, ObjectStore, S3Store
@@ -37,7 +37,6 @@ https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html
 _MAX_CONCURRENT_PARTS = 4
 
 _S3 = "s3://"
-_T = TypeVar("_T")
 
 
 @cache
@@ -52,18 +51,6 @@ def open_folder(uri: str, policy: RetryPolicy) -> ObjectStore:
         bucket, _, prefix = uri.removeprefix(_S3).partition("/")
         return open_bucket(bucket, policy, prefix.strip("/"))
     return LocalStore(_local_path(uri), mkdir=True, automatic_cleanup=True)
-
-
-def _folder(uri: str) -> ObjectStore:
-    return open_folder(uri, _policy())
-
-
-def _repeat(call: Callable[[], _T]) -> _T:
-    return retry_call(call, _policy())
-
-
-def _policy() -> RetryPolicy:
-    return READER_RETRIES if s3_access.is_reading() else FILE_RETRIES
 
 
 def open_bucket(bucket: str, policy: RetryPolicy, prefix: str = "") -> ObjectStore:
@@ -96,43 +83,45 @@ def open_bucket(bucket: str, policy: RetryPolicy, prefix: str = "") -> ObjectSto
     )
 
 
-def list_files(folder: str, suffix: str = "") -> dict[str, int]:
+def list_files(folder: str, suffix: str = "", policy: RetryPolicy = FILE_RETRIES) -> dict[str, int]:
     """Return the sizes in bytes of the objects below a folder whose names end in a suffix, by name, sorted."""
-    return dict(sorted((entry["path"], entry["size"]) for entry in _list(folder) if entry["path"].endswith(suffix)))
+    listed = _list(open_folder(folder, policy), None, policy)
+    return dict(sorted((entry["path"], entry["size"]) for entry in listed if entry["path"].endswith(suffix)))
 
 
-def _list(folder: str) -> "list[ObjectMeta]":
-    store = _folder(folder)
-    return _repeat(lambda: [entry for batch in obstore.list(store) for entry in batch])
+def _list(store: ObjectStore, prefix: str | None, policy: RetryPolicy) -> "list[ObjectMeta]":
+    return retry_call(lambda: [entry for batch in obstore.list(store, prefix) for entry in batch], policy)
 
 
-def list_folders(folder: str) -> list[str]:
+def list_folders(folder: str, policy: RetryPolicy) -> list[str]:
     """Return the names of the folders directly below a folder, sorted."""
-    store = _folder(folder)
-    listed = _repeat(lambda: obstore.list_with_delimiter(store)["common_prefixes"])
+    store = open_folder(folder, policy)
+    listed = retry_call(lambda: obstore.list_with_delimiter(store)["common_prefixes"], policy)
     return sorted(str(path).rstrip("/") for path in listed)
 
 
-def exists(uri: str) -> bool:
+def exists(uri: str, policy: RetryPolicy) -> bool:
     """Return whether an object exists."""
     folder, _, name = uri.rpartition("/")
+    store = open_folder(folder, policy)
     try:
-        _repeat(lambda: obstore.head(_folder(folder), name))
+        retry_call(lambda: obstore.head(store, name), policy)
     except FileNotFoundError:
         return False
     return True
 
 
-def read_bytes(folder: str, name: str) -> bytes:
+def read_bytes(folder: str, name: str, policy: RetryPolicy = FILE_RETRIES) -> bytes:
     """Read one object.
 
     Raises:
         FileNotFoundError: The object does not exist.
     """
-    return _repeat(lambda: bytes(obstore.get(_folder(folder), name).bytes()))
+    store = open_folder(folder, policy)
+    return retry_call(lambda: bytes(obstore.get(store, name).bytes()), policy)
 
 
-def read(uri: str) -> bytes:
+def read(uri: str, policy: RetryPolicy = FILE_RETRIES) -> bytes:
     """Read one object by its URI.
 
     Raises:
@@ -142,7 +131,7 @@ def read(uri: str) -> bytes:
     folder, _, name = uri.rpartition("/")
     if uri.startswith(_S3) and (len(folder) <= len(_S3) or not name):
         raise ValueError(f"{uri!r} is not the address of an object; write s3://<bucket>/<key>.")
-    return read_bytes(folder, name)
+    return read_bytes(folder, name, policy)
 
 
 class Ranges(io.RawIOBase):
@@ -155,7 +144,8 @@ class Ranges(io.RawIOBase):
     """
 
     def __init__(self, folder: str, name: str, size: int) -> None:
-        self._store, self.name, self._size, self._position = _folder(folder), name, size, 0
+        self._store = open_folder(folder, FILE_RETRIES)
+        self.name, self._size, self._position = name, size, 0
 
     def readable(self) -> bool:
         """Return true."""
@@ -186,7 +176,8 @@ class Ranges(io.RawIOBase):
 
 def write_bytes(folder: str, name: str, data: bytes) -> None:
     """Write one object in a single request. Replace an existing object."""
-    _repeat(lambda: obstore.put(_folder(folder), name, data, use_multipart=False))
+    store = open_folder(folder, FILE_RETRIES)
+    retry_call(lambda: obstore.put(store, name, data, use_multipart=False), FILE_RETRIES)
 
 
 @contextmanager
@@ -197,9 +188,8 @@ def writing(folder: str, name: str) -> Iterator["Sink"]:
     are retried, except for a response that breaks off, which raises. The caller must then write the object again, as
     Spark does when it retries a task.
     """
-    with obstore.open_writer(
-        _folder(folder), name, buffer_size=_PART_BYTES, max_concurrency=_MAX_CONCURRENT_PARTS
-    ) as writer:
+    store = open_folder(folder, FILE_RETRIES)
+    with obstore.open_writer(store, name, buffer_size=_PART_BYTES, max_concurrency=_MAX_CONCURRENT_PARTS) as writer:
         yield Sink(writer.write)
 
 
@@ -224,17 +214,18 @@ class Sink(io.RawIOBase):
 
 def remove(folder: str, name: str) -> None:
     """Remove one object if it exists."""
+    store = open_folder(folder, FILE_RETRIES)
     with suppress(FileNotFoundError):
-        _repeat(lambda: obstore.delete(_folder(folder), name))
+        retry_call(lambda: obstore.delete(store, name), FILE_RETRIES)
 
 
 def remove_folder(folder: str) -> None:
     """Remove all objects of a folder, and the folder itself on a local disk."""
     parent, _, name = folder.rstrip("/").rpartition("/")
-    store = _folder(parent)
-    names = _repeat(lambda: [entry["path"] for batch in obstore.list(store, f"{name}/") for entry in batch])
+    store = open_folder(parent, FILE_RETRIES)
+    names = [entry["path"] for entry in _list(store, f"{name}/", FILE_RETRIES)]
     if names:
-        _repeat(lambda: obstore.delete(store, names))
+        retry_call(lambda: obstore.delete(store, names), FILE_RETRIES)
 
 
 def _local_path(uri: str) -> Path:

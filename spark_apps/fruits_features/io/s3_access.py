@@ -10,7 +10,6 @@ import re
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from contextvars import ContextVar
 from datetime import timedelta
 from functools import cache
 from importlib.util import find_spec
@@ -84,9 +83,9 @@ def problem(error: Exception) -> str | None:
 
 @contextmanager
 def reading(uri: str) -> Iterator[None]:
-    """Set the bucket's region for reads in the block, bound their time, and explain errors of access and network.
+    """Set the bucket's region for reads in the block, and explain errors of access and network.
 
-    Reads by `object_store` fail after about ten seconds without an answer.
+    Reads in the block take `object_store.READER_RETRIES`, so that they fail after some ten seconds without an answer.
 
     Args:
         uri: `s3://bucket/…`; nothing is done for a path.
@@ -104,7 +103,6 @@ def reading(uri: str) -> Iterator[None]:
     if not _has_credentials():
         raise S3AccessError(f"{uri} cannot be read: {_no_credentials()}.")
     find_region(uri.removeprefix("s3://").partition("/")[0])
-    outer = _is_reading.set(True)
     try:
         yield
     except BaseError as error:
@@ -112,13 +110,6 @@ def reading(uri: str) -> Iterator[None]:
         if sentence is None:
             raise
         raise S3AccessError(f"{uri} cannot be read: {sentence}.") from error
-    finally:
-        _is_reading.reset(outer)
-
-
-def is_reading() -> bool:
-    """Return whether the caller is in a block of `reading` of an object in S3."""
-    return _is_reading.get()
 
 
 def _fault(error: Exception) -> str | None:
@@ -171,7 +162,6 @@ def _may_have_profile() -> bool:
     return found or any(os.environ.get(name) for name in _PROFILE)
 
 
-_is_reading: ContextVar[bool] = ContextVar("is_reading", default=False)
 _regions: dict[str, str] = {}
 
 

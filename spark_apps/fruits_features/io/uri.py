@@ -1,7 +1,11 @@
 """Single files by path or URI. Only an `s3://` URI needs obstore, so that `projection` runs without it."""
 
-from importlib import import_module
+from errno import ENOENT
 from pathlib import Path
+
+from fruits_features.io import s3_access
+
+_S3 = "s3://"
 
 
 def read(address: str | Path) -> bytes:
@@ -13,7 +17,31 @@ def read(address: str | Path) -> bytes:
     Raises:
         FileNotFoundError: The file does not exist.
     """
-    if str(address).startswith("s3://"):
-        data: bytes = import_module("fruits_features.io.object_store").read(str(address))
-        return data
-    return Path(address).read_bytes()
+    uri = str(address)
+    if not uri.startswith(_S3):
+        return Path(uri).read_bytes()
+    from fruits_features.io import object_store  # noqa: PLC0415 - needs obstore
+
+    return object_store.read(uri)
+
+
+def read_published(address: str | Path) -> bytes:
+    """Read a file for a person, who waits for it: of a published run, or a photo.
+
+    Args:
+        address: Local path, or `s3://bucket/key`.
+
+    Raises:
+        FileNotFoundError: The file does not exist.
+        S3AccessError: There are no credentials, S3 rejected them, or S3 does not answer.
+    """
+    uri = str(address)
+    if not uri.startswith(_S3):
+        return Path(uri).read_bytes()
+    from fruits_features.io import object_store  # noqa: PLC0415 - needs obstore
+
+    with s3_access.reading(uri):
+        try:
+            return object_store.read(uri, object_store.READER_RETRIES)
+        except FileNotFoundError as error:  # its message is the answer of the server
+            raise FileNotFoundError(ENOENT, "There is no such object", uri) from error

@@ -20,9 +20,9 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from fruits_features.io import s3_access, sealed_npz
+from fruits_features.io import sealed_npz
 from fruits_features.io.sealed_npz import UnreadableArchiveError
-from fruits_features.io.uri import read
+from fruits_features.io.uri import read_published
 
 MIN_CATEGORIES = 2
 
@@ -211,8 +211,7 @@ def load(uri: str | Path) -> Recogniser:
         S3AccessError: There are no credentials, or S3 rejected them.
         UnreadableRecogniserError: The file is damaged or no recogniser.
     """
-    with s3_access.reading(str(uri)):
-        return Recogniser.from_bytes(read(uri))
+    return Recogniser.from_bytes(read_published(uri))
 
 
 def softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
