@@ -23,7 +23,7 @@ DAG_ID = "fruits_features"
 CLOSING_S = 60.0
 """Seconds that an interrupted Airflow has to close its run."""
 
-_EVENT = re.compile(r"(Task started) |\[DAG TEST\] end task task_id=(\w+)")
+_EVENT = re.compile(r"Task started |new_state=(skipped) |\[DAG TEST\] end task task_id=(\w+)")
 _ERROR = re.compile(r"\[error *\] *(.+?)(?: +\[[\w.]+\](?: \w+=.*)?)?$", re.MULTILINE)
 _ENTRY = re.compile(r"^(?=\S+ \[\w+ *\] )", re.MULTILINE)
 """Start of an entry of Airflow's log. A message or a traceback may take several lines."""
@@ -39,8 +39,8 @@ class DagsTestError(Exception):
 def dags_test(params: Mapping[str, Any], environment: Mapping[str, str], log: Path) -> Iterator[tuple[str, float]]:
     """Run the DAG once, and yield each task when it ends with the seconds since its first start.
 
-    The seconds of a deferred task include its waiting time. When the caller is interrupted, Airflow closes the run
-    (`fruits_airflow.close_runs`) before the interruption continues.
+    The seconds of a deferred task include its waiting time. Skipped tasks are left out. When the caller is
+    interrupted, Airflow closes the run (`fruits_airflow.close_runs`) before the interruption continues.
 
     Args:
         params: Parameters of the run.
@@ -51,16 +51,18 @@ def dags_test(params: Mapping[str, Any], environment: Mapping[str, str], log: Pa
         DagsTestError: The run failed.
     """
     command = ["airflow", "dags", "test", DAG_ID, "--conf", json.dumps(params)]
-    started = None
+    started, skipped = None, False
     with log.open("w", buffering=1, encoding="utf-8") as file, _open(command, environment) as process:
         try:
             for line in process.stdout or ():
                 file.write(line)
                 if event := _EVENT.search(line):
                     started = started or time.monotonic()
+                    skipped = skipped or bool(event[1])
                     if task := event[2]:
-                        seconds, started = time.monotonic() - started, None
-                        yield task, seconds
+                        if not skipped:
+                            yield task, time.monotonic() - started
+                        started, skipped = None, False
         except BaseException:
             _interrupt(process, file)
             raise

@@ -49,11 +49,10 @@ class DemoError(Exception):
 
 @dataclass(frozen=True)
 class Finished:
-    """Content of the summary: the published run, the duration of each task, and a recognised photo."""
+    """Content of the summary: the published run, its folder, a recognised photo, and the duration."""
 
     run: dict[str, Any]
     s3_folder: Path
-    task_s: dict[str, float]
     recognised: str
     total_s: float
 
@@ -84,9 +83,9 @@ def main(argv: list[str] | None = None) -> int:
             )
             _say("Airflow")
             ensure_database(LOCAL / "airflow", environment)
-            task_s = _dags_test(environment)
+            _dags_test(environment)
             recognised = _recognise(PHOTO, environment)
-            finished = Finished(_published(aws), aws.s3_folder, task_s, recognised, time.monotonic() - started)
+            finished = Finished(_published(aws), aws.s3_folder, recognised, time.monotonic() - started)
         print(_summary(finished))
     except (DemoError, DagsTestError, LocalAwsError, AirflowDatabaseError) as error:
         return _fail(str(error))
@@ -118,23 +117,22 @@ def _command(module: str, *arguments: str, environment: dict[str, str]) -> None:
         DemoError: The command failed.
     """
     command = [sys.executable, "-m", module, *arguments]
-    with subprocess.Popen(command, env=environment) as process:  # noqa: S603 - our own modules
+    # In a session of its own, so that Ctrl-C reaches the demo only, which then ends the command.
+    with subprocess.Popen(command, env=environment, start_new_session=True) as process:  # noqa: S603 - our own modules
+        started = psutil.Process(process.pid)  # an interrupted `wait` may end after the command, whose id is then gone
         try:
             process.wait()
         except BaseException:
-            end(tree(psutil.Process(process.pid)), grace_s=5)
+            end(tree(started), grace_s=5)
             raise
     if process.returncode:
         raise DemoError(f"`python -m {module}` failed; see the line above.")
 
 
-def _dags_test(environment: dict[str, str]) -> dict[str, float]:
-    """Run the DAG once, print its tasks as they end, and return the seconds by task."""
-    task_s: dict[str, float] = {}
+def _dags_test(environment: dict[str, str]) -> None:
+    """Run the DAG once, and print its tasks with their duration as they end."""
     for task, seconds in dags_test({"force": True}, environment, LOG):  # force: the demo may run repeatedly
-        task_s[task] = seconds
         print(f"    {task:<22}{seconds:6.1f} s", flush=True)
-    return task_s
 
 
 def _recognise(photo: Path, environment: dict[str, str]) -> str:
@@ -185,13 +183,11 @@ def _summary(finished: Finished) -> str:
             f"{projection['explained_variance']:.1%} of the variance explained, version {projection['version']}"
         ),
         _checks(run["checks"]),
+        f"  seconds             {finished.total_s:>8,.0f}   with the start of the local AWS and the sample images",
         "",
         "  Files (on this disk below " + str(finished.s3_folder.relative_to(ROOT)) + "/):",
         *(f"    {name:<18}{uri}" for name, uri in run["paths"].items()),
         f"    {'pointer':<18}{layout.DatasetLayout(DEFAULT_BUCKET).latest}",
-        "",
-        f"  Time, {finished.total_s:.0f} s in total:",
-        *(f"    {task:<22}{seconds:>6.1f} s" for task, seconds in finished.task_s.items()),
         "",
         "Open the report in a browser:",
         f"  {_on_disk(finished, run['paths']['report']).as_uri()}",

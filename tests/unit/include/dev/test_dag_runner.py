@@ -52,6 +52,20 @@ def test_seconds_of_a_deferred_task_count_from_its_first_start(
     assert log.read_text().startswith('dags test fruits_features --conf {"k": 8}\n')
 
 
+def test_skipped_tasks_are_left_out(tmp_path: Path, log: Path) -> None:
+    environment = says(
+        tmp_path,
+        """
+        echo 'Task started  x'; echo 'Task instance state updated  [x] new_state=skipped rows_affected=1'
+        echo '[DAG TEST] end task task_id=create_cluster'
+        echo 'Task started  x'; echo 'Task instance state updated  [x] new_state=success rows_affected=1'
+        echo '[DAG TEST] end task task_id=publish'
+        """,
+    )
+
+    assert [task for task, _ in dags_test({}, environment, log)] == ["publish"]
+
+
 def test_failed_run_is_reported_with_its_first_error_and_its_log(tmp_path: Path, log: Path) -> None:
     environment = says(tmp_path, "echo 'x [error    ] No images. [task] loc=a.py:1'; echo '[error] later'; exit 1")
 
