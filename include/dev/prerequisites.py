@@ -1,4 +1,4 @@
-"""Check the prerequisites of a command: disk space, the place of `.venv`, and Java for Spark.
+"""Check the prerequisites of a command: a writable checkout, disk space, the place of `.venv`, and Java for Spark.
 
 The Makefile runs this module first. It uses the standard library only, because it runs before the installation.
 """
@@ -24,7 +24,7 @@ def main(argv: list[str] | None = None) -> int:
     """Print a line per missing prerequisite, and return the exit code."""
     parser = argparse.ArgumentParser(
         prog="python include/dev/prerequisites.py",
-        description="Check that this machine has enough disk space and .venv can be used.",
+        description="Check that the checkout can be written, the disk has enough space and .venv can be used.",
     )
     parser.add_argument("--java", action="store_true", help=f"also check that Spark finds Java {JAVA} or newer")
     options = parser.parse_args(argv)
@@ -32,6 +32,7 @@ def main(argv: list[str] | None = None) -> int:
     needed_gb = RUN_GB if (root / ".venv" / ".runtime").exists() else INSTALLED_GB + RUN_GB
     found = (
         java_problem() if options.java else None,
+        permission_problem(root),
         environment_problem(root),
         space_problem(root, needed_gb),
     )
@@ -62,6 +63,14 @@ def java_problem() -> str | None:
             f"Java {JAVA} or newer is needed for Spark, {java} is {version[1]}; "
             f"install a newer JDK, such as {_DEBIAN}, and {remedy}."
         )
+    return None
+
+
+def permission_problem(root: Path) -> str | None:
+    """Return the problem with a checkout that cannot be written, such as one of another user, or `None`."""
+    for folder in (root, root / ".venv", root / ".local"):
+        if folder.exists() and not os.access(folder, os.W_OK):
+            return f"This user cannot write to {folder}; change its owner or its disk, or use a checkout of your own."
     return None
 
 

@@ -106,3 +106,16 @@ def test_command_prints_one_line_per_problem_and_fails(tmp_path: Path) -> None:
 
     assert checked.returncode == 1
     assert len(checked.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("folder", ["", ".venv", ".local"])
+def test_folder_that_cannot_be_written_is_named(folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Root may write to a folder of any mode, so the answer of the system is replaced."""
+    (tmp_path / folder).mkdir(exist_ok=True)
+    assert prerequisites.permission_problem(tmp_path) is None
+    monkeypatch.setattr(os, "access", lambda path, _: path != tmp_path / folder)
+
+    problem = prerequisites.permission_problem(tmp_path)
+
+    assert problem
+    assert problem.startswith(f"This user cannot write to {tmp_path / folder}; change its owner")
