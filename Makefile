@@ -9,7 +9,7 @@ DIST ?= dist
 TEST_PROCESSES ?= 3
 # Old Pythons cannot read our modules, so this is checked before any of them runs.
 CHECK_PYTHON = $(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'Python 3.11 or newer is needed, this is ' \
-	+ sys.version.split()[0] + '; select another with: make PYTHON=python3.11')"
+	+ sys.version.split()[0] + '; select another one, for example: make demo PYTHON=python3.11')"
 IN_ENVIRONMENT := source include/dev/environment.sh &&
 # The smallest first. spark_apps/requirements.txt is part of requirements-onnx.txt.
 AUDITED := spark_apps/requirements-onnx.txt benchmarks/requirements.txt notebooks/requirements.txt requirements-dev.txt requirements.txt

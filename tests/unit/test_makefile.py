@@ -79,5 +79,5 @@ def test_old_python_is_refused_in_one_sentence(tmp_path: Path) -> None:
 
     assert refused.returncode
     assert refused.stderr.splitlines()[0] == (
-        "Python 3.11 or newer is needed, this is 2.7.18; select another with: make PYTHON=python3.11"
+        "Python 3.11 or newer is needed, this is 2.7.18; select another one, for example: make demo PYTHON=python3.11"
     )
