@@ -81,7 +81,7 @@ def name_of(bucket: str) -> str:
     >>> name_of("s3://fruits/")
     'fruits'
     """
-    name = bucket.removeprefix(_S3).rstrip("/")
+    name = bucket.removeprefix(_S3).rstrip("/") if isinstance(bucket, str) else ""
     if not re.fullmatch(layout.BUCKET_PATTERN, name):
         raise ValueError(f"{bucket!r} is not the address of a bucket; write s3://<bucket>.")
     return name
@@ -181,7 +181,7 @@ def _moment(as_of: str | date) -> datetime:
     >>> _moment("2026-11-20").isoformat(), _moment("2026-11-20T08:00+01:00").isoformat()
     ('2026-11-20T23:59:59.999999+00:00', '2026-11-20T08:00:00+01:00')
     """
-    if isinstance(as_of, str):
+    if not isinstance(as_of, date):
         as_of = _parse(as_of)
     moment = as_of if isinstance(as_of, datetime) else datetime.combine(as_of, time.max)
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
@@ -193,12 +193,12 @@ def _parse(as_of: str) -> date:
     Raises:
         ValueError: It is neither.
     """
-    with suppress(ValueError):
+    with suppress(TypeError, ValueError):
         return date.fromisoformat(as_of)
     try:
         return datetime.fromisoformat(as_of)
-    except ValueError as error:
-        raise ValueError(f"as_of={as_of!r} is not a time: write 2026-11-20, or 2026-11-20T08:00+01:00.") from error
+    except (TypeError, ValueError) as error:  # a number is of the wrong type
+        raise ValueError(f"as_of={as_of!r} is not a time: write '2026-11-20', or '2026-11-20T08:00+01:00'.") from error
 
 
 def _read(uri: str) -> dict[str, Any]:

@@ -13,11 +13,13 @@ the run once.
 """
 
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import date
 from functools import cached_property, partial
+from numbers import Integral
 from pathlib import Path
 from shutil import rmtree
 from tempfile import mkdtemp
@@ -47,6 +49,7 @@ if TYPE_CHECKING:
 Photo = bytes | str | os.PathLike[str]
 """Content of an image file, or its path. A string may also be an `s3://` URI."""
 
+_URL = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 _ANOTHER = "restore an earlier version of this object, or open another run (`run=`)"
 _T = TypeVar("_T")
 
@@ -156,7 +159,8 @@ class PublishedRun:
             NoRecogniserError: The run has no recogniser.
             NotAnImageError: The photo cannot be used. The message contains the reason.
             OSError: The photo cannot be read.
-            ValueError: `top` is less than 1.
+            TypeError: The photo is neither bytes nor a path.
+            ValueError: `top` is not an integer of at least 1, or the photo is the URL of another scheme than s3.
         """
         _check_positive("top", top)
         recogniser = self.recogniser
@@ -175,7 +179,8 @@ class PublishedRun:
             ModelError: The network of the run cannot be used.
             NotAnImageError: The photo cannot be used. The message contains the reason.
             OSError: The photo cannot be read.
-            ValueError: `k` is less than 1.
+            TypeError: The photo is neither bytes nor a path.
+            ValueError: `k` is not an integer of at least 1, or the photo is the URL of another scheme than s3.
         """
         extras.require("read")  # before the photo is read
         return self.nearest_to(self.embed(photo), k)
@@ -190,8 +195,8 @@ class PublishedRun:
         Raises:
             DamagedRunError: The table `features` is missing or damaged.
             MissingExtraError: The extra `read` is not installed.
-            ValueError: `k` is less than 1, the images have another number of components, or a component is not a
-                finite number.
+            ValueError: `k` is not an integer of at least 1, the images have another number of components, or a
+                component is not a finite number.
         """
         extras.require("read")
         _check_positive("k", k)
@@ -248,11 +253,20 @@ class PublishedRun:
                 f"{self.pointer['paths']['features']} cannot be used: {error}; {_ANOTHER}."
             ) from error
 
-    def _content(self, photo: str | os.PathLike[str]) -> bytes:
+    def _content(self, photo: object) -> bytes:
+        if not isinstance(photo, str | os.PathLike):
+            raise TypeError(
+                f"A photo cannot be of the type {type(photo).__name__}; give the path, the s3:// URI or the bytes of "
+                "one image file. Write pixels in memory to such bytes first, for example as PNG."
+            )
         path = os.fspath(photo)
         if path.startswith("s3://"):
             return self.read(path)
-        if (size := Path(path).stat().st_size) > DEFAULT_MAX_IMAGE_BYTES:
+        if _URL.match(path):
+            raise ValueError(
+                f"{path!r} is neither a path nor an s3:// URI; download the photo, and give its path or its bytes."
+            )
+        if (size := os.stat(path).st_size) > DEFAULT_MAX_IMAGE_BYTES:  # noqa: PTH116 - Path("") is a folder
             from fruits_features.projection import NotAnImageError  # noqa: PLC0415 - needs OpenCV
 
             detail = f"The file has {size} bytes; the limit is {DEFAULT_MAX_IMAGE_BYTES}."
@@ -298,5 +312,5 @@ class PublishedRun:
 
 
 def _check_positive(name: str, number: int) -> None:
-    if number < 1:
-        raise ValueError(f"{name}={number} is too small; it must be at least 1.")
+    if not isinstance(number, Integral) or number < 1:
+        raise ValueError(f"{name}={number!r} is not a positive integer; give 1 or more.")

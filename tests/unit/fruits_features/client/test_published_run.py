@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 import fruits_features
 from fruits_features import projection
@@ -126,18 +127,19 @@ def test_run_is_opened_by_name_and_time(shop: Shop) -> None:
         ({"run": "yesterday"}, NothingPublishedError, f"the run 'yesterday'.* newest first: {NAME}"),
         ({"as_of": "2020-01-01"}, NothingPublishedError, "a run published by 2020"),
         ({"as_of": "yesterday"}, ValueError, "'yesterday' is not a time"),
+        ({"as_of": 20261129}, ValueError, "as_of=20261129 is not a time: write '2026-11-20'"),
         ({"run": "a", "as_of": "2026-11-29"}, ValueError, "exclude each other"),
     ],
 )
 def test_wrong_name_of_a_run_is_an_error(
-    shop: Shop, arguments: dict[str, str], error: type[Exception], message: str
+    shop: Shop, arguments: dict[str, Any], error: type[Exception], message: str
 ) -> None:
     with pytest.raises(error, match=message):
         fruits_features.open(shop.uri, **arguments)
 
 
 @pytest.mark.usefixtures("aws_environment")
-@pytest.mark.parametrize("bucket", ["", "s3://", "s3://fruits/images", "Fruits!", "https://example.com/fruits"])
+@pytest.mark.parametrize("bucket", ["", "s3://", "s3://fruits/images", "Fruits!", "https://example.com/fruits", None])
 def test_wrong_address_of_a_bucket_is_an_error(bucket: str) -> None:
     with pytest.raises(ValueError, match=r"is not the address of a bucket; write s3://<bucket>\."):
         fruits_features.open(bucket)
@@ -199,11 +201,28 @@ def test_address_without_a_bucket_or_a_key_is_an_error_and_creates_no_folder(
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("number", [0, -1])
-def test_number_of_answers_is_positive(fruits: PublishedRun, number: int) -> None:
-    with pytest.raises(ValueError, match=f"top={number} is too small"):
+@pytest.mark.parametrize(
+    "of", [np.zeros((9, 9, 3), np.uint8), Image.new("RGB", (9, 9)), bytearray(b"x"), ["a"], [], None]
+)
+def test_photo_of_another_type_is_an_error_with_the_way_out(fruits: PublishedRun, of: bytes) -> None:
+    message = (
+        f"A photo cannot be of the type {type(of).__name__}; give the path, the s3:// URI or the bytes of one image"
+    )
+    with pytest.raises(TypeError, match=message):
+        fruits.recognise(of)
+
+
+@pytest.mark.parametrize("address", ["https://example.com/lime.jpg", "file:///lime.jpg", "GS://fruits/lime.jpg"])
+def test_photo_at_another_url_is_an_error_with_the_way_out(fruits: PublishedRun, address: str) -> None:
+    with pytest.raises(ValueError, match=f"^'{address}' is neither a path nor an s3:// URI; download the photo"):
+        fruits.recognise(address)
+
+
+@pytest.mark.parametrize("number", [0, -1, 2.5, "3", None])
+def test_number_of_answers_is_a_positive_integer(fruits: PublishedRun, number: int) -> None:
+    with pytest.raises(ValueError, match=f"^top={number!r} is not a positive integer; give 1 or more"):
         fruits.recognise(photo("Lime"), top=number)
-    with pytest.raises(ValueError, match=f"k={number} is too small"):
+    with pytest.raises(ValueError, match=f"^k={number!r} is not a positive integer; give 1 or more"):
         fruits.nearest(photo("Lime"), k=number)
 
 
