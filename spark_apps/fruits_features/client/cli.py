@@ -7,6 +7,7 @@ to stderr.
 import argparse
 import io
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
@@ -40,12 +41,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":  # a name would end the command
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        return int(options.command(options))
+        code = int(options.command(options))
+        sys.stdout.flush()
+    except BrokenPipeError:  # such as `fruits runs … | head -1`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the interpreter writes the rest at its end
+        return 1
     except _ERRORS as error:
         file = getattr(error, "filename", None)
         return _fail(f"{file}: {_sentence(error)}" if file else _sentence(error))
     except KeyboardInterrupt:
         return 130
+    return code
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -325,6 +325,23 @@ def test_user_without_a_home_folder_needs_none(shop: Shop, lime: str, tmp_path: 
     assert (NAME if command == "runs" else "Lime") in ended.stdout
 
 
+def test_reader_that_stops_early_is_no_error(shop: Shop) -> None:
+    """As `head -1`, which closes its end of the pipe."""
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write, "wb") as closed:
+        ended = subprocess.run(
+            [sys.executable, "-m", "fruits_features.client.cli", "runs", shop.uri],
+            env={**os.environ, "PYTHONPATH": str(Path(fruits_features.__path__[0]).parent)},
+            stdout=closed,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+
+    assert (ended.returncode, ended.stderr) == (1, "")
+
+
 def test_missing_credentials_are_one_line(tmp_path: Path) -> None:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
     metadata = {"AWS_METADATA_ENDPOINT": "http://127.0.0.1:1", "HOME": str(tmp_path)}
