@@ -144,7 +144,10 @@ class Projection:
         Raises:
             ModelError: The model of the family `onnx` cannot be used.
             NotAnImageError: No features can be computed from the image.
+            TypeError: The image is not bytes.
         """
+        if not isinstance(image, bytes):
+            raise TypeError(f"An image cannot be of the type {type(image).__name__}; give the bytes of one image file.")
         outcome = self.extract(image, max_pixels)
         if isinstance(outcome, Rejected):
             raise NotAnImageError(f"{outcome.stage}: {outcome.reason}: {outcome.detail}")

@@ -212,6 +212,14 @@ def test_photo_of_another_type_is_an_error_with_the_way_out(fruits: PublishedRun
         fruits.recognise(of)
 
 
+@pytest.mark.parametrize("image", ["lime.jpg", Path("lime.jpg"), np.zeros((9, 9, 3), np.uint8)])
+def test_projection_takes_bytes_only(fruits: PublishedRun, image: bytes) -> None:
+    with pytest.raises(
+        TypeError, match=rf"^An image cannot be of the type {type(image).__name__}; give the bytes of one"
+    ):
+        fruits.projection.embed(image)
+
+
 @pytest.mark.parametrize("address", ["https://example.com/lime.jpg", "file:///lime.jpg", "GS://fruits/lime.jpg"])
 def test_photo_at_another_url_is_an_error_with_the_way_out(fruits: PublishedRun, address: str) -> None:
     with pytest.raises(ValueError, match=f"^'{address}' is neither a path nor an s3:// URI; download the photo"):
