@@ -75,6 +75,7 @@ def _reason(log: str) -> str | None:
     """Return the message of the first exception that failed a task, or else the first error in the log.
 
     Airflow's client also logs errors in runs that succeed, such as "XCom not found" of a skipped task.
+    Airflow's database does not hold the error of a failed task, and its JSON log would be hard to read for people.
     """
     failed = next((entry for entry in _ENTRY.split(log) if _TASK_FAILED in entry.partition("\n")[0]), "")
     raised = [*_RAISED.finditer(failed)]  # causes come first

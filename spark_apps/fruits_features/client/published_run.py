@@ -247,7 +247,7 @@ class PublishedRun:
             with self._explained("features"):
                 return Neighbours.of(self.features(), index)
         except OSError as error:  # pyarrow's error for damaged pages, and for failed requests
-            if "AWS Error" in str(error):
+            if "AWS Error" in str(error):  # pyarrow's only mark of a failed request: it has no class and no errno
                 raise
             raise DamagedRunError(
                 f"{self.pointer['paths']['features']} cannot be used: {error}; {_ANOTHER}."
