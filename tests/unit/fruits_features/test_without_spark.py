@@ -22,6 +22,7 @@ from fruits_features.output import snapshot
 from fruits_features.recogniser.model import load
 from tests.support import onnx_models
 from tests.support.app_models import picture
+from tests.support.deadly_decoder import sitecustomize as deadly_decoder
 from tests.support.recognisers import assert_equal
 from tests.support.small_runs import Files, Images, Runs, photograph
 
@@ -56,6 +57,18 @@ def test_rerun_without_spark_has_the_rows_of_one_with_spark(runs: Runs, monkeypa
     assert runs.table("tuesday").drop(["pca"]) == runs.table("with spark").drop(["pca"])
     assert runs.table("tuesday", "quarantine") == runs.table("with spark", "quarantine")
     assert run.run(SerialRunner(), runs.arguments("wednesday")).reused == 25
+
+
+def test_image_that_crashes_the_decoder_without_spark_is_quarantined_alone(
+    runs: Runs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs.images.put("images/Training/Lime/deadly.png", photograph(100) + deadly_decoder.MARK)
+    monkeypatch.setenv("PYTHONPATH", str(Path(deadly_decoder.__file__).parent))
+
+    outcome = run.run(SerialRunner(), runs.arguments("monday"))
+
+    assert (outcome.inventoried, outcome.described) == (14, 12)
+    assert sorted(runs.table("monday", "quarantine")["reason"].to_pylist()) == ["decoder_crash", "not_an_image"]
 
 
 def test_recogniser_without_spark_is_the_one_with_spark(

@@ -128,6 +128,10 @@ def _claim_more_than_everything(run: Run) -> ValidationReport:
     return run.validate(projection=replace(run.projection, explained_variance=np.array([0.6, 0.5, 0.4])))
 
 
+def _claim_a_negative_share(run: Run) -> ValidationReport:
+    return run.validate(projection=replace(run.projection, explained_variance=np.array([0.6, 0.3, -0.1])))
+
+
 def _corrupt_the_projection(run: Run) -> ValidationReport:
     loadings = run.projection.components.copy()
     loadings[0, 0] += 0.1
@@ -230,6 +234,7 @@ MUTATIONS = {
     ),
     "claim rising shares": (_claim_rising_shares, "projection: explained variance decreases"),
     "claim more than everything": (_claim_more_than_everything, "projection: explained variance"),
+    "claim a negative share": (_claim_a_negative_share, "projection: explained variance"),
 }
 
 
