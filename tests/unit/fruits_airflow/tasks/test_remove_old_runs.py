@@ -166,11 +166,11 @@ def test_objects_of_others_are_kept_and_do_not_fail_retention(orchard: Bucket, m
     assert set(others) < set(left)
 
 
-def test_folder_without_a_name_is_no_run(caplog: pytest.LogCaptureFixture) -> None:
+def test_folder_without_a_name_is_not_a_run(caplog: pytest.LogCaptureFixture) -> None:
     s3 = Mock(list_prefixes=Mock(return_value=["features/runs//"]))
 
     assert remove_old_runs._runs(s3, DatasetLayout("fruits")) == []  # noqa: SLF001 - the local S3 refuses such keys
-    assert "s3://fruits/features/runs// is no run" in caplog.text
+    assert "s3://fruits/features/runs// is not a run" in caplog.text
 
 
 def test_interrupted_deletion_leaves_no_pointer_to_a_partial_run(
