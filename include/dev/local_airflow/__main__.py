@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from include.dev import local_spark
 from include.dev.local_airflow import database
-from include.dev.local_airflow.server import LocalAirflow, LocalAirflowError
+from include.dev.local_airflow.server import LocalAirflow, LocalAirflowError, require_free
 from include.dev.local_aws.deployment import deploy, prepare_nodes
 from include.dev.local_aws.errors import LocalAwsError
 from include.dev.local_aws.local import LocalAws
@@ -66,6 +66,8 @@ def start(port: int, *, spark: bool = False) -> None:
     """
     aws, airflow = LocalAws(AWS_STATE), LocalAirflow(HOME)
     running_at = airflow.address()
+    if not running_at:
+        require_free(port)
     was_running = aws.running()
     if not was_running:
         aws.start()

@@ -47,15 +47,14 @@ class LocalAirflow:
         """Start Airflow unless it runs, and return its URL when it is healthy.
 
         Args:
-            port: Port of the UI on loopback.
+            port: Port of the UI on loopback, checked by `require_free`.
             environment: Environment of all its processes.
 
         Raises:
-            LocalAirflowError: The port cannot be used, or Airflow did not start. No process is left running.
+            LocalAirflowError: Airflow did not start. No process is left running.
         """
         if address := self.address():
             return address
-        _require_free(port)
         worker_logs, trigger_logs = free_ports(2)
         address = f"http://127.0.0.1:{port}"
         try:
@@ -121,7 +120,12 @@ class LocalAirflow:
         return identity if identity.process() else None
 
 
-def _require_free(port: int) -> None:
+def require_free(port: int) -> None:
+    """Check that Airflow's UI can use a port of this machine.
+
+    Raises:
+        LocalAirflowError: The port is out of range or in use.
+    """
     if not MIN_PORT <= port <= MAX_PORT:
         raise LocalAirflowError(f"Port {port} is outside {MIN_PORT} to {MAX_PORT}; choose another: `make up PORT=…`.")
     with socket.socket() as probe:

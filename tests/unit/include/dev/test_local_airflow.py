@@ -44,6 +44,14 @@ def folders(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return home
 
 
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names of the programs that the command starts. None of them is really started."""
+    programs: list[str] = []
+    monkeypatch.setattr(LocalAws, "start", lambda _: programs.append("local AWS"))
+    return programs
+
+
 def test_active_runs_of_a_home_are_found_by_their_state(home: Path, tmp_path: Path) -> None:
     assert running(home) == [TESTED, SCHEDULED]
     assert running(tmp_path / "elsewhere") == []
@@ -73,18 +81,24 @@ def test_interrupted_creation_of_the_database_starts_again(tmp_path: Path, monke
     assert not (tmp_path / "airflow.db").exists()
 
 
+@pytest.mark.usefixtures("folders")
 @pytest.mark.parametrize("port", [0, 80, 99_999])
-def test_port_out_of_range_is_refused_with_the_limits(tmp_path: Path, port: int) -> None:
+def test_port_out_of_range_is_refused_with_the_limits(port: int, started: list[str]) -> None:
     with pytest.raises(LocalAirflowError, match=rf"^Port {port} is outside 1024 to 65535; .*make up PORT="):
-        LocalAirflow(tmp_path).start(port, {})
+        command.start(port)
+
+    assert not started
 
 
-def test_port_in_use_is_refused_with_a_remedy(tmp_path: Path) -> None:
+@pytest.mark.usefixtures("folders")
+def test_port_in_use_is_refused_with_a_remedy(started: list[str]) -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
         with pytest.raises(LocalAirflowError, match=r"is not free .*make up PORT="):
-            LocalAirflow(tmp_path).start(other.getsockname()[1], {})
+            command.start(other.getsockname()[1])
+
+    assert not started
 
 
 def test_port_that_is_no_number_is_refused_in_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
