@@ -34,7 +34,7 @@ def test_run_that_lost_an_image_fails(runs: Runs, monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(FeaturesWriter, "write", lose_one)
 
-    with pytest.raises(JobError, match=r"^12 objects were inventoried, but 11 rows written"):
+    with pytest.raises(JobError, match=r"^12 objects were inventoried, but 11 rows were written; "):
         runs.run("monday")
 
 
