@@ -93,13 +93,17 @@ def _watch(dag_id: str, run_id: str) -> None:
 
     Python writes the number of each signal to the wakeup descriptor, whichever handler is installed. Airflow installs
     its own handler of SIGTERM for each task, which cancels only the task.
+
+    The command gets the import path of now. OpenCV, which a task may be importing when the signal arrives, puts a
+    folder with a module `typing` first (`bootstrap` in `cv2/__init__.py`).
     """
+    path = os.pathsep.join(filter(None, sys.path))
     arrivals, wakeup = os.pipe()
     os.set_blocking(wakeup, False)
     signal.set_wakeup_fd(wakeup, warn_on_full_buffer=False)
     _set_handlers(lambda _number, _frame: None)
     os.register_at_fork(after_in_child=_stop_watching)
-    Thread(target=_close_at_signal, args=(arrivals, dag_id, run_id), name="close_runs", daemon=True).start()
+    Thread(target=_close_at_signal, args=(arrivals, dag_id, run_id, path), name="close_runs", daemon=True).start()
 
 
 def _stop_watching() -> None:
@@ -114,22 +118,20 @@ def _set_handlers(handler: Callable[[int, FrameType | None], None] | signal.Hand
             signal.signal(number, handler)
 
 
-def _close_at_signal(arrivals: int, dag_id: str, run_id: str) -> None:
+def _close_at_signal(arrivals: int, dag_id: str, run_id: str, path: str) -> None:
     """Wait for a signal, and replace the process."""
     while True:
         (number,) = os.read(arrivals, 1)
         if number in INTERRUPTIONS:
-            _become_closing_command(dag_id, run_id, number)
+            _become_closing_command(dag_id, run_id, path, number)
 
 
-def _become_closing_command(dag_id: str, run_id: str, number: int) -> NoReturn:
+def _become_closing_command(dag_id: str, run_id: str, path: str, number: int) -> NoReturn:
     signal.pthread_sigmask(signal.SIG_BLOCK, INTERRUPTIONS)  # a second Ctrl-C does not interrupt the closing
     os.write(2, f"\n{signal.Signals(number).name}: closing run {run_id} of {dag_id} …\n".encode())
     command = [sys.executable, "-m", "fruits_airflow.close_runs", "--run", dag_id, run_id]
     options = ["--note", "`airflow dags test` was interrupted.", "--exit-code", str(128 + number)]
-    os.execve(  # noqa: S606 - without a shell
-        sys.executable, [*command, *options], {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    )
+    os.execve(sys.executable, [*command, *options], {**os.environ, "PYTHONPATH": path})  # noqa: S606 - without a shell
 
 
 def _end_children() -> None:
