@@ -37,7 +37,7 @@ def read_published(address: str | Path) -> bytes:
     """
     uri = str(address)
     if not uri.startswith(_S3):
-        return Path(uri).read_bytes()
+        return read(uri)
     from fruits_features.io import object_store  # noqa: PLC0415 - needs obstore
 
     with s3_access.reading(uri):
