@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+import threading
 from functools import partial
 from http.server import SimpleHTTPRequestHandler
 from typing import TYPE_CHECKING, Any
@@ -207,20 +207,21 @@ def test_rate_is_explained(opened: Page) -> None:
 
 
 def test_newer_photo_replaces_one_in_progress(opened: Page, monkeypatch: pytest.MonkeyPatch) -> None:
-    embed = recognition.Worker.embed
+    embed, answered = recognition.Worker.embed, threading.Event()
 
     def slowly(worker: Any, photo: bytes) -> Any:  # noqa: ANN401
-        time.sleep(0.3 if photo == PHOTO else 0)
+        assert photo != PHOTO or answered.wait(30)
         return embed(worker, photo)
 
     monkeypatch.setattr(recognition.Worker, "embed", slowly)
     choose(opened, PHOTO)
     expect(opened.get_by_role("status")).to_have_text("Recognising the photo …")
 
-    choose(opened, b"hello")
+    with opened.expect_event("requestfailed"):  # the page takes the first photo back
+        choose(opened, b"hello")
+    answered.set()
 
     expect(opened.get_by_role("alert")).to_contain_text("68 65 6c 6c 6f")
-    opened.wait_for_timeout(500)
     expect(opened.get_by_role("heading", name="Lime")).to_be_hidden()
 
 
@@ -291,7 +292,8 @@ def test_page_after_dns_rebinding_is_rejected_by_its_host(
 
 
 def test_page_cannot_be_framed_by_another_site(evil_page: Page, url: str) -> None:
-    evil_page.evaluate("url => document.body.append(Object.assign(document.createElement('iframe'), {src: url}))", url)
-    evil_page.wait_for_timeout(300)
+    add_frame = "url => document.body.append(Object.assign(document.createElement('iframe'), {src: url}))"
+    with evil_page.expect_event("framenavigated", lambda frame: frame.url not in {"", "about:blank"}):
+        evil_page.evaluate(add_frame, url)
 
     assert [frame.url for frame in evil_page.frames[1:]] == ["chrome-error://chromewebdata/"]
