@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 DOWNSTREAM = "fruits_example_downstream"
 RUN_TIMEOUT_S = 400
-expect.set_options(timeout=60_000)  # other tests use the machine too
 
 
 @pytest.fixture(scope="module")

@@ -77,6 +77,7 @@ def test_answer_is_accessible_and_fits_a_phone(opened: Page, tmp_path: Path) -> 
     ]
     assert opened.get_by_role("listitem").first.inner_text().split("\n") == ["Lime", "Cosine 0.900", "first-0.png"]
     expect(opened.get_by_text("No picture")).to_have_count(1)
+    opened.wait_for_function("[...document.images].every((image) => image.complete)")
     shown = opened.locator("img").evaluate_all("images => images.map((one) => one.naturalWidth > 0)")
     assert shown == [True] * 5  # the photo and four pictures
     assert_fits(opened)
@@ -158,7 +159,8 @@ def test_phone_offers_its_camera(page: Page, url: str) -> None:
 def test_photo_that_is_chosen_before_the_script_is_loaded_is_recognised(page: Page, url: str) -> None:
     held: list[Route] = []
     page.route("**/page.js", lambda route: held.append(route))  # noqa: PLW0108 - takes no built-in
-    page.goto(url, wait_until="commit")
+    with page.expect_request("**/page.js"):
+        page.goto(url, wait_until="commit")
     choose(page, PHOTO)
     assert len(held) == 1
 
