@@ -18,9 +18,9 @@ from pydantic import ValidationError
 
 from include.artifacts import bundle, wheelhouse
 from include.deploy import certificates, preflight, uploads
+from include.deploy.caller import PreflightError, identify
 from include.deploy.model.build import ModelError
-from include.deploy.preflight import PreflightError
-from include.deploy.problems import Deployment, table
+from include.deploy.problems import DENIED, EXPIRED, Deployment, code, table
 from include.deploy.stack import Plan, Stack, StackError, settings
 from include.emr.prices import PricesError
 from include.emr.sizing import SIZES, ClusterError
@@ -120,7 +120,7 @@ def deploy(options: argparse.Namespace) -> int:
             f"Region {options.region} is outside the European Union. Choose one of {', '.join(EU_REGIONS)}, or add "
             "--allow-outside-europe."
         )
-    caller = preflight.identify(options.region)
+    caller = identify(options.region)
     print(f"Stack {options.stack} in account {caller.account}, region {options.region}")
     stack = Stack(boto3.client("cloudformation", region_name=options.region), options.stack)
     problems = preflight.check(_deployment(options, stack, caller.account), caller)
@@ -238,12 +238,12 @@ def _show_settings(stack: Stack, subnets: str) -> None:
 
 
 def _explain(error: ClientError) -> str:
-    code, message = error.response["Error"]["Code"], error.response["Error"].get("Message", "")
-    if code in {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation"}:
+    reason, message = code(error), error.response["Error"].get("Message", "")
+    if reason in DENIED:
         return f"AWS denies {error.operation_name}: {message} Deploy with a role that may change stacks and roles."
-    if code in {"ExpiredToken", "ExpiredTokenException"}:
-        return f"The AWS credentials have expired ({code}). Sign in again, or choose another AWS_PROFILE."
-    return f"AWS refuses {error.operation_name} ({code}): {message}"
+    if reason in EXPIRED:
+        return f"The AWS credentials have expired ({reason}). Sign in again, or choose another AWS_PROFILE."
+    return f"AWS refuses {error.operation_name} ({reason}): {message}"
 
 
 def _pair(text: str) -> tuple[str, str]:

@@ -1,14 +1,19 @@
-"""Problems that block a deployment, and the table that shows them."""
+"""Problems that block a deployment, the table that shows them, and the error codes of AWS."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from botocore.exceptions import ClientError
+
+DENIED: Final = {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "403"}
+"""Error codes for a request that the caller's policies do not allow; S3 answers HEAD requests without a code."""
+EXPIRED: Final = {"ExpiredToken", "ExpiredTokenException", "RequestExpired"}
+"""Error codes for credentials that have expired."""
 
 
 @dataclass(frozen=True)

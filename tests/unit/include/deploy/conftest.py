@@ -6,13 +6,15 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import boto3
 import pytest
+from botocore.config import Config
+from botocore.stub import Stubber
 from moto import mock_aws
 
 from tests.support.buckets import ACCESS_KEY, SECRET_KEY, s3_server
-from tests.support.stacks import amazons_policy, create
+from tests.support.stacks import REGION, amazons_policy, create
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from mypy_boto3_s3 import S3Client
@@ -31,6 +33,27 @@ def aws() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def stack(aws: None) -> Stack:  # noqa: ARG001 - moto must be active
     return create("fruits", {})
+
+
+@pytest.fixture
+def client(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Stubber]:
+    """A function that creates a client with prepared responses. The client's requests are checked."""
+    monkeypatch.delenv("AWS_PROFILE", raising=False)
+
+    def make(service: str) -> Stubber:
+        stubber = Stubber(
+            boto3.client(
+                service,
+                region_name=REGION,
+                aws_access_key_id="test",
+                aws_secret_access_key="test",  # noqa: S106 - of nobody
+                config=Config(retries={"total_max_attempts": 1}),
+            )
+        )
+        stubber.activate()
+        return stubber
+
+    return make
 
 
 class S3Server(NamedTuple):

@@ -16,7 +16,8 @@ from moto.cloudformation.models import ChangeSet
 from moto.server import ThreadedMotoServer
 from moto.servicequotas.models import ServiceQuotasBackend
 
-from include.deploy import certificates, cli, preflight, uploads
+from include.deploy import certificates, cli, uploads
+from include.deploy.caller import CALLED_ACTIONS
 from include.deploy.network import EMR_TAG
 from include.deploy.stack import Stack
 from include.deploy.uploads import Upload
@@ -115,8 +116,8 @@ def test_requests_of_a_deployment_are_valid_and_need_only_the_permissions_that_a
     called = {action(call) for call in calls} - NOT_CHECKED
     assert {"cloudformation:ExecuteChangeSet", "ec2:DescribeVpcs", "s3:PutObject"} <= called
     assert [violation for call in calls for violation in violations(call)] == []
-    assert called - set(preflight.CALLED_ACTIONS) == set()
-    assert [name for name in preflight.CALLED_ACTIONS if name not in actions(name)] == []
+    assert called - set(CALLED_ACTIONS) == set()
+    assert [name for name in CALLED_ACTIONS if name not in actions(name)] == []
 
 
 def test_named_subnets_are_checked_and_become_a_setting(account: str, capsys: pytest.CaptureFixture[str]) -> None:
