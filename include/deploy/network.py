@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from fnmatch import fnmatchcase
 from ipaddress import IPv4Network
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
 from botocore.exceptions import ClientError
@@ -116,7 +117,8 @@ def _name_servers(ec2: EC2Client, vpc: VpcTypeDef, region: str) -> Iterator[Prob
 def cluster_subnets(ec2: EC2Client, deployment: Deployment, vpc: str) -> tuple[list[SubnetTypeDef], list[Problem]]:
     """Return the subnets to check: those named, or else the VPC's subnets that are tagged for EMR."""
     region = deployment.region
-    of_vpc = ec2.describe_subnets(Filters=[{"Name": "vpc-id", "Values": [vpc]}])["Subnets"]
+    pages = ec2.get_paginator("describe_subnets").paginate(Filters=[{"Name": "vpc-id", "Values": [vpc]}])
+    of_vpc = [net for page in pages for net in page["Subnets"]]
     if not deployment.subnets:
         tagged = [net for net in of_vpc if not list(_untagged(net["SubnetId"], "", net.get("Tags", []), region))]
         if tagged:
@@ -145,8 +147,10 @@ def cluster_subnets(ec2: EC2Client, deployment: Deployment, vpc: str) -> tuple[l
 def _routes(ec2: EC2Client, subnets: Sequence[SubnetTypeDef], vpc: str, deployment: Deployment) -> Iterator[Problem]:
     """Check that each subnet is private and that its nodes reach S3 and KMS."""
     of_vpc: list[FilterTypeDef] = [{"Name": "vpc-id", "Values": [vpc]}]
-    tables = ec2.describe_route_tables(Filters=of_vpc)["RouteTables"]
-    endpoints = ec2.describe_vpc_endpoints(Filters=of_vpc)["VpcEndpoints"]
+    of_tables = ec2.get_paginator("describe_route_tables").paginate(Filters=of_vpc)
+    tables = [table for page in of_tables for table in page["RouteTables"]]
+    of_endpoints = ec2.get_paginator("describe_vpc_endpoints").paginate(Filters=of_vpc)
+    endpoints = [endpoint for page in of_endpoints for endpoint in page["VpcEndpoints"]]
     region, create = deployment.region, f"aws ec2 create-vpc-endpoint --region {deployment.region} --vpc-id {vpc}"
     for net in subnets:
         name = net["SubnetId"]
@@ -216,17 +220,31 @@ def _default_route(table: RouteTableTypeDef) -> RouteTypeDef | None:
 def _endpoint(
     endpoints: Sequence[VpcEndpointTypeDef], service: str, table: RouteTableTypeDef
 ) -> VpcEndpointTypeDef | None:
-    """Return the endpoint through which the subnets of a route table reach a service, without changes of its name."""
-    for endpoint in endpoints:
-        if endpoint.get("ServiceName") != service or endpoint.get("State", "").lower() != "available":
-            continue
-        kind = endpoint.get("VpcEndpointType")
-        if kind == "Gateway" and table.get("RouteTableId") in endpoint.get("RouteTableIds", []):
-            return endpoint
-        # An interface endpoint serves all subnets of its VPC.
-        if kind == "Interface" and endpoint.get("PrivateDnsEnabled"):
-            return endpoint
-    return None
+    """Return the endpoint through which the subnets of a route table reach a service, without changes of its name.
+
+    The private name of an interface endpoint leads all subnets of its VPC to it, whatever their routes. S3's may have
+    the name for inbound endpoints of Route 53 Resolver only: then nodes use the gateway endpoint (EC2 API Reference,
+    "DnsOptionsSpecification").
+    """
+    available = [
+        endpoint
+        for endpoint in endpoints
+        if endpoint.get("ServiceName") == service and endpoint.get("State", "").lower() == "available"
+    ]
+    by_name = (
+        endpoint
+        for endpoint in available
+        if endpoint.get("VpcEndpointType") == "Interface"
+        and endpoint.get("PrivateDnsEnabled")
+        and not endpoint.get("DnsOptions", {}).get("PrivateDnsOnlyForInboundResolverEndpoint")
+    )
+    by_route = (
+        endpoint
+        for endpoint in available
+        if endpoint.get("VpcEndpointType") == "Gateway"
+        and table.get("RouteTableId") in endpoint.get("RouteTableIds", [])
+    )
+    return next(chain(by_name, by_route), None)
 
 
 def _closed_endpoint(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import boto3
 import pytest
@@ -12,6 +13,9 @@ from include.deploy.network import EMR_TAG, endpoint_buckets, network
 from include.deploy.problems import Problem
 from tests.support.network import Network
 from tests.support.stacks import REGION
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 def _problems(there: Network, **changed: object) -> list[tuple[str, str]]:
@@ -221,6 +225,62 @@ def test_closed_interface_endpoint_of_s3_is_a_problem(there: Network) -> None:
 
     assert sentence.startswith(f"Endpoint {endpoint} of com.amazonaws.{REGION}.s3 does not admit subnet")
     assert f"--group-id {group} " in command
+
+
+@pytest.fixture
+def s3_endpoints(there: Network) -> list[str]:
+    """The gateway endpoint of S3, and an interface endpoint with private names that does not admit the nodes."""
+    group = there.ec2.create_security_group(GroupName="s3", Description="S3", VpcId=there.vpc)["GroupId"]
+    return [there.s3, there.interface("s3", group)]
+
+
+def _change_endpoints(there: Network, change: Callable[[list[dict[str, Any]]], None]) -> None:
+    """Change the answers of DescribeVpcEndpoints, in which moto has no DNS options."""
+
+    def respond(parsed: dict[str, Any], **_: object) -> None:
+        change(parsed["VpcEndpoints"])
+
+    there.ec2.meta.events.register("after-call.ec2.DescribeVpcEndpoints", respond)
+
+
+def test_private_names_lead_nodes_to_the_interface_endpoint_of_s3_in_spite_of_a_gateway(
+    there: Network, s3_endpoints: list[str]
+) -> None:
+    ((sentence, _),) = _problems(there)
+
+    assert sentence.startswith(f"Endpoint {s3_endpoints[1]} of com.amazonaws.{REGION}.s3 does not admit subnet")
+
+
+@pytest.mark.usefixtures("s3_endpoints")
+def test_private_names_for_inbound_resolvers_only_leave_nodes_to_the_gateway_endpoint(there: Network) -> None:
+    def change(endpoints: list[dict[str, Any]]) -> None:
+        endpoints.reverse()  # the interface endpoint first
+        for endpoint in endpoints:
+            is_s3 = endpoint["ServiceName"].endswith(".s3")
+            endpoint["DnsOptions"] = {"PrivateDnsOnlyForInboundResolverEndpoint": is_s3}
+
+    _change_endpoints(there, change)
+
+    assert _problems(there) == []
+
+
+@pytest.mark.parametrize(
+    ("operation", "result"),
+    [("DescribeSubnets", "Subnets"), ("DescribeRouteTables", "RouteTables"), ("DescribeVpcEndpoints", "VpcEndpoints")],
+)
+def test_all_pages_of_a_list_are_read(there: Network, operation: str, result: str) -> None:
+    """Each of these responses may have a `NextToken` (EC2 API Reference)."""
+    calls = []
+
+    def respond(parsed: dict[str, Any], **_: object) -> None:
+        calls.append(operation)
+        if len(calls) == 1:
+            parsed.update({result: [], "NextToken": "2"})
+
+    there.ec2.meta.events.register(f"after-call.ec2.{operation}", respond)
+
+    assert _problems(there) == []
+    assert len(calls) == 2
 
 
 @pytest.mark.parametrize(
