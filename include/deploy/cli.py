@@ -155,7 +155,7 @@ def _deployment(options: argparse.Namespace, stack: Stack, account: str) -> Depl
         account=account,
         region=options.region,
         vpc=given.get("VpcId") or current.get("VpcId"),
-        subnets=tuple(filter(None, options.subnets.split(","))),
+        subnets=tuple(filter(None, map(str.strip, options.subnets.split(",")))),
         size=options.size,
         bucket=outputs.get("SettingBucket")
         or given.get("BucketName")
@@ -179,7 +179,8 @@ def _show_stack(plan: Plan | None) -> None:
         print("  nothing to change")
         return
     for change in plan.changes:
-        replaced = "  REPLACED: its content is lost" if change.replacement else ""
+        end = "kept outside of the stack" if change.is_kept else "deleted"
+        replaced = f"  REPLACED: the old one is {end}" if change.replacement else ""
         print(f"  {change.action.lower():<8}{change.resource:<26}{change.kind}{replaced}")
 
 

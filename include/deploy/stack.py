@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,13 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from mypy_boto3_cloudformation import CloudFormationClient
-    from mypy_boto3_cloudformation.type_defs import ParameterTypeDef, StackTypeDef, TagTypeDef, WaiterConfigTypeDef
+    from mypy_boto3_cloudformation.type_defs import (
+        ParameterTypeDef,
+        StackEventTypeDef,
+        StackTypeDef,
+        TagTypeDef,
+        WaiterConfigTypeDef,
+    )
 
 TEMPLATE = Path(__file__).with_name("fruits.yaml")
 TAG: TagTypeDef = {"Key": "application", "Value": "fruits-image-features"}
@@ -22,7 +29,14 @@ EVERY_5_S: WaiterConfigTypeDef = {"Delay": 5, "MaxAttempts": 240}
 _NOTHING_NEW = re.compile("didn't contain changes|No updates are to be performed")
 _NOT_YET = "REVIEW_IN_PROGRESS"
 """State of a stack that has a change set and no resources yet."""
-_UPDATABLE = ("CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE", "IMPORT_COMPLETE")
+_STARTED = ("CREATE_IN_PROGRESS", "UPDATE_IN_PROGRESS", "DELETE_IN_PROGRESS")
+"""States of a stack in the first event of an operation."""
+_FIXES = {
+    **dict.fromkeys(("CREATE_FAILED", "DELETE_FAILED", "ROLLBACK_COMPLETE", "ROLLBACK_FAILED"), "delete-stack"),
+    "UPDATE_ROLLBACK_FAILED": "continue-update-rollback",
+}
+"""Commands of AWS's CLI that end a state in which a stack cannot be updated (CloudFormation User Guide, "Stack status
+codes")."""
 
 
 class StackError(Exception):
@@ -38,12 +52,14 @@ class Change:
         resource: Logical ID of the resource.
         kind: Resource type, such as `AWS::S3::Bucket`.
         replacement: Whether the resource may be replaced by a new one.
+        is_kept: Whether a replaced or removed resource stays in the account.
     """
 
     action: str
     resource: str
     kind: str
     replacement: bool
+    is_kept: bool
 
 
 @dataclass(frozen=True)
@@ -141,15 +157,15 @@ class Stack:
 
     def _require_deployable(self, current: StackTypeDef | None) -> None:
         status = current["StackStatus"] if current else _NOT_YET
-        if status in {_NOT_YET, *_UPDATABLE}:
-            return
-        if status in {"ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "CREATE_FAILED", "DELETE_FAILED"}:
+        if status in _FIXES:
+            stack = f"--stack-name {self.name} --region {self.formation.meta.region_name}"
             raise StackError(
-                f"Stack {self.name} is in {status}: its creation failed, and it can only be deleted. Fix the causes "
-                f"below, run `aws cloudformation delete-stack --stack-name {self.name}`, and deploy again.\n"
+                f"Stack {self.name} is in {status} and cannot be updated. Fix the causes below, run "
+                f"`aws cloudformation {_FIXES[status]} {stack}`, wait until it is complete, and deploy again.\n"
                 f"{self._reasons()}"
             )
-        raise StackError(f"Stack {self.name} is in {status}. Wait until the change is complete, then deploy again.")
+        if status != _NOT_YET and status.endswith("_IN_PROGRESS"):
+            raise StackError(f"Stack {self.name} is in {status}. Wait until the change is complete, then deploy again.")
 
     def _wait_for_plan(self, change_set: str, *, creates: bool) -> Plan | None:
         """Wait until CloudFormation has computed a change set, and return it; None if it contains no change."""
@@ -186,15 +202,20 @@ class Stack:
         )
 
     def _reasons(self) -> str:
-        """Return CloudFormation's reason for each failed resource, in the order of the failures."""
+        """Return CloudFormation's reason for each resource that failed in the latest operation, in this order."""
         pages = self.formation.get_paginator("describe_stack_events").paginate(StackName=self.name)
+        newest_first = (event for page in pages for event in page["StackEvents"])
         failed = [
             f"  {event['LogicalResourceId']}: {event.get('ResourceStatusReason', 'no reason given')}"
-            for page in pages
-            for event in page["StackEvents"]
+            for event in takewhile(lambda event: not _starts_operation(event), newest_first)
             if event.get("ResourceStatus", "").endswith("_FAILED")
         ]
         return "\n".join(reversed(failed)) or "  CloudFormation reports no reason."
+
+
+def _starts_operation(event: StackEventTypeDef) -> bool:
+    """Return whether an event is the stack's own at the start of an operation, and not that of a resource."""
+    return event.get("PhysicalResourceId") == event["StackId"] and event.get("ResourceStatus") in _STARTED
 
 
 def _parameters(given: Mapping[str, str], current: Mapping[str, Any]) -> list[ParameterTypeDef]:
@@ -210,6 +231,7 @@ def _change(response: Any) -> Change:  # noqa: ANN401 - one of botocore's many s
         response["LogicalResourceId"],
         response["ResourceType"],
         response.get("Replacement") in {"True", "Conditional"},
+        response.get("PolicyAction") in {"Retain", "ReplaceAndRetain"},
     )
 
 

@@ -125,11 +125,12 @@ def test_named_subnets_are_checked_and_become_a_setting(account: str, capsys: py
     (subnet,) = boto3.client("ec2", region_name=REGION).describe_subnets(Filters=of_vpc)["Subnets"]
     options = ["--vpc", account, "--yes", "--subnets"]
 
-    assert cli.main([*options, "subnet-0123"]) == 1
+    assert cli.main([*options, f"subnet-0123, {subnet['SubnetId']}"]) == 1
     assert cli.main([*options, subnet["SubnetId"]]) == 0
 
     out = capsys.readouterr().out
     assert f"VPC {account} has no subnet subnet-0123 in {REGION}." in out
+    assert out.count("has no subnet") == 1
     assert f"FRUITS_EMR_SUBNET_ID={subnet['SubnetId']}\n" in out
 
 
