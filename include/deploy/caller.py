@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -105,16 +106,41 @@ class PreflightError(Exception):
         self.problem = problem
 
 
+def require_region(region: str) -> None:
+    """Raise an error if EMR has no such region. Sends no request.
+
+    botocore's list without a partition has the regions of `aws`. The checks of endpoints and buckets have its names, so
+    China, GovCloud and the European Sovereign Cloud are refused.
+
+    Raises:
+        PreflightError: The region is wrong, or the profile is missing.
+    """
+    with _explained_errors(region):
+        regions = boto3.session.Session().get_available_regions("emr")
+    if region not in regions:
+        sentence = f"EMR has no region {region} in AWS's standard partition."
+        raise PreflightError(Problem(sentence, "aws account list-regions"))
+
+
 def identify(region: str) -> Caller:
     """Return the AWS identity that deploys.
 
     Raises:
-        PreflightError: Credentials are missing, expired or unknown, or the region is wrong.
+        PreflightError: Credentials are missing, expired or unknown, or the account has not enabled the region.
+    """
+    with _explained_errors(region):
+        return _caller(region)
+
+
+@contextmanager
+def _explained_errors(region: str) -> Iterator[None]:
+    """Replace botocore's errors of profiles and credentials.
+
+    Raises:
+        PreflightError: botocore raised one of these errors.
     """
     try:
-        if region not in boto3.session.Session().get_available_regions("emr"):
-            raise PreflightError(Problem(f"EMR has no region {region}.", "aws account list-regions"))
-        return _caller(region)
+        yield
     except (NoCredentialsError, ProfileNotFound) as error:
         raise PreflightError(Problem(f"No AWS credentials were found: {error}.", "export AWS_PROFILE=…")) from error
     except (SSOError, TokenRetrievalError, CredentialRetrievalError) as error:

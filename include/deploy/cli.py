@@ -18,7 +18,7 @@ from pydantic import ValidationError
 
 from include.artifacts import bundle, wheelhouse
 from include.deploy import certificates, preflight, uploads
-from include.deploy.caller import PreflightError, identify
+from include.deploy.caller import PreflightError, identify, require_region
 from include.deploy.model.build import ModelError
 from include.deploy.problems import DENIED, EXPIRED, Deployment, code, table
 from include.deploy.stack import Plan, Stack, StackError, settings
@@ -115,6 +115,7 @@ def deploy(options: argparse.Namespace) -> int:
         ModelError: The network that ships cannot be built.
         include.artifacts.wheelhouse.WheelhouseError: Wheels cannot be downloaded.
     """
+    require_region(options.region)
     if options.region not in EU_REGIONS and not options.allow_outside_europe:
         raise StackError(
             f"Region {options.region} is outside the European Union. Choose one of {', '.join(EU_REGIONS)}, or add "

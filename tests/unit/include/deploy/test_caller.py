@@ -18,7 +18,7 @@ from botocore.exceptions import (
 from cfnlint.schema import PROVIDER_SCHEMA_MANAGER
 
 from include.deploy import caller as module
-from include.deploy.caller import NEEDED_ACTIONS, Caller, PreflightError, identify, missing_permissions
+from include.deploy.caller import NEEDED_ACTIONS, Caller, PreflightError, identify, missing_permissions, require_region
 from include.deploy.problems import Problem
 from tests.support.service_reference import condition_keys, sample_arns
 from tests.support.stacks import REGION, TEMPLATE
@@ -96,12 +96,15 @@ def test_refused_identity_is_one_sentence_and_a_command(
     assert raised.value.problem.command == command
 
 
-def test_profile_that_does_not_exist_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("function", [identify, require_region])
+def test_profile_that_does_not_exist_is_named(
+    function: Callable[[str], object], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("AWS_PROFILE", "nobody")
     monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
 
     with pytest.raises(PreflightError, match=r"profile .*nobody.* could not be found"):
-        identify(REGION)
+        function(REGION)
 
 
 def test_profile_of_aws_login_is_exported_by_aws_cli(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -118,13 +121,6 @@ def test_profile_of_aws_login_is_exported_by_aws_cli(monkeypatch: pytest.MonkeyP
         identify(REGION)
 
     assert raised.value.problem.command == 'eval "$(aws configure export-credentials --format env)"'
-
-
-def test_unknown_region_is_rejected_before_any_request(monkeypatch: pytest.MonkeyPatch) -> None:
-    _refuse(monkeypatch, AssertionError("a request was sent"))
-
-    with pytest.raises(PreflightError, match=r"EMR has no region eu-west-9\."):
-        identify("eu-west-9")
 
 
 # --- permissions ------------------------------------------------------------------------------------------------------

@@ -197,6 +197,20 @@ def test_deploy_outside_europe_is_refused_before_any_request_to_aws(
     assert f"Region {region} is outside the European Union" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("region", ["eu-west-9", "eusc-de-east-1", "us-gov-west-1", "cn-north-1"])
+def test_region_of_no_or_another_partition_is_refused_by_its_name(
+    region: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(boto3, "client")
+
+    assert cli.main(["--region", region, "--allow-outside-europe", "--yes"]) == 1
+
+    with_option = capsys.readouterr().err
+    assert f"EMR has no region {region} in AWS's standard partition." in with_option
+    assert cli.main(["--region", region, "--yes"]) == 1
+    assert capsys.readouterr().err == with_option
+
+
 def test_deploy_outside_europe_is_allowed_by_an_option(account: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert account
     vpc = Network("us-east-1").vpc
