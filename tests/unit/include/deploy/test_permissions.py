@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from airflow.providers.amazon.aws.hooks import emr as provider
+from botocore import xform_name
 
 from tests.support.iam import Request, allows
 from tests.support.service_reference import (
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.filterwarnings("ignore:Tried to parse AWS:UserWarning")  # moto has no bucket policies
 
+ROOT = Path(__file__).parents[4]
 OURS = {"elasticmapreduce:ResourceTag/application": "fruits-image-features"}
 CREATING = {"elasticmapreduce:RequestTag/application": "fruits-image-features"}
 TO_EMR = {"iam:PassedToService": "elasticmapreduce.amazonaws.com"}
@@ -311,6 +315,18 @@ def test_statement_with_a_key_that_its_action_lacks_does_not_fit() -> None:
 
     assert _may_apply(statement, "elasticmapreduce:AddTags")
     assert not _may_apply(statement, "elasticmapreduce:PutManagedScalingPolicy")
+
+
+def test_airflows_role_allows_only_the_requests_to_emr_that_its_code_contains(stack: Stack) -> None:
+    """RunJobFlow itself uses two further actions, as the template says."""
+    of_run_job_flow = {"PutAutoTerminationPolicy", "PutManagedScalingPolicy"}
+    files = [*(ROOT / "plugins").rglob("*.py"), Path(provider.__file__)]
+    code = "".join(file.read_text() for file in files)
+    allowed = {one for statement in _statements(stack, "AirflowRole") for one in _listed(statement["Action"])}
+    of_emr = {one.partition(":")[2] for one in allowed if one.startswith("elasticmapreduce:")}
+
+    assert {"RunJobFlow", "ListClusters"} < of_emr
+    assert [one for one in of_emr - of_run_job_flow if xform_name(one) not in code] == []
 
 
 @pytest.mark.parametrize("role", ALLOWED)
