@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from botocore.exceptions import ClientError
 
-from include.deploy.problems import Deployment, Problem, code
+from include.deploy.problems import DENIED, Deployment, Problem, code
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,34 +25,48 @@ def leftover_bucket(s3: S3Client, deployment: Deployment) -> Iterator[Problem]:
         return
     another = 'make deploy DEPLOY="--parameter BucketName=…"'
     try:
-        s3.head_bucket(Bucket=name)
+        region = s3.head_bucket(Bucket=name).get("BucketRegion", deployment.region)  # botocore follows to any region
     except ClientError as error:
         if code(error) in {"404", "NoSuchBucket"}:
             return
         if code(error) == "403":
             yield Problem(f"Bucket {name} belongs to another account, or you may not access it.", another)
             return
-        if code(error) == "301":
-            yield Problem(f"Bucket {name} exists in another region.", another)
-            return
         raise
     # `aws s3 rb --force` keeps the versions of objects, and so the bucket (AWS CLI Command Reference, "rb").
     yield Problem(
-        f"Bucket {name} exists already; name another one, or empty and delete it (docs/guides/aws.md, Remove).",
+        f"Bucket {name} exists already in {region}; name another one, or empty and delete it (docs/guides/aws.md, "
+        "Remove).",
         another,
     )
 
 
 def leftover_keys(kms: KMSClient, deployment: Deployment) -> Iterator[Problem]:
-    """Search for keys of an earlier stack. Each costs $1 per month (KMS pricing)."""
+    """Search for keys of an earlier stack. Each costs $1 per month (KMS pricing).
+
+    A key whose policy excludes the caller is not of a stack: the policy of those lets the account's policies decide.
+
+    Raises:
+        ClientError: The caller may not describe any key.
+    """
     if deployment.exists:
         return
+    hidden, described = None, False
     for page in kms.get_paginator("list_keys").paginate():
         for key in page["Keys"]:
-            metadata = kms.describe_key(KeyId=key["KeyId"])["KeyMetadata"]
+            try:
+                metadata = kms.describe_key(KeyId=key["KeyId"])["KeyMetadata"]
+            except ClientError as error:
+                if code(error) not in DENIED:
+                    raise
+                hidden = error
+                continue
+            described = True
             if metadata.get("Description") == KEY_DESCRIPTION and metadata.get("KeyState") == "Enabled":
                 yield Problem(
                     f"Key {key['KeyId']} of an earlier stack costs $1 per month; data it encrypted is lost without it.",
                     f"aws kms schedule-key-deletion --region {deployment.region} --key-id {key['KeyId']}",
                     stops=False,
                 )
+    if hidden and not described:
+        raise hidden

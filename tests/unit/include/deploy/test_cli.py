@@ -260,7 +260,10 @@ def test_deploy_shows_problems_in_one_table_and_stops_unless_they_are_ignored(
     column = head.index("fix it with")
     shown = {row[:column].rstrip(): row[column:] for row in rows[:4]}
     assert list(shown) == [
-        "Bucket left exists already; name another one, or empty and delete it (docs/guides/aws.md, Remove).",
+        (
+            "Bucket left exists already in us-east-1; name another one, or empty and delete it (docs/guides/aws.md, "
+            "Remove)."
+        ),
         f"VPC {account} lacks the tag {EMR_TAG}=true.",
         "The quota of on-demand vCPUs is 32; a large cluster needs 36.",
         "The quota of spot vCPUs is 32; a large cluster needs 96.",
