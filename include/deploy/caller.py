@@ -134,23 +134,33 @@ def identify(region: str) -> Caller:
 
 @contextmanager
 def _explained_errors(region: str) -> Iterator[None]:
-    """Replace botocore's errors of profiles and credentials.
+    """Replace errors of profiles and credentials.
 
     Raises:
-        PreflightError: botocore raised one of these errors.
+        PreflightError: One of these errors was raised.
     """
     try:
         yield
-    except (NoCredentialsError, ProfileNotFound) as error:
-        raise PreflightError(Problem(f"No AWS credentials were found: {error}.", "export AWS_PROFILE=…")) from error
-    except (SSOError, TokenRetrievalError, CredentialRetrievalError) as error:
-        raise PreflightError(Problem(f"The sign-in has expired: {_one_line(error)}", "aws sso login")) from error
-    except LoginError as error:
-        raise PreflightError(Problem(f"The sign-in has expired: {_one_line(error)}", "aws login")) from error
-    except MissingDependencyException as error:
-        raise PreflightError(Problem(f"botocore cannot read the sign-in: {_one_line(error)}", EXPORT)) from error
+    except BotoCoreError as error:
+        if problem := sign_in_problem(error):
+            raise PreflightError(problem) from error
+        raise
     except ClientError as error:
         raise PreflightError(_refusal(error, region)) from error
+
+
+def sign_in_problem(error: BotoCoreError) -> Problem | None:
+    """Return the problem of an error that botocore raises if it has no credentials to send; None for other errors."""
+    match error:
+        case NoCredentialsError() | ProfileNotFound():
+            return Problem(f"No AWS credentials were found: {error}.", "export AWS_PROFILE=…")
+        case SSOError() | TokenRetrievalError() | CredentialRetrievalError():
+            return Problem(f"The sign-in has expired: {_one_line(error)}", "aws sso login")
+        case LoginError():
+            return Problem(f"The sign-in has expired: {_one_line(error)}", "aws login")
+        case MissingDependencyException():
+            return Problem(f"botocore cannot read the sign-in: {_one_line(error)}", EXPORT)
+    return None
 
 
 def _caller(region: str) -> Caller:

@@ -27,14 +27,16 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 import boto3
-import botocore.exceptions
 import obstore
+from botocore.exceptions import BotoCoreError, ClientError, EndpointConnectionError
 from obstore.auth.boto3 import Boto3CredentialProvider
 from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
 from obstore.store import S3Store
 from tqdm import tqdm
 
+from include.deploy.caller import sign_in_problem
 from include.deploy.image_files import File, UploadError, find_files
+from include.deploy.problems import DENIED, EXPIRED, code
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Mapping
@@ -170,7 +172,7 @@ def _open_bucket(name: str) -> Bucket:
         if region != client.meta.region_name:
             client = session.client("s3", region_name=region)
         credentials = Boto3CredentialProvider(session, ttl=timedelta(minutes=10))
-    except (botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError) as error:
+    except (BotoCoreError, ClientError) as error:
         raise UploadError(_explain(error, name)) from error
     endpoint = client.meta.endpoint_url
     options: ClientConfig = {"allow_http": urlsplit(endpoint).scheme == "http", "timeout": timedelta(minutes=5)}
@@ -194,19 +196,23 @@ def _list_objects(bucket: Bucket, prefix: str) -> dict[str, tuple[int, str]]:
             for page in pages
             for entry in page.get("Contents", [])
         }
-    except (botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError) as error:
+    except (BotoCoreError, ClientError) as error:
         raise UploadError(_explain(error, bucket.name)) from error
 
 
-def _explain(error: Exception, bucket: str) -> str:
-    code = error.response["Error"]["Code"] if isinstance(error, botocore.exceptions.ClientError) else ""
-    if code in {"404", "NoSuchBucket"}:
-        return f"bucket {bucket} does not exist; create it, or correct the address"
-    if code in {"403", "AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch"}:
-        return f"access to bucket {bucket} is denied; allow s3:ListBucket, s3:GetObject and s3:PutObject ({code})"
-    if isinstance(error, botocore.exceptions.NoCredentialsError):
-        return "no AWS credentials were found; set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
-    if isinstance(error, botocore.exceptions.EndpointConnectionError):
+def _explain(error: BotoCoreError | ClientError, bucket: str) -> str:
+    """Return the reason and the fix. An answer to a HEAD request has no error code, but its status."""
+    if isinstance(error, ClientError):
+        reason = code(error)
+        if reason in {"404", "NoSuchBucket"}:
+            return f"bucket {bucket} does not exist; create it, or correct the address"
+        if reason in {*DENIED, "InvalidAccessKeyId", "SignatureDoesNotMatch"}:
+            return f"access to bucket {bucket} is denied; allow s3:ListBucket, s3:GetObject and s3:PutObject ({reason})"
+        if reason in {*EXPIRED, "400"}:  # S3's status for expired credentials (aws-sdk-js issue 2219)
+            return f"S3 refuses the credentials, which have probably expired; sign in again ({reason})"
+    elif problem := sign_in_problem(error):
+        return f"{problem.sentence} Run `{problem.command}`."
+    elif isinstance(error, EndpointConnectionError):
         return f"S3 does not respond; check AWS_ENDPOINT_URL_S3 and the network ({error})"
     return f"bucket {bucket} cannot be used: {error}"
 

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 import obstore
 import pyarrow as pa
 import pytest
+from botocore.client import BaseClient
+from botocore.exceptions import ClientError, TokenRetrievalError
 from obstore.exceptions import PermissionDeniedError
 
 from include.deploy.image_files import UploadError, find_files
@@ -201,7 +203,40 @@ def test_no_credentials_is_one_sentence(
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
     folder = make_files(tmp_path / "in", ["a.jpg"])
     assert main([str(folder), "s3://fruits/images/"]) == 1
-    assert capsys.readouterr().err.strip().startswith("upload_images: error: no AWS credentials were found; set AWS_")
+    assert capsys.readouterr().err.strip().startswith("upload_images: error: No AWS credentials were found: ")
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (
+            ClientError({"Error": {"Code": "400", "Message": "Bad Request"}}, "HeadBucket"),
+            "S3 refuses the credentials, which have probably expired; sign in again (400)",
+        ),
+        (
+            TokenRetrievalError(provider="sso", error_msg="Token has expired."),
+            "The sign-in has expired: Error when retrieving token from sso: Token has expired. Run `aws sso login`.",
+        ),
+    ],
+)
+def test_expired_credentials_are_one_sentence_with_the_fix(
+    tmp_path: Path,
+    error: Exception,
+    sentence: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def refuse(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(BaseClient, "_make_api_call", refuse)
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
+    monkeypatch.delenv("AWS_PROFILE", raising=False)
+    folder = make_files(tmp_path / "in", ["a.jpg"])
+
+    assert main([str(folder), "s3://fruits/images/"]) == 1
+
+    assert capsys.readouterr().err == f"upload_images: error: {sentence}\n"
 
 
 def test_profile_gives_endpoint_and_credentials(tmp_path: Path, s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
