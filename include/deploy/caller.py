@@ -65,24 +65,41 @@ CALLED_ACTIONS: Final = (
 )
 """Actions that `make deploy` itself calls. CloudFormation calls others with the caller's permissions."""
 NEEDED_ACTIONS: Final = (
+    "budgets:ModifyBudget",
     "cloudformation:CreateChangeSet",
     "cloudformation:ExecuteChangeSet",
+    "ec2:AuthorizeSecurityGroupEgress",
     "ec2:AuthorizeSecurityGroupIngress",
     "ec2:CreateSecurityGroup",
+    "ec2:CreateTags",
+    "ec2:RevokeSecurityGroupEgress",
     "elasticmapreduce:CreateSecurityConfiguration",
+    "iam:AddRoleToInstanceProfile",
     "iam:AttachRolePolicy",
     "iam:CreateInstanceProfile",
     "iam:CreateRole",
     "iam:PassRole",
     "iam:PutRolePolicy",
+    "iam:TagRole",
     "kms:CreateKey",
+    "kms:EnableKeyRotation",
+    "kms:PutKeyPolicy",
+    "kms:TagResource",
     "s3:CreateBucket",
+    "s3:PutBucketOwnershipControls",
     "s3:PutBucketPolicy",
+    "s3:PutBucketPublicAccessBlock",
+    "s3:PutBucketTagging",
+    "s3:PutBucketVersioning",
+    "s3:PutEncryptionConfiguration",
+    "s3:PutLifecycleConfiguration",
     "s3:PutObject",
     "sns:CreateTopic",
+    "sns:SetTopicAttributes",
+    "sns:TagResource",
 )
-"""Actions of a deployment that create resources. CloudFormation's registry lists those of each resource type
-(`handlers.create.permissions`)."""
+"""Actions of a deployment that create the template's resources, with the stack's tags. CloudFormation's registry lists
+those of each resource type (`handlers.create.permissions`)."""
 
 
 @dataclass(frozen=True)
@@ -200,12 +217,13 @@ def missing_permissions(iam: IAMClient, caller: Caller) -> Iterator[Problem]:
         source = _policy_source(iam, caller.arn)
         if source is None:
             return
-        response = iam.simulate_principal_policy(PolicySourceArn=source, ActionNames=list(NEEDED_ACTIONS))
+        simulation = iam.get_paginator("simulate_principal_policy")
+        pages = list(simulation.paginate(PolicySourceArn=source, ActionNames=list(NEEDED_ACTIONS)))
     except ClientError as error:
         if code(error) in {*DENIED, "NoSuchEntity", "InvalidInput"}:
             return
         raise
-    results = response["EvaluationResults"]
+    results = [result for page in pages for result in page["EvaluationResults"]]
     denied = [result["EvalActionName"] for result in results if result["EvalDecision"] != "allowed"]
     if denied:
         yield Problem(
