@@ -15,9 +15,10 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException, Airfl
 from botocore.exceptions import ClientError
 
 from fruits_airflow.hooks.documents import other_images, parse_latest
+from fruits_airflow.hooks.s3 import read
 from fruits_airflow.task_ids import TAKE_INVENTORY
 from fruits_features.contract import sealed
-from fruits_features.contract.layout import split
+from fruits_features.contract.layout import published_run, split
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from airflow.providers.amazon.aws.hooks.s3 import S3Hook
     from mypy_boto3_s3 import S3Client
 
-    from fruits_features.contract.layout import DatasetLayout
+    from fruits_features.contract.layout import DatasetLayout, RunLayout
 
 log = logging.getLogger(__name__)
 
@@ -85,18 +86,31 @@ def publish(
     from include.publication.documents import encode
 
     run = dataset.run(pointer["run"])
+    earlier = read(s3, *split(run.record))
     s3.load_bytes(encode(record), run.record, replace=True)
     try:
         for _ in range(MAX_ATTEMPTS):
             if _replace(s3, dataset, pointer, may_replace=may_replace):
                 return dataset.latest
     except (AirflowFailException, AirflowSkipException):
-        s3.delete_objects(*split(run.record))
+        _withdraw(s3, dataset, run, earlier)
         raise
     raise AirflowException(
         f"Run {run.name} was not published: other runs replaced {dataset.latest} in each of {MAX_ATTEMPTS} "
         "attempts. Clear this task when they have ended."
     )
+
+
+def _withdraw(s3: S3Hook, dataset: DatasetLayout, run: RunLayout, earlier: bytes | None) -> None:
+    """Restore the record of a run that was published before, and delete that of any other run.
+
+    The pointer of a run that was replaced in the meantime is in the history.
+    """
+    bucket, pointers = split(f"{dataset.history}/")
+    if earlier and run.name in map(published_run, s3.list_keys(bucket, pointers)):
+        s3.load_bytes(earlier, run.record, replace=True)
+    else:
+        s3.delete_objects(*split(run.record))
 
 
 def _replace(s3: S3Hook, dataset: DatasetLayout, pointer: Mapping[str, Any], *, may_replace: bool) -> bool:

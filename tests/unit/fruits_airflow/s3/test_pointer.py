@@ -31,8 +31,9 @@ class Orchard:
     def publish(self, run: str, hour: int, taken: int | None = None, **changes: Any) -> str:  # noqa: ANN401
         """Publish a run at an hour. Its inventory was taken at another hour."""
         dataset, may_replace = changes.pop("dataset", DATASET), changes.pop("may_replace", False)
+        record = {"run": run, "again": changes.pop("again", False)}
         latest = self.pointer(run, hour, hour - 1 if taken is None else taken, **changes)
-        return pointer.publish(self.s3, dataset, {"run": run}, latest, may_replace=may_replace)
+        return pointer.publish(self.s3, dataset, record, latest, may_replace=may_replace)
 
     def pointer(self, run: str, hour: int, taken: int, prefix: str = "images/") -> dict[str, Any]:
         document = {
@@ -152,6 +153,36 @@ def test_of_two_concurrent_runs_the_one_with_the_later_inventory_stays(
 
     assert orchard.latest["run"] == stays
     assert ("features/published/2026-11-22T050000Z-before.json" in orchard.written()) == published
+
+
+@pytest.mark.parametrize("was_published", [True, False])
+def test_run_that_is_replaced_while_it_is_published_again_keeps_its_record(
+    orchard: Orchard, monkeypatch: pytest.MonkeyPatch, *, was_published: bool
+) -> None:
+    """Task `publish` of the published run a is cleared while run b, with a later inventory, is published.
+
+    If run a was not published before, its record was left by an interrupted try.
+    """
+    if was_published:
+        orchard.publish("a", 8)
+    else:
+        orchard.s3.load_string('{"run": "a"}', "features/runs/a/run.json", "fruits")
+    record = orchard.s3.read_key("features/runs/a/run.json", "fruits")
+    replace = pointer._replace
+
+    def replace_after_publication(*arguments: Any, **options: Any) -> bool:  # noqa: ANN401
+        monkeypatch.setattr(pointer, "_replace", replace)
+        orchard.publish("b", 9)
+        return replace(*arguments, **options)
+
+    monkeypatch.setattr(pointer, "_replace", replace_after_publication)
+    with pytest.raises(AirflowSkipException, match=r"run b .* stays published"):
+        orchard.publish("a", 10, taken=7, again=True)
+
+    assert orchard.latest["run"] == "b"
+    assert ("features/runs/a/run.json" in orchard.written()) == was_published
+    if was_published:
+        assert orchard.s3.read_key("features/runs/a/run.json", "fruits") == record
 
 
 def test_two_data_sets_have_pointers_histories_and_runs_of_their_own(orchard: Orchard) -> None:
