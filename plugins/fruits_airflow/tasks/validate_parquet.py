@@ -74,10 +74,7 @@ def _audit(run: Mapping[str, Any], context: Context, s3: S3Hook) -> ValidationRe
     layout = RunLayout(run["uri"])
     stored = read(s3, *split(layout.portable_projection))
     if stored is None:
-        raise AirflowFailException(
-            f"{layout.portable_projection} does not exist, so the Spark application did not complete this run. Clear "
-            f"`{FEATURIZE_AND_REDUCE}`, or without a cluster `{FEATURIZE_ON_WORKER}`, to run it again."
-        )
+        raise _not_completed(layout.portable_projection)
     kept_from = _outcome(s3, layout)["kept_from"]
     audit = Audit(
         files=RunFiles(layout, aws.filesystem(s3)),
@@ -106,14 +103,24 @@ def _outcome(s3: S3Hook, layout: RunLayout) -> dict[str, Any]:
     """Return the application's report.
 
     Raises:
-        AirflowFailException: It is damaged.
+        AirflowFailException: It is damaged or missing, for example because a task was marked as successful by hand.
     """
     try:
-        return read_json(s3, layout.outcome)
+        outcome = read_json(s3, layout.outcome)
     except DamagedDocumentError as error:
         raise AirflowFailException(
             f"{error} Clear `{FEATURIZE_AND_REDUCE}`, or without a cluster `{FEATURIZE_ON_WORKER}`, to write it again."
         ) from error
+    if not outcome:
+        raise _not_completed(layout.outcome)
+    return outcome
+
+
+def _not_completed(missing: str) -> AirflowFailException:
+    return AirflowFailException(
+        f"{missing} does not exist, so the application did not complete this run. Clear `{FEATURIZE_AND_REDUCE}`, or "
+        f"without a cluster `{FEATURIZE_ON_WORKER}`, to run it again."
+    )
 
 
 def _published(s3: S3Hook, dataset: DatasetLayout) -> Published | None:

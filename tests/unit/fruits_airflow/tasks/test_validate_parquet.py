@@ -196,6 +196,22 @@ def test_damaged_outcome_of_the_application_is_named(local_aws: LocalAws, bucket
     assert validate_parquet._outcome(S3Hook(), layout) == outcome  # noqa: SLF001
 
 
+@pytest.mark.parametrize("missing", ["outcome", "portable_projection"])
+@pytest.mark.usefixtures("aws_environment")
+def test_application_that_did_not_complete_is_named(
+    local_aws: LocalAws, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, missing: str
+) -> None:
+    """As when its task is marked as successful by hand while it runs. The outcome is its last file."""
+    run = Run(tmp_path)
+    _upload(run, local_aws.s3())
+    uri = getattr(run.layout, missing)
+    local_aws.s3().delete_object(Bucket="fruits", Key=split(uri)[1])
+    monkeypatch.setattr(validate_parquet, "get_current_context", lambda: _context(run))
+
+    with pytest.raises(AirflowFailException, match=f"^{uri} does not exist, so the application did not complete"):
+        validate_parquet.validate_parquet.function()
+
+
 def _objects(s3: Any) -> dict[str, str]:  # noqa: ANN401
     """Return the ETags of all objects of the bucket, by key."""
     return {entry["Key"]: entry["ETag"] for entry in s3.list_objects_v2(Bucket="fruits")["Contents"]}
