@@ -35,7 +35,8 @@ CHECK_NAME = "sample: images extracted again equal their rows"
 """Stored in `run.json`."""
 
 Fetch = Callable[[str, str], bytes | None]
-"""Function that fetches an object by key and ETag. Returns `None` if the object was deleted or replaced since."""
+"""Function that fetches an object by key and ETag. Returns `None` if the object was deleted or replaced since, or if S3
+refuses it."""
 
 
 def check(sample: pa.Table, projection: Projection, files: RunFiles, fetch: Fetch, max_pixels: int) -> Iterator[Check]:
@@ -73,7 +74,9 @@ def check(sample: pa.Table, projection: Projection, files: RunFiles, fetch: Fetc
             if not isinstance(outcome, ImageFeatures) or not _close(outcome.features, features, projection, pca):
                 different += 1
     if not checked and not failed:
-        yield Check.not_checked(CHECK_NAME, f"none of {sample.num_rows} images is as the inventory lists it")
+        yield Check.not_checked(
+            CHECK_NAME, f"none of {sample.num_rows} images can be fetched as the inventory lists it"
+        )
         return
     saw = f"{different} of {checked} images differ" + (f"; {failed} crashed or took too long" if failed else "")
     yield Check(CHECK_NAME, different == 0 and failed <= checked, saw, "none")

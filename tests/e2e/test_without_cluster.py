@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
+import polars as pl
 import pytest
 
+from include.dev.local_aws.s3.fault_proxy import Fault, S3FaultProxy
 from include.dev.sample_images import generate, make_plan
 from tests.support.airflow.faults import WORKER_FAULTS, Case
 from tests.support.airflow.forks import start_in_fork
@@ -101,3 +104,31 @@ def _damage_cache(orchard: Pipeline) -> None:
     for key in (key for key in _cache(orchard) if "/index-" in key):
         content = orchard.get(f"s3://{orchard.bucket}/{key}")
         orchard.put(key, content[:20] + bytes([content[20] ^ 1]) + content[21:])
+
+
+def test_archived_images_keep_their_features_and_stop_no_run(orchard: Pipeline, tmp_path: Path) -> None:
+    before = orchard.published()
+    generate(tmp_path, make_plan(["Avocado"], 4), seed=100, jobs=1, progress=False)
+    new, archived = (f"images/Training/Cherry/{name}.jpg" for name in ("new", "archived"))
+    for key, image in zip((new, archived), tmp_path.rglob("*.jpg"), strict=False):
+        orchard.put(key, image.read_bytes())
+    server = urlsplit(orchard.environment["AWS_ENDPOINT_URL_S3"])
+    with S3FaultProxy(
+        (str(server.hostname), int(server.port or 0)),
+        faults=lambda request: (
+            Fault.ARCHIVED
+            if request.method == "GET" and "/images/" in request.target and not request.target.endswith(new)
+            else None
+        ),
+    ) as proxy:
+        run = replace(orchard, environment={**orchard.environment, "AWS_ENDPOINT_URL_S3": proxy.url}).run(
+            "2026-07-20", **PARAMS
+        )
+
+    assert run.ok, run.error
+    assert "is left out. The object is archived (InvalidObjectState)." in run.log
+    latest = orchard.published()
+    assert latest["counts"]["features"] == before["counts"]["features"] + 1
+    (refused,) = orchard.table("quarantine").filter(pl.col("reason") == "forbidden").to_dicts()
+    assert refused["path"] == f"s3://{orchard.bucket}/{archived}"
+    assert refused["detail"].startswith("The object is archived (InvalidObjectState). Restore it")

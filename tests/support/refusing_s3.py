@@ -1,4 +1,4 @@
-"""An S3 that refuses every request in one way, as AWS does where credentials or region are wrong."""
+"""An S3 that refuses every request in one way, as AWS does where credentials, region or the object are wrong."""
 
 from __future__ import annotations
 
@@ -25,6 +25,15 @@ EXPIRED = Refusal(400, "ExpiredToken", "The provided token has expired.")
 ELSEWHERE = Refusal(301, "PermanentRedirect", "The bucket must be addressed using another endpoint.", "eu-north-1")
 DENIED = Refusal(403, "AccessDenied", "User is not authorized to perform: s3:ListBucket", "eu-north-1")
 UNKNOWN_KEY = Refusal(403, "InvalidAccessKeyId", "The AWS Access Key Id you provided does not exist in our records.")
+SKEWED = Refusal(403, "RequestTimeTooSkewed", "The difference between the request time and the time is too large.")
+ARCHIVED = Refusal(403, "InvalidObjectState", "The operation is not valid for the object's storage class")
+KEY_DISABLED = Refusal(400, "KMS.DisabledException", "The specified KMS key is not enabled.")
+CUSTOMER_KEY = Refusal(
+    400,
+    "InvalidRequest",
+    "The object was stored using a form of Server Side Encryption. The correct parameters must be provided to retrieve "
+    "the object.",
+)
 
 
 @contextmanager

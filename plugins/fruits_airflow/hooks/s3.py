@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any, cast
 
 from airflow.providers.amazon.aws.hooks.s3 import S3Hook
@@ -9,11 +10,14 @@ from botocore.exceptions import ClientError
 
 from fruits_features.contract import sealed
 from fruits_features.contract.layout import split
+from fruits_features.contract.refusals import object_refusal
 from fruits_features.contract.sealed import DamagedDocumentError
 
 if TYPE_CHECKING:
     import boto3
     from mypy_boto3_s3 import S3Client
+
+log = logging.getLogger(__name__)
 
 
 class ListingHook(S3Hook):
@@ -47,6 +51,24 @@ def read(s3: S3Hook, bucket: str, key: str, etag: str | None = None, max_bytes: 
     is_other = etag not in {None, response["ETag"].strip('"')}
     is_too_large = max_bytes is not None and response["ContentLength"] > max_bytes
     return None if is_other or is_too_large else response["Body"].read()
+
+
+def read_image(
+    s3: S3Hook, bucket: str, key: str, etag: str | None = None, max_bytes: int | None = None
+) -> bytes | None:
+    """Return the content of an image as `read` does; `None`, with a warning, also if S3 refuses this object.
+
+    Features of the cache outlast access to their images: an image may be archived since, or be encrypted with another
+    key under the same ETag (UpdateObjectEncryption in the Amazon S3 API Reference).
+    """
+    try:
+        return read(s3, bucket, key, etag, max_bytes)
+    except ClientError as error:
+        answer = error.response["Error"]
+        if not (refusal := object_refusal(answer["Code"], answer.get("Message", ""))):
+            raise
+        log.warning("s3://%s/%s is left out. %s", bucket, key, refusal)
+        return None
 
 
 def read_json(s3: S3Hook, uri: str) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from fruits_airflow import run_context
 from fruits_airflow.emr import cost
 from fruits_airflow.hooks import aws
 from fruits_airflow.hooks.documents import read_latest, read_published_record
-from fruits_airflow.hooks.s3 import read, read_json
+from fruits_airflow.hooks.s3 import read, read_image, read_json
 from fruits_airflow.links import RunFolderLink, run_task
 from fruits_airflow.s3 import pointer
 from fruits_airflow.task_ids import FIND_CHANGES, VALIDATE_ON_CLUSTER, VALIDATE_PARQUET
@@ -89,7 +89,7 @@ def _write_report(s3: S3Hook, layout: RunLayout, context: Context, validation: M
         files=files,
         projection=Projection.from_bytes(read(s3, *split(layout.portable_projection)) or b""),
         validation=validation,
-        fetch=lambda key: read(s3, files.bucket, key, max_bytes=limits.max_image_bytes),
+        fetch=lambda key: read_image(s3, files.bucket, key, max_bytes=limits.max_image_bytes),
         max_image_pixels=limits.max_image_pixels,
         seconds=seconds,
         **cost.reported_cost(cost.run_cost(context), seconds),

@@ -11,7 +11,7 @@ from airflow.sdk.exceptions import AirflowFailException
 from fruits_airflow import run_context
 from fruits_airflow.hooks import aws
 from fruits_airflow.hooks.documents import read_latest, read_published_record
-from fruits_airflow.hooks.s3 import read, read_json
+from fruits_airflow.hooks.s3 import read, read_image, read_json
 from fruits_airflow.links import RunFolderLink, run_task
 from fruits_airflow.task_ids import (
     FEATURIZE_AND_REDUCE,
@@ -79,7 +79,7 @@ def _audit(run: Mapping[str, Any], context: Context, s3: S3Hook) -> ValidationRe
     audit = Audit(
         files=RunFiles(layout, aws.filesystem(s3)),
         arguments=run_context.requested_arguments(context),
-        fetch=lambda key, etag: read(s3, run["bucket"], key, etag),
+        fetch=lambda key, etag: read_image(s3, run["bucket"], key, etag),
         published=_published(s3, run_context.dataset_of(run)),
         recogniser=read(s3, *split(layout.portable_recogniser)),
         kept=(read(s3, *split(kept_from)) or b"") if kept_from else None,

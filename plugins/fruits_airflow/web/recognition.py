@@ -17,7 +17,7 @@ from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 from botocore.exceptions import ClientError
 
 from fruits_airflow.hooks import aws
-from fruits_airflow.hooks.s3 import read
+from fruits_airflow.hooks.s3 import read, read_image
 from fruits_airflow.web.access import may_read, s3_sentence
 from fruits_airflow.web.datasets import UnknownDatasetError, chosen, query_of
 from fruits_airflow.web.headers import RECOGNITION_POLICY
@@ -73,7 +73,7 @@ class _Reader:
 
     def fetch(self, path: str) -> bytes | None:
         """Return the content of a training image, or `None` if it is gone or too large."""
-        return read(self._s3, *split(path), max_bytes=MAX_PICTURE_BYTES)
+        return read_image(self._s3, *split(path), max_bytes=MAX_PICTURE_BYTES)
 
     def dag_of(self, run: str) -> str | None:
         """Return the id of the DAG that published a run, or `None` if the run's record cannot be read."""

@@ -44,7 +44,10 @@ class Reason(StrEnum):
     )
     GONE = "gone", "The object is in the inventory but no longer in the bucket."
     CHANGED = "changed", "The object was replaced after the inventory was taken."
-    FORBIDDEN = "forbidden", "S3 denied access to this object."
+    FORBIDDEN = (
+        "forbidden",
+        "S3 refused this object: a permission or its encryption key is missing, or it is archived. See `detail`.",
+    )
     UNAVAILABLE = (
         "unavailable",
         "S3 failed on this object after all retries, but returned other objects.",

@@ -9,6 +9,9 @@ retry. Objects that still fail are treated in one of two ways:
 - A single object that fails among others that succeed is `Rejected`, so that it does not fail the run.
 - Several failing objects raise a `BucketError`, which fails the task. Spark runs a task up to four times.
 
+An object that S3 refuses, such as an archived one, is `Rejected` (`contract.refusals`). Refused credentials are
+failures: they say nothing about the object.
+
 An ETag of 32 hexadecimal digits is the MD5 of the bytes after a plain upload, but not with SSE-KMS or SSE-C. So bytes
 with another MD5 are fetched again, and are accepted if two answers are equal.
 
@@ -27,8 +30,10 @@ from obstore.exceptions import BaseError, PermissionDeniedError
 from obstore.store import ObjectStore
 
 from fruits_features.contract.image_keys import key_problem
+from fruits_features.contract.refusals import CALLER_CODES, object_refusal
 from fruits_features.contract.rejections import Reason, Rejected, Stage
 from fruits_features.io.retry import RetryPolicy, retry_call
+from fruits_features.io.s3_access import problem
 
 MAX_CONCURRENT_REQUESTS = 64
 """Number of concurrent requests per worker; see docs/measurements/constants.md.
@@ -44,6 +49,10 @@ MAX_ANSWERS = 3
 """Largest number of times that an object is fetched until its bytes match its ETag or an earlier answer."""
 
 _MD5 = re.compile("[0-9a-f]{32}")
+_REFUSAL = re.compile(
+    r"status code: 4\d\d [\w ]+: .*?<Code>(?P<code>[\w.]+)</Code>(?:.*?<Message>(?P<message>.*?)</Message>)?", re.DOTALL
+)
+"""S3's answer in the message of an obstore error. The key before it may contain anything."""
 
 IMAGE_RETRIES = RetryPolicy()
 """Retry policy for images. Its budget covers the half minute of 503 errors while S3 splits a busy prefix."""
@@ -51,6 +60,10 @@ IMAGE_RETRIES = RetryPolicy()
 
 class BucketError(Exception):
     """The bucket fails, not a single object. The message is written for users."""
+
+
+class _RefusedError(Exception):
+    """S3 refuses to return the object. The message is the reason."""
 
 
 class ObjectRef(NamedTuple):
@@ -134,16 +147,25 @@ class Fetcher:
                 answers.append(data)
         except FileNotFoundError:
             return _rejected(Reason.GONE, "The object is in the inventory but no longer in the bucket.")
-        except PermissionDeniedError:
-            return _rejected(Reason.FORBIDDEN, "S3 denied access to the object (403).")
+        except _RefusedError as refusal:
+            return _rejected(Reason.FORBIDDEN, str(refusal))
         return _rejected(
             Reason.UNAVAILABLE,
             f"S3 returned other bytes each of {MAX_ANSWERS} times, none of them with the MD5 {etag}.",
         )
 
     def _get(self, key: str) -> tuple[str, bytes]:
-        """Return the ETag and the content of an object."""
-        response = self._store.get(key)
+        """Return the ETag and the content of an object.
+
+        Raises:
+            _RefusedError: S3 refuses this object.
+        """
+        try:
+            response = self._store.get(key)
+        except BaseError as error:
+            if refusal := _refusal(error):
+                raise _RefusedError(refusal) from error
+            raise
         return (response.meta["e_tag"] or "").strip('"'), bytes(response.bytes())
 
 
@@ -175,10 +197,24 @@ def _rejected(reason: Reason, detail: str) -> Rejected:
     return Rejected(Stage.FETCH, reason, detail)
 
 
+def _refusal(error: BaseError) -> str | None:
+    """Return why S3 refuses an object, one sentence; `None` if the error does not concern the object."""
+    answer = _REFUSAL.search(str(error))
+    code, message = (answer["code"], answer["message"] or "") if answer else ("", "")
+    if refusal := object_refusal(code, message):
+        return refusal
+    if isinstance(error, PermissionDeniedError) and code not in CALLER_CODES:
+        return f"S3 denied access to the object ({code or '403'})."
+    return None
+
+
 def _bucket_error(failures: Sequence[BaseError], requested: int) -> BucketError:
+    remedy = problem(failures[0]) or (
+        "check that the bucket can be reached and that its request rate is not exceeded, then run again"
+    )
     return BucketError(
-        f"{len(failures)} of {requested} objects could not be fetched after all retries. Check that the bucket can be "
-        f"reached and that its request rate is not exceeded, then run again. First error: {_first_line(failures[0])}"
+        f"{len(failures)} of {requested} objects could not be fetched after all retries: {remedy}. "
+        f"First error: {_first_line(failures[0])}"
     )
 
 

@@ -58,6 +58,7 @@ _PROBLEMS = (
         r"InvalidAccessKeyId|SignatureDoesNotMatch|InvalidToken",
         "AWS does not know the credentials: check AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
     ),
+    (r"RequestTimeTooSkewed", "the clock of this machine is wrong: set it, for example with chrony, and try again"),
     (r"/latest/api/token|Missing ?AccessKeyId", _NO_CREDENTIALS),
     (
         r"AccessDenied|403 Forbidden|lacked the necessary privileges",

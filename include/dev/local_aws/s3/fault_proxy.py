@@ -34,8 +34,12 @@ _RESET_DELAY_S = 0.01
 
 
 class Fault(Enum):
-    """Faults of a request. Answers without a body pass the faults that concern half of the body."""
+    """Faults of a request. Answers without a body pass the faults that concern half of the body.
 
+    All but `ARCHIVED` are temporary: a client repeats the request.
+    """
+
+    ARCHIVED = "403 Forbidden", "InvalidObjectState"
     INTERNAL_ERROR = "500 Internal Server Error", "InternalError"
     SLOW_DOWN = "503 Slow Down", "SlowDown"
     GARBLED = "the answer is not HTTP"
@@ -46,6 +50,7 @@ class Fault(Enum):
     SILENCE_IN_BODY = "nothing comes after half of the body"
 
 
+_ERRORS = {Fault.ARCHIVED, Fault.INTERNAL_ERROR, Fault.SLOW_DOWN}
 _AFTER_HALF = {Fault.RESET_IN_BODY, Fault.SHORT_BODY, Fault.SILENCE_IN_BODY}
 
 
@@ -184,7 +189,7 @@ class _ClientSide(_Side):
             return
         server, fault = self.other, self.proxy.judge(data)
         assert isinstance(server, _ServerSide)  # noqa: S101 - nothing is read before
-        if fault in {Fault.INTERNAL_ERROR, Fault.SLOW_DOWN}:
+        if fault in _ERRORS:
             self._deaf = True
             server.answer(_error(*fault.value))
         elif fault is Fault.GARBLED:
@@ -265,7 +270,7 @@ class _ServerSide(_Side):
 
 
 def _error(status: str, code: str) -> bytes:
-    """Return S3's answer to a request that it cannot serve now. The connection is closed after it."""
+    """Return S3's answer to a request that it does not serve. The connection is closed after it."""
     body = f'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>{code}</Code><Message>Injected.</Message></Error>'
     head = f"HTTP/1.1 {status}\r\nContent-Type: application/xml\r\nContent-Length: {len(body)}\r\nConnection: close\r\n"
     return f"{head}\r\n{body}".encode()

@@ -5,10 +5,22 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from botocore.exceptions import ClientError
 
 from fruits_airflow.hooks import aws
-from fruits_airflow.hooks.s3 import read, read_json
+from fruits_airflow.hooks.s3 import read, read_image, read_json
 from fruits_features.contract.layout import split
+from tests.support.refusing_s3 import (
+    ARCHIVED,
+    CUSTOMER_KEY,
+    DENIED,
+    EXPIRED,
+    KEY_DISABLED,
+    SKEWED,
+    UNKNOWN_KEY,
+    Refusal,
+    refusing_s3,
+)
 
 if TYPE_CHECKING:
     from include.dev.local_aws.local import LocalAws
@@ -41,3 +53,25 @@ def test_object_above_the_limit_of_bytes_is_not_read(local_aws: LocalAws) -> Non
     assert read(aws.s3(), "fruits", "large", max_bytes=5) == b"12345"
     assert read(aws.s3(), "fruits", "large", max_bytes=4) is None
     assert read(aws.s3(), "fruits", "large") == b"12345"
+
+
+@pytest.mark.parametrize("refusal", [ARCHIVED, CUSTOMER_KEY, DENIED, KEY_DISABLED], ids=lambda one: one.code)
+def test_image_that_s3_refuses_is_left_out_with_a_warning_and_a_document_is_not(
+    refusal: Refusal, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with refusing_s3(refusal) as address:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", address)
+        assert read_image(aws.s3(), "orchard", "images/Lime/1.jpg") is None
+        with pytest.raises(ClientError):
+            read(aws.s3(), "orchard", "features/latest.json")
+
+    (warning,) = (record.getMessage() for record in caplog.records if record.levelname == "WARNING")
+    assert warning.startswith("s3://orchard/images/Lime/1.jpg is left out. ")
+
+
+@pytest.mark.parametrize("refusal", [EXPIRED, SKEWED, UNKNOWN_KEY], ids=lambda one: one.code)
+def test_refused_credentials_are_no_missing_image(refusal: Refusal, monkeypatch: pytest.MonkeyPatch) -> None:
+    with refusing_s3(refusal) as address:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", address)
+        with pytest.raises(ClientError):
+            read_image(aws.s3(), "orchard", "images/Lime/1.jpg")

@@ -18,6 +18,17 @@ from fruits_features.io.fetcher import MAX_CONCURRENT_REQUESTS, BucketError, Fet
 from fruits_features.io.object_store import open_bucket
 from fruits_features.io.retry import MAX_REPETITIONS, RetryPolicy
 from include.dev.local_aws.s3.fault_proxy import Fault, first
+from tests.support.refusing_s3 import (
+    ARCHIVED,
+    CUSTOMER_KEY,
+    DENIED,
+    EXPIRED,
+    KEY_DISABLED,
+    SKEWED,
+    UNKNOWN_KEY,
+    Refusal,
+    refusing_s3,
+)
 from tests.unit.fruits_features.conftest import FaultRule, FaultyBucket
 
 MakeFaultyBucket = Callable[[FaultRule], FaultyBucket]
@@ -179,7 +190,7 @@ def keep_failing(*keys: str) -> FaultRule:
     return lambda request: Fault.SLOW_DOWN if request.target.rpartition("/")[2] in keys else None
 
 
-@pytest.mark.parametrize("fault", Fault)
+@pytest.mark.parametrize("fault", [fault for fault in Fault if fault is not Fault.ARCHIVED])
 def test_fetch_of_objects_whose_first_two_gets_fail_returns_all_bytes(
     fault: Fault, faulty_bucket: MakeFaultyBucket
 ) -> None:
@@ -223,3 +234,48 @@ def test_fetch_stops_requesting_after_too_many_failures(faulty_bucket: MakeFault
         fetch_with_quick_retries(bucket, refs)
 
     assert len({target for _, target in bucket.proxy.seen}) <= 2 * MAX_CONCURRENT_REQUESTS
+
+
+@pytest.mark.parametrize(
+    ("refusal", "beginning"),
+    [
+        (ARCHIVED, "The object is archived (InvalidObjectState). Restore it"),
+        (CUSTOMER_KEY, "The object is encrypted with a key that only its owner has (SSE-C)."),
+        (DENIED, "S3 denied access to the object (AccessDenied)."),
+        (KEY_DISABLED, "The KMS key that encrypts the object cannot be used (KMS.DisabledException)."),
+        (Refusal(403, "AllAccessDisabled", ""), "S3 denied access to the object (AllAccessDisabled)."),
+    ],
+    ids=lambda value: value.code if isinstance(value, Refusal) else "",
+)
+@pytest.mark.usefixtures("aws_environment")
+def test_each_object_that_s3_refuses_is_rejected_with_the_reason(
+    refusal: Refusal, beginning: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refs = [ObjectRef(f"images/<Code>SlowDown</Code>/{number}.jpg", 5, "1-2") for number in range(3)]
+    with refusing_s3(refusal) as address:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", address)
+        outcomes = fetch(open_bucket("orchard", QUICK_RETRIES), refs)
+
+    for outcome in outcomes:
+        assert isinstance(outcome, Rejected)
+        assert outcome.reason == Reason.FORBIDDEN
+        assert outcome.detail.startswith(beginning)
+
+
+@pytest.mark.parametrize(
+    ("refusal", "sentence"),
+    [
+        (EXPIRED, "the AWS credentials have expired"),
+        (SKEWED, "the clock of this machine is wrong"),
+        (UNKNOWN_KEY, "AWS does not know the credentials"),
+    ],
+    ids=lambda value: value.code if isinstance(value, Refusal) else "",
+)
+@pytest.mark.usefixtures("aws_environment")
+def test_refused_credentials_fail_the_task_instead_of_rejecting_images(
+    refusal: Refusal, sentence: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with refusing_s3(refusal) as address:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", address)
+        with pytest.raises(BucketError, match=f"^3 of 3 objects could not be fetched after all retries: {sentence}"):
+            fetch(open_bucket("orchard", QUICK_RETRIES), [ObjectRef(f"{number}.jpg", 5, "1-2") for number in range(3)])

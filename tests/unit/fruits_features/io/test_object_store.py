@@ -37,7 +37,7 @@ def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retry, "_FIRST_PAUSE_S", 0.001)
 
 
-@pytest.mark.parametrize("fault", [fault for fault in Fault if fault not in SILENT])
+@pytest.mark.parametrize("fault", [fault for fault in Fault if fault not in {*SILENT, Fault.ARCHIVED}])
 def test_folder_whose_every_first_request_fails_is_written_listed_read_and_removed(
     fault: Fault, faulty_bucket: MakeFaultyBucket
 ) -> None:
@@ -91,7 +91,9 @@ def test_folder_whose_requests_all_fail_raises_in_the_end(faulty_bucket: MakeFau
         object_store.list_files(f"s3://{bucket.name}/run", policy=SHORT)
 
 
-@pytest.mark.parametrize("fault", [fault for fault in Fault if fault not in CONTINUED], ids=lambda fault: fault.name)
+@pytest.mark.parametrize(
+    "fault", [fault for fault in Fault if fault not in {*CONTINUED, Fault.ARCHIVED}], ids=lambda fault: fault.name
+)
 def test_reader_of_a_published_run_gets_a_sentence_within_its_budget(
     fault: Fault, faulty_bucket: MakeFaultyBucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
