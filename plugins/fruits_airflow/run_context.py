@@ -64,7 +64,7 @@ def job_flow(context: Context, jinja_env: jinja2.Environment | None = None) -> d
         dag_owner=context["task"].owner,
         bucket=run["bucket"],
         artifacts=artifacts_of(context),
-        nodes=Nodes(**context["ti"].xcom_pull(task_ids=PLAN_CLUSTER)["nodes"]),
+        nodes=Nodes(**result_of(context, PLAN_CLUSTER)["nodes"]),
     )
     return requests.job_flow(settings(), cluster, price_table(settings().prices))
 
@@ -117,8 +117,22 @@ def owner_of(context: Context) -> ClusterOwner:
 
 def run_of(context: Context) -> dict[str, Any]:
     """Return the run as `take_inventory` recorded it."""
-    run: dict[str, Any] = context["ti"].xcom_pull(task_ids=TAKE_INVENTORY)
-    return run
+    return result_of(context, TAKE_INVENTORY)
+
+
+def result_of(context: Context, task_id: str) -> dict[str, Any]:
+    """Return the result of an earlier task.
+
+    Raises:
+        AirflowFailException: It has none. A retry would not find one either.
+    """
+    result: dict[str, Any] | None = context["ti"].xcom_pull(task_ids=task_id)
+    if result is None:
+        raise AirflowFailException(
+            f"Task `{task_id}` has no result, as when it is marked as successful by hand. Clear it with the tasks "
+            "after it."
+        )
+    return result
 
 
 def dataset_of(run: Mapping[str, Any]) -> DatasetLayout:
@@ -135,7 +149,7 @@ def artifacts_of(context: Context) -> ArtifactUris:
     """Return the URIs of the artifacts that `upload_application` stored."""
     from include.artifacts.bundle import ArtifactUris
 
-    return ArtifactUris(**context["ti"].xcom_pull(task_ids=UPLOAD_APPLICATION))
+    return ArtifactUris(**result_of(context, UPLOAD_APPLICATION))
 
 
 def arguments_of(context: Context) -> Arguments:

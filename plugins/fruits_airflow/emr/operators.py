@@ -42,6 +42,8 @@ if TYPE_CHECKING:
     from mypy_boto3_emr.literals import StepStateType
     from mypy_boto3_emr.type_defs import StepStatusTypeDef
 
+    from fruits_airflow.emr.diagnosis import ClusterDiagnosis
+
 MAX_TERMINATION_S = 20 * 60
 """Longest wait for a cluster to end, in seconds."""
 UNFINISHED_STATES: tuple[StepStateType, ...] = ("PENDING", "RUNNING")
@@ -155,7 +157,11 @@ class RunStepOperator(EmrAddStepsOperator):
         self.progress = progress
 
     def execute(self, context: Context) -> list[str]:
-        """Add or adopt the step, then wait in the triggerer."""
+        """Add or adopt the step, then wait in the triggerer.
+
+        Raises:
+            AirflowFailException: The cluster has ended, for example by its idle timeout while the DAG was paused.
+        """
         logs = _emr(self).describe_cluster(ClusterId=str(self.job_flow_id))["Cluster"].get("LogUri")
         ClusterLink.to(str(self.job_flow_id), context, self.hook)
         StepLogsLink.of(logs, f"{self.job_flow_id}/steps", context, self.hook)
@@ -163,6 +169,11 @@ class RunStepOperator(EmrAddStepsOperator):
         if adopted := self._find_step():
             self.log.info("Waiting for step %s, which an earlier try added.", adopted)
             self._wait_again(adopted, adopted_at=time.time())
+        if not self._accepts_steps():
+            raise AirflowFailException(
+                f"The cluster ended before the step was added. {self._diagnose().of_cluster()} Clear this task: that "
+                "creates another cluster."
+            )
         added: list[str] = super().execute(context)
         return added
 
@@ -267,7 +278,10 @@ class RunStepOperator(EmrAddStepsOperator):
         return self._diagnosis(step_id)
 
     def _diagnosis(self, step_id: str) -> str:
-        return diagnose(_emr(self), s3(aws_conn_id=self.aws_conn_id), str(self.job_flow_id)).of_step(step_id)
+        return self._diagnose().of_step(step_id)
+
+    def _diagnose(self) -> ClusterDiagnosis:
+        return diagnose(_emr(self), s3(aws_conn_id=self.aws_conn_id), str(self.job_flow_id))
 
     def _cancel(self, step_ids: list[str]) -> None:
         _emr(self).cancel_steps(ClusterId=str(self.job_flow_id), StepIds=step_ids)

@@ -56,7 +56,7 @@ class FeaturizeOnWorkerOperator(BaseOperator):
         """
         from include.settings import settings
 
-        plan = context["ti"].xcom_pull(task_ids=PLAN_CLUSTER)
+        plan = run_context.result_of(context, PLAN_CLUSTER)
         reason: str | None = plan.get("without_cluster")  # an earlier version did not store it
         if not reason:
             raise AirflowSkipException("The plan has a cluster.")

@@ -44,21 +44,23 @@ def publish() -> str:
         URI of `latest.json`.
 
     Raises:
-        AirflowFailException: `latest.json` is damaged or in the future, or names a run on another image prefix.
+        AirflowFailException: `latest.json` is damaged or in the future, or names a run on another image prefix. Or an
+            earlier task has no result.
         AirflowSkipException: A run with a later inventory is published.
     """
     from include.publication import documents
 
     context = get_current_context()
     run, dag_run = run_context.run_of(context), context["dag_run"]
+    recipe, validation = (run_context.result_of(context, task_id) for task_id in (FIND_CHANGES, VALIDATE_PARQUET))
     s3 = run_context.s3_of(run, extra_args={"ContentType": "application/json; charset=utf-8"})
     RunFolderLink.to(run["uri"], context, s3)
     dataset = run_context.dataset_of(run)
     pointer.require_newer(read_latest(s3, dataset), run["name"], run["taken_at"])
-    layout, validation = RunLayout(run["uri"]), context["ti"].xcom_pull(task_ids=VALIDATE_PARQUET)
+    layout = RunLayout(run["uri"])
     _write_report(s3, layout, context, validation)
     document = documents.run_document(
-        {**run, "recipe": context["ti"].xcom_pull(task_ids=FIND_CHANGES)},
+        {**run, "recipe": recipe},
         figures={
             **validation,
             "files": _checksums(s3, layout),

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
+from unittest.mock import Mock
 
 import pytest
 from airflow.sdk.exceptions import AirflowFailException
 
 from fruits_airflow import run_context
+from fruits_airflow.tasks import publish
+from fruits_airflow.tasks.featurize_on_worker import FeaturizeOnWorkerOperator
 from include.artifacts import shipped_model
 from include.settings import settings
 
@@ -59,6 +62,30 @@ def variables(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
 
     yield set_variables
     settings.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("task_id", "value"),
+    [
+        ("take_inventory", run_context.run_of),
+        ("upload_application", run_context.artifacts_of),
+        ("plan_cluster", lambda context: run_context.job_flow({**context, "task": Mock(), "dag_run": Mock()})),
+        ("plan_cluster", FeaturizeOnWorkerOperator(task_id="featurize_on_worker").execute),
+        ("find_changes", None),
+        ("validate_parquet", None),
+    ],
+)
+@pytest.mark.usefixtures("aws_environment")
+def test_task_that_was_marked_as_successful_by_hand_is_named(
+    task_id: str, value: Callable[[Any], object] | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    results = {**XCOMS, "plan_cluster": {}, "find_changes": {}, "validate_parquet": {}, task_id: None}
+    ti = SimpleNamespace(xcom_pull=lambda task_ids: results[task_ids])
+    context = {"params": PARAMS, "ti": ti, "dag_run": Mock()}
+    monkeypatch.setattr(publish, "get_current_context", lambda: context)
+
+    with pytest.raises(AirflowFailException, match=f"^Task `{task_id}` has no result, .* Clear it with the tasks"):
+        value(context) if value else publish.publish.function()
 
 
 def test_bucket_and_prefix_default_to_the_deployments(variables: Callable[..., None]) -> None:

@@ -254,6 +254,20 @@ def test_adopted_step_that_ends_with_its_cluster_fails(local_aws: LocalAws, clus
         operator.execute_complete(CONTEXT, _interrupted(step, "step CANCELLED"), **(kwargs or {}))
 
 
+def test_step_on_a_cluster_that_ended_before_fails_with_emrs_reason_and_the_way_out(
+    local_aws: LocalAws, cluster: str
+) -> None:
+    """As when the DAG is paused before the step until EMR's idle timeout ends the cluster."""
+    local_aws.emr().terminate_job_flows(JobFlowIds=[cluster])
+    local_aws.emr().get_waiter("cluster_terminated").wait(ClusterId=cluster, WaiterConfig={"Delay": 1})
+
+    with pytest.raises(
+        AirflowFailException,
+        match=rf"^The cluster ended before the step was added\. Cluster {cluster} is TERMINATED .* Clear this task",
+    ):
+        _operator(cluster, "true").execute(CONTEXT)
+
+
 def test_step_that_exceeds_the_timeout_is_cancelled_and_fails(local_aws: LocalAws, cluster: str) -> None:
     operator = _operator(cluster, "sleep", "60")
     steps = _deferred(operator)["step_ids"]
