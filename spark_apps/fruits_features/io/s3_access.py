@@ -59,6 +59,7 @@ _PROBLEMS = (
         "AWS does not know the credentials: check AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
     ),
     (r"RequestTimeTooSkewed", "the clock of this machine is wrong: set it, for example with chrony, and try again"),
+    (r"InvalidObjectState", "the object is archived: restore it, and exclude it from the rule that archives objects"),
     (r"/latest/api/token|Missing ?AccessKeyId", _NO_CREDENTIALS),
     (
         r"AccessDenied|403 Forbidden|lacked the necessary privileges",

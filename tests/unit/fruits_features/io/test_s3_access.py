@@ -17,7 +17,7 @@ from fruits_features import dataset, publications
 from fruits_features.io import object_store, s3_access
 from fruits_features.io.retry import RetryPolicy
 from fruits_features.projection import load
-from tests.support.refusing_s3 import DENIED, ELSEWHERE, EXPIRED, UNKNOWN_KEY, Refusal, refusing_s3
+from tests.support.refusing_s3 import ARCHIVED, DENIED, ELSEWHERE, EXPIRED, UNKNOWN_KEY, Refusal, refusing_s3
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -204,6 +204,7 @@ def test_server_that_does_not_answer_is_a_sentence(monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize(
     ("refusal", "sentence"),
     [
+        (ARCHIVED, "the object is archived: restore it, and exclude it from the rule that archives objects."),
         (EXPIRED, "the AWS credentials have expired: renew them (`aws sso login`, for one), and try again."),
         (ELSEWHERE, "the bucket is in another region than the one that was asked: set AWS_REGION to the bucket's."),
         (
