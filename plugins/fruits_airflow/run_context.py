@@ -51,13 +51,18 @@ def image_prefix(context: Context, jinja_env: jinja2.Environment | None = None) 
 
 
 def job_flow(context: Context, jinja_env: jinja2.Environment | None = None) -> dict[str, Any]:  # noqa: ARG001 - Airflow's signature
-    """Return the RunJobFlow request of the run's cluster."""
+    """Return the RunJobFlow request of the run's cluster.
+
+    Raises:
+        AirflowFailException: The run is already published. Airflow clears this task together with each step.
+    """
     from include.emr import requests
     from include.emr.prices import price_table
     from include.emr.sizing import Nodes
     from include.settings import settings
 
     run = run_of(context)
+    _require_unpublished(s3_of(run), RunLayout(run["uri"]))
     cluster = requests.Cluster(
         owner=owner_of(context),
         run=run["name"],
@@ -161,13 +166,18 @@ def arguments_of(context: Context) -> Arguments:
     """
     run = run_of(context)
     s3, layout = s3_of(run), RunLayout(run["uri"])
-    if s3.check_for_key(layout.record):
-        raise AirflowFailException(
-            f"Run {run['name']} is already published and cannot be written again. Clear the DAG run from "
-            f"`{TAKE_INVENTORY}` on, which gives it a new folder, or trigger a new run."
-        )
+    _require_unpublished(s3, layout)
     _require_own_folder(context, s3, layout)
     return _arguments(context, published=read_latest(s3, dataset_of(run)).get("paths", {}).get("projection"))
+
+
+def _require_unpublished(s3: S3Hook, layout: RunLayout) -> None:
+    """Check that the run is not published."""
+    if s3.check_for_key(layout.record):
+        raise AirflowFailException(
+            f"Run {layout.name} is already published and cannot be written again. Clear the DAG run from "
+            f"`{TAKE_INVENTORY}` on, which gives it a new folder, or trigger a new run."
+        )
 
 
 def _require_own_folder(context: Context, s3: S3Hook, layout: RunLayout) -> None:

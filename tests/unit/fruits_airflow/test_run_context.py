@@ -69,7 +69,7 @@ def variables(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
     [
         ("take_inventory", run_context.run_of),
         ("upload_application", run_context.artifacts_of),
-        ("plan_cluster", lambda context: run_context.job_flow({**context, "task": Mock(), "dag_run": Mock()})),
+        ("plan_cluster", lambda context: run_context.job_flow(context | {"task": Mock()})),
         ("plan_cluster", FeaturizeOnWorkerOperator(task_id="featurize_on_worker").execute),
         ("find_changes", None),
         ("validate_parquet", None),
@@ -175,8 +175,12 @@ def test_contradictory_parameters_fail_without_a_retry() -> None:
         run_context.steps(_context(k=700))
 
 
+@pytest.mark.parametrize("render", [run_context.job_flow, run_context.steps])
 @pytest.mark.usefixtures("aws_environment")
-def test_published_run_is_not_written_again(local_aws: Any) -> None:  # noqa: ANN401
+def test_published_run_is_not_written_again_and_gets_no_cluster(
+    local_aws: Any,  # noqa: ANN401
+    render: Callable[[Any], object],
+) -> None:
     s3, key = local_aws.s3(), "features/runs/r/run.json"
     s3.put_object(Bucket="fruits", Key=key, Body=b"{}")
     try:
@@ -184,7 +188,7 @@ def test_published_run_is_not_written_again(local_aws: Any) -> None:  # noqa: AN
             AirflowFailException,
             match=r"Run r is already published and cannot be written again\. Clear the DAG run from `take_inv",
         ):
-            run_context.steps(_context())
+            render(_context())
     finally:
         s3.delete_object(Bucket="fruits", Key=key)
 
