@@ -78,7 +78,7 @@ def test_run_on_splits_and_special_names_writes_every_image_in_order(spark: Spar
 
     layout = RunLayout(str(photos.runs / "run"))
     rows = rows_of(layout.features)
-    assert (outcome.inventoried, outcome.described, outcome.quarantined, outcome.k) == (24, 24, 0, 5)
+    assert (outcome.inventoried, outcome.quarantined, outcome.k) == (24, 0, 5)
     assert [row["path"] for row in rows] == [
         f"s3://{photos.name}/{entry['key']}"
         for entry in sorted(photos.entries(), key=lambda e: (e["category"], e["key"]))
@@ -205,7 +205,7 @@ def test_run_with_model_writes_every_embedding(spark: SparkSession, photos: Buck
     layout = RunLayout(str(photos.runs / "run"))
     rows = rows_of(layout.features)
     files = [(photos.folder / row["path"].split("/", 3)[3]).read_bytes() for row in rows]
-    assert (outcome.described, outcome.quarantined) == (24, 0)
+    assert (outcome.inventoried, outcome.quarantined) == (24, 0)
     embeddings = [row["features"][:DIMENSION] for row in rows]
     np.testing.assert_allclose(embeddings, [expected(data) for data in files], atol=1e-4)
     portable = projection.load(layout.portable_projection)
@@ -268,7 +268,7 @@ def test_run_on_bad_objects_quarantines_each_with_its_reason(spark: SparkSession
         ("gone.jpg", "fetch", "gone"),
         ("dots.jpg", "fetch", "unusable_key"),
     }
-    assert (outcome.described, outcome.quarantined) == (24, 9)
+    assert (outcome.inventoried, outcome.quarantined) == (33, 9)
     assert all(row["detail"].endswith(".") for row in rejected)
 
 
@@ -289,7 +289,7 @@ def test_run_is_complete_although_first_gets_of_every_third_object_fail(
         )  # the workers reach S3 through the proxy
         outcome = run.run(lambda: spark.sparkContext, arguments(photos, k=2))
 
-    assert (outcome.described, outcome.quarantined) == (60, 0)
+    assert (outcome.inventoried, outcome.quarantined) == (60, 0)
     assert len(rows_of(RunLayout(str(photos.runs / "run")).features)) == 60
     assert len(proxy.seen) == 60
     assert proxy.failed == dict.fromkeys(kinds, 8)
@@ -320,7 +320,7 @@ def test_run_with_image_that_stops_the_decoder_keeps_the_others(
     layout = RunLayout(str(photos.runs / "run"))
     rejected = [(row["path"].rsplit("/", 1)[1], row["stage"], row["reason"]) for row in rows_of(layout.quarantine)]
     assert rejected == [("deadly.jpg", "decode", reason)]
-    assert (outcome.inventoried, outcome.described, outcome.quarantined) == (25, 24, 1)
+    assert (outcome.inventoried, outcome.quarantined) == (25, 1)
     assert len({row["path"] for row in rows_of(layout.features)}) == 24
 
 
@@ -399,7 +399,7 @@ def test_run_on_real_photographs_extracts_all(
     outcome = run.run(lambda: spark.sparkContext, arguments(photos, k=64))
 
     rows = rows_of(RunLayout(str(photos.runs / "run")).features)
-    assert (outcome.described, outcome.quarantined) == (images, 0)
+    assert (outcome.inventoried, outcome.quarantined) == (images, 0)
     assert collections.Counter(row["keypoints"] > 0 for row in rows) == {True: images}
     portable = projection.load(RunLayout(str(photos.runs / "run")).portable_projection)
     for row in rows[::20]:

@@ -49,4 +49,4 @@ def session(task: Task) -> Iterator[Callable[[], Done]]:
 
 
 def _done(outcome: Outcome) -> Done:
-    return Done(outcome.described, outcome.seconds.start + outcome.seconds.describe)
+    return Done(outcome.inventoried - outcome.quarantined, outcome.seconds.start + outcome.seconds.describe)

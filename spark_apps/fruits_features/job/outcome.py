@@ -58,7 +58,6 @@ class Outcome:
 
     Args:
         inventoried: Number of objects in the inventory.
-        described: Number of rows in `features/`.
         quarantined: Number of rows in `quarantine/`.
         reused: Number of objects whose outcome was in the feature cache.
         k: Number of components.
@@ -75,7 +74,6 @@ class Outcome:
     """
 
     inventoried: int
-    described: int
     quarantined: int
     reused: int
     k: int

@@ -400,7 +400,6 @@ def _outcome(  # noqa: PLR0913, PLR0917 - the results of a run
     projection = choice.projection
     return Outcome(
         inventoried=snapshot.extracted + snapshot.rejected,
-        described=snapshot.extracted,
         quarantined=snapshot.rejected,
         reused=reused,
         k=projection.k,

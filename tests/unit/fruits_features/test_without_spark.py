@@ -51,7 +51,7 @@ def test_rerun_without_spark_has_the_rows_of_one_with_spark(runs: Runs, monkeypa
 
     outcome = run.run(SerialRunner(), runs.arguments("tuesday"))
 
-    assert (outcome.inventoried, outcome.described, outcome.reused) == (25, 24, 13)
+    assert (outcome.inventoried, outcome.quarantined, outcome.reused) == (25, 1, 13)
     assert runs.stages == stages
     runs.run("with spark", store=None)
     assert runs.table("tuesday").drop(["pca"]) == runs.table("with spark").drop(["pca"])
@@ -67,7 +67,7 @@ def test_image_that_crashes_the_decoder_without_spark_is_quarantined_alone(
 
     outcome = run.run(SerialRunner(), runs.arguments("monday"))
 
-    assert (outcome.inventoried, outcome.described) == (14, 12)
+    assert (outcome.inventoried, outcome.quarantined) == (14, 2)
     assert sorted(runs.table("monday", "quarantine")["reason"].to_pylist()) == ["decoder_crash", "not_an_image"]
 
 
@@ -100,7 +100,7 @@ def test_recogniser_without_spark_is_the_one_with_spark(
 def test_run_from_scratch_works_too_if_the_cache_was_deleted_meanwhile(runs: Runs) -> None:
     outcome = run.run(SerialRunner(), runs.arguments("monday"))
 
-    assert (outcome.inventoried, outcome.described, outcome.reused) == (13, 12, 0)
+    assert (outcome.inventoried, outcome.quarantined, outcome.reused) == (13, 1, 0)
 
 
 @pytest.mark.parametrize(("new_below", "code"), [(13, 3), (14, 0)])

@@ -124,7 +124,6 @@ def test_log_of_a_completed_step_ends_with_its_summary_and_warns_of_what_was_not
 ) -> None:
     outcome = Outcome(
         inventoried=1000,
-        described=996,
         quarantined=4,
         reused=200,
         k=16,

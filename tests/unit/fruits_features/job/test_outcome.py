@@ -8,7 +8,6 @@ from fruits_features.job.outcome import Outcome, RecogniserFigures, Seconds, Sto
 
 OUTCOME = Outcome(
     inventoried=20_000,
-    described=19_998,
     quarantined=2,
     reused=19_600,
     k=60,
