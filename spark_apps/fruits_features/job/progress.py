@@ -63,7 +63,7 @@ class ProgressState:
 
     Args:
         run: Name of the run.
-        stage: `describe`, `reduce` or `done`.
+        stage: `extract`, `reduce` or `done`.
         done: Number of images that have an outcome.
         images: Number of all images.
         images_per_second: Speed since the first image; 0 before it.
@@ -100,7 +100,7 @@ class Tally:
     """
 
     def __init__(self, run: str, images: int, reused: int = 0) -> None:
-        self.stage = "describe"
+        self.stage = "extract"
         self._run, self._images, self._reused = run, images, reused
         self._done: dict[int, int] = {}
         self._first: tuple[float, int] | None = None
@@ -127,7 +127,7 @@ class Tally:
         done = min(images, sum(self._done.values()))
         started_s, before = self._first or (now_s, 0)
         speed = (done - before) / (now_s - started_s) if now_s > started_s else 0.0
-        left = (images - done) / speed if speed and self.stage == "describe" else None
+        left = (images - done) / speed if speed and self.stage == "extract" else None
         updated = datetime.fromtimestamp(now_s, UTC).isoformat(timespec="milliseconds")
         rounded = None if left is None else round(left, 1)
         done += self._reused

@@ -33,7 +33,7 @@ pytestmark = pytest.mark.usefixtures("aws_environment")
 
 def _state(done: int, updated_at: datetime) -> bytes:
     progress: dict[str, Any] = {"done": done, "images": 90, "images_per_second": 30.0, "seconds_left": 2.0}
-    return json.dumps({"run": "r", "stage": "describe", **progress, "updated_at": updated_at.isoformat()}).encode()
+    return json.dumps({"run": "r", "stage": "extract", **progress, "updated_at": updated_at.isoformat()}).encode()
 
 
 def _start(aws: LocalAws, *command: str) -> tuple[str, str]:
@@ -82,7 +82,7 @@ def test_new_progress_is_logged_once_and_progress_of_an_earlier_try_is_ignored(
     assert event.payload == {"status": "success", "value": [step]}
     lines = [entry["event"] for entry in logged]
     assert [line for line in lines if line.startswith("Progress")] == [
-        "Progress: describe: 45 of 90 images (50%), 30/s, 2 s left"
+        "Progress: extract: 45 of 90 images (50%), 30/s, 2 s left"
     ]
     states = [line for line in lines if step in line]
     assert len(states) == len(set(states)), "the state is logged once per change, not per poll"
@@ -102,7 +102,7 @@ def test_progress_is_logged_a_last_time_when_the_step_has_ended(
         asyncio.run(_first(_trigger(cluster, step, bucket)))
 
     lines = [entry["event"] for entry in logged if entry["event"].startswith("Progress")]
-    assert lines == ["Progress: describe: 90 of 90 images (100%), 30/s, 2 s left"]
+    assert lines == ["Progress: extract: 90 of 90 images (100%), 30/s, 2 s left"]
 
 
 def test_trigger_of_an_ended_step_leaves_no_coroutine_behind(

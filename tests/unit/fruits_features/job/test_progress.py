@@ -21,7 +21,7 @@ def test_tally_estimates_from_the_first_image_on() -> None:
     state = tally.state(now_s=54)
 
     assert (state.done, state.images, state.images_per_second, state.seconds_left) == (300, 1000, 50.0, 14.0)
-    assert str(state) == "describe: 300 of 1000 images (30%), 50/s, 14 s left"
+    assert str(state) == "extract: 300 of 1000 images (30%), 50/s, 14 s left"
 
 
 def test_tally_does_not_count_retried_partition_twice() -> None:
@@ -41,7 +41,7 @@ def test_tally_counts_cached_images_as_done_but_not_in_the_speed() -> None:
     state = tally.state(now_s=54)
 
     assert (before.done, state.done, state.images, state.images_per_second) == (600, 800, 1000, 25.0)
-    assert str(state) == "describe: 800 of 1000 images (80%), 600 from the cache, 25/s, 8 s left"
+    assert str(state) == "extract: 800 of 1000 images (80%), 600 from the cache, 25/s, 8 s left"
     tally.finish("done")
     assert (tally.state(now_s=60).done, tally.state(now_s=60).reused) == (1000, 600)
 
@@ -70,7 +70,7 @@ def test_progress_receives_reports_of_workers_and_writes_them(
 
     last = json.loads(written.read_text())
     assert (last["run"], last["stage"], last["done"], last["images"]) == ("run", "done", 600, 600)
-    assert "describe: 456 of 600 images (76%)" in caplog.text
+    assert "extract: 456 of 600 images (76%)" in caplog.text
 
 
 def test_progress_of_few_images_is_reported_at_each_stage(
@@ -83,7 +83,7 @@ def test_progress_of_few_images_is_reported_at_each_stage(
         running.begin_reduction()
 
     lines = [message.partition(" images")[0] for message in caplog.messages]
-    assert lines == ["describe: 0 of 600", "reduce: 600 of 600", "done: 600 of 600"]
+    assert lines == ["extract: 0 of 600", "reduce: 600 of 600", "done: 600 of 600"]
 
 
 def test_progress_ignores_datagrams_of_other_senders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
