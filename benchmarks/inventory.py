@@ -29,7 +29,7 @@ from benchmarks import subprocess_measure
 from include.dev.local_aws.local import LocalAws
 from include.dev.local_aws.s3.fault_proxy import S3FaultProxy
 from include.inventory import listing, listing_xml, s3_inventory, writer
-from include.inventory.selection import Selection
+from include.inventory.image_filter import ImageFilter
 
 BUCKET, PREFIX, REPORTS = "fruits", "images/", "reports/"
 CATEGORIES = 131
@@ -94,7 +94,7 @@ def take(way: str) -> None:
         size += file.seek(0, os.SEEK_END)
 
     started, before = time.perf_counter(), time.process_time()
-    summary = writer.write(writer.ImageRows(listed(s3, way), Selection(PREFIX)), store)
+    summary = writer.write(writer.ImageRows(listed(s3, way), ImageFilter(PREFIX)), store)
     wall_s, cpu_s = time.perf_counter() - started, time.process_time() - before
     peak = subprocess_measure.peak_mb()
     figures = f"{summary.images} | {wall_s:.1f} | {cpu_s:.1f} | {peak:.0f} | {size / 2**20:.1f} | {summary.digest[:8]}"

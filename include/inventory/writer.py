@@ -30,13 +30,14 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from include.inventory.selection import Selection
+    from include.inventory.image_filter import ImageFilter
 
 SCHEMA = arrow_schema(INVENTORY)
 LISTING_SCHEMA = pa.schema([SCHEMA.field(name) for name in ("key", "size", "etag", "last_modified")])
 """Columns that S3 returns for an object. The other columns are derived from its key."""
 
 BATCH_ROWS = 50_000
+"""Rows that are processed at once, and smallest number of rows in a row group but the last."""
 MAX_PART_ROWS = 2_000_000
 """Largest number of rows in a file, about 80 MB. A bucket of 100 million objects makes fifty files, one per task."""
 
@@ -101,22 +102,22 @@ class ImageRows:
 
     Args:
         listed: Rows of the schema `LISTING_SCHEMA`.
-        selection: Rules for the objects that are images.
+        image_filter: Rules for the objects that are images.
 
     Attributes:
         left_out: Number of the other objects by kind, after the iteration.
     """
 
-    def __init__(self, listed: Iterable[pa.RecordBatch], selection: Selection) -> None:
-        self._listed, self._selection = listed, selection
+    def __init__(self, listed: Iterable[pa.RecordBatch], image_filter: ImageFilter) -> None:
+        self._listed, self._image_filter = listed, image_filter
         self.left_out: Counter[str] = Counter()
 
     def __iter__(self) -> Iterator[pa.RecordBatch]:
         """Yield batches of the schema `SCHEMA`."""
         for batch in self._listed:
-            images, left_out = self._selection.apply(batch)
+            images, left_out = self._image_filter.apply(batch)
             self.left_out.update(left_out)
-            yield _labelled(images, self._selection.prefix)
+            yield _labelled(images, self._image_filter.prefix)
 
 
 def _labelled(images: pa.RecordBatch, prefix: str) -> pa.RecordBatch:

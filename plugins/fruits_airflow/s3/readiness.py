@@ -18,7 +18,7 @@ from fruits_airflow.hooks.s3 import ListingHook
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-    from include.inventory.selection import Selection
+    from include.inventory.image_filter import ImageFilter
 
 WAITING = "%s yet. Waiting until %s UTC at the latest."
 """Log message of an unmet condition: its reason, and the end of the wait."""
@@ -47,12 +47,12 @@ class Readiness:
         """URI of the images' folder."""
         return f"s3://{self.bucket}/{self.prefix}"
 
-    def selection(self) -> Selection:
+    def image_filter(self) -> ImageFilter:
         """Return the rules for the objects that are images."""
-        from include.inventory.selection import Selection
+        from include.inventory.image_filter import ImageFilter
         from include.settings import settings
 
-        return Selection.of(settings(), self.bucket, self.prefix, self.marker)
+        return ImageFilter.of(settings(), self.bucket, self.prefix, self.marker)
 
 
 @dataclass(frozen=True)
@@ -95,8 +95,8 @@ def _has_images(s3: S3Client, conditions: Readiness) -> bool:
     from include.inventory.listing import as_batch
 
     pages = s3.get_paginator("list_objects_v2").paginate(Bucket=conditions.bucket, Prefix=conditions.prefix)
-    selection = conditions.selection()
-    return any(selection.apply(as_batch(page.get("Contents", [])))[0].num_rows for page in pages)
+    image_filter = conditions.image_filter()
+    return any(image_filter.apply(as_batch(page.get("Contents", [])))[0].num_rows for page in pages)
 
 
 def _check_quiet_period(conditions: Readiness, aws_conn_id: str | None) -> NotReady | None:
@@ -106,9 +106,9 @@ def _check_quiet_period(conditions: Readiness, aws_conn_id: str | None) -> NotRe
     from include.inventory.listing import list_objects
 
     hook = ListingHook(aws_conn_id=aws_conn_id, config=aws.RETRY_CONFIG)
-    selection = conditions.selection()
+    image_filter = conditions.image_filter()
     listed = list_objects(cast("S3Client", hook.conn), conditions.bucket, conditions.prefix)
-    batches = (selection.apply(batch)[0] for batch in listed)
+    batches = (image_filter.apply(batch)[0] for batch in listed)
     newest = max((pc.max(batch["last_modified"]).as_py() for batch in batches if batch.num_rows), default=None)
     now = datetime.now(UTC)
     if newest is None or now - newest >= timedelta(minutes=conditions.quiet_minutes):

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
     from fruits_features.contract.layout import DatasetLayout, RunLayout
-    from include.inventory.selection import Selection
+    from include.inventory.image_filter import ImageFilter
     from include.inventory.writer import Summary
 
 log = logging.getLogger(__name__)
@@ -75,8 +75,8 @@ def take_inventory() -> dict[str, Any]:
     dataset, prefix = run_context.dataset(context), run_context.image_prefix(context)
     s3, bucket = aws.s3(), dataset.bucket
     run = _claim_folder(context, s3, dataset)
-    selection = Readiness(bucket, prefix, marker=context["params"]["marker"]).selection()
-    inventory = write_inventory(s3, bucket, run.inventory, selection)
+    image_filter = Readiness(bucket, prefix, marker=context["params"]["marker"]).image_filter()
+    inventory = write_inventory(s3, bucket, run.inventory, image_filter)
     summary = inventory.summary
     others = ", ".join(f"{count} {kind}" for kind, count in sorted(inventory.left_out.items())) or "none"
     if not summary.images:
@@ -137,14 +137,14 @@ def _as_name(deployment: str) -> str:
     return safe if safe == deployment else f"{safe}-{sha256(deployment.encode()).hexdigest()[:8]}"
 
 
-def write_inventory(s3: S3Hook, bucket: str, folder: str, selection: Selection) -> Inventory:
+def write_inventory(s3: S3Hook, bucket: str, folder: str, image_filter: ImageFilter) -> Inventory:
     """Write the inventory of a bucket, and delete the inventory of an earlier try.
 
     Args:
         s3: Hook that reaches the bucket and the report.
         bucket: Bucket of the images.
         folder: URI of the inventory's folder.
-        selection: Prefix of the images, and rules for the objects that are images.
+        image_filter: Prefix of the images, and rules for the objects that are images.
 
     Raises:
         AirflowFailException: The S3 Inventory report of the deployment cannot be used.
@@ -160,8 +160,8 @@ def write_inventory(s3: S3Hook, bucket: str, folder: str, selection: Selection) 
         s3.load_file_obj(file, f"{folder}/{name}", replace=True)
 
     try:
-        source, taken_at, batches = _list_objects(s3, bucket, selection.prefix)
-        rows = writer.ImageRows(batches, selection)
+        source, taken_at, batches = _list_objects(s3, bucket, image_filter.prefix)
+        rows = writer.ImageRows(batches, image_filter)
         summary = writer.write(rows, store)
     except s3_inventory.ReportError as error:
         raise AirflowFailException(str(error)) from error

@@ -52,8 +52,8 @@ def s3(local_aws: LocalAws, bucket: str) -> S3Client:
 
 
 def _write(bucket: str, prefix: str = "images/", marker: str | None = None) -> take_inventory.Inventory:
-    selection = Readiness(bucket, prefix, marker=marker).selection()
-    return take_inventory.write_inventory(S3Hook(), bucket, f"s3://{bucket}/runs/r/inventory", selection)
+    image_filter = Readiness(bucket, prefix, marker=marker).image_filter()
+    return take_inventory.write_inventory(S3Hook(), bucket, f"s3://{bucket}/runs/r/inventory", image_filter)
 
 
 def _inventory(s3: S3Client, bucket: str) -> dict[str, pl.DataFrame]:

@@ -20,7 +20,7 @@ from obstore.exceptions import PermissionDeniedError
 
 from include.deploy.image_files import UploadError, find_files
 from include.deploy.upload_images import Outcome, Summary, main, parse_destination, upload
-from include.inventory.selection import Selection
+from include.inventory.image_filter import ImageFilter
 from tests.support.buckets import ACCESS_KEY, SECRET_KEY
 
 if TYPE_CHECKING:
@@ -170,7 +170,7 @@ def test_uploader_and_inventory_agree_on_what_is_an_image(tmp_path: Path) -> Non
     found = find_files(make_files(tmp_path, names), "images/")
     listed = pa.RecordBatch.from_pydict({"key": [f"images/{name}" for name in names], "size": [1] * len(names)})
 
-    images, left_out = Selection("images/").apply(listed)
+    images, left_out = ImageFilter("images/").apply(listed)
 
     assert sorted(images["key"].to_pylist()) == [file.key for file in found.files]
     assert left_out.total() == found.left_out.total() == 5

@@ -22,8 +22,8 @@ from fruits_features.io import object_store
 from fruits_features.job import run
 from fruits_features.projection import Projection
 from include.inventory import listing, writer
+from include.inventory.image_filter import ImageFilter
 from include.inventory.listing_xml import parse_objects_quickly
-from include.inventory.selection import Selection
 from include.report.build import Inputs, build
 from include.run_files import RunFiles
 from include.validation.audit import Audit
@@ -130,7 +130,7 @@ def _take_inventory(client: S3Client, folder: Path) -> writer.Summary:
     def store(name: str, file: IO[bytes]) -> None:
         (place / name).write_bytes(file.read())
 
-    return writer.write(writer.ImageRows(listing.list_objects(client, BUCKET, PREFIX), Selection(PREFIX)), store)
+    return writer.write(writer.ImageRows(listing.list_objects(client, BUCKET, PREFIX), ImageFilter(PREFIX)), store)
 
 
 def _extract(folder: Path) -> Arguments:

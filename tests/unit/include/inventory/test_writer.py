@@ -8,7 +8,7 @@ import pytest
 
 from fruits_features.contract import sealed
 from include.inventory import writer
-from include.inventory.selection import Selection
+from include.inventory.image_filter import ImageFilter
 
 WHEN = datetime(2026, 11, 22, tzinfo=UTC)
 Listed = tuple[str, int]
@@ -17,7 +17,7 @@ Listed = tuple[str, int]
 def _batch(*objects: Listed, prefix: str = "", marker: str | None = None) -> pa.RecordBatch:
     rows = [{"key": key, "size": size, "etag": str(size), "last_modified": WHEN} for key, size in objects]
     listed = pa.RecordBatch.from_pylist(rows, writer.LISTING_SCHEMA)
-    (batch,) = writer.ImageRows([listed], Selection(prefix, marker))
+    (batch,) = writer.ImageRows([listed], ImageFilter(prefix, marker))
     return batch
 
 

@@ -1,4 +1,4 @@
-"""Select the images among the objects below a prefix. The sensor and the inventory use the same selection."""
+"""Filter the images among the objects below a prefix. The sensor and the inventory use the same rules."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MODEL_PREFIX: Final = "models/"
 
 
 @dataclass(frozen=True)
-class Selection:
+class ImageFilter:
     """Rules for the objects that are images.
 
     Args:
@@ -33,8 +33,8 @@ class Selection:
     own_prefixes: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, settings: Settings, bucket: str, prefix: str, marker: str | None) -> Selection:
-        """Return the selection of a run.
+    def of(cls, settings: Settings, bucket: str, prefix: str, marker: str | None) -> ImageFilter:
+        """Return the filter of a run.
 
         Own prefixes that contain the images' prefix are ignored: they may be the same folder.
 
