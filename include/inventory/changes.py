@@ -33,13 +33,13 @@ from fruits_features.io import object_store
 from fruits_features.io.s3_access import problem
 from include.artifacts import bundle
 from include.artifacts.wheelhouse import LOCAL, Platform, pins
+from include.inventory.writer import BATCH_ROWS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
-BATCH_ROWS: Final = 50_000
 CONTENT: Final = ["etag", "size"]
 """Columns that identify an object's bytes, if the ETag is their MD5."""
 OBJECT: Final = ["key", *CONTENT]
@@ -47,7 +47,7 @@ OBJECT: Final = ["key", *CONTENT]
 
 
 @dataclass(frozen=True)
-class New:
+class NewImages:
     """Images that have to be extracted.
 
     Args:
@@ -68,8 +68,8 @@ class Changes:
         worker: New images for this machine. They differ if machine type or libraries do (decision 8).
     """
 
-    cluster: New
-    worker: New
+    cluster: NewImages
+    worker: NewImages
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -117,7 +117,7 @@ def of_clusters(machine: str | None, *, onnx: bool) -> Environment:
     return Environment(target.machine, {pin.name: pin.version for pin in pins(lock, target)}.get)
 
 
-def count(inventory: Iterable[pa.Table], index: Iterable[pa.Table]) -> New:
+def count(inventory: Iterable[pa.Table], index: Iterable[pa.Table]) -> NewImages:
     """Return the images of an inventory that are not in the index of a cache, by the rules of `CacheIndex.find`.
 
     Rows are compared by hashes of 64 bits. With ten million images, one of 200,000 runs miscounts an image.
@@ -138,7 +138,7 @@ def count(inventory: Iterable[pa.Table], index: Iterable[pa.Table]) -> New:
         is_new = ~(known & part["category"].is_valid().to_numpy())
         images += int(is_new.sum())
         size_bytes += int(part["size"].to_numpy()[is_new].sum())
-    return New(images, size_bytes)
+    return NewImages(images, size_bytes)
 
 
 class _Hashes:

@@ -16,7 +16,7 @@ from fruits_features.extraction.fingerprint import THIS_MACHINE
 from fruits_features.schemas import INDEX, INVENTORY, arrow_schema
 from include.artifacts.wheelhouse import EMR
 from include.inventory import changes
-from include.inventory.changes import Changes, New
+from include.inventory.changes import Changes, NewImages
 from tests.support.small_runs import Images, Runs, photograph
 
 
@@ -61,8 +61,8 @@ def test_count_is_what_the_application_extracts(runs: Runs, monkeypatch: pytest.
     outcome = runs.run("tuesday")
 
     assert outcome.inventoried - outcome.reused == 3
-    assert counted == [Changes(New(3, sum(new) + stray), New(3, sum(new) + stray))]
-    assert found(runs, "tuesday").cluster == New(1, stray)
+    assert counted == [Changes(NewImages(3, sum(new) + stray), NewImages(3, sum(new) + stray))]
+    assert found(runs, "tuesday").cluster == NewImages(1, stray)
 
 
 def test_known_image_without_a_category_counts_as_new(runs: Runs) -> None:
@@ -143,9 +143,9 @@ def test_images_are_counted_over_several_parts() -> None:
 
     parts = [inventory(["a", "b"]), inventory([]), inventory(["c", "d", "e"])]
 
-    assert changes.count(parts, [index(["c"]), index([]), index(["a", "x"])]) == New(3, 15)
-    assert changes.count(parts, []) == New(5, 25)
-    assert changes.count([], [index(["c"])]) == New(0, 0)
+    assert changes.count(parts, [index(["c"]), index([]), index(["a", "x"])]) == NewImages(3, 15)
+    assert changes.count(parts, []) == NewImages(5, 25)
+    assert changes.count([], [index(["c"])]) == NewImages(0, 0)
 
 
 def test_command_prints_the_changes_as_json(runs: Runs, capsys: pytest.CaptureFixture[str]) -> None:
