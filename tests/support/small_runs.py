@@ -6,7 +6,7 @@ A run takes a fraction of a second. The replacement of Spark calls the same func
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import reduce
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from fruits_features.cache import vacuum
+from fruits_features.cache.store import ABOUT
 from fruits_features.contract.arguments import Arguments
 from fruits_features.contract.layout import RunLayout
 from fruits_features.extraction import batches
@@ -141,15 +142,14 @@ class Runs:
         options = {"store": self.store, "features": ("color",), "max_quarantine_share": 1.0, "k": 3}
         return Arguments(**places | options | changes)  # type: ignore[arg-type]
 
-    def sweep(self, now: datetime, leftovers: timedelta, unused: timedelta) -> list[str]:
-        """Remove the orphans of the feature caches, and return their names."""
+    def sweep(self, before: datetime) -> list[str]:
+        """Remove what has been an orphan since before a time, from caches in use, and return the names."""
         paths = [path for path in Path(self.store).rglob("*") if path.is_file()]
         times = {
             path.relative_to(self.store).as_posix(): datetime.fromtimestamp(path.stat().st_mtime, UTC) for path in paths
         }
-        manifests, rest = vacuum.find_orphans(
-            times, lambda name: Path(self.store, name).read_bytes(), now - leftovers, now - unused
-        )
+        times |= {name: before for name in times if name.endswith(f"/{ABOUT}")}
+        manifests, rest = vacuum.find_orphans(times, lambda name: Path(self.store, name).read_bytes(), before)
         for name in (*manifests, *rest):
             Path(self.store, name).unlink()
         return [*manifests, *rest]

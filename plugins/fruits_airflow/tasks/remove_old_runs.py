@@ -67,7 +67,7 @@ def _vacuum_cache(s3: S3Hook, dataset: DatasetLayout, days: int) -> None:
         entry["Key"].removeprefix(prefix): entry["LastModified"] for entry in s3.iter_file_metadata(prefix, bucket)
     }
     before = datetime.now(UTC) - timedelta(days=days)
-    orphans = vacuum.find_orphans(times, lambda name: read(s3, bucket, f"{prefix}{name}") or b"", before, before)
+    orphans = vacuum.find_orphans(times, lambda name: read(s3, bucket, f"{prefix}{name}") or b"", before)
     for names in filter(None, orphans):
         s3.delete_objects(bucket, [f"{prefix}{name}" for name in names])
     log.info("Deleted %d orphan objects of the feature cache.", sum(map(len, orphans)))

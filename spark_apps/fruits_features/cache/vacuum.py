@@ -14,15 +14,15 @@ from fruits_features.contract.sealed import DamagedDocumentError
 
 
 def find_orphans(
-    times: Mapping[str, datetime], read: Callable[[str], bytes], leftovers_before: datetime, unused_before: datetime
+    times: Mapping[str, datetime], read: Callable[[str], bytes], before: datetime
 ) -> tuple[list[str], list[str]]:
     """Return the names of the files that no run will read.
 
     Args:
         times: Time of the last write to each object, by its name below the caches' root folder.
         read: Returns the content of an object by that name.
-        leftovers_before: Incomplete or superseded segments are orphans if they have been so since before this time.
-        unused_before: Caches are orphans if their last use was before this time.
+        before: Caches are orphans if their last use was before this time, and segments if they have been incomplete or
+            superseded since before it.
 
     Returns:
         Manifests, and all other files. Remove the manifests first, so that no segment is incomplete but valid.
@@ -31,7 +31,7 @@ def find_orphans(
     of_caches = [name for name in times if name.count("/") > 1 or name.endswith(f"/{ABOUT}")]
     for cache, names in _group_by_folder(of_caches, 0).items():
         last_use = times.get(f"{cache}/{ABOUT}") or max(times[name] for name in names)
-        orphans.extend(names if last_use < unused_before else _orphans_of_cache(names, times, read, leftovers_before))
+        orphans.extend(names if last_use < before else _orphans_of_cache(names, times, read, before))
     orphans.sort()
     return [name for name in orphans if _is_manifest(name)], [name for name in orphans if not _is_manifest(name)]
 

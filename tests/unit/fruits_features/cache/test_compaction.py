@@ -122,8 +122,8 @@ def test_superseded_segments_are_removed_only_when_they_are_old(runs: Runs) -> N
     (compacted,) = [name for name in segments(runs) if name.startswith("compacted")]
     now = datetime.now(UTC)
 
-    assert runs.sweep(now + DAY, leftovers=2 * DAY, unused=30 * DAY) == []
-    removed = runs.sweep(now + 3 * DAY, leftovers=2 * DAY, unused=30 * DAY)
+    assert runs.sweep(now - DAY) == []
+    removed = runs.sweep(now + DAY)
 
     assert segments(runs) == [compacted]
     assert len({name.split("/")[1] for name in removed}) == 4
@@ -137,8 +137,8 @@ def test_leftovers_of_crashed_run_are_removed_when_they_are_old(runs: Runs) -> N
     (folder / "crashed-1" / "described-0.parquet").write_bytes(b"")
     now = datetime.now(UTC)
 
-    assert runs.sweep(now + DAY, leftovers=2 * DAY, unused=30 * DAY) == []
-    (removed,) = runs.sweep(now + 3 * DAY, leftovers=2 * DAY, unused=30 * DAY)
+    assert runs.sweep(now - DAY) == []
+    (removed,) = runs.sweep(now + DAY)
 
     assert removed.endswith("crashed-1/described-0.parquet")
     assert runs.run("after").reused == 6
@@ -156,9 +156,7 @@ def test_cache_that_no_run_has_used_for_long_is_removed_completely(runs: Runs) -
     unused = next(name.split("/")[0] for name, at in times.items() if at == old)
     times[f"{unused}/about.json"] = old
 
-    manifests, rest = vacuum.find_orphans(
-        times, lambda name: Path(runs.store, name).read_bytes(), now - 2 * DAY, now - 30 * DAY
-    )
+    manifests, rest = vacuum.find_orphans(times, lambda name: Path(runs.store, name).read_bytes(), now - 30 * DAY)
 
     assert sorted(manifests + rest) == sorted(name for name in times if name.startswith(unused))
     assert len(manifests) == 1

@@ -13,7 +13,7 @@ SEGMENT = CacheSegment("segment", "run", ()).to_bytes()
 def orphans(days: dict[str, float], manifest: bytes = SEGMENT) -> list[str]:
     """Return the orphans among files of the given ages, the manifests first."""
     times = {name: NOW - timedelta(days=age) for name, age in days.items()}
-    manifests, rest = find_orphans(times, lambda _: manifest, NOW - timedelta(days=2), NOW - timedelta(days=30))
+    manifests, rest = find_orphans(times, lambda _: manifest, NOW - timedelta(days=2))
     return [*manifests, *rest]
 
 
@@ -33,5 +33,5 @@ def test_incomplete_segment_that_a_run_still_writes_stays() -> None:
 
 
 def test_cache_without_a_description_is_as_old_as_its_newest_file() -> None:
-    assert orphans({MANIFEST: 31, "cache/segment/index-0.parquet": 32}) == [MANIFEST, "cache/segment/index-0.parquet"]
-    assert orphans({MANIFEST: 29, "cache/segment/index-0.parquet": 32}) == []
+    assert orphans({MANIFEST: 3, "cache/segment/index-0.parquet": 4}) == [MANIFEST, "cache/segment/index-0.parquet"]
+    assert orphans({MANIFEST: 1, "cache/segment/index-0.parquet": 4}) == []

@@ -136,8 +136,7 @@ class Histories(RuleBasedStateMachine):
     @rule()
     def sweep(self) -> None:
         """Remove orphans, as if some days had passed."""
-        later = datetime.now(UTC) + timedelta(days=3)
-        self.runs.sweep(later, leftovers=timedelta(days=2), unused=timedelta(days=30))
+        self.runs.sweep(datetime.now(UTC) + timedelta(days=1))
 
     def start(self, name: str, refit: str) -> Outcome:
         """Run with one shard, or with several. Runs from scratch have one."""
