@@ -27,7 +27,7 @@ from include.validation.cluster_figures import Measured
 from include.validation.drift import Published
 from include.validation.measure import Subject
 from include.validation.recogniser_checks import RecogniserChecks
-from include.validation.recogniser_drop import Judged, PairedRecognition, find_change
+from include.validation.recogniser_drop import EvaluatedRecogniser, PairedRecognition, find_change
 from include.validation.recogniser_drop import check as drop_check
 from include.validation.table_rules import TableCounts
 
@@ -114,7 +114,7 @@ class Audit:
         recogniser, _ = recogniser_checks.read(self.recogniser)
         paired = None
         if self.published:
-            before, old = self.published.recogniser.recogniser, self.published.projection
+            before, old = self.published.evaluated.recogniser, self.published.projection
             paired = PairedRecognition.of(recogniser, projection, before, old)
         return Subject(self.files, self.arguments, projection, recogniser, paired)
 
@@ -128,9 +128,9 @@ class Audit:
         projection, rows = subject.projection, {name: getattr(self.files, name).rows for name in subject.rules}
         applied = subject.applied
         recognised = recognition.figures(applied, figures.answers) if applied else {}
-        judged = Judged.of(subject.recogniser, recognised)
-        before = self.published.recogniser if self.published else None
-        change = find_change(judged, before, figures.paired if subject.paired else None)
+        evaluated = EvaluatedRecogniser.of(subject.recogniser, recognised)
+        before = self.published.evaluated if self.published else None
+        change = find_change(evaluated, before, figures.paired if subject.paired else None)
         recognised |= {"change": change.figures()} if change else {}
         tables = {name: figures.tables.get(name, TableCounts()) for name in subject.rules}
         checks = (
@@ -142,7 +142,7 @@ class Audit:
             *projection_checks.check(projection),
             *(() if self.kept is None else [projection_checks.check_kept(projection, self.kept)]),
             *RecogniserChecks(self.recogniser, projection.version, projection.k, figures.means).checks(),
-            drop_check(judged, before, change, self.recogniser_drop),
+            drop_check(evaluated, before, change, self.recogniser_drop),
             *self._file_checks(projection),
             *self._sample_checks(figures.sample, projection),
             *self._drift_checks(figures, projection),

@@ -9,7 +9,7 @@ import numpy as np
 
 from fruits_features.contract.families import FAMILIES, dimensions
 from include.validation.checks import Check, Severity
-from include.validation.recogniser_drop import NO_RECOGNISER, Judged
+from include.validation.recogniser_drop import NO_RECOGNISER, EvaluatedRecogniser
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -36,12 +36,12 @@ class Published:
     Args:
         categories: Number of rows of its `features/` by category.
         projection: Its projection, or `None` if this version cannot read it.
-        recogniser: Its recogniser and what it recognised.
+        evaluated: Its recogniser and what it recognised.
     """
 
     categories: Mapping[str, int]
     projection: Projection | None
-    recogniser: Judged = NO_RECOGNISER
+    evaluated: EvaluatedRecogniser = NO_RECOGNISER
 
 
 def compare(

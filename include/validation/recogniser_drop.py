@@ -39,7 +39,7 @@ CROSS_VALIDATED = "cross-validation on each run's Training images"
 
 
 @dataclass(frozen=True)
-class Judged:
+class EvaluatedRecogniser:
     """A recogniser and what it recognised.
 
     Args:
@@ -63,7 +63,7 @@ class Judged:
         return (evaluation.accuracy * evaluation.images, evaluation.images) if evaluation else None
 
 
-NO_RECOGNISER = Judged(None)
+NO_RECOGNISER = EvaluatedRecogniser(None)
 """A run without a recogniser."""
 
 
@@ -224,7 +224,9 @@ def is_recognised(recogniser: Recogniser, components: NDArray[Any], categories: 
     return np.asarray(np.array(recogniser.categories)[guess(recogniser, components).category] == categories)
 
 
-def find_change(run: Judged, published: Judged | None, paired: PairedCounts | None) -> Change | None:
+def find_change(
+    run: EvaluatedRecogniser, published: EvaluatedRecogniser | None, paired: PairedCounts | None
+) -> Change | None:
     """Return the change of accuracy by the most exact comparison, or `None` if nothing can be compared.
 
     Args:
@@ -241,7 +243,9 @@ def find_change(run: Judged, published: Judged | None, paired: PairedCounts | No
     )
 
 
-def check(run: Judged, published: Judged | None, change: Change | None, severity: Severity) -> Check:
+def check(
+    run: EvaluatedRecogniser, published: EvaluatedRecogniser | None, change: Change | None, severity: Severity
+) -> Check:
     """Return the check of the drop.
 
     Args:

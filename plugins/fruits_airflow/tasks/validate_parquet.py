@@ -127,7 +127,7 @@ def _published(s3: S3Hook, dataset: DatasetLayout) -> Published | None:
     """Return the published run, or `None` when nothing is published or readable."""
     from include.validation import projection_checks
     from include.validation.audit import Published
-    from include.validation.recogniser_drop import Judged
+    from include.validation.recogniser_drop import EvaluatedRecogniser
 
     published = read_latest(s3, dataset)
     record = read_published_record(s3, published)
@@ -138,7 +138,7 @@ def _published(s3: S3Hook, dataset: DatasetLayout) -> Published | None:
     return Published(
         record["categories"],
         projection_checks.read(stored)[0] if stored else None,
-        Judged.of(_recogniser(s3, published["paths"].get("recogniser")), record.get("recogniser", {})),
+        EvaluatedRecogniser.of(_recogniser(s3, published["paths"].get("recogniser")), record.get("recogniser", {})),
     )
 
 

@@ -12,7 +12,7 @@ from pyarrow.fs import LocalFileSystem, SubTreeFileSystem
 from include.report.build import Inputs, Previous, build
 from include.run_files import RunFiles
 from include.validation.audit import Published
-from include.validation.recogniser_drop import Judged
+from include.validation.recogniser_drop import EvaluatedRecogniser
 from tests.support import chosen_recognisers as recognisers
 from tests.support.chosen_recognisers import EVALUATION, recogniser
 from tests.support.report_runs import KNOWN, QUERIES, report
@@ -137,7 +137,7 @@ def test_run_without_splits_is_fitted_on_all_images(tmp_path: Path) -> None:
 
 def test_report_shows_what_the_validation_found(tmp_path: Path) -> None:
     run = Run(tmp_path)
-    published = Published({}, run.projection, Judged(run.recogniser))
+    published = Published({}, run.projection, EvaluatedRecogniser(run.recogniser))
     validation = json.loads(json.dumps(run.validate(published=published).as_dict()))
     files = RunFiles(run.layout, SubTreeFileSystem(str(tmp_path), LocalFileSystem()))
 

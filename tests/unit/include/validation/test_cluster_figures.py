@@ -15,7 +15,7 @@ from include.validation.audit import Published
 from include.validation.cluster_figures import AGAIN, ALL_ROWS, LABELS, OF_FILES, READABLE
 from include.validation.figures import Figures, UnreadableFiguresError, from_bytes
 from include.validation.measure import Subject
-from include.validation.recogniser_drop import CHECK_NAME, PAIRED, UNPAIRED, Judged
+from include.validation.recogniser_drop import CHECK_NAME, PAIRED, UNPAIRED, EvaluatedRecogniser
 from include.validation.table_rules import TableCounts
 from tests.support.bit_flips import flip_bits
 from tests.support.chosen_recognisers import recogniser
@@ -227,7 +227,7 @@ def test_keys_are_compared_in_shares_one_task_each(run: Run, monkeypatch: pytest
 
 def test_run_published_since_the_measurement_is_compared_by_accuracies(run: Run) -> None:
     def published_later(audit: Audit) -> Audit:
-        before = Published({}, run.projection, Judged(run.recogniser, (1, 2)))
+        before = Published({}, run.projection, EvaluatedRecogniser(run.recogniser, (1, 2)))
         stored = measured(run)
         return replace(audit, published=before, measured=stored)
 
@@ -240,7 +240,7 @@ def test_run_published_since_the_measurement_is_compared_by_accuracies(run: Run)
 def test_published_recogniser_is_compared_on_the_same_images(run: Run) -> None:
     before = recogniser({"Apple": (1, 0, 0), "Lime": (-1, 0, 0)}, run.projection.version)
 
-    report = run.validate(published=Published({}, run.projection, Judged(before, (1, 2))))
+    report = run.validate(published=Published({}, run.projection, EvaluatedRecogniser(before, (1, 2))))
 
     (check,) = (check for check in report.checks if check.name == CHECK_NAME)
     assert PAIRED in check.saw

@@ -20,7 +20,7 @@ from include.validation.recogniser_drop import (
     PAIRED,
     UNPAIRED,
     Change,
-    Judged,
+    EvaluatedRecogniser,
     PairedCounts,
     PairedRecognition,
 )
@@ -48,8 +48,8 @@ def _pair(now: object = GOOD, before: object = GOOD, *batches: pa.RecordBatch) -
 
 
 def _check(
-    run: Judged,
-    published: Judged | None,
+    run: EvaluatedRecogniser,
+    published: EvaluatedRecogniser | None,
     paired: PairedCounts | None = None,
     severity: Severity = Severity.WARNING,
 ) -> Check:
@@ -59,7 +59,12 @@ def _check(
 
 @pytest.mark.parametrize("severity", [Severity.WARNING, Severity.ERROR])
 def test_drop_on_the_same_images_has_the_requested_severity(severity: Severity) -> None:
-    check = _check(Judged(SWAPPED), Judged(GOOD), _pair(SWAPPED, GOOD, _images(30), _images(20)), severity)
+    check = _check(
+        EvaluatedRecogniser(SWAPPED),
+        EvaluatedRecogniser(GOOD),
+        _pair(SWAPPED, GOOD, _images(30), _images(20)),
+        severity,
+    )
 
     assert (check.passed, check.severity) == (False, severity)
     assert check.saw.startswith("0.0000 after 1.0000: -1.0000, 95 % interval -1.0000 to -0.8869 ")
@@ -68,7 +73,7 @@ def test_drop_on_the_same_images_has_the_requested_severity(severity: Severity) 
 
 def test_gain_and_equal_accuracy_pass() -> None:
     for before in (SWAPPED, GOOD):
-        assert _check(Judged(GOOD), Judged(before), _pair(GOOD, before, _images(50))).passed
+        assert _check(EvaluatedRecogniser(GOOD), EvaluatedRecogniser(before), _pair(GOOD, before, _images(50))).passed
 
 
 @pytest.mark.parametrize(
@@ -135,8 +140,8 @@ def test_images_with_incomplete_vectors_are_not_compared(column: str) -> None:
 
 
 def test_other_features_are_compared_by_the_accuracies_on_each_test_split() -> None:
-    drop = _check(Judged(GOOD, (800, 1000)), Judged(GOOD, (900, 1000)))
-    chance = _check(Judged(GOOD, (8, 10)), Judged(GOOD, (9, 10)))
+    drop = _check(EvaluatedRecogniser(GOOD, (800, 1000)), EvaluatedRecogniser(GOOD, (900, 1000)))
+    chance = _check(EvaluatedRecogniser(GOOD, (8, 10)), EvaluatedRecogniser(GOOD, (9, 10)))
 
     assert (drop.passed, chance.passed) == (False, True)
     assert drop.saw.endswith(f"(1000 images, {UNPAIRED})")
@@ -146,7 +151,7 @@ def test_without_test_images_the_cross_validations_are_compared() -> None:
     worse = recogniser(CENTRES, evaluation=replace(EVALUATION, accuracy=0.6))
     paired = _pair(worse, GOOD, _images(5, split="Training"))
 
-    check = _check(Judged(worse), Judged(GOOD, (9, 10)), paired)
+    check = _check(EvaluatedRecogniser(worse), EvaluatedRecogniser(GOOD, (9, 10)), paired)
 
     assert not check.passed
     assert check.saw.startswith("0.6000 after 0.9000: -0.3000, 95 % interval ")
@@ -154,7 +159,7 @@ def test_without_test_images_the_cross_validations_are_compared() -> None:
 
 
 def test_lost_recogniser_is_a_drop() -> None:
-    check = _check(Judged(None), Judged(GOOD), severity=Severity.ERROR)
+    check = _check(EvaluatedRecogniser(None), EvaluatedRecogniser(GOOD), severity=Severity.ERROR)
 
     assert (check.passed, check.saw, check.severity) == (False, "no recogniser", Severity.ERROR)
 
@@ -162,18 +167,28 @@ def test_lost_recogniser_is_a_drop() -> None:
 @pytest.mark.parametrize(
     ("run", "published", "reason"),
     [
-        (Judged(GOOD), None, "no run is published"),
-        (Judged(None), None, "no run is published"),
-        (Judged(GOOD), Judged(None), "the published run has no recogniser that this version can read"),
-        (Judged(None), Judged(None), "the published run has no recogniser that this version can read"),
+        (EvaluatedRecogniser(GOOD), None, "no run is published"),
+        (EvaluatedRecogniser(None), None, "no run is published"),
         (
-            Judged(recogniser(CENTRES, evaluation=None), (1, 1)),
-            Judged(GOOD),
+            EvaluatedRecogniser(GOOD),
+            EvaluatedRecogniser(None),
+            "the published run has no recogniser that this version can read",
+        ),
+        (
+            EvaluatedRecogniser(None),
+            EvaluatedRecogniser(None),
+            "the published run has no recogniser that this version can read",
+        ),
+        (
+            EvaluatedRecogniser(recogniser(CENTRES, evaluation=None), (1, 1)),
+            EvaluatedRecogniser(GOOD),
             "the runs have neither Test images nor a cross-validation in common",
         ),
     ],
 )
-def test_nothing_to_compare_is_not_checked(run: Judged, published: Judged | None, reason: str) -> None:
+def test_nothing_to_compare_is_not_checked(
+    run: EvaluatedRecogniser, published: EvaluatedRecogniser | None, reason: str
+) -> None:
     check = _check(run, published, severity=Severity.ERROR)
 
     assert (check.passed, check.severity, check.saw) == (False, Severity.NOT_CHECKED, reason)
@@ -206,7 +221,7 @@ def test_validation_compares_with_the_published_recogniser_on_the_same_images(ru
         (run.projection, run.recogniser, None),
         (refitted, other, sum(expected) / 6),
     ):
-        check, change = _report(run, Published({}, projection, Judged(before, (1, 2))))
+        check, change = _report(run, Published({}, projection, EvaluatedRecogniser(before, (1, 2))))
 
         assert (check.severity, change["basis"], change["images"]) == (Severity.ERROR, PAIRED, 6)
         assert change["before"] == pytest.approx(change["now"] if accuracy is None else accuracy, abs=1e-6)
@@ -219,7 +234,7 @@ def test_validation_compares_accuracies_if_the_published_recogniser_takes_other_
 
     for projection, version, k in ((of_orb, of_orb.version, 2), (None, "lost", 2), (run.projection, "replaced", 2)):
         before = recogniser({"Apple": (1,) * k, "Lime": (-1,) * k}, version)
-        _, change = _report(run, Published({}, projection, Judged(before, (1, 2))))
+        _, change = _report(run, Published({}, projection, EvaluatedRecogniser(before, (1, 2))))
 
         assert (change["basis"], change["before"]) == (UNPAIRED, 0.5)
 
