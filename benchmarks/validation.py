@@ -25,7 +25,7 @@ from fruits_features.contract.arguments import Arguments
 from fruits_features.contract.families import DEFAULT_FAMILIES, total_dimension
 from fruits_features.contract.layout import DatasetLayout
 from fruits_features.io.vectors import as_array
-from fruits_features.output.features_writer import about, write_parquet
+from fruits_features.output.features_writer import file_metadata, write_parquet
 from fruits_features.pca.fit import Moments, fit
 from fruits_features.projection import Projection
 from fruits_features.recogniser import calibration
@@ -71,13 +71,17 @@ def make(folder: Path, images: int) -> None:
     (place / "projection" / "projection.npz").write_bytes(projection.to_bytes())
     (place / "recogniser" / "recogniser.npz").write_bytes(recogniser(projection, parts).to_bytes())
     schema = schemas.arrow_schema(schemas.features_columns(include_pixels=False))
-    words = about(ARGUMENTS, projection)
+    words = file_metadata(ARGUMENTS, projection)
     a_file = ROWS_PER_FILE // ROWS_PER_TABLE
     for number in range(0, len(parts), a_file):
         tables = (rows(projection, schema, *part) for part in parts[number : number + a_file])
         write_parquet(str(place / "features"), f"part-{number:05}.parquet", schema, tables, words)
     write_parquet(
-        str(place / "quarantine"), "part-00000.parquet", schemas.arrow_schema(schemas.QUARANTINE), [], about(ARGUMENTS)
+        str(place / "quarantine"),
+        "part-00000.parquet",
+        schemas.arrow_schema(schemas.QUARANTINE),
+        [],
+        file_metadata(ARGUMENTS),
     )
     listed = pa.Table.from_pylist(list(listing(images)), schema=writer.SCHEMA)
     pq.write_table(listed, place / "inventory" / "part-00000.parquet")

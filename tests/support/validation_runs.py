@@ -20,7 +20,7 @@ from fruits_features import schemas
 from fruits_features.contract.arguments import Arguments
 from fruits_features.contract.layout import DatasetLayout
 from fruits_features.extraction.extract import ImageExtractor, ImageFeatures
-from fruits_features.output.features_writer import about, write_parquet
+from fruits_features.output.features_writer import file_metadata, write_parquet
 from fruits_features.pca.fit import Moments, fit
 from include.inventory import writer
 from include.run_files import RunFiles
@@ -147,7 +147,10 @@ class Run:
 
     def _write(self, folder: str, name: str, schema: pa.Schema, rows: list[Row], arguments: Arguments) -> None:
         table = pa.Table.from_pylist(rows, schema=schema)
-        words = {**about(arguments), **({"projection": self.said_version} if folder == self.layout.features else {})}
+        words = {
+            **file_metadata(arguments),
+            **({"projection": self.said_version} if folder == self.layout.features else {}),
+        }
         write_parquet(str(self.path(folder)), name, schema, [table], words)
 
     def _extract(self, key: str, data: bytes) -> Row:

@@ -18,7 +18,7 @@ from fruits_features.extraction.batches import BatchExtractor
 from fruits_features.io import arrow
 from fruits_features.job.inventory import Inventory, partition
 from fruits_features.job.worker_environment import WORKER_ENVIRONMENT
-from fruits_features.output.features_writer import about, write_parquet
+from fruits_features.output.features_writer import file_metadata, write_parquet
 from fruits_features.schemas import arrow_schema, extractor_columns
 
 
@@ -52,4 +52,6 @@ def _extract(task: Task, number: int, inventory: bytes) -> int:
     )
     extracted = (pa.Table.from_batches([chunk.extracted]) for chunk in worker.extract(arrow.from_bytes(inventory)))
     schema = arrow_schema(extractor_columns(include_pixels=False))
-    return write_parquet(arguments.output, f"part-{number:05}.parquet", schema, extracted, about(arguments)).rows
+    return write_parquet(
+        arguments.output, f"part-{number:05}.parquet", schema, extracted, file_metadata(arguments)
+    ).rows

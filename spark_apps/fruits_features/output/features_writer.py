@@ -189,7 +189,7 @@ class FeaturesWriter:
                     app_sums.append(ComponentSums.of(part.project(embeddings), *training))
                 yield self._table(rows, components, schema)
 
-        metadata = about(self.arguments, self.projection)
+        metadata = file_metadata(self.arguments, self.projection)
         written = write_parquet(self.features, file.name, schema, projected(), metadata)
         return WrittenFeatures((written,), fit.merge_all(sums), fit.merge_all(app_sums) if part else None)
 
@@ -205,7 +205,7 @@ class FeaturesWriter:
 
 def write_quarantine(rejected: Iterable[pa.Table], folder: str, arguments: Arguments) -> WrittenFile:
     """Write the rejected images as one file, in order. The file is written even if no image was rejected."""
-    return write_parquet(folder, "part-00000.parquet", arrow_schema(QUARANTINE), rejected, about(arguments))
+    return write_parquet(folder, "part-00000.parquet", arrow_schema(QUARANTINE), rejected, file_metadata(arguments))
 
 
 def write_parquet(
@@ -243,7 +243,7 @@ def write_parquet(
     return WrittenFile(name, rows, sink.size)
 
 
-def about(arguments: Arguments, projection: Projection | None = None) -> Mapping[str, object]:
+def file_metadata(arguments: Arguments, projection: Projection | None = None) -> Mapping[str, object]:
     """Return the metadata of a file (see `schemas.METADATA`), with a projection for files with a column `pca`."""
     metadata = {"version": __version__, "arguments": asdict(arguments)}
     return {**metadata, "projection": projection.version} if projection else metadata

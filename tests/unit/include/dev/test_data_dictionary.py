@@ -9,7 +9,7 @@ import pytest
 
 from fruits_features.contract.arguments import Arguments
 from fruits_features.contract.rejections import Reason
-from fruits_features.output.features_writer import about
+from fruits_features.output.features_writer import file_metadata
 from fruits_features.pca.fit import Moments, fit
 from fruits_features.recogniser.model import CalibrationBin, Evaluation, Recogniser
 from fruits_features.schemas import INVENTORY, METADATA, QUARANTINE, features_columns
@@ -51,8 +51,8 @@ def test_metadata_has_the_fields_of_the_page() -> None:
 
     projection = fit(Moments.of(np.eye(4, 432, dtype=np.float32)), ["color"], k=1, explained_variance=None)
 
-    assert about(arguments, projection).keys() == METADATA.keys()
-    assert METADATA.keys() - about(arguments).keys() == {"projection"}
+    assert file_metadata(arguments, projection).keys() == METADATA.keys()
+    assert METADATA.keys() - file_metadata(arguments).keys() == {"projection"}
 
 
 def _recogniser_figures() -> dict[str, Any]:
