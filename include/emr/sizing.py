@@ -172,6 +172,7 @@ class Nodes:
 
 SIZES: Final[Mapping[str, Nodes]] = {"small": Nodes.of(1), "medium": Nodes.of(4), "large": Nodes.of(16)}
 AUTO: Final = "auto"
+"""Size that is chosen by the number of images."""
 
 
 @dataclass(frozen=True)

@@ -26,10 +26,10 @@ from fruits_features.contract.layout import (
     DEFAULT_DATASET,
     PREFIX_PATTERN,
 )
-from include.emr.sizing import NODE_VCPUS, SIZES
+from include.emr.sizing import AUTO, NODE_VCPUS, SIZES
 from include.validation.checks import Severity
 
-_MANY = total_dimension(DEFAULT_FAMILIES)
+_DEFAULT_DIMENSION = total_dimension(DEFAULT_FAMILIES)
 _DIMENSIONS = ", ".join(f"{family.name} ({family.dimension or 'the model decides'})" for family in FAMILIES.values())
 
 
@@ -165,17 +165,18 @@ PROJECTION = _section(
         minimum=1,
         title="PCA components",
         description_md="Parameter *k*: fixed number of components, instead of the explained variance. Example: `64`. "
-        f"From 1 to the number of features ({_MANY} with the default families). Empty: by the explained variance.",
+        f"From 1 to the number of features ({_DEFAULT_DIMENSION} with the default families). Empty: by the explained "
+        "variance.",
     ),
 )
 CLUSTER = _section(
     "Cluster",
     cluster_size=Param(
-        "auto",
+        AUTO,
         type="string",
-        enum=["auto", *SIZES],
+        enum=[AUTO, *SIZES],
         values_display={
-            "auto": "auto: by the number of images",
+            AUTO: f"{AUTO}: by the number of images",
             **{name: f"{name}: {nodes.core + nodes.task} x {NODE_VCPUS} virtual CPUs" for name, nodes in SIZES.items()},
         },
         title="Cluster size",

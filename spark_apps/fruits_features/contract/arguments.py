@@ -254,7 +254,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--onnx-model", help="s3://bucket/key or absolute path of the model for the family onnx")
     add("--k", type=int, help="number of components to keep (default: those that explain the variance)")
-    add("--explained-variance", type=float, help="share of the variance to keep, without --k (default: 0.95)")
+    add(
+        "--explained-variance",
+        type=float,
+        help=f"share of the variance to keep, without --k (default: {DEFAULT_EXPLAINED_VARIANCE})",
+    )
     add(
         "--refit",
         default=str(Refit.AUTO),
