@@ -27,7 +27,6 @@ log = logging.getLogger(__name__)
 
 @task(
     task_id=PLAN_CLUSTER,
-    retries=2,
     doc_md="Chooses the nodes by the new images, or a run without a cluster if there are few. Estimates the cost, and "
     "fails if it may exceed `max_cost`.",
 )

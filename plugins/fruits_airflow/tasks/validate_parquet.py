@@ -37,7 +37,6 @@ log = logging.getLogger(__name__)
 
 @run_task(
     task_id=VALIDATE_PARQUET,
-    retries=2,
     doc_md="Checks the Parquet files against the inventory and the data contract. A failed check fails the run.",
 )
 def validate_parquet() -> dict[str, Any]:
