@@ -77,12 +77,12 @@ class ClusterLogs:
         folder = f"steps/{step_id}/"
         complete = poll_until(
             bool,
-            fetch=lambda: _STEP_ENDED.search(self._tail(folder, "controller")),
+            fetch=lambda: _STEP_ENDED.search(self._controller(folder)),
             timeout_s=self._timeout(wait_s),
         )
         tails = self._tails(folder)
         if complete and not any(map(_ERROR_WORD.search, tails.values())):
-            tails |= self._of_containers() | {"controller": self._tail(folder, "controller")}
+            tails |= self._of_containers() | {"controller": self._controller(folder)}
         return tails
 
     def of_bootstrap(self, message: str, *, wait_s: float) -> dict[str, str]:
@@ -122,8 +122,8 @@ class ClusterLogs:
                     tails[stream] = text
         return tails
 
-    def _tail(self, folder: str, stream: str) -> str:
-        texts = [self._read(key) for key, _ in self._list(folder) if key.rpartition("/")[2].startswith(stream)]
+    def _controller(self, folder: str) -> str:
+        texts = [self._read(key) for key, _ in self._list(folder) if key.rpartition("/")[2].startswith("controller")]
         return "\n".join(texts)
 
     def _list(self, folder: str) -> list[tuple[str, float]]:
