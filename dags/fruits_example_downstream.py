@@ -43,10 +43,10 @@ with DAG(
 
         context = get_current_context()
         events = context["triggering_asset_events"].get(FEATURES)
-        place, s3 = run_context.dataset(context), aws.s3()
-        published: dict[str, Any] = events[-1].extra if events else read_latest(s3, place)
+        layout, s3 = run_context.dataset(context), aws.s3()
+        published: dict[str, Any] = events[-1].extra if events else read_latest(s3, layout)
         if not published:
-            raise AirflowFailException(f"There is no published run in {place}. Run the DAG fruits_features first.")
+            raise AirflowFailException(f"There is no published run in {layout}. Run the DAG fruits_features first.")
         features = dataset.scan(published["paths"]["features"], aws.filesystem(s3))
         counts: dict[str, int] = dict(features.group_by("category").len().sort("category").collect().iter_rows())
         log.info("Images of %s: %s", f"run {published['run']}" if events else "the latest run", counts)

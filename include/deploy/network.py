@@ -97,9 +97,9 @@ def _shared(vpc: VpcTypeDef, deployment: Deployment) -> Problem:
 def _name_servers(ec2: EC2Client, vpc: VpcTypeDef, region: str) -> Iterator[Problem]:
     """Check that nodes use Amazon's DNS server.
 
-    The nodes' security groups let only HTTPS out. Security groups do not filter requests to Amazon's server, which has
-    the address 169.254.169.253, and the VPC's network address plus two (VPC User Guide, "Control traffic to your AWS
-    resources using security groups" and "Understanding Amazon DNS").
+    The nodes' security groups let only HTTPS out. They do not filter requests to Amazon's DNS server. Its addresses are
+    169.254.169.253 and the VPC's network address plus two (VPC User Guide, "Control traffic to your AWS resources using
+    security groups" and "Understanding Amazon DNS").
     """
     by_id: list[FilterTypeDef] = [{"Name": "dhcp-options-id", "Values": [vpc["DhcpOptionsId"]]}]
     sets = ec2.describe_dhcp_options(Filters=by_id)["DhcpOptions"]

@@ -34,9 +34,12 @@ LIMITS: Final = "FRUITS_NO_CLUSTER_MEMORY_MB limits its memory. FRUITS_NO_CLUSTE
 class FeaturizeOnWorkerOperator(BaseOperator):
     """Run the application in a child process of this worker, if the plan says so.
 
-    The task is skipped, and a cluster is created, if the plan has a cluster, if this worker lacks a package or memory,
-    if the application is ended at its limit of memory or time, or if more images are new than were counted. It returns
-    the reason for doing without a cluster.
+    The task returns the reason for doing without a cluster. It is skipped, and a cluster is created, in these cases:
+
+    - The plan has a cluster.
+    - This worker lacks a package or memory.
+    - The application was ended at its limit of memory or time.
+    - More images are new than were counted.
     """
 
     operator_extra_links = (RunFolderLink(), ReportLink())

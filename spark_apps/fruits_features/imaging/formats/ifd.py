@@ -1,7 +1,7 @@
 """Image file directories (TIFF 6.0): the structure of a TIFF file and of the EXIF block in other formats.
 
-This is the only reader of orientations. OpenCV's own one misreads LONG values in big-endian blocks, gives up at a
-damaged entry before the orientation, and does not expect the prefix that some programs write into WebP files.
+This is the only reader of orientations. OpenCV's own reader misreads LONG values in big-endian blocks and stops at a
+damaged entry before the orientation. It does not expect the prefix that some programs write into WebP files.
 """
 
 import struct
