@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeAlias, TypeVar
 
 import pyarrow as pa
 from pyspark import SparkContext, SparkFiles, TaskContext
@@ -19,6 +19,9 @@ from fruits_features.extraction.families.onnx import Weights
 from fruits_features.job.inventory import partition
 from fruits_features.job.partition import Partition, PartitionResult
 from fruits_features.job.progress import ProgressListener, ProgressReporter
+
+StartSpark: TypeAlias = Callable[[], SparkContext]
+"""Function that returns Spark's context, after waiting until it has started. Each call returns the same one."""
 
 _A = TypeVar("_A")
 _T = TypeVar("_T")
@@ -118,16 +121,16 @@ class DriverRunner:
     """Runs a single task in the driver, so that Spark's workers need not start for it; several go to Spark.
 
     Args:
-        spark: Returns Spark's context, after waiting until it has started.
+        start: Starts Spark.
     """
 
-    def __init__(self, spark: Callable[[], SparkContext]) -> None:
-        self._spark = spark
+    def __init__(self, start: StartSpark) -> None:
+        self._start = start
 
     @property
     def cores(self) -> int:
         """Number of cores of all executors."""
-        return SparkRunner(self._spark()).cores
+        return SparkRunner(self._start()).cores
 
     def split(self, inventory: pa.Table, overhead_bytes: int) -> Iterable[pa.Table]:  # noqa: ARG002 - as the protocol
         """Return all rows as one table."""
@@ -144,7 +147,7 @@ class DriverRunner:
         """Call a function with each argument."""
         if len(arguments) == 1:
             return [function(arguments[0])]
-        return SparkRunner(self._spark()).map(description, function, arguments)
+        return SparkRunner(self._start()).map(description, function, arguments)
 
     def reduce(
         self, description: str, function: Callable[[_A], _T], merge: Callable[[_T, _T], _T], arguments: Sequence[_A]
@@ -152,7 +155,7 @@ class DriverRunner:
         """Call a function with each argument and merge the results."""
         if len(arguments) == 1:
             return function(arguments[0])
-        return SparkRunner(self._spark()).reduce(description, function, merge, arguments)
+        return SparkRunner(self._start()).reduce(description, function, merge, arguments)
 
 
 class SerialRunner:

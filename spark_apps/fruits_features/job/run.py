@@ -2,14 +2,13 @@
 
 import logging
 import secrets
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
 
 import pyarrow as pa
-from pyspark import SparkContext
 
 from fruits_features.cache import compaction
 from fruits_features.cache.compaction import CompactionTask
@@ -25,7 +24,7 @@ from fruits_features.io import object_store
 from fruits_features.io.staging import Staging
 from fruits_features.job import spark_ml
 from fruits_features.job.damage import MergeUndamaged, ReportDamage, undamaged
-from fruits_features.job.distribute import DriverRunner, Runner, SerialRunner, SparkRunner
+from fruits_features.job.distribute import DriverRunner, Runner, SerialRunner, SparkRunner, StartSpark
 from fruits_features.job.inventory import Inventory, fits_on_driver
 from fruits_features.job.outcome import Outcome, RecogniserFigures, Seconds, Stopwatch
 from fruits_features.job.partition import Partition, fitted_moments
@@ -103,12 +102,11 @@ class _Job:
         return self.published if self.arguments.refit == Refit.NEVER else None
 
 
-def run(start: Callable[[], SparkContext] | SerialRunner, arguments: Arguments) -> Outcome:
+def run(start: StartSpark | SerialRunner, arguments: Arguments) -> Outcome:
     """Extract the features of every inventoried image and reduce them.
 
     Args:
-        start: Returns Spark's context, after waiting until it has started. Each call returns the same one. Or the
-            runner of a run without Spark.
+        start: Starts Spark; or the runner of a run without Spark.
         arguments: Arguments of the run.
 
     Raises:
@@ -133,7 +131,7 @@ def run(start: Callable[[], SparkContext] | SerialRunner, arguments: Arguments) 
 
 
 def _run_despite_damage(
-    arguments: Arguments, model: Weights | None, start: Callable[[], SparkContext] | SerialRunner, stopwatch: Stopwatch
+    arguments: Arguments, model: Weights | None, start: StartSpark | SerialRunner, stopwatch: Stopwatch
 ) -> Outcome:
     """Run, and start again without the segments of the feature cache that turn out to be damaged.
 
@@ -158,7 +156,7 @@ def _run(  # noqa: PLR0913, PLR0917 - the inputs of one attempt
     model: Weights | None,
     cache: FeatureCache,
     ignored: Collection[str],
-    start: Callable[[], SparkContext] | SerialRunner,
+    start: StartSpark | SerialRunner,
     stopwatch: Stopwatch,
 ) -> Outcome:
     inventory, published, why_new = _load(arguments, model)
@@ -209,7 +207,7 @@ def _look_up(
     inventory: tuple[Inventory, pa.Table | None],
     cache: FeatureCache,
     ignored: Collection[str],
-    start: Callable[[], SparkContext] | SerialRunner,
+    start: StartSpark | SerialRunner,
 ) -> tuple[Shards, Runner]:
     """Look up the inventory in the cache, and choose where tasks run.
 
@@ -218,7 +216,7 @@ def _look_up(
         inventory: The inventory, with its rows if it is small.
         cache: Feature cache.
         ignored: Names of segments of the cache that are not read.
-        start: Returns Spark's context, after waiting until it has started; or runs all tasks without Spark.
+        start: Starts Spark; or the runner of a run without Spark.
 
     Raises:
         TooManyNewImagesError: There are too many new images for a run without Spark.
@@ -237,7 +235,7 @@ def _look_up(
     return shards, runner
 
 
-def _choose_runner(arguments: Arguments, shards: Shards, start: Callable[[], SparkContext] | SerialRunner) -> Runner:
+def _choose_runner(arguments: Arguments, shards: Shards, start: StartSpark | SerialRunner) -> Runner:
     """Choose the driver for a rerun with few new images, and Spark's workers otherwise."""
     if isinstance(start, SerialRunner):
         return start
