@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.definitions.param import ParamsDict
 from airflow.sdk.exceptions import AirflowFailException
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fruits_airflow import run_context
@@ -49,6 +49,7 @@ def _run(task_ids: str) -> dict[str, str]:
 
 
 @given(VALUES)
+@settings(deadline=None)  # other tests use the machine too
 def test_command_line_returns_every_value_that_the_form_accepts(values: dict[str, object]) -> None:
     try:
         arguments = _arguments(values)

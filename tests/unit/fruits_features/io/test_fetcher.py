@@ -7,7 +7,7 @@ from contextlib import closing, suppress
 from types import SimpleNamespace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from obstore import put
 from obstore.exceptions import NotSupportedError
@@ -123,6 +123,7 @@ https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html
 
 
 @given(KEYS | st.just("é" * 512))
+@settings(deadline=None)  # other tests use the machine too
 def test_each_key_is_fetched_or_rejected_as_unusable_and_stops_no_other(key: str) -> None:
     store, other = stored("a.jpg", b"other")
     ref = ObjectRef(key, 5, "")
