@@ -8,11 +8,11 @@ All operators are of the ONNX standard, so that other runtimes and browsers can 
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 import onnx
-from onnx import ModelProto, OperatorSetIdProto, ValueInfoProto, compose, helper, numpy_helper, parser
+from onnx import ModelProto, ValueInfoProto, compose, helper, numpy_helper, parser
 
 from fruits_features.extraction.families.onnx import BYTE, FLOAT, MEAN, NHWC, STANDARD_DEVIATION, Input
 from fruits_features.projection import Projection
@@ -25,7 +25,9 @@ MIN_OPSET = 13
 
 _PREFIX = "model/"
 """Prefix of the names in the model's part of the graph."""
-_STANDARD_DOMAINS = {"", "ai.onnx"}
+_STANDARD, _ALIAS = "", "ai.onnx"
+"""Names of the domain of ONNX's operators. Runtimes know both, and ONNX's own checker knows the operators of the first
+(https://github.com/microsoft/onnxruntime/blob/main/include/onnxruntime/core/graph/constants.h)."""
 
 _MATRIX = """
     {side}_number = Constant <value_int = {number}> ()
@@ -121,10 +123,9 @@ def build(model: bytes, part: Projection, recogniser: Recogniser, metadata: Mapp
         metadata: Metadata of the file, besides the model's own and `categories`, which is a JSON list.
 
     Raises:
-        AppModelError: The model uses operators of a version that is too old.
+        AppModelError: The model uses operators of a version that is too old or unknown, or is not valid.
     """
-    embedder = compose.add_prefix(onnx.load_model_from_string(model), _PREFIX)
-    _check_opset(embedder.opset_import)
+    embedder = compose.add_prefix(_standardised(onnx.load_model_from_string(model)), _PREFIX)
     source, output = _input(embedder), embedder.graph.output[0]
     before = _as_model(_before(source), "before/", embedder)
     after = _as_model(_after(output, part, recogniser), "after/", embedder)
@@ -140,13 +141,34 @@ def build(model: bytes, part: Projection, recogniser: Recogniser, metadata: Mapp
     return bytes(built.SerializeToString(deterministic=True))
 
 
-def _check_opset(imports: Sequence[OperatorSetIdProto]) -> None:
-    (version,) = (each.version for each in imports if each.domain in _STANDARD_DOMAINS)
+def _standardised(model: ModelProto) -> ModelProto:
+    """Return a model that names ONNX's operators only as `_STANDARD`, with the version that onnxruntime uses.
+
+    Raises:
+        AppModelError: The model names no version of these operators, or one that is too old, or is not valid.
+    """
+    names = {_STANDARD, _ALIAS}
+    versions = [each.version for each in model.opset_import if each.domain in names]
+    if not versions:
+        raise AppModelError("The ONNX model names no version of ONNX's operators; export it again with an opset.")
+    version = versions[-1]  # as onnxruntime
     if version < MIN_OPSET:
         raise AppModelError(
             f"The ONNX model uses version {version} of the operators, and app.onnx needs at least {MIN_OPSET}; export "
             "the model again with a newer opset."
         )
+    others = [each for each in model.opset_import if each.domain not in names]
+    del model.opset_import[:]
+    model.opset_import.extend([helper.make_opsetid(_STANDARD, version), *others])
+    for node in model.graph.node:  # onnxruntime refuses the alias in the graphs inside it
+        if node.domain == _ALIAS:
+            node.domain = _STANDARD
+    try:
+        onnx.checker.check_model(model)
+    except onnx.checker.ValidationError as error:
+        reason = str(error).partition("\n")[0]
+        raise AppModelError(f"The ONNX model does not follow the standard ({reason}); export it again.") from error
+    return model
 
 
 def _input(model: ModelProto) -> Input:

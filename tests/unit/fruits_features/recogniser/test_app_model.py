@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import onnxruntime
@@ -14,6 +16,9 @@ from include.deploy.model import build
 from include.deploy.uploads import WHEELS
 from tests.support import onnx_models
 from tests.support.app_models import CATEGORIES, Recognition, picture
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +70,23 @@ def test_model_with_operators_of_another_domain_can_be_used() -> None:
     assert probabilities == pytest.approx(recognition.probabilities(image), abs=1e-3)
 
 
+@pytest.mark.parametrize("imports", [[("ai.onnx", 18)], [("", 18), ("ai.onnx", 18)], [("ai.onnx", 17), ("", 18)]])
+@pytest.mark.parametrize("domain", ["", "ai.onnx"])
+def test_model_may_name_the_standard_operators_in_each_way_that_onnxruntime_reads(
+    imports: list[tuple[str, int]], domain: str
+) -> None:
+    model = ModelProto.FromString(onnx_models.model())
+    del model.opset_import[:]
+    model.opset_import.extend(helper.make_opsetid(*each) for each in imports)
+    for node in model.graph.node:
+        node.domain = domain
+    recognition, image = Recognition.of(model.SerializeToString(), k=3), picture(500, 400)
+
+    probabilities, _ = onnxruntime.InferenceSession(recognition.app()).run(None, {"image": image})
+
+    assert probabilities == pytest.approx(recognition.probabilities(image), abs=1e-3)
+
+
 def test_metadata_has_the_categories_and_the_licence(session: onnxruntime.InferenceSession) -> None:
     metadata = session.get_modelmeta().custom_metadata_map
 
@@ -97,3 +119,21 @@ def test_model_of_old_operators_is_refused_in_one_sentence() -> None:
         AppModelError, match=r"^The ONNX model uses version 11 of the operators, .* at least 13; export"
     ):
         Recognition.of(onnx_models.model_of_old_operators(), k=3).app()
+
+
+@pytest.mark.parametrize(
+    ("damage", "sentence"),
+    [
+        (lambda model: model.ClearField("opset_import"), "names no version of ONNX's operators; export"),
+        (lambda model: model.graph.node[0].ClearField("attribute"), r"does not follow the standard \(.*\); export"),
+    ],
+)
+def test_model_that_does_not_follow_the_standard_is_refused_in_one_sentence(
+    damage: Callable[[ModelProto], None], sentence: str
+) -> None:
+    recognition = Recognition.of(onnx_models.model(), k=3)
+    model = ModelProto.FromString(recognition.model)
+    damage(model)
+
+    with pytest.raises(AppModelError, match=f"^The ONNX model {sentence}"):
+        replace(recognition, model=model.SerializeToString()).app()
