@@ -6,7 +6,10 @@ This is the only check that reads images. It finds rows whose vectors were swapp
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,6 +22,7 @@ from fruits_features.extraction.families.onnx import DEADLINE_S as MODEL_DEADLIN
 from fruits_features.extraction.families.onnx import ModelError, try_out
 from fruits_features.extraction.subprocess_pool import Failure, SubprocessPool
 from fruits_features.imaging.limits import DEADLINE_S, opencv_environment
+from fruits_features.io.uri import read
 from include.validation.checks import Check, Severity
 
 if TYPE_CHECKING:
@@ -42,7 +46,7 @@ refuses it."""
 def check(sample: pa.Table, projection: Projection, files: RunFiles, fetch: Fetch, max_pixels: int) -> Iterator[Check]:
     """Extract the features of the sampled images again and yield the check of their rows.
 
-    The model is tried out, and images are decoded, in a child process with a deadline. An image may have been made to
+    The model is tried out, and images are decoded, in child processes with a deadline. An image may have been made to
     crash or to block a decoder.
 
     Args:
@@ -52,12 +56,26 @@ def check(sample: pa.Table, projection: Projection, files: RunFiles, fetch: Fetc
         fetch: Function that fetches the images.
         max_pixels: Limit of the run; no image in `features/` has more pixels.
     """
-    try:
-        if projection.model:
-            try_out(projection.model)
-    except (ModelError, BaseError) as error:
-        yield Check(CHECK_NAME, passed=False, saw=str(error), wanted="the model", severity=Severity.WARNING)
-        return
+    with TemporaryDirectory(prefix="fruits-features-") as folder:
+        try:
+            local = _with_local_model(projection, Path(folder, "model.onnx"))
+        except (ModelError, BaseError) as error:
+            yield Check(CHECK_NAME, passed=False, saw=str(error), wanted="the model", severity=Severity.WARNING)
+            return
+        yield _compare(sample, local, files, fetch, max_pixels)
+
+
+def _with_local_model(projection: Projection, path: Path) -> Projection:
+    """Return the projection with a copy of its model, if it has one, that has been tried out."""
+    if projection.model is None:
+        return projection
+    model = projection.model.fetch(read, path)
+    try_out(model)
+    return replace(projection, model=model)
+
+
+def _compare(sample: pa.Table, projection: Projection, files: RunFiles, fetch: Fetch, max_pixels: int) -> Check:
+    """Return the check of the rows. Arguments are those of `check`."""
     different = checked = failed = 0
     extract = partial(projection.extract, max_pixels=max_pixels)
     deadline_s = MODEL_DEADLINE_S if projection.model else DEADLINE_S
@@ -74,12 +92,11 @@ def check(sample: pa.Table, projection: Projection, files: RunFiles, fetch: Fetc
             if not isinstance(outcome, ImageFeatures) or not _close(outcome.features, features, projection, pca):
                 different += 1
     if not checked and not failed:
-        yield Check.not_checked(
+        return Check.not_checked(
             CHECK_NAME, f"none of {sample.num_rows} images can be fetched as the inventory lists it"
         )
-        return
     saw = f"{different} of {checked} images differ" + (f"; {failed} crashed or took too long" if failed else "")
-    yield Check(CHECK_NAME, different == 0 and failed <= checked, saw, "none")
+    return Check(CHECK_NAME, different == 0 and failed <= checked, saw, "none")
 
 
 def _rows(sample: pa.Table, files: RunFiles) -> Iterator[tuple[str, str, object, object]]:

@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 
 from fruits_features.contract.errors import RunError
 from fruits_features.extraction.subprocess_pool import Failure, Pool, SubprocessPool
-from fruits_features.io.uri import read
+from fruits_features.io.uri import read, read_published
 
 BATCH_IMAGES = 32
 """Number of images that are scaled before they are embedded, and largest number per call of a model."""
@@ -89,6 +89,7 @@ class Weights:
 
         Raises:
             ModelError: The model is missing or was replaced, or onnxruntime is not installed.
+            S3AccessError: There is no copy, and S3 rejected the credentials or does not answer within seconds.
         """
         return _open(self)
 
@@ -312,10 +313,10 @@ def scale(pixels: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]
 def _open(weights: Weights) -> Model:
     if weights.path is not None:
         return Model(weights.path, weights.uri)
-    return Model(_read_verified(weights), weights.uri)
+    return Model(_read_verified(weights, read_published), weights.uri)  # runs have fetched a copy
 
 
-def _read_verified(weights: Weights, reader: Callable[[str], bytes] = read) -> bytes:
+def _read_verified(weights: Weights, reader: Callable[[str], bytes]) -> bytes:
     data = _read(weights.uri, reader)
     digest = sha256(data).hexdigest()
     if digest != weights.sha256:

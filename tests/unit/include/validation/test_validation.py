@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,8 +18,9 @@ from fruits_features.pca.fit import Moments, fit
 from include.run_files import RunFiles
 from include.validation import recogniser_drop, sample_check
 from include.validation.audit import Published, Severity, table
+from tests.support import onnx_models
 from tests.support.deadly_decoder.sitecustomize import ENDLESS_MARK, MARK
-from tests.support.validation_runs import COMPONENTS, FAMILIES, Run
+from tests.support.validation_runs import COMPONENTS, FAMILIES, Run, files_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -397,6 +399,27 @@ def test_sample_whose_model_cannot_be_used_is_a_warning(run: Run, tmp_path: Path
 
     assert (check.passed, check.severity, check.wanted) == (False, Severity.WARNING, "the model")
     assert check.saw.startswith("There is no ONNX model")
+
+
+def test_model_of_the_sample_is_fetched_once_with_the_retries_of_runs(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A reader gives up after seconds, while a validation outlasts minutes of faults of S3."""
+    content, fetched = onnx_models.model(), []
+
+    def read(uri: str) -> bytes:
+        fetched.append(uri)
+        return content
+
+    monkeypatch.setattr(sample_check, "read", read)
+    weights = Weights("s3://models/net.onnx", sha256(content).hexdigest(), onnx_models.DIMENSION)
+    projection = replace(run.projection, model=weights)
+    no_rows = pa.table({"path": pa.array([], pa.string()), "features": [], "pca": []})
+
+    (check,) = sample_check.check(no_rows, projection, files_of(run), lambda *_: None, 10**6)
+
+    assert check.saw == "none of 0 images is as the inventory lists it"
+    assert fetched == ["s3://models/net.onnx"]
 
 
 def test_published_projection_that_cannot_be_read_is_a_warning(run: Run) -> None:
