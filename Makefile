@@ -54,8 +54,9 @@ check: .venv/.development ## Check style, language, types and imports; changes n
 format: .venv/.development ## Format the code
 	@$(IN_ENVIRONMENT) ruff format && ruff check --fix
 
-docs: .venv/.runtime ## Write docs/reference/data-dictionary.md from the schemas
+docs: .venv/.runtime ## Write the data dictionary and openapi.json in docs/reference from the code
 	@$(IN_ENVIRONMENT) PYTHONPATH="spark_apps:$$PYTHONPATH" python -m include.dev.data_dictionary
+	@$(IN_ENVIRONMENT) PYTHONPATH="spark_apps:$$PYTHONPATH" python -m include.dev.http_interface
 
 lock: .venv/.development ## Write the locked requirements from the *.in files (UPGRADE=--upgrade takes new versions)
 	@$(IN_ENVIRONMENT) $(LOCK) requirements.in -o requirements.txt

@@ -1,8 +1,9 @@
 """The page and its HTTP interface, as routes for a FastAPI application, and the application of `fruits serve`.
 
-    GET  /           page
-    GET  /status     published run and limits, as JSON
-    POST /recognise  photo as the request's body; categories and neighbours, as JSON
+    GET  /              page
+    GET  /status        published run and limits, as JSON
+    POST /recognise     photo as the request's body; categories and neighbours, as JSON
+    GET  /openapi.json  description of the interface
 
 Errors are JSON `{"error": "One sentence."}`, with `reason` if the photo was rejected: a value of `Reason`. A photo is
 kept in memory until its request is answered, and never stored.
@@ -20,6 +21,7 @@ from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
+from fruits_features.client.serve import interface
 from fruits_features.client.serve.guards import HEADERS, HeadersMiddleware, HostMiddleware, refuse_other_sites
 from fruits_features.client.serve.limits import Limits, Refusal
 from fruits_features.client.serve.service import Service, Visitor
@@ -39,9 +41,16 @@ def application(service: Service, names: tuple[str, ...]) -> FastAPI:
         service: Service that recognises the photos.
         names: Host names of this server. IP addresses are always accepted.
     """
-    app = FastAPI(title="Fruits", docs_url=None, redoc_url=None, openapi_url=None)
+    app = FastAPI(
+        title="Fruits",
+        version=interface.VERSION,
+        description=interface.DESCRIPTION,
+        openapi_url=interface.PATH,
+        docs_url=None,
+        redoc_url=None,
+    )
     app.include_router(routes(lambda: service, _any_visitor))
-    app.add_api_route("/health", _health, methods=_READ)
+    _add_reading(app.router, "/health", _health, "health", interface.responses(interface.Health))
     answer_errors(app)
     app.add_exception_handler(Exception, _answer_fault)
     app.add_middleware(HostMiddleware, names=names)
@@ -81,19 +90,35 @@ def routes(
         request: Request,
         sender: Annotated[Visitor, Depends(visitor)],
         used: Annotated[Service, Depends(service)],
-        top: Annotated[int, Query(ge=1, le=MAX_TOP)] = DEFAULT_TOP,
-        pictures: bool = False,  # noqa: FBT001, FBT002 - a parameter of the URL
+        top: Annotated[int, Query(ge=1, le=MAX_TOP, description="Largest number of categories.")] = DEFAULT_TOP,
+        pictures: Annotated[bool, Query(description="Whether neighbours have pictures.")] = False,  # noqa: FBT002 - a parameter of the URL
     ) -> Response:
         refuse_other_sites(request.headers)
         receive = partial(_receive, request, used.limits)
         return _json(await used.recognise(sender, receive, top=top, pictures=pictures))
 
-    router.add_api_route("/", page, methods=_READ)
+    router.add_api_route("/", page, methods=_READ, include_in_schema=False)
     for name in _STATIC:
-        router.add_api_route(f"/{name}", partial(_static, name), methods=_READ)
-    router.add_api_route("/status", status, methods=_READ)
-    router.add_api_route("/recognise", recognise, methods=["POST"])
+        router.add_api_route(f"/{name}", partial(_static, name), methods=_READ, include_in_schema=False)
+    _add_reading(router, "/status", status, "status", interface.responses(interface.Status, 503))
+    router.add_api_route(
+        "/recognise",
+        recognise,
+        methods=["POST"],
+        operation_id="recognise",
+        summary="Recognise a photo",
+        responses=interface.responses(interface.Recognised, 400, 408, 413, 415, 422, 429, 503, 504),
+        openapi_extra={"requestBody": interface.PHOTO},
+    )
     return router
+
+
+def _add_reading(
+    router: APIRouter, path: str, endpoint: Callable[..., Any], name: str, responses: dict[int | str, dict[str, Any]]
+) -> None:
+    """Add a route of the interface for GET, and for HEAD, which the description leaves out: its answer has no body."""
+    router.add_api_route(path, endpoint, methods=["GET"], operation_id=name, summary=name.title(), responses=responses)
+    router.add_api_route(path, endpoint, methods=["HEAD"], include_in_schema=False)
 
 
 def answer_errors(app: FastAPI) -> None:

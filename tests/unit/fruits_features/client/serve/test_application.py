@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from base64 import b64decode
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from fastapi.testclient import TestClient
+from openapi_spec_validator import validate
 
 from fruits_features.client.serve import recognition
 from fruits_features.client.serve.application import application
@@ -18,6 +20,8 @@ from fruits_features.client.serve.limits import Limits
 from fruits_features.client.serve.service import Service
 from fruits_features.contract.errors import RunError
 from fruits_features.contract.rejections import FORMATS
+from include.dev import http_interface
+from tests.support.openapi import check_answer
 from tests.support.small_runs import photograph
 
 if TYPE_CHECKING:
@@ -26,6 +30,17 @@ if TYPE_CHECKING:
     Serve = Callable[..., TestClient]
 
 PHOTO = photograph(0)
+
+
+class DescribedClient(TestClient):
+    """A client that compares every answer with the OpenAPI document of the server."""
+
+    def request(self, method: str, url: Any, **options: Any) -> Any:  # noqa: ANN401
+        answer = super().request(method, url, **options)
+        if method != "HEAD":  # without a body
+            request = method, answer.request.url.path
+            check_answer(self.app.openapi(), request, answer.status_code, answer.headers, answer.content)  # type: ignore[attr-defined]
+        return answer
 
 
 class Clock:
@@ -49,7 +64,7 @@ def serve(memory: Any, clock: Clock, in_process: None) -> Serve:  # noqa: ANN401
         service = Service(memory.source, Limits(**limits), clock)  # type: ignore[arg-type]
         app = application(service, ("localhost",))
         app.state.service = service
-        return TestClient(app, base_url="http://localhost")
+        return DescribedClient(app, base_url="http://localhost")
 
     return started
 
@@ -126,6 +141,30 @@ def test_status_names_run_and_limits(client: TestClient) -> None:
     }
 
 
+def test_description_is_valid_and_the_one_of_the_reference(client: TestClient) -> None:
+    document = client.get("/openapi.json").json()
+
+    validate(document)
+    assert document["openapi"].startswith("3.1.")
+    assert document.keys() == {"openapi", "info", "paths", "components"}
+    assert http_interface.FILE.read_text(encoding="utf-8") == http_interface.render(), "stale: run `make docs`"
+    assert json.loads(http_interface.render()) == document
+
+
+def test_description_has_the_limits_of_the_server() -> None:
+    recognise = json.loads(http_interface.render())["paths"]["/recognise"]["post"]
+    top, pictures = (parameter["schema"] for parameter in recognise["parameters"])
+    texts = {status: answer["description"] for status, answer in recognise["responses"].items()}
+
+    assert (top["minimum"], top["maximum"], top["default"], pictures["default"]) == (1, 1000, 5, False)
+    assert "25 MiB and 52,000,000 pixels" in recognise["requestBody"]["description"]
+    assert (texts["408"], texts["504"]) == (
+        "The photo did not arrive within 30 seconds.",
+        "The photo took longer than 30 seconds to decode.",
+    )
+    assert texts["429"].startswith("More than 30 photos a minute ")
+
+
 def test_health_does_not_need_a_run(client: TestClient, memory: Any) -> None:  # noqa: ANN401
     memory.error = ValueError("damaged")
 
@@ -194,7 +233,7 @@ def test_request_that_the_interface_does_not_have_is_explained(
 def test_fault_is_an_error_with_the_security_headers(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Service, "current", lambda *_: 1 / 0)
 
-    answer = TestClient(serve().app, "http://localhost", raise_server_exceptions=False).get("/status")
+    answer = DescribedClient(serve().app, "http://localhost", raise_server_exceptions=False).get("/status")
 
     assert error_of(answer) == (500, "The server failed. Its log contains the reason.")
     assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
@@ -230,6 +269,8 @@ async def _status_of(app: Any, receive: Callable[[], Any], **headers: str) -> li
         "client": ("192.0.2.1", 1),
     }
     await app(scope, receive, send)
+    headers = {name.decode(): value.decode() for name, value in sent[0]["headers"]}
+    check_answer(app.openapi(), ("POST", "/recognise"), sent[0]["status"], headers, sent[1]["body"])
     return sent
 
 
