@@ -108,7 +108,7 @@ photographs without Python.
 
 ## `latest.json` and `run.json`: the published run and its record
 
-`latest.json` is replaced at each publication. `published/` beside it holds its earlier versions. `run.json` is in the
+`latest.json` is replaced at each publication. `published/` beside it holds all its versions. `run.json` is in the
 folder of its run and never changes. Both are UTF-8. `dataset.published("s3://fruits")` returns `latest.json`, after a
 check of its digest and format.
 

@@ -190,7 +190,7 @@ def read_latest(content: bytes, dataset: DatasetLayout, now: datetime) -> dict[s
         DocumentError: The document is damaged, or of a later time than `now` and `MAX_CLOCK_SKEW`.
     """
     uri = dataset.latest
-    fix = f"restore an earlier version of this object, or move the newest object below {dataset.history}/ to it"
+    fix = f"restore an earlier version of this object, or copy the newest object below {dataset.history}/ to it"
     try:
         document = sealed.decode(content)
         fields = Latest.model_validate_json(content, strict=True)

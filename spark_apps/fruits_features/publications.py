@@ -120,7 +120,7 @@ def _shorten(names: list[str]) -> str:
 
 
 def publications(bucket: str, *, dataset: str = DEFAULT_DATASET) -> list[Publication]:
-    """Return the publications of a data set, the newest first. The first one is current.
+    """Return the publications of a data set: the current one, then the others, the newest first.
 
     Args:
         bucket: `s3://<bucket>`.
@@ -136,14 +136,20 @@ def publications(bucket: str, *, dataset: str = DEFAULT_DATASET) -> list[Publica
     s3_access.check_endpoint()
     with s3_access.reading(f"s3://{place.bucket}/"):
         latest = _find(place, None, None)
-        pointers = reversed(_history(place))
-        earlier = [Publication(layout.published_run(one), layout.publication_time(one)) for one in pointers]
-    return [Publication(latest["run"], datetime.fromisoformat(latest["published_at"])), *earlier]
+        pointers = reversed(_history(place, latest))
+        others = [Publication(layout.published_run(one), layout.publication_time(one)) for one in pointers]
+    return [Publication(latest["run"], datetime.fromisoformat(latest["published_at"])), *others]
 
 
-def _history(dataset: DatasetLayout) -> list[str]:
-    """Return the names of the earlier pointers, the oldest first. Other objects in their folder are left out."""
-    return list(object_store.list_files(dataset.history, ".json", READER_RETRIES))
+def _history(dataset: DatasetLayout, latest: dict[str, Any]) -> list[str]:
+    """Return the names of the other pointers, the oldest first. Foreign objects in their folder are left out.
+
+    Args:
+        dataset: Data set.
+        latest: Content of `latest.json`, whose copy in the folder is left out.
+    """
+    current = dataset.publication(latest["published_at"], latest["run"]).rpartition("/")[2]
+    return [name for name in object_store.list_files(dataset.history, ".json", READER_RETRIES) if name != current]
 
 
 def _earlier(
@@ -158,7 +164,7 @@ def _earlier(
         run: Name of the run; empty for any.
         until: Latest time of publication; `None` for any.
     """
-    pointers = _history(dataset)
+    pointers = _history(dataset, latest)
     matches = [
         name
         for name in pointers

@@ -1,8 +1,8 @@
 """Replacement of the pointer `latest.json`.
 
-The pointer only moves to runs with a later inventory. Before it is replaced, it is copied to the history of its data
-set, so that readers can open the run that was published at a given time. The replacement is a conditional PUT (S3 User
-Guide, "Conditional requests"), so that concurrent publishers cannot overwrite each other.
+The pointer only moves to runs with a later inventory. Each pointer is also kept in the history of its data set, so that
+readers can open the run that was published at a given time, and users can go back to it. The replacement is a
+conditional PUT (S3 User Guide, "Conditional requests"), so that concurrent publishers cannot overwrite each other.
 """
 
 from __future__ import annotations
@@ -125,7 +125,7 @@ def _replace(s3: S3Hook, dataset: DatasetLayout, pointer: Mapping[str, Any], *, 
         raise AirflowFailException(problem)
     if before.get("run") == pointer["run"]:  # replaced by an earlier try
         pointer = sealed.seal({**pointer, "published_at": before["published_at"]})
-    elif before:
+    elif before:  # of an older version, or interrupted before its copy
         s3.load_bytes(content, dataset.publication(before["published_at"], before["run"]), replace=True)
     body = encode(pointer)
     try:
@@ -135,6 +135,7 @@ def _replace(s3: S3Hook, dataset: DatasetLayout, pointer: Mapping[str, Any], *, 
             raise
         log.info("Another run was published in the meantime (%s). Trying again.", error.response["Error"]["Code"])
         return False
+    s3.load_bytes(body, dataset.publication(pointer["published_at"], pointer["run"]), replace=True)
     return True
 
 

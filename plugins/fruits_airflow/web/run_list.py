@@ -99,11 +99,15 @@ class RunList:
         """
         pointer, notes = _read_pointer(s3, self.dataset)
         bucket, prefix = split(f"{self.dataset.history}/")
-        names = [key.removeprefix(prefix) for key in s3.list_keys(bucket, prefix)]
-        if pointer:
-            names.append(self.dataset.publication(pointer["published_at"], pointer["run"]).rpartition("/")[2])
+        names = {key.removeprefix(prefix) for key in s3.list_keys(bucket, prefix)}
+        if pointer:  # older versions of the pipeline wrote no copy
+            names.add(self.dataset.publication(pointer["published_at"], pointer["run"]).rpartition("/")[2])
         pointers = [name for name in names if _is_pointer(name)]
-        others = [f"s3://{bucket}/{prefix}{name} is not a pointer to a run." for name in names if not _is_pointer(name)]
+        others = [
+            f"s3://{bucket}/{prefix}{name} is not a pointer to a run."
+            for name in sorted(names)
+            if not _is_pointer(name)
+        ]
         newest = sorted(pointers, reverse=True)[:MAX_RUNS]
         unknown = [name for name in newest if name not in self._records]
         with ThreadPoolExecutor(MAX_CONCURRENT_READS) as pool:

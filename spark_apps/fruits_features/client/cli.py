@@ -74,7 +74,7 @@ def _parser() -> argparse.ArgumentParser:
     nearest.add_argument("-k", type=_positive, default=5, metavar="N", help="images per photo (default: 5)")
     nearest.set_defaults(command=_nearest)
 
-    text = "List the published runs, the newest first."
+    text = "List the published runs: the current one, then the others, the newest first."
     commands.add_parser("runs", parents=[bucket], help=text, description=text).set_defaults(command=_runs)
 
     text = "Print the figures of a run and the address of its report."

@@ -254,7 +254,7 @@ class DatasetLayout:
 
     @property
     def history(self) -> str:
-        """Folder of the earlier versions of `latest.json`."""
+        """Folder of copies of all versions of `latest.json`. Older pipelines copied only the earlier versions."""
         return f"{self.prefix}/published"
 
     @property

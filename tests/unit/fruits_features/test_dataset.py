@@ -93,6 +93,21 @@ def test_foreign_objects_beside_the_earlier_pointers_are_left_out(local_aws: Loc
     assert dataset.published(orchard, as_of="2026-11-20")["run"] == "a"
 
 
+def test_run_that_was_left_for_an_earlier_one_is_still_listed_and_opened(local_aws: LocalAws, orchard: str) -> None:
+    """docs/guides/reruns.md: a copied pointer goes back, and each pointer has a copy."""
+    place = layout.DatasetLayout(orchard.removeprefix("s3://"))
+    keys = {run: layout.split(place.publication(published_at, run))[1] for run, published_at in RUNS.items()}
+    copies = [("features/latest.json", keys["c"]), (keys["Z-a"], "features/latest.json")]
+    for source, target in copies:
+        local_aws.s3().copy_object(Bucket=place.bucket, Key=target, CopySource=f"{place.bucket}/{source}")
+
+    assert [one.run for one in publications.publications(orchard)] == ["Z-a", "c", "a"]
+    assert dataset.published(orchard)["run"] == "Z-a"
+    assert dataset.open(orchard, run="c").collect()["run"].to_list() == ["c"]
+    with pytest.raises(dataset.NothingPublishedError, match=r"newest first: Z-a, c, a\."):
+        dataset.open(orchard, run="d")
+
+
 def test_pointer_of_a_newer_version_names_the_way_out(local_aws: LocalAws, bucket: str) -> None:
     pointer = json.dumps({"format": 2, "run": "a", "files": {}}).encode()
     local_aws.s3().put_object(Bucket=bucket, Key="features/latest.json", Body=pointer)

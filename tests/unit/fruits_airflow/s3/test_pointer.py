@@ -71,21 +71,41 @@ def test_earlier_pointer_is_kept_as_it_was(orchard: Orchard) -> None:
 
     assert orchard.latest["run"] == "b"
     assert orchard.read("features/published/2026-11-22T080000Z-a.json") == first
-    assert len(orchard.written()) == 4  # and the runs' two records
+    assert orchard.read("features/published/2026-11-22T090000Z-b.json") == orchard.latest
+    assert len(orchard.written()) == 5  # and the runs' two records
 
 
-def test_moved_earlier_pointer_publishes_its_run_until_the_next_publication(orchard: Orchard) -> None:
-    """docs/guides/reruns.md describes this way to an earlier run."""
+@pytest.mark.parametrize("is_moved", [False, True])
+def test_copied_earlier_pointer_publishes_its_run_until_the_next_publication(
+    orchard: Orchard, *, is_moved: bool
+) -> None:
+    """docs/guides/reruns.md describes this way to an earlier run, and back. It used to move the pointer."""
     orchard.publish("a", 8)
-    orchard.publish("bad", 9)
+    orchard.publish("left", 9)
+    left = orchard.latest
     orchard.s3.copy_object("features/published/2026-11-22T080000Z-a.json", "features/latest.json", "fruits", "fruits")
-    orchard.s3.delete_objects("fruits", "features/published/2026-11-22T080000Z-a.json")
-    moved = orchard.latest
+    if is_moved:
+        orchard.s3.delete_objects("fruits", "features/published/2026-11-22T080000Z-a.json")
+    copied = orchard.latest
     orchard.publish("b", 10)
 
-    assert moved == orchard.pointer("a", 8, 7)
+    assert copied == orchard.pointer("a", 8, 7)
     assert orchard.latest["run"] == "b"
-    assert orchard.s3.list_keys("fruits", "features/published/") == ["features/published/2026-11-22T080000Z-a.json"]
+    assert orchard.read("features/published/2026-11-22T090000Z-left.json") == left
+    assert [key.rpartition("Z-")[2] for key in orchard.s3.list_keys("fruits", "features/published/")] == [
+        "a.json",
+        "left.json",
+        "b.json",
+    ]
+
+
+def test_pointer_of_an_older_version_is_kept_when_it_is_replaced(orchard: Orchard) -> None:
+    orchard.publish("a", 8)
+    before = orchard.latest
+    orchard.s3.delete_objects("fruits", "features/published/2026-11-22T080000Z-a.json")
+    orchard.publish("b", 9)
+
+    assert orchard.read("features/published/2026-11-22T080000Z-a.json") == before
 
 
 def test_repeated_publication_changes_nothing(orchard: Orchard) -> None:
@@ -195,10 +215,11 @@ def test_two_data_sets_have_pointers_histories_and_runs_of_their_own(orchard: Or
     assert orchard.read("features/datasets/citrus/latest.json")["inventory"]["prefix"] == "citrus/"
     assert sorted(orchard.written()) == sorted(
         f"{folder}/{name}"
-        for folder, hour in (("features", 8), ("features/datasets/citrus", 7))
+        for folder, hour, later in (("features", 8, 9), ("features/datasets/citrus", 7, 8))
         for name in (
             "latest.json",
             f"published/2026-11-22T0{hour}0000Z-a.json",
+            f"published/2026-11-22T0{later}0000Z-b.json",
             "runs/a/run.json",
             "runs/b/run.json",
         )
@@ -237,7 +258,7 @@ def test_publisher_that_always_conflicts_fails(orchard: Orchard, monkeypatch: py
         orchard.publish("a", 8)
 
 
-@pytest.mark.parametrize("at", [1, 2, 3], ids=["record", "earlier pointer", "pointer"])
+@pytest.mark.parametrize("at", [1, 2, 3, 4], ids=["record", "earlier pointer", "pointer", "copy"])
 def test_interrupted_publication_is_completed_by_the_next_try(orchard: Orchard, at: int) -> None:
     orchard.publish("a", 8)
     before = orchard.latest
@@ -253,7 +274,7 @@ def test_interrupted_publication_is_completed_by_the_next_try(orchard: Orchard, 
     left = orchard.latest
     orchard.publish("b", 9)
 
-    assert left == before
-    assert orchard.latest == orchard.pointer("b", 9, 8)
+    assert left == (orchard.latest if at == 4 else before)
+    assert orchard.latest == orchard.pointer("b", 9, 8) == orchard.read("features/published/2026-11-22T090000Z-b.json")
     assert orchard.read("features/published/2026-11-22T080000Z-a.json") == before
-    assert len(orchard.written()) == 4
+    assert len(orchard.written()) == 5
