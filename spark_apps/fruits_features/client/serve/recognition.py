@@ -12,6 +12,7 @@ from weakref import finalize
 import numpy as np
 from numpy.typing import NDArray
 
+from fruits_features.contract.errors import RunError
 from fruits_features.contract.rejections import Reason, Rejected, Stage
 from fruits_features.extraction.subprocess_pool import Failure, IsolationError, SubprocessPool
 from fruits_features.imaging.limits import opencv_environment
@@ -38,10 +39,12 @@ class Worker:
         self._max_pixels, self._deadline_s = max_pixels, deadline_s
         environment = opencv_environment(max_pixels)
         self._pool: SubprocessPool[_Call, Any] = SubprocessPool(partial(_call, projection), deadline_s, environment)
-        finalize(self, self._pool.__exit__, None, None, None)
-        outcome = self._do("The model", _load_model)
-        if isinstance(outcome, Failure):
-            raise IsolationError(f"The model of the family onnx could not be loaded: its process {outcome.value}.")
+        end = finalize(self, self._pool.__exit__, None, None, None)
+        try:
+            self._load_model()
+        except RunError:
+            end()  # the traceback refers to the worker for as long as the error is kept
+            raise
 
     def embed(self, photo: bytes) -> NDArray[np.float32] | Rejected:
         """Return the components of a photo, k values, or the reason of its rejection.
@@ -64,6 +67,11 @@ class Worker:
         """Return a small WebP of an image, or `None` if it cannot be decoded."""
         outcome: bytes | Failure | None = self._do("A training image", partial(_shrink, image, self._max_pixels))
         return None if isinstance(outcome, Failure) else outcome
+
+    def _load_model(self) -> None:
+        outcome = self._do("The model", _load_model)
+        if isinstance(outcome, Failure):
+            raise IsolationError(f"The model of the family onnx could not be loaded: its process {outcome.value}.")
 
     def _do(self, name: str, call: _Call) -> Any:  # noqa: ANN401 - the type of the call's result
         (outcome,) = self._pool.map([call], [name])
