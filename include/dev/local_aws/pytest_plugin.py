@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 @pytest.fixture(scope="session")
 def local_aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalAws]:
     """Start a local AWS for the session. Fail if tests leave an active cluster or if a process remains."""
-    with LocalAws(tmp_path_factory.mktemp("local aws é"), state_s=0.3, interrupt_grace_s=2.0) as aws:
+    with LocalAws(tmp_path_factory.mktemp("local aws é"), state_s=0.3, interrupt_grace_s=10.0) as aws:
         yield aws
         active = aws.active_clusters()
         run_id = aws.run_id

@@ -6,8 +6,10 @@ import asyncio
 import gc
 import json
 import re
+import threading
 import time
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from http.server import BaseHTTPRequestHandler
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -19,8 +21,10 @@ from structlog.testing import capture_logs
 
 from fruits_airflow.emr.triggers import StepProgressTrigger
 from tests.support.http_server import serving
+from tests.support.waiting import wait_for
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from airflow.triggers.base import TriggerEvent
@@ -52,6 +56,11 @@ def _trigger(cluster: str, step: str, bucket: str) -> StepProgressTrigger:
     return rebuilt
 
 
+async def _until(condition: Callable[[], bool]) -> None:
+    """Wait until a condition is met, while other tasks run."""
+    await asyncio.to_thread(wait_for, condition)
+
+
 async def _first(trigger: StepProgressTrigger) -> TriggerEvent:
     return await anext(trigger.run())
 
@@ -63,18 +72,32 @@ def test_new_progress_is_logged_once_and_progress_of_an_earlier_try_is_ignored(
         local_aws.s3().put_object(Bucket=bucket, Key="run/progress.json", Body=_state(done, updated_at))
 
     async def watch(trigger: StepProgressTrigger) -> TriggerEvent:
+        read: list[ProgressState | None] = []
+        read_progress = trigger._read_progress  # noqa: SLF001
+
+        async def recorded() -> ProgressState | None:
+            read.append(await read_progress())
+            return read[-1]
+
+        def is_read(updated_at: datetime) -> bool:
+            return bool(read and read[-1] and read[-1].updated_at == updated_at.isoformat())
+
+        trigger._read_progress = recorded  # type: ignore[method-assign]  # noqa: SLF001
         waiting = asyncio.create_task(_first(trigger))
-        await asyncio.sleep(3)
-        put(45, datetime.now(UTC))
-        await asyncio.sleep(2)
-        put(45, datetime.now(UTC))
-        await asyncio.sleep(2)  # time for a second log line
+        await _until(lambda: is_read(earlier))
+        for _ in range(2):
+            now = datetime.now(UTC)
+            put(45, now)
+            await _until(partial(is_read, now))
+        await _until(lambda: any("is RUNNING" in entry["event"] for entry in logged))
+        polls = len(read)
+        await _until(lambda: len(read) >= polls + 2)  # time for a second log line
         ended.touch()
         return await waiting
 
-    ended = tmp_path / "ended"
-    put(10, datetime.now(UTC) - timedelta(hours=1))
-    cluster, step = _start(local_aws, "timeout", "60", "sh", "-c", f"until [ -e '{ended}' ]; do sleep 0.2; done")
+    ended, earlier = tmp_path / "ended", datetime.now(UTC) - timedelta(hours=1)
+    put(10, earlier)
+    cluster, step = _start(local_aws, "timeout", "600", "sh", "-c", f"until [ -e '{ended}' ]; do sleep 0.2; done")
 
     with capture_logs() as logged:
         event = asyncio.run(watch(_trigger(cluster, step, bucket)))
@@ -94,9 +117,9 @@ def test_progress_is_logged_a_last_time_when_the_step_has_ended(
 ) -> None:
     """A step over a thousand images ends soon after it has reported progress."""
     report, stored = tmp_path / "progress.json", local_aws.s3_folder / bucket / "run"
-    report.write_bytes(_state(90, datetime.now(UTC) + timedelta(minutes=1)))
+    report.write_bytes(_state(90, datetime.now(UTC) + timedelta(hours=1)))
     monkeypatch.setattr(StepProgressTrigger, "_pause", lambda _: asyncio.sleep(0.5))
-    cluster, step = _start(local_aws, "sh", "-c", f"sleep 2; mkdir -p '{stored}'; cp '{report}' '{stored}'; sleep 2")
+    cluster, step = _start(local_aws, "sh", "-c", f"mkdir -p '{stored}'; cp '{report}' '{stored}'")
 
     with capture_logs() as logged:
         asyncio.run(_first(_trigger(cluster, step, bucket)))
@@ -109,17 +132,22 @@ def test_trigger_of_an_ended_step_leaves_no_coroutine_behind(
     local_aws: LocalAws, bucket: str, monkeypatch: pytest.MonkeyPatch, recwarn: pytest.WarningsRecorder
 ) -> None:
     connect = S3Hook._get_async_conn  # noqa: SLF001 - called by `get_async_conn` in a thread
+    connected = threading.Event()
 
     def connect_slowly(hook: S3Hook) -> object:
         time.sleep(1)
-        return connect(hook)
+        try:
+            return connect(hook)
+        finally:
+            connected.set()
 
     monkeypatch.setattr(S3Hook, "_get_async_conn", connect_slowly)
     cluster, step = _start(local_aws, "true")
     local_aws.emr().get_waiter("step_complete").wait(ClusterId=cluster, StepId=step, WaiterConfig={"Delay": 1})
 
     asyncio.run(_first(_trigger(cluster, step, bucket)))
-    time.sleep(1.5)  # until the thread has ended
+    assert connected.wait(60)
+    time.sleep(0.5)  # until the thread has returned
     gc.collect()
 
     assert [str(warning.message) for warning in recwarn if "never awaited" in str(warning.message)] == []

@@ -90,8 +90,8 @@ def _cancel(aws: LocalAws, cluster: str, step: str) -> None:
 
 
 def test_retry_adopts_the_running_step(local_aws: LocalAws, cluster: str) -> None:
-    first = _deferred(_operator(cluster, "sleep", "60"))
-    second = _deferred(_operator(cluster, "sleep", "60"))
+    first = _deferred(_operator(cluster, "sleep", "600"))
+    second = _deferred(_operator(cluster, "sleep", "600"))
 
     assert first["step_ids"] == second["step_ids"]
     assert len(_states(local_aws, cluster)) == 1
@@ -101,13 +101,13 @@ def test_retry_adopts_the_running_step(local_aws: LocalAws, cluster: str) -> Non
 def test_step_with_a_lost_response_is_not_repeated_but_adopted_by_the_next_try(
     local_aws: LocalAws, cluster: str
 ) -> None:
-    impatient = _operator(cluster, "sleep", "60")
+    impatient = _operator(cluster, "sleep", "600")
     impatient.botocore_config = RETRY_CONFIG | {"read_timeout": 1}
 
     with pytest.raises(ReadTimeoutError):
         impatient.execute(CONTEXT)
 
-    (adopted,) = _deferred(_operator(cluster, "sleep", "60"))["step_ids"]
+    (adopted,) = _deferred(_operator(cluster, "sleep", "600"))["step_ids"]
     assert [step["Id"] for step in local_aws.emr().list_steps(ClusterId=cluster)["Steps"]] == [adopted]
 
 
@@ -155,7 +155,7 @@ def test_log_of_a_completed_step_ends_with_its_summary_and_warns_of_what_was_not
 
 
 def test_step_with_another_command_is_added_and_the_old_one_cancelled(local_aws: LocalAws, cluster: str) -> None:
-    _deferred(_operator(cluster, "sleep", "60"))
+    _deferred(_operator(cluster, "sleep", "600"))
     second = _deferred(_operator(cluster, "true"))
 
     local_aws.emr().get_waiter("step_complete").wait(
@@ -165,11 +165,11 @@ def test_step_with_another_command_is_added_and_the_old_one_cancelled(local_aws:
 
 
 def test_step_timeout_comes_from_the_deployment(cluster: str) -> None:
-    assert _deferred(_operator(cluster, "sleep", "60"))["waiter_max_attempts"] == 61
+    assert _deferred(_operator(cluster, "sleep", "600"))["waiter_max_attempts"] == 61
 
 
 def test_interrupted_wait_continues_while_the_step_runs(cluster: str) -> None:
-    operator = _operator(cluster, "sleep", "60")
+    operator = _operator(cluster, "sleep", "600")
     steps = _deferred(operator)["step_ids"]
 
     again = _deferred(operator, _interrupted(*steps, "ExpiredTokenException"))
@@ -189,8 +189,8 @@ def test_step_that_completes_after_an_interrupted_wait_succeeds(
 
 
 def test_adopted_step_that_is_cancelled_is_added_again(local_aws: LocalAws, cluster: str) -> None:
-    (first,) = _deferred(_operator(cluster, "sleep", "60"))["step_ids"]
-    operator = _operator(cluster, "sleep", "60")
+    (first,) = _deferred(_operator(cluster, "sleep", "600"))["step_ids"]
+    operator = _operator(cluster, "sleep", "600")
     kwargs = _deferral(operator).kwargs
     _cancel(local_aws, cluster, first)
 
@@ -203,8 +203,8 @@ def test_adopted_step_that_is_cancelled_is_added_again(local_aws: LocalAws, clus
 def test_adopted_step_is_added_again_when_the_wait_is_interrupted_during_its_cancellation(
     local_aws: LocalAws, cluster: str, tmp_path: Path
 ) -> None:
-    started = tmp_path / "started"
-    command = ("bash", "-c", f"trap '' TERM; touch '{started}'; sleep 5")
+    started, seen = tmp_path / "started", tmp_path / "seen"
+    command = ("bash", "-c", f"trap '' TERM; touch '{started}'; until [ -e '{seen}' ]; do sleep 0.1; done")
     (step,) = _deferred(_operator(cluster, *command))["step_ids"]
     operator = _operator(cluster, *command)
     kwargs = _deferral(operator).kwargs
@@ -214,6 +214,7 @@ def test_adopted_step_is_added_again_when_the_wait_is_interrupted_during_its_can
     assert _states(local_aws, cluster) == ["CANCEL_PENDING"]
 
     kwargs = _deferral(operator, _interrupted(step, "ExpiredTokenException"), kwargs).kwargs
+    seen.touch()
     _cancel(local_aws, cluster, step)
     _deferral(operator, _interrupted(step, "step CANCELLED"), kwargs)
 
@@ -223,8 +224,8 @@ def test_adopted_step_is_added_again_when_the_wait_is_interrupted_during_its_can
 def test_adopted_step_that_is_cancelled_later_fails(
     local_aws: LocalAws, cluster: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (step,) = _deferred(_operator(cluster, "sleep", "60"))["step_ids"]
-    operator = _operator(cluster, "sleep", "60")
+    (step,) = _deferred(_operator(cluster, "sleep", "600"))["step_ids"]
+    operator = _operator(cluster, "sleep", "600")
     kwargs = _deferral(operator).kwargs
     monkeypatch.setattr(operators, "LATE_CANCELLATION_S", 0.0)
     _cancel(local_aws, cluster, step)
@@ -234,7 +235,7 @@ def test_adopted_step_that_is_cancelled_later_fails(
 
 
 def test_cancelled_step_fails(local_aws: LocalAws, cluster: str) -> None:
-    operator = _operator(cluster, "sleep", "60")
+    operator = _operator(cluster, "sleep", "600")
     (step,) = _deferred(operator)["step_ids"]
     _cancel(local_aws, cluster, step)
 
@@ -243,8 +244,8 @@ def test_cancelled_step_fails(local_aws: LocalAws, cluster: str) -> None:
 
 
 def test_adopted_step_that_ends_with_its_cluster_fails(local_aws: LocalAws, cluster: str) -> None:
-    (step,) = _deferred(_operator(cluster, "sleep", "60"))["step_ids"]
-    operator = _operator(cluster, "sleep", "60")
+    (step,) = _deferred(_operator(cluster, "sleep", "600"))["step_ids"]
+    operator = _operator(cluster, "sleep", "600")
     kwargs = _deferral(operator).kwargs
     local_aws.emr().terminate_job_flows(JobFlowIds=[cluster])
     local_aws.emr().get_waiter("cluster_terminated").wait(ClusterId=cluster, WaiterConfig={"Delay": 1})
@@ -268,7 +269,7 @@ def test_step_on_a_cluster_that_ended_before_fails_with_emrs_reason_and_the_way_
 
 
 def test_step_that_exceeds_the_timeout_is_cancelled_and_fails(local_aws: LocalAws, cluster: str) -> None:
-    operator = _operator(cluster, "sleep", "60")
+    operator = _operator(cluster, "sleep", "600")
     steps = _deferred(operator)["step_ids"]
     event = _interrupted(*steps, "Waiter error: max attempts reached")
 
@@ -279,7 +280,7 @@ def test_step_that_exceeds_the_timeout_is_cancelled_and_fails(local_aws: LocalAw
 
 
 def test_killed_trigger_cancels_its_step(local_aws: LocalAws, cluster: str) -> None:
-    arguments = _deferred(_operator(cluster, "sleep", "60"))
+    arguments = _deferred(_operator(cluster, "sleep", "600"))
 
     asyncio.run(StepProgressTrigger(**arguments).on_kill())
 

@@ -2,29 +2,40 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from botocore.exceptions import ClientError
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
+from include.dev.local_aws.local import LocalAws
+from include.dev.local_aws.state import DEFAULT_BUCKET
+from tests.support.waiting import wait_for
+from tests.unit.include.dev.local_aws.conftest import Emr
 
-    from include.dev.local_aws.local import LocalAws
-    from tests.unit.include.dev.local_aws.conftest import Emr
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 ENDED = ("TERMINATED", "TERMINATED_WITH_ERRORS")
 
 
-def states_until(emr: Emr, cluster: str, *last: str) -> list[str]:
+@pytest.fixture(scope="module")
+def unhurried(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emr]:
+    """A client of a local AWS whose clusters stay in each state long enough to be seen by a busy machine."""
+    with LocalAws(tmp_path_factory.mktemp("unhurried"), state_s=3.0) as aws:
+        yield Emr(aws, DEFAULT_BUCKET)
+
+
+def states_until(emr: Emr, cluster: str, last: str) -> list[str]:
     seen: list[str] = []
-    until = time.monotonic() + 180
-    while (not seen or seen[-1] not in last) and time.monotonic() < until:
-        state = emr.status(cluster)["State"]
-        if not seen or seen[-1] != state:
+
+    def observe() -> str:
+        state: str = emr.status(cluster)["State"]
+        if state not in seen[-1:]:
             seen.append(state)
+        return state
+
+    wait_for(observe, lambda state: state == last)
     return seen
 
 
@@ -34,30 +45,27 @@ def refused(call: Callable[..., object], **arguments: Any) -> tuple[str, str]:  
     return error.value.response["Error"]["Code"], error.value.response["Error"]["Message"]
 
 
-def test_cluster_kept_alive_goes_through_states_in_order_and_waits(emr: Emr) -> None:
-    cluster = emr.create()
-    assert states_until(emr, cluster, "WAITING") == ["STARTING", "BOOTSTRAPPING", "WAITING"]
-    status = emr.status(cluster)
+def test_cluster_kept_alive_goes_through_states_in_order_until_the_user_terminates_it(unhurried: Emr) -> None:
+    cluster = unhurried.create()
+    assert states_until(unhurried, cluster, "WAITING") == ["STARTING", "BOOTSTRAPPING", "WAITING"]
+    status = unhurried.status(cluster)
     assert status["StateChangeReason"] == {"Message": "Cluster ready to run steps."}
     assert status["Timeline"]["CreationDateTime"] <= status["Timeline"]["ReadyDateTime"]
     assert "EndDateTime" not in status["Timeline"]
 
+    unhurried.api.terminate_job_flows(JobFlowIds=[cluster])
 
-def test_cluster_terminated_by_user_ends_terminated_with_user_request(emr: Emr) -> None:
-    cluster = emr.create()
-    emr.wait(cluster, "WAITING")
-    emr.api.terminate_job_flows(JobFlowIds=[cluster])
-    assert states_until(emr, cluster, *ENDED)[-2:] == ["TERMINATING", "TERMINATED"]
-    status = emr.status(cluster)
+    assert states_until(unhurried, cluster, "TERMINATED")[-2:] == ["TERMINATING", "TERMINATED"]
+    status = unhurried.status(cluster)
     assert status["StateChangeReason"] == {"Code": "USER_REQUEST", "Message": "Terminated by user request"}
     assert status["Timeline"]["EndDateTime"] >= status["Timeline"]["ReadyDateTime"]
 
 
-def test_cluster_terminated_while_starting_never_runs_its_step(emr: Emr) -> None:
-    cluster = emr.create(Steps=[emr.step("true")])
-    emr.api.terminate_job_flows(JobFlowIds=[cluster])
-    assert emr.wait(cluster, *ENDED)["State"] == "TERMINATED"
-    assert emr.step_states(cluster) == ["CANCELLED"]
+def test_cluster_terminated_while_starting_never_runs_its_step(unhurried: Emr) -> None:
+    cluster = unhurried.create(Steps=[unhurried.step("true")])
+    unhurried.api.terminate_job_flows(JobFlowIds=[cluster])
+    assert unhurried.wait(cluster, *ENDED)["State"] == "TERMINATED"
+    assert unhurried.step_states(cluster) == ["CANCELLED"]
 
 
 def test_cluster_not_kept_alive_runs_its_steps_and_ends(emr: Emr) -> None:

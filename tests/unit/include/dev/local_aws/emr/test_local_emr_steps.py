@@ -57,11 +57,17 @@ def test_steps_run_one_after_the_other(emr: Emr, tmp_path: Path) -> None:
     assert record.read_text().split() == ["begin", "0", "end", "0", "begin", "1", "end", "1", "begin", "2", "end", "2"]
 
 
-def test_step_of_waiting_cluster_makes_it_run_and_wait_again(emr: Emr) -> None:
+def until_exists(file: Path) -> tuple[str, ...]:
+    """Return the command of a step that runs until a file exists."""
+    return "bash", "-c", f"until [ -e '{file}' ]; do sleep 0.05; done"
+
+
+def test_step_of_waiting_cluster_makes_it_run_and_wait_again(emr: Emr, tmp_path: Path) -> None:
     cluster = emr.create()
     emr.wait(cluster, "WAITING")
-    (step,) = emr.add(cluster, emr.step("sleep", "0.5"))
+    (step,) = emr.add(cluster, emr.step(*until_exists(tmp_path / "seen")))
     assert emr.wait(cluster, "RUNNING")["StateChangeReason"] == {"Message": "Running step"}
+    (tmp_path / "seen").touch()
     status = emr.wait_step(cluster, step, "COMPLETED")
     assert status["Timeline"]["StartDateTime"] <= status["Timeline"]["EndDateTime"]
     reason = emr.wait(cluster, "WAITING")["StateChangeReason"]
@@ -116,9 +122,11 @@ def test_failed_step_of_protected_cluster_does_not_terminate_it(emr: Emr) -> Non
 def test_cancelled_pending_step_never_runs(emr: Emr, tmp_path: Path) -> None:
     ran = tmp_path / "ran"
     cluster = emr.create()
-    first, second = emr.add(cluster, emr.step("sleep", "1"), emr.step("touch", str(ran)))
+    steps = emr.step(*until_exists(tmp_path / "cancelled")), emr.step("touch", str(ran))
+    first, second = emr.add(cluster, *steps)
     (answer,) = emr.api.cancel_steps(ClusterId=cluster, StepIds=[second])["CancelStepsInfoList"]
     assert answer == {"StepId": second, "Status": "SUBMITTED"}
+    (tmp_path / "cancelled").touch()
     emr.wait_step(cluster, first, "COMPLETED")
     emr.wait(cluster, "WAITING")
     assert (emr.step_states(cluster), ran.exists()) == (["COMPLETED", "CANCELLED"], False)
