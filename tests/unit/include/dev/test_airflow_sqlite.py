@@ -27,13 +27,18 @@ def engine(tmp_path: Path) -> Engine:
     return engine
 
 
-def _write_between(engine: Engine) -> None:
-    """Read in a nested transaction, let another connection write, and write."""
+def _write_between(engine: Engine, *, within_s: float | None = None) -> None:
+    """Read in a nested transaction, let another connection write, and write.
+
+    Args:
+        engine: Database.
+        within_s: Time for the other connection to write. It may have to wait for this one. Unset: until it has written.
+    """
     other = threading.Thread(target=_write, args=(engine,))
     with engine.connect() as connection, connection.begin(), connection.begin_nested():
         connection.execute(COUNT)
         other.start()
-        other.join(0.5)
+        other.join(within_s)
         connection.execute(INSERT)
     other.join()
 
@@ -46,7 +51,7 @@ def _write(engine: Engine) -> None:
 def test_nested_transaction_writes_beside_another_writer(engine: Engine) -> None:
     wait_for_writers(engine)
 
-    _write_between(engine)
+    _write_between(engine, within_s=0.5)
 
     with engine.connect() as connection:
         assert connection.execute(COUNT).scalar() == 2
