@@ -17,8 +17,17 @@ from benchmarks.speed.ratios import ratios
 from benchmarks.speed.report import Run, table
 from benchmarks.speed.sessions import CANDIDATES
 from fruits_features.imaging.headers import read_header
+from tests.support.waiting import wait_for
 
-BUSY = "import sys, time\nwhile time.process_time() < 0.3: pass\nprint(); sys.stdin.read()"
+BUSY = """
+import sys, time
+sys.stdin.readline()
+until_s = time.process_time() + 0.3
+while time.process_time() < until_s:
+    pass
+print(flush=True)
+sys.stdin.read()
+"""
 
 
 def run(candidate: str, repeat: int, wall_s: float, cpu_s: float) -> Run:
@@ -73,8 +82,12 @@ def test_ratios_compare_the_application_behind_a_delayed_server_with_itself_behi
 def test_meter_includes_children() -> None:
     with subprocess.Popen([sys.executable, "-c", BUSY], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as busy:
         with metered(psutil.Process()) as use:
-            assert busy.stdout is not None
+            assert busy.stdin
+            assert busy.stdout
+            busy.stdin.write(b"\n")
+            busy.stdin.flush()
             busy.stdout.readline()
+            wait_for(lambda: use.worker_mb)  # measured in a thread
         busy.kill()
 
     assert use.cpu_s >= 0.2
