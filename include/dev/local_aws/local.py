@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 ROOT = Path(__file__).resolve().parents[3]
-START_DEADLINE_S = 60.0
 STOP_DEADLINE_S = 30.0
 
 
