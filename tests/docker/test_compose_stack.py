@@ -28,7 +28,7 @@ ADDRESS = "http://127.0.0.1:8080"
 logger = logging.getLogger(__name__)
 logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs every request
 COMPONENTS = ("metadatabase", "scheduler", "triggerer", "dag_processor")
-BUILD_TIMEOUT_S, UP_TIMEOUT_S, TIMEOUT_S = 900, 400, 120
+BUILD_TIMEOUT_S, UP_TIMEOUT_S, TIMEOUT_S = 1800, 900, 300
 OWNED = ("--filter", f"label=com.docker.compose.project={PROJECT}")
 """Options of `docker … ls`: list what belongs to this project only."""
 

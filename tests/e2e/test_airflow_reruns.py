@@ -37,7 +37,7 @@ SETTINGS = {
     "FRUITS_EMR_TAGS": f'{{"{FAULT_TAG}": "answer-late:3"}}',  # time to kill the waiting process
     # Airflow detects dead processes within seconds instead of minutes
     "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
-    "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "8",
+    "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "15",
     "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "1",
 }
 
@@ -160,7 +160,7 @@ class Killer:
 
     def kill_until_end(self, run: str) -> None:
         """Kill task processes until the run has ended."""
-        deadline = time.monotonic() + 400
+        deadline = time.monotonic() + 900
         while self._airflow.state(DAG, run) not in ENDED:
             assert time.monotonic() < deadline, f"killed: {self.killed}"
             new = {

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from include.dev.local_aws.local import LocalAws
 
 DOWNSTREAM = "fruits_example_downstream"
-RUN_TIMEOUT_S = 400
+RUN_TIMEOUT_S = 900
 
 
 @pytest.fixture(scope="module")

@@ -38,7 +38,7 @@ MOMENTS = (
 """Date of the run, text of the log that precedes the interruption, and signal."""
 IN_STEP = re.compile("Step s-[A-Z0-9]+ is (PENDING|RUNNING)")
 
-wait_for = partial(waiting.wait_for, within_s=300.0, pause_s=0.1)
+wait_for = partial(waiting.wait_for, pause_s=0.1)
 
 
 @pytest.fixture(scope="module")

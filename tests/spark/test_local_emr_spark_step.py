@@ -45,7 +45,7 @@ def test_spark_step_from_s3_writes_parquet_that_boto3_reads(local_aws: LocalAws,
         Instances={"KeepJobFlowAliveWhenNoSteps": False},
         Steps=[{"Name": "spark", "HadoopJarStep": {"Jar": "command-runner.jar", "Args": command}}],
     )["JobFlowId"]
-    wait_for(lambda: cluster not in local_aws.active_clusters(), within_s=240.0, pause_s=0.5)
+    wait_for(lambda: cluster not in local_aws.active_clusters(), within_s=900.0, pause_s=0.5)
     (step,) = emr.list_steps(ClusterId=cluster)["Steps"]
     stderr = gzip.decompress(
         s3.get_object(Bucket=bucket, Key=f"logs/{cluster}/steps/{step['Id']}/stderr.gz")["Body"].read()

@@ -15,7 +15,7 @@ def test_spark_submit_fetches_launcher_and_archive_over_s3a(photos: Bucket, s3: 
 
     process = node.submit([*step.command, "--help"], {"spark.master": "local[1]"}, {})
 
-    assert process.wait(120) == 0, node.stderr()
+    assert process.wait(600) == 0, node.stderr()
     assert "the bucket that holds the images" in (node.folder / "stdout").read_text()
 
 
@@ -26,5 +26,5 @@ def test_spark_submit_reports_an_application_that_is_not_there(photos: Bucket, s
 
     process = node.submit([*step.command, "--help"], {"spark.master": "local[1]"}, {})
 
-    assert process.wait(120) == 1
+    assert process.wait(600) == 1
     assert f"No such file or directory: s3://{photos.name}/artifacts/{step.application}" in node.stderr()

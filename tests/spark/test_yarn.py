@@ -27,7 +27,7 @@ from tests.support.waiting import wait_for
 INSTANCE = price_table().named("m7g.2xlarge")
 EXECUTOR = "org.apache.spark.executor.YarnCoarseGrainedExecutorBackend"
 EXECUTOR_MB, MASTER_MB = 11_264, 896
-STEP_S = 240.0
+STEP_S = 900.0
 
 
 @contextmanager

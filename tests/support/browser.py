@@ -40,6 +40,7 @@ def browser() -> Iterator[Browser]:
 def page(browser: Browser) -> Iterator[Page]:
     """A page in a session of its own, of a desktop's size."""
     page = browser.new_page(viewport=DESKTOP)
+    page.set_default_timeout(60_000)
     yield page
     page.close()
 

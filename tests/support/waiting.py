@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 def wait_for(
-    read: Callable[[], T], condition: Callable[[T], bool] = bool, *, within_s: float = 60.0, pause_s: float = 0.02
+    read: Callable[[], T], condition: Callable[[T], bool] = bool, *, within_s: float = 300.0, pause_s: float = 0.02
 ) -> T:
     """Call `read` until its value meets the condition, and return the value. Fail with the last value."""
     deadline = time.monotonic() + within_s

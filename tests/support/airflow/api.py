@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 DAG = "fruits_features"
 ENDED = {"success", "failed"}
-TIMEOUT_S = 60
+TIMEOUT_S = 300
 TASK_PROCESS = re.compile(r"airflow worker -- ([0-9a-f-]{36})")
 """Title of the process that runs a task. It contains the id of the task instance, which differs for each try."""
 
@@ -40,7 +40,7 @@ def task_policy(task):
 """
 """Cluster policy that retries a killed task after one second."""
 
-wait_for = partial(waiting.wait_for, within_s=240.0, pause_s=0.5)
+wait_for = partial(waiting.wait_for, within_s=900.0, pause_s=0.5)
 """`wait_for` with a timeout for a busy Airflow."""
 
 

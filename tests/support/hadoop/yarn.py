@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 LOCALHOST = "127.0.0.1"
 PYSPARK = Path(pyspark.__file__).parent
 LABEL = "CORE"
-START_DEADLINE_S = 90.0
+START_DEADLINE_S = 300.0
 RESOURCE_MANAGER = "org.apache.hadoop.yarn.server.resourcemanager.ResourceManager"
 NODE_MANAGER = "org.apache.hadoop.yarn.server.nodemanager.NodeManager"
 DAEMON_OPTIONS = (
@@ -164,7 +164,7 @@ class YarnCluster:
 
         Its keys are those of Hadoop's classes and not the documented ones, as the minicluster's jar lacks Jettison.
         """
-        with urlopen(f"{self._web}/{path}", timeout=5) as response:  # noqa: S310 - our own address
+        with urlopen(f"{self._web}/{path}", timeout=60) as response:  # noqa: S310 - our own address
             return json.load(response)
 
     def _answer(self, path: str) -> Any:  # noqa: ANN401
@@ -179,7 +179,7 @@ class YarnCluster:
     def _add_label(self) -> None:
         label = json.dumps({"nodeLabelsInfo": [{"name": LABEL, "exclusivity": "false"}]}).encode()
         request = Request(f"{self._web}/add-node-labels", label, {"Content-Type": "application/json"})  # noqa: S310
-        urlopen(request, timeout=5).close()  # noqa: S310 - our own address
+        urlopen(request, timeout=60).close()  # noqa: S310 - our own address
 
     def _of_node(self, node: YarnNode) -> dict[str, str]:
         folder = self.folder / node.name

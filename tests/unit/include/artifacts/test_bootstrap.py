@@ -42,7 +42,7 @@ class Node:
     def boot(self) -> subprocess.CompletedProcess[str]:
         environment = {"PATH": f"{self.folder}:/usr/bin:/bin", "NOTES": str(self.notes), "HAS_PIP": str(self.pip)}
         command = ["/bin/bash", str(SCRIPT), "s3://bucket/artifacts/wheelhouse.txt"]
-        return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=30, check=False)
+        return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
 
     def calls(self) -> list[str]:
         return self.notes.read_text().splitlines()

@@ -51,7 +51,7 @@ class Served:
         request = AWSRequest(method, f"http://{host}/", data=body, headers={"Host": host, "X-Amz-Target": "A.List"})
         SigV4Auth(keys, "elasticmapreduce", "eu-west-1").add_auth(request)
         headers = dict(request.headers.items()) | {name.replace("_", "-"): value for name, value in changes.items()}
-        connection = HTTPConnection("127.0.0.1", self.port, timeout=10)
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=60)
         connection.request(method, "/", body, {name: value for name, value in headers.items() if value})
         answer = connection.getresponse()
         return answer.status, answer.read().decode()
@@ -110,7 +110,7 @@ def test_request_that_a_web_page_could_send_is_rejected(served: Served, sentence
 
 
 def test_preflight_is_rejected_without_permission_for_any_origin(served: Served) -> None:
-    connection = HTTPConnection("127.0.0.1", served.port, timeout=10)
+    connection = HTTPConnection("127.0.0.1", served.port, timeout=60)
     connection.request(
         "OPTIONS", "/", headers={"Origin": "http://evil.example", "Access-Control-Request-Method": "POST"}
     )
@@ -124,7 +124,7 @@ def test_another_body_than_the_signed_one_is_rejected(served: Served) -> None:
     host = f"127.0.0.1:{served.port}"
     request = AWSRequest("POST", f"http://{host}/", data=BODY, headers={"Host": host})
     SigV4Auth(KEYS, "elasticmapreduce", "eu-west-1").add_auth(request)
-    connection = HTTPConnection("127.0.0.1", served.port, timeout=10)
+    connection = HTTPConnection("127.0.0.1", served.port, timeout=60)
     connection.request("POST", "/", json.dumps({"Marker": "y"}), dict(request.headers.items()))
 
     assert connection.getresponse().status == 403

@@ -187,14 +187,14 @@ def test_killed_supervisor_leaves_no_process_of_its_clusters(state: Path, tmp_pa
     command = f"setsid sleep 600 & echo $! > '{pids}.half'; mv '{pids}.half' '{pids}'; sleep 600"
     step = {"Name": "s", "HadoopJarStep": {"Jar": "command-runner.jar", "Args": ["bash", "-c", command]}}
     aws.emr().run_job_flow(Name="c", Instances={"KeepJobFlowAliveWhenNoSteps": True}, Steps=[step])
-    wait_for(pids.exists, within_s=90)
+    wait_for(pids.exists)
     run_id, pid = aws.run_id, json.loads((state / "local_aws.json").read_text())["pid"]
     assert len(aws.processes()) >= 3  # rclone and the two that sleep
     sleeper = Identity.of(int(pids.read_text()))
     os.kill(pid, signal.SIGKILL)
     wait_for(lambda: not LocalAws.processes_of(run_id), pause_s=0.1)
     if process := sleeper.process():  # it has ended, but may still be a zombie
-        process.wait(timeout=10)
+        process.wait(timeout=60)
     assert run("status", state=state).returncode == 3
     assert run("start", state=state).returncode == 0
 

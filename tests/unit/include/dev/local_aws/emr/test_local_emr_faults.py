@@ -33,7 +33,7 @@ def once(aws: LocalAws) -> EMRClient:
         aws_access_key_id=environment["AWS_ACCESS_KEY_ID"],
         aws_secret_access_key=environment["AWS_SECRET_ACCESS_KEY"],
         region_name=environment["AWS_REGION"],
-        config=Config(retries={"total_max_attempts": 1}, read_timeout=5),
+        config=Config(retries={"total_max_attempts": 1}, read_timeout=60),
     )
 
 

@@ -24,7 +24,7 @@ def server_of(local_aws: LocalAws) -> tuple[str, int]:
     return host, int(port)
 
 
-def connect(proxy: S3FaultProxy, timeout_s: float = 30.0) -> http.client.HTTPConnection:
+def connect(proxy: S3FaultProxy, timeout_s: float = 60.0) -> http.client.HTTPConnection:
     return http.client.HTTPConnection(proxy.url.removeprefix("http://"), timeout=timeout_s)
 
 
@@ -88,7 +88,7 @@ def test_interrupted_request_fails_at_the_client(
 ) -> None:
     with (
         S3FaultProxy(server_of(local_aws), faults=first(1, fault)) as proxy,
-        closing(connect(proxy, 1.0)) as client,
+        closing(connect(proxy, 1.0 if seen is TimeoutError else 60.0)) as client,
     ):
         client.request("GET", address(proxy, local_aws, photographed))
         with pytest.raises(seen) as raised:
