@@ -418,7 +418,7 @@ def test_model_of_the_sample_is_fetched_once_with_the_retries_of_runs(
 
     (check,) = sample_check.check(no_rows, projection, files_of(run), lambda *_: None, 10**6)
 
-    assert check.saw == "none of 0 images is as the inventory lists it"
+    assert check.saw == "none of 0 images can be fetched as the inventory lists it"
     assert fetched == ["s3://models/net.onnx"]
 
 
