@@ -52,9 +52,9 @@ def publish() -> str:
 
     context = get_current_context()
     run, dag_run = run_context.run_of(context), context["dag_run"]
-    recipe, validation = (run_context.result_of(context, task_id) for task_id in (FIND_CHANGES, VALIDATE_PARQUET))
     s3 = run_context.s3_of(run, extra_args={"ContentType": "application/json; charset=utf-8"})
     RunFolderLink.to(run["uri"], context, s3)
+    recipe, validation = (run_context.result_of(context, task_id) for task_id in (FIND_CHANGES, VALIDATE_PARQUET))
     dataset = run_context.dataset_of(run)
     pointer.require_newer(read_latest(s3, dataset), run["name"], run["taken_at"])
     layout = RunLayout(run["uri"])

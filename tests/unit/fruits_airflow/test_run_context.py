@@ -83,6 +83,7 @@ def test_task_that_was_marked_as_successful_by_hand_is_named(
     ti = SimpleNamespace(xcom_pull=lambda task_ids: results[task_ids])
     context = {"params": PARAMS, "ti": ti, "dag_run": Mock()}
     monkeypatch.setattr(publish, "get_current_context", lambda: context)
+    monkeypatch.setattr(publish.RunFolderLink, "to", Mock())
 
     with pytest.raises(AirflowFailException, match=f"^Task `{task_id}` has no result, .* Clear it with the tasks"):
         value(context) if value else publish.publish.function()
