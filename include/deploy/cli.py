@@ -17,10 +17,11 @@ from botocore.exceptions import BotoCoreError, ClientError, NoRegionError
 from pydantic import ValidationError
 
 from include.artifacts import bundle, wheelhouse
-from include.deploy import certificates, preflight, uploads
-from include.deploy.caller import PreflightError, identify, require_region
+from include.deploy import certificates, uploads
 from include.deploy.model.build import ModelError
-from include.deploy.problems import DENIED, EXPIRED, Deployment, code, table
+from include.deploy.preflight.caller import PreflightError, identify, require_region
+from include.deploy.preflight.checks import check
+from include.deploy.preflight.problems import DENIED, EXPIRED, Deployment, code, table
 from include.deploy.stack import Plan, Stack, StackError, settings
 from include.emr.prices import PricesError
 from include.emr.sizing import SIZES, ClusterError
@@ -124,7 +125,7 @@ def deploy(options: argparse.Namespace) -> int:
     caller = identify(options.region)
     print(f"Stack {options.stack} in account {caller.account}, region {options.region}")
     stack = Stack(boto3.client("cloudformation", region_name=options.region), options.stack)
-    problems = preflight.check(_deployment(options, stack, caller.account), caller)
+    problems = check(_deployment(options, stack, caller.account), caller)
     if problems:
         print(table(problems))
     if any(problem.stops for problem in problems) and not options.ignore_problems:

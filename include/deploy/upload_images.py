@@ -34,9 +34,9 @@ from obstore.exceptions import BaseError, PermissionDeniedError, Unauthenticated
 from obstore.store import S3Store
 from tqdm import tqdm
 
-from include.deploy.caller import sign_in_problem
 from include.deploy.image_files import File, UploadError, find_files
-from include.deploy.problems import DENIED, EXPIRED, code
+from include.deploy.preflight.caller import sign_in_problem
+from include.deploy.preflight.problems import DENIED, EXPIRED, code
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Mapping

@@ -5,8 +5,8 @@ from __future__ import annotations
 import boto3
 from moto.core import DEFAULT_ACCOUNT_ID
 
-from include.deploy.network import EMR_TAG
-from include.deploy.problems import Deployment
+from include.deploy.preflight.network import EMR_TAG
+from include.deploy.preflight.problems import Deployment
 from tests.support.stacks import REGION
 
 TAGS = [{"Key": EMR_TAG, "Value": "true"}]

@@ -17,8 +17,8 @@ from moto.server import ThreadedMotoServer
 from moto.servicequotas.models import ServiceQuotasBackend
 
 from include.deploy import certificates, cli, uploads
-from include.deploy.caller import CALLED_ACTIONS
-from include.deploy.network import EMR_TAG
+from include.deploy.preflight.caller import CALLED_ACTIONS
+from include.deploy.preflight.network import EMR_TAG
 from include.deploy.stack import Stack
 from include.deploy.uploads import Upload
 from include.emr.prices import DEFAULT_FILE

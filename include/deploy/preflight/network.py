@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from botocore.exceptions import ClientError
 
-from include.deploy.problems import Deployment, Problem, code, joined
+from include.deploy.preflight.problems import Deployment, Problem, code, joined
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

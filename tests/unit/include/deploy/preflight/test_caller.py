@@ -18,9 +18,16 @@ from botocore.exceptions import (
 )
 from cfnlint.schema import PROVIDER_SCHEMA_MANAGER
 
-from include.deploy import caller as module
-from include.deploy.caller import NEEDED_ACTIONS, Caller, PreflightError, identify, missing_permissions, require_region
-from include.deploy.problems import Problem
+from include.deploy.preflight import caller as module
+from include.deploy.preflight.caller import (
+    NEEDED_ACTIONS,
+    Caller,
+    PreflightError,
+    identify,
+    missing_permissions,
+    require_region,
+)
+from include.deploy.preflight.problems import Problem
 from tests.support.service_reference import condition_keys, sample_arns
 from tests.support.stacks import REGION, TEMPLATE
 

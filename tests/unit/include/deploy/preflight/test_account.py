@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from include.deploy.account import missing_linked_roles, missing_types, small_quotas
-from include.deploy.problems import Deployment, Problem
+from include.deploy.preflight.account import missing_linked_roles, missing_types, small_quotas
+from include.deploy.preflight.problems import Deployment, Problem
 from include.emr.prices import price_table
 from include.settings import Settings
 from tests.support.stacks import REGION

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from include.deploy.network import cluster_subnets
-from include.deploy.problems import Deployment, Problem, joined
+from include.deploy.preflight.network import cluster_subnets
+from include.deploy.preflight.problems import Deployment, Problem, joined
 from include.emr.prices import price_table
 from include.emr.sizing import SIZES, fleets
 

@@ -11,8 +11,8 @@ from botocore.awsrequest import AWSResponse
 from botocore.exceptions import ClientError
 from urllib3 import HTTPResponse
 
-from include.deploy.leftovers import KEY_DESCRIPTION, leftover_bucket, leftover_keys
-from include.deploy.problems import Deployment, Problem
+from include.deploy.preflight.leftovers import KEY_DESCRIPTION, leftover_bucket, leftover_keys
+from include.deploy.preflight.problems import Deployment, Problem
 from tests.support.stacks import REGION, TEMPLATE
 
 if TYPE_CHECKING:

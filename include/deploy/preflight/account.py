@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from botocore.exceptions import ClientError
 
-from include.deploy.problems import Deployment, Problem, code, joined
+from include.deploy.preflight.problems import Deployment, Problem, code, joined
 from include.emr.prices import price_table
 from include.emr.sizing import SIZES
 

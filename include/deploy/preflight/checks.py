@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING
 import boto3
 from botocore.exceptions import ClientError
 
-from include.deploy.account import missing_linked_roles, missing_types, small_quotas
-from include.deploy.caller import missing_permissions
-from include.deploy.capacity import capacity
-from include.deploy.leftovers import leftover_bucket, leftover_keys
-from include.deploy.network import network
-from include.deploy.problems import DENIED, Deployment, Problem, code
+from include.deploy.preflight.account import missing_linked_roles, missing_types, small_quotas
+from include.deploy.preflight.caller import missing_permissions
+from include.deploy.preflight.capacity import capacity
+from include.deploy.preflight.leftovers import leftover_bucket, leftover_keys
+from include.deploy.preflight.network import network
+from include.deploy.preflight.problems import DENIED, Deployment, Problem, code
 from include.settings import settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from include.deploy.caller import Caller
+    from include.deploy.preflight.caller import Caller
 
 
 def check(deployment: Deployment, caller: Caller) -> list[Problem]:

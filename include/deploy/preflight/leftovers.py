@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from botocore.exceptions import ClientError
 
-from include.deploy.problems import DENIED, Deployment, Problem, code
+from include.deploy.preflight.problems import DENIED, Deployment, Problem, code
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

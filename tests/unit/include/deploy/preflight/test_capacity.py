@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from include.deploy.capacity import OTHER_SUBNETS, capacity
-from include.deploy.problems import Problem
+from include.deploy.preflight.capacity import OTHER_SUBNETS, capacity
+from include.deploy.preflight.problems import Problem
 from include.settings import Settings
 from tests.support.network import Network
 

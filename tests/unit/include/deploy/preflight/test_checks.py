@@ -6,17 +6,17 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
-from include.deploy import preflight
+from include.deploy.preflight import checks
 
 if TYPE_CHECKING:
-    from include.deploy.problems import Problem
+    from include.deploy.preflight.problems import Problem
 
 
 def test_check_without_permissions_is_one_problem() -> None:
     def denied() -> list[Problem]:
         raise ClientError({"Error": {"Code": "UnauthorizedOperation", "Message": "No."}}, "DescribeVpcs")
 
-    (problem,) = preflight._unless_denied(denied)  # noqa: SLF001
+    (problem,) = checks._unless_denied(denied)  # noqa: SLF001
 
     assert problem.sentence == "You may not call DescribeVpcs, so this check was skipped."
     assert not problem.stops

@@ -19,7 +19,7 @@ from botocore.exceptions import (
     TokenRetrievalError,
 )
 
-from include.deploy.problems import DENIED, EXPIRED, Problem, code, joined
+from include.deploy.preflight.problems import DENIED, EXPIRED, Problem, code, joined
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import boto3
 import pytest
 
-from include.deploy.network import EMR_TAG, endpoint_buckets, network
-from include.deploy.problems import Problem
+from include.deploy.preflight.network import EMR_TAG, endpoint_buckets, network
+from include.deploy.preflight.problems import Problem
 from tests.support.network import Network
 from tests.support.stacks import REGION
 
