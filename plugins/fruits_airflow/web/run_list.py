@@ -102,12 +102,8 @@ class RunList:
         names = {key.removeprefix(prefix) for key in s3.list_keys(bucket, prefix)}
         if pointer:  # older versions of the pipeline wrote no copy
             names.add(self.dataset.publication(pointer["published_at"], pointer["run"]).rpartition("/")[2])
-        pointers = [name for name in names if _is_pointer(name)]
-        others = [
-            f"s3://{bucket}/{prefix}{name} is not a pointer to a run."
-            for name in sorted(names)
-            if not _is_pointer(name)
-        ]
+        pointers = set(filter(_is_pointer, names))
+        others = [f"s3://{bucket}/{prefix}{name} is not a pointer to a run." for name in sorted(names - pointers)]
         newest = sorted(pointers, reverse=True)[:MAX_RUNS]
         unknown = [name for name in newest if name not in self._records]
         with ThreadPoolExecutor(MAX_CONCURRENT_READS) as pool:

@@ -20,6 +20,9 @@ _KEY_CODES: Final = frozenset(
         "KMS.NotFoundException",
     }
 )
+"""S3's error codes for an encryption key that cannot be used: errors of KMS's Decrypt (its API model) with the prefix
+`KMS.`. The Amazon RDS User Guide lists the first and third as codes of S3 ("Failure messages for Amazon S3 export
+tasks"). The others were not seen in an answer of S3."""
 
 
 def object_refusal(code: str, message: str) -> str | None:
