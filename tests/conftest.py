@@ -29,6 +29,8 @@ for _name in [name for name in os.environ if name.startswith("AWS_")]:
 pytest_plugins = [
     "include.dev.local_aws.pytest_plugin",
     "tests.support.browser",
+    "tests.support.failures",
+    "tests.support.service_models",
     "tests.support.skips",
     "tests.support.spark_cluster",
     "tests.support.wheels",

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -28,6 +29,11 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[3]
 STOP_DEADLINE_S = 30.0
+
+
+@cache
+def _connect_once(service: str, *environment: tuple[str, str]) -> Any:  # noqa: ANN401 - boto3's client of any service
+    return client.connect(service, dict(environment))
 
 
 class LocalAws:
@@ -168,12 +174,12 @@ class LocalAws:
 
     def s3(self) -> S3Client:
         """Return a client for S3."""
-        s3: S3Client = client.connect("s3", self.environment)
+        s3: S3Client = _connect_once("s3", *self.environment.items())
         return s3
 
     def emr(self) -> EMRClient:
         """Return a client for EMR."""
-        emr: EMRClient = client.connect("emr", self.environment)
+        emr: EMRClient = _connect_once("emr", *self.environment.items())
         return emr
 
     def active_clusters(self) -> list[str]:

@@ -1,0 +1,46 @@
+"""Reads the models of AWS's services once per process.
+
+botocore reads them again for each session, and Airflow's hooks inspect the call stack for each client. Both take 0.1 to
+0.3 s, and most tests create several clients.
+"""
+
+from __future__ import annotations
+
+import sys
+from functools import cache
+from typing import Any
+
+import pytest
+from botocore.loaders import JSONFileLoader, Loader
+
+_read, _list_services = JSONFileLoader.load_file, Loader.list_available_services
+
+
+@cache
+def _read_once(path: str) -> Any:  # noqa: ANN401 - any JSON value, or None
+    return _read(JSONFileLoader(), path)
+
+
+@cache
+def _list_services_once(kind: str, *search_paths: str) -> Any:  # noqa: ANN401 - names of services
+    loader = Loader(include_default_search_paths=False)
+    loader.search_paths.extend(search_paths)
+    return _list_services(loader, kind)
+
+
+def read_once() -> None:
+    """Replace botocore's functions in this process, and in its forks."""
+    JSONFileLoader.load_file = lambda _, path: _read_once(path)  # type: ignore[method-assign]
+    Loader.list_available_services = lambda self, type_name: _list_services_once(type_name, *self.search_paths)  # type: ignore[method-assign]
+
+
+def pytest_configure() -> None:
+    """Replace botocore's functions before the first test."""
+    read_once()
+
+
+@pytest.fixture(autouse=True)
+def _unknown_caller(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let Airflow's hooks send "Unknown" as their caller, once a test has imported them."""
+    if hooks := sys.modules.get("airflow.providers.amazon.aws.hooks.base_aws"):
+        monkeypatch.setattr(hooks.AwsGenericHook, "_get_caller", lambda *_: "Unknown")
