@@ -10,7 +10,6 @@ import sys
 from functools import cache
 from typing import Any
 
-import pytest
 from botocore.loaders import JSONFileLoader, Loader
 
 _read, _list_services = JSONFileLoader.load_file, Loader.list_available_services
@@ -39,8 +38,7 @@ def pytest_configure() -> None:
     read_once()
 
 
-@pytest.fixture(autouse=True)
-def _unknown_caller(monkeypatch: pytest.MonkeyPatch) -> None:
+def pytest_runtest_setup() -> None:
     """Let Airflow's hooks send "Unknown" as their caller, once a test has imported them."""
     if hooks := sys.modules.get("airflow.providers.amazon.aws.hooks.base_aws"):
-        monkeypatch.setattr(hooks.AwsGenericHook, "_get_caller", lambda *_: "Unknown")
+        hooks.AwsGenericHook._get_caller = lambda *_: "Unknown"  # type: ignore[attr-defined] # noqa: SLF001

@@ -17,6 +17,7 @@ from fruits_airflow.s3.readiness import NotReady, Readiness, check_readiness
 from fruits_airflow.s3.sensors import ImagesSensor
 from fruits_airflow.s3.triggers import ImagesTrigger
 from include.dev.local_aws.s3.fault_proxy import Fault, S3FaultProxy, first
+from include.dev.local_aws.s3.server import DIR_CACHE_S
 from tests.support.airflow.context import DEFAULT_CONTEXT
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ def put(local_aws: LocalAws, bucket: str) -> Any:  # noqa: ANN401
         local_aws.s3().put_object(Bucket=bucket, Key=key, Body=b"image")
         then = time.time() - 60 * age_minutes
         os.utime(local_aws.s3_folder / bucket / key, (then, then))
+        time.sleep(DIR_CACHE_S)  # the server may have listed the file before its time was changed
 
     return put
 
