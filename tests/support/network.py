@@ -19,7 +19,7 @@ class Network:
         self.region = region
         self.ec2 = boto3.client("ec2", region_name=region)
         self.vpc = self.ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
-        self.subnet = self.ec2.create_subnet(VpcId=self.vpc, CidrBlock="10.0.0.0/24")["Subnet"]["SubnetId"]
+        self.subnet = self.add_subnet("10.0.0.0/24")
         self.ec2.create_tags(Resources=[self.vpc, self.subnet], Tags=TAGS)
         self.dns(names=True)
         (table,) = self.ec2.describe_route_tables(Filters=[{"Name": "vpc-id", "Values": [self.vpc]}])["RouteTables"]
@@ -31,6 +31,11 @@ class Network:
         self.deployment = Deployment(
             DEFAULT_ACCOUNT_ID, region, self.vpc, (self.subnet,), "small", "orchard", exists=False
         )
+
+    def add_subnet(self, cidr: str, zone: str = "a") -> str:
+        """Create a subnet without EMR's tag. moto takes a random zone, and us-east-1e has no recent instance types."""
+        created = self.ec2.create_subnet(VpcId=self.vpc, CidrBlock=cidr, AvailabilityZone=f"{self.region}{zone}")
+        return created["Subnet"]["SubnetId"]
 
     def endpoint(self, service: str, **more: object) -> str:
         request = {

@@ -22,11 +22,6 @@ def _problems(there: Network, *subnets: str, **changed: object) -> list[Problem]
     return list(capacity(there.ec2, deployment, Settings()))
 
 
-def _subnet(there: Network, cidr: str, **more: str) -> str:
-    name: str = there.ec2.create_subnet(VpcId=there.vpc, CidrBlock=cidr, **more)["Subnet"]["SubnetId"]
-    return name
-
-
 @pytest.mark.parametrize("size", ["small", "medium", "large"])
 def test_subnet_with_addresses_and_types_has_no_problem(there: Network, size: str) -> None:
     assert _problems(there, size=size) == []
@@ -37,7 +32,7 @@ def test_stack_without_a_vpc_is_not_checked(there: Network) -> None:
 
 
 def test_subnet_with_few_addresses_stops(there: Network) -> None:
-    small = _subnet(there, "10.0.1.0/28")
+    small = there.add_subnet("10.0.1.0/28")
 
     assert _problems(there, small, size="medium") == []
     assert _problems(there, small, size="large") == [
@@ -46,7 +41,7 @@ def test_subnet_with_few_addresses_stops(there: Network) -> None:
 
 
 def test_subnet_with_few_addresses_does_not_stop_if_another_one_has_enough(there: Network) -> None:
-    small = _subnet(there, "10.0.1.0/28")
+    small = there.add_subnet("10.0.1.0/28")
 
     (problem,) = _problems(there, small, there.subnet, size="large")
 
@@ -56,7 +51,7 @@ def test_subnet_with_few_addresses_does_not_stop_if_another_one_has_enough(there
 
 def test_zone_without_types_for_a_fleet_stops(aws: None) -> None:  # noqa: ARG001 - moto must be active
     there = Network("us-east-1")
-    old = _subnet(there, "10.0.1.0/24", AvailabilityZone="us-east-1e")
+    old = there.add_subnet("10.0.1.0/24", "e")
 
     assert _problems(there, old) == [
         Problem(
@@ -68,10 +63,7 @@ def test_zone_without_types_for_a_fleet_stops(aws: None) -> None:  # noqa: ARG00
 
 def test_zone_without_types_does_not_stop_if_another_one_has_them(aws: None) -> None:  # noqa: ARG001 - moto must be active
     there = Network("us-east-1")
-    old, new = (
-        _subnet(there, f"10.0.{number}.0/24", AvailabilityZone=f"us-east-1{zone}")
-        for number, zone in [(1, "e"), (2, "a")]
-    )
+    old, new = (there.add_subnet(f"10.0.{number}.0/24", zone) for number, zone in [(1, "e"), (2, "a")])
 
     (problem,) = _problems(there, old, new)
 
@@ -81,7 +73,7 @@ def test_zone_without_types_does_not_stop_if_another_one_has_them(aws: None) -> 
 
 def test_zone_with_only_some_types_does_not_stop(aws: None) -> None:  # noqa: ARG001 - moto must be active
     there = Network("eu-south-1")
-    subnet = _subnet(there, "10.0.1.0/24", AvailabilityZone="eu-south-1a")
+    subnet = there.add_subnet("10.0.1.0/24", "a")
 
     (problem,) = _problems(there, subnet)
 
@@ -95,8 +87,8 @@ def test_zone_with_only_some_types_does_not_stop(aws: None) -> None:  # noqa: AR
 
 def test_subnets_that_each_lack_something_stop(aws: None) -> None:  # noqa: ARG001 - moto must be active
     there = Network("us-east-1")
-    old = _subnet(there, "10.0.1.0/24", AvailabilityZone="us-east-1e")
-    small = _subnet(there, "10.0.2.0/28", AvailabilityZone="us-east-1a")
+    old = there.add_subnet("10.0.1.0/24", "e")
+    small = there.add_subnet("10.0.2.0/28", "a")
 
     problems = _problems(there, old, small, size="large")
 

@@ -33,7 +33,7 @@ def test_network_that_has_everything_has_no_problem(there: Network) -> None:
 
 
 def test_subnets_that_are_not_named_are_those_that_are_tagged(there: Network) -> None:
-    there.ec2.create_subnet(VpcId=there.vpc, CidrBlock="10.0.1.0/24")
+    there.add_subnet("10.0.1.0/24")
 
     assert _problems(there, subnets=()) == []
 
