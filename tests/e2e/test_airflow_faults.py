@@ -22,7 +22,7 @@ STEP = "featurize_and_reduce"
 RESPONSE_DELAY_S = 3
 SETTINGS = {
     "FRUITS_DEPLOYMENT": "killed",
-    "FRUITS_LOG_WAIT_S": "60",
+    "FRUITS_LOG_WAIT_S": "20",
     "FRUITS_NO_CLUSTER_BELOW": "0",
     "FRUITS_EMR_TAGS": f'{{"{FAULT_TAG}": "answer-late:{RESPONSE_DELAY_S}"}}',
     # Airflow detects dead processes within seconds instead of minutes

@@ -32,7 +32,7 @@ STEP = "featurize_and_reduce"
 PARAMS = {"k": 3, "max_quarantine_share": 0.2}
 SETTINGS = {
     "FRUITS_DEPLOYMENT": "rerun",
-    "FRUITS_LOG_WAIT_S": "60",
+    "FRUITS_LOG_WAIT_S": "20",
     "FRUITS_NO_CLUSTER_BELOW": "0",
     "FRUITS_EMR_TAGS": f'{{"{FAULT_TAG}": "answer-late:3"}}',  # time to kill the waiting process
     # Airflow detects dead processes within seconds instead of minutes

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 PARAMS = {"k": 3, "force": True}  # images do not change
 STEP_FAULTS = {"driver-killed", "executor-killed", "node-terminated"}
-SETTINGS = {"FRUITS_DEPLOYMENT": "faults", "FRUITS_LOG_WAIT_S": "60"}
+SETTINGS = {"FRUITS_DEPLOYMENT": "faults", "FRUITS_LOG_WAIT_S": "20"}
 
 
 @pytest.fixture(scope="module")
