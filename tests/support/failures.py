@@ -1,4 +1,4 @@
-"""Prints a failure when it occurs. pytest prints failures at the end, which a run that is stopped never reaches."""
+"""Prints each failure when it occurs. pytest prints failures at the end only, and CI may stop a run before."""
 
 from __future__ import annotations
 

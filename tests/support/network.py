@@ -33,7 +33,10 @@ class Network:
         )
 
     def add_subnet(self, cidr: str, zone: str = "a") -> str:
-        """Create a subnet without EMR's tag. moto takes a random zone, and us-east-1e has no recent instance types."""
+        """Create a subnet without EMR's tag, and return its id.
+
+        Without a zone moto takes a random one. In its data, us-east-1e offers no recent instance type.
+        """
         created = self.ec2.create_subnet(VpcId=self.vpc, CidrBlock=cidr, AvailabilityZone=f"{self.region}{zone}")
         return created["Subnet"]["SubnetId"]
 

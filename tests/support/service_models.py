@@ -1,7 +1,7 @@
-"""Reads the models of AWS's services once per process.
+"""Shortens the creation of AWS clients, of which most tests create several.
 
-botocore reads them again for each session, and Airflow's hooks inspect the call stack for each client. Both take 0.1 to
-0.3 s, and most tests create several clients.
+* botocore reads the models of AWS's services for each session. Here they are read once per process.
+* Airflow's hooks inspect the call stack for each client, for their user agent. Here they do not.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ def _list_services_once(kind: str, *search_paths: str) -> Any:  # noqa: ANN401 -
 
 
 def read_once() -> None:
-    """Replace botocore's functions in this process, and in its forks."""
+    """Let botocore read each model once in this process, and not again in its forks."""
     JSONFileLoader.load_file = lambda _, path: _read_once(path)  # type: ignore[method-assign]
     Loader.list_available_services = lambda self, type_name: _list_services_once(type_name, *self.search_paths)  # type: ignore[method-assign]
 
 
 def pytest_configure() -> None:
-    """Replace botocore's functions before the first test."""
+    """Let botocore read each model once, from the first test on."""
     read_once()
 
 

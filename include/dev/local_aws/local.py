@@ -31,7 +31,7 @@ ROOT = Path(__file__).resolve().parents[3]
 STOP_DEADLINE_S = 30.0
 
 
-@cache  # creating a client takes 0.1 to 0.3 s
+@cache  # creating a client takes longer than most requests
 def _connect_once(service: str, *environment: tuple[str, str]) -> Any:  # noqa: ANN401 - boto3's client of any service
     return client.connect(service, dict(environment))
 

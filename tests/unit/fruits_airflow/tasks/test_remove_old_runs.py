@@ -57,7 +57,7 @@ class Bucket:
         return {key.split("/")[2] for key in self.written() if key.startswith("features/runs/")}
 
 
-def _deleted() -> list[str]:
+def _remove() -> list[str]:
     """Run the task, and return the runs that it deleted."""
     time.sleep(DIR_CACHE_S)  # the server may have listed the files before their times were changed
     deleted: list[str] = remove_old_runs.remove_old_runs.function()
@@ -87,7 +87,7 @@ def test_nothing_is_deleted_if_the_deployment_keeps_all(orchard: Bucket, monkeyp
     orchard.add("ancient", 1000)
     before = orchard.written()
 
-    assert _deleted() == []
+    assert _remove() == []
     assert orchard.written() == before
 
 
@@ -95,7 +95,7 @@ def test_runs_of_more_than_90_days_are_deleted_by_default(orchard: Bucket) -> No
     orchard.add("ancient", 91)
     orchard.add("old", 89)
 
-    assert _deleted() == ["ancient"]
+    assert _remove() == ["ancient"]
     assert "old" in orchard.runs()
 
 
@@ -105,7 +105,7 @@ def test_old_runs_are_deleted_with_their_pointers_and_nothing_else(
     monkeypatch.setenv("FRUITS_RETENTION_DAYS", "7")
     monkeypatch.setenv("FRUITS_RETENTION_RUNS", "1")
 
-    assert _deleted() == ["oldest", "older", "failed"]
+    assert _remove() == ["oldest", "older", "failed"]
 
     assert orchard.runs() == {"published", "newest", "under-way"}
     assert not [key for key in orchard.written() if "oldest" in key or "older" in key]
@@ -131,7 +131,7 @@ def test_only_the_runs_own_data_set_is_cleaned(
     run = {"name": "mine", "bucket": orchard.name, "dataset": dataset, "region": "eu-west-1"}
     monkeypatch.setattr(remove_old_runs.run_context, "run_of", lambda _: run)
 
-    assert _deleted() == deleted
+    assert _remove() == deleted
 
     gone = set(before) - set(orchard.written())
     assert len(gone) > len(deleted)
@@ -148,7 +148,7 @@ def test_no_run_is_deleted_while_the_pointer_is_damaged(
     orchard.put("features/latest.json", 0, b"{")
     before = orchard.written()
 
-    assert _deleted() == []
+    assert _remove() == []
     assert orchard.written() == before
     assert "No run is deleted, because the published one is unknown" in caplog.text
 
@@ -167,7 +167,7 @@ def test_objects_of_others_are_kept_and_do_not_fail_retention(orchard: Bucket, m
     orchard.put("features/described/0123/damaged/manifest.json", 30, b"[]")
     orchard.put("features/described/0123/damaged/described-0.parquet", 30)
 
-    assert _deleted() == ["failed"]
+    assert _remove() == ["failed"]
 
     left = orchard.written()
     assert not [key for key in left if "/damaged/" in key]
@@ -196,9 +196,9 @@ def test_interrupted_deletion_leaves_no_pointer_to_a_partial_run(
     with monkeypatch.context() as broken:
         broken.setattr(S3Hook, "delete_objects", fail)
         with pytest.raises(ConnectionError):
-            _deleted()
+            _remove()
     remaining = [key for key in orchard.written() if "oldest" in key]
-    again = _deleted()
+    again = _remove()
 
     assert remaining == [f"features/runs/oldest/{name}/part-00000.parquet" for name in ("features", "inventory")]
     assert "oldest" in again
@@ -218,7 +218,7 @@ def test_orphans_of_the_feature_cache_are_deleted_with_old_runs(
     orchard.put(f"{store}/under-way-1/described-0.parquet", 0)
     orchard.put("features/described/4567/about.json", 8)
 
-    _deleted()
+    _remove()
 
     left = [key for key in orchard.written() if key.startswith("features/described/")]
     assert left == [
